@@ -1,0 +1,1 @@
+"""Shipped actions, one file each."""

@@ -1,0 +1,1 @@
+"""Shipped distributors, one file each."""

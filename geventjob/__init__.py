@@ -1,0 +1,1 @@
+"""A distributed job engine for I/O-bound work."""

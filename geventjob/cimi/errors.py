@@ -1,0 +1,55 @@
+"""What can go wrong between a client and a CIMI server. An error of the infrastructure is never one of a job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class CimiError(Exception):
+    """Anything below."""
+
+
+class ServerAway(CimiError):
+    """No connection, no answer in time, 5xx or 429: trying again later may help; whether it had its effect is not known.
+
+    `retry_after`: seconds that the server asked for, if it did.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class LoginRefused(ServerAway):
+    """The server is there and does not know this user or password. An executor waits for that to be mended."""
+
+
+class Refused(CimiError):
+    """A 4xx: the server is well and says no to this request. Trying the same again does not help."""
+
+    def __init__(
+        self, status: int, message: str, *, reason: str | None = None, job: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.reason = reason
+        """Of a 409: final, stopping, entry, fence, action or transition (DESIGN.md §3)."""
+        self.job = job
+        """Of a job's 409: the job as it is."""
+
+
+class Invalid(Refused):
+    """400, 413: the body, filter or parameter is wrong; the message says how."""
+
+
+class Forbidden(Refused):
+    """403 after a good log-in: this user may not do this to this resource."""
+
+
+class NotFound(Refused):
+    """404."""
+
+
+class Conflict(Refused):
+    """409: see `reason`."""

@@ -1,0 +1,1 @@
+"""The executor: takes jobs off the queue and runs their actions in a pool of greenlets."""
