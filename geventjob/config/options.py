@@ -1,0 +1,145 @@
+"""Every option, declared once: parser, `--help`, the shipped ini files and the reference page come from this table."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geventjob.config import kinds
+from geventjob.config.kinds import Kind
+
+COMMANDS = {
+    "executor": "geventjob-executor",
+    "distributor": "geventjob-distributor",
+    "server": "geventjob-server",
+    "up": "geventjob up",
+    "client": "geventjob",
+}
+"""The commands by the names that `parse` takes; `client` is the operator's side of `geventjob`."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: `--NAME`, `GEVENTJOB_NAME` in the environment and `NAME` in the ini file."""
+
+    name: str
+    kind: Kind
+    commands: str
+    """Names of those that have it, separated by spaces."""
+    help: str
+    default: Any = None
+    shown: str | None = None
+    """What help says of the default where the value itself would not tell."""
+    metavar: str | None = None
+    many: bool = False
+    """A list: repeatable, and several separated by commas."""
+
+    @property
+    def dest(self) -> str:
+        return self.name.replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        return f"GEVENTJOB_{self.dest.upper()}"
+
+    @property
+    def secret(self) -> bool:
+        return self.kind is kinds.secret
+
+    @property
+    def switch(self) -> bool:
+        return self.kind is kinds.flag
+
+    @property
+    def default_text(self) -> str:
+        """The default as one would write it; `none` where there is none."""
+        if self.shown is not None:
+            return self.shown
+        if self.switch:
+            return "false"
+        return "none" if self.default in (None, "", ()) else f"{self.default:g}" if self.number else str(self.default)
+
+    @property
+    def number(self) -> bool:
+        return self.kind in (kinds.seconds, kinds.days, kinds.count, kinds.port)
+
+
+def default_data_dir() -> str:
+    """`/var/lib/geventjob` for root, else `geventjob` in the user's XDG data folder."""
+    if os.geteuid() == 0:
+        return "/var/lib/geventjob"
+    return str(Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "geventjob")
+
+
+DAEMONS = "executor distributor server"
+CLIENTS = "executor distributor client"
+
+OPTIONS = (
+    Option("ss-url", kinds.listed(kinds.url), CLIENTS,
+           "the job server, or a SlipStream server; several addresses of one server are separated by commas",
+           default="http://127.0.0.1:8200", metavar="URL"),
+    Option("ss-user", kinds.text, CLIENTS, "user name on the job server", metavar="USER"),
+    Option("ss-pass", kinds.secret, CLIENTS, "the user's password; better is ss-pass-file, or the environment",
+           metavar="PASSWORD"),
+    Option("ss-pass-file", kinds.readable, CLIENTS, "file whose first line is the password", metavar="FILE"),
+    Option("ss-ca", kinds.readable, CLIENTS, "PEM file of the authorities to trust instead of the usual ones",
+           metavar="FILE"),
+    Option("ss-insecure", kinds.flag, CLIENTS, "do not check the server's certificate"),
+    Option("zk-hosts", kinds.listed(kinds.endpoint), DAEMONS,
+           "ZooKeeper, as HOST:PORT,…; without it the queue is a file in data-dir, for the processes of one machine",
+           metavar="HOSTS", many=True),
+    Option("zk-root", kinds.root, DAEMONS, "path in ZooKeeper under which everything lies", default="",
+           metavar="PATH"),
+    Option("es-hosts-list", kinds.listed(kinds.search_host), "executor server",
+           "Elasticsearch, as HOST:PORT or URL: where the server keeps jobs (without it, a file in data-dir) and what"
+           " old actions know as executor.es", default=(), metavar="HOST", many=True),
+    Option("name", kinds.node_name, DAEMONS, "name of this process, which no other may have",
+           shown="<host>-<pid>", metavar="NAME"),
+    Option("data-dir", kinds.path, "executor distributor server up client",
+           "folder of the embedded queue and store, and of the client.ini that `geventjob up` writes",
+           shown="/var/lib/geventjob for root, else ~/.local/share/geventjob", metavar="DIR"),
+    Option("session-timeout", kinds.seconds, f"{DAEMONS} up",
+           "seconds without a sign of life after which a process is taken for dead", default=10.0),
+    Option("threads", kinds.count, "executor up", "jobs that run at once, each in a greenlet", default=100,
+           metavar="N"),
+    Option("relist-interval", kinds.seconds, "executor up", "shortest time between two looks at the queue, in seconds",
+           default=0.05),
+    Option("max-interruptions", kinds.count, "executor up",
+           "a job that was interrupted so often (its executor died, say) is given up", default=5, metavar="N"),
+    Option("unknown-grace", kinds.seconds, "executor up",
+           "seconds after which a job fails whose action no live executor has", default=60.0),
+    Option("not-found-grace", kinds.seconds, "executor up",
+           "seconds for which the server may not know a job that is in the queue", default=5.0),
+    Option("cimi-patience", kinds.seconds, "executor up",
+           "seconds for which a job that was taken waits for a server that is away", default=120.0),
+    Option("shutdown-timeout", kinds.seconds, "executor up",
+           "seconds that running actions get to end when the process is asked to stop", default=120.0),
+    Option("action-timeout", kinds.seconds, "executor up",
+           "seconds that an action may take if neither the job nor [timeouts] nor the action itself says"),
+    Option("max-timeout", kinds.seconds, "executor up", "seconds that no action may exceed, whoever says otherwise"),
+    Option("max-blocking", kinds.seconds, f"{DAEMONS} up",
+           "seconds for which the event loop may stand still before the log says what holds it", default=2.0),
+    Option("actions-dir", kinds.listed(kinds.folder), "executor up", "folder of action files, loaded at start",
+           shown="/etc/slipstream/actions where it exists", metavar="DIR", many=True),
+    Option("distributors-dir", kinds.listed(kinds.folder), "distributor up",
+           "folder of distributor files, loaded at start", shown="/etc/slipstream/distributors where it exists",
+           metavar="DIR", many=True),
+    Option("cleanup-days", kinds.days, "executor distributor up",
+           "jobs that ended longer ago than this are deleted by cleanup_jobs", default=7.0),
+    Option("host", kinds.host, "server up", "address to listen on; 0.0.0.0 for all", default="127.0.0.1"),
+    Option("port", kinds.port, "server up", "port to listen on; 0 for any that is free", default=8200),
+    Option("admin-pass-file", kinds.readable, "server",
+           "file whose first line becomes the password of the administrator, super", metavar="FILE"),
+    Option("distributor", kinds.listed(kinds.text), "up", "distributor to run", default=(), metavar="NAME", many=True),
+    Option("demo", kinds.flag, "up", "run a distributor that makes jobs for show"),
+    Option("log-dir", kinds.path, f"{DAEMONS} up", "folder of the log files; without it the log goes to stderr",
+           metavar="DIR"),
+    Option("log-level", kinds.level, f"{DAEMONS} up", "debug, info, warning, error or critical", default="info"),
+)  # fmt: skip
+
+
+def options(command: str) -> list[Option]:
+    """The options that a command has, in the order in which people read them."""
+    return [option for option in OPTIONS if command in option.commands.split()]
