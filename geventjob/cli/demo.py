@@ -1,0 +1,97 @@
+"""What `geventjob up --demo` shows: a hundred jobs of several kinds, their progress and outcomes, what to type next."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from geventjob.cimi.client import Client
+from geventjob.config import read_client_ini
+
+FINAL = ("SUCCESS", "FAILED", "STOPPED")
+ACTION = "dummy_test_action"
+
+Job = dict[str, Any]
+
+
+def jobs() -> Iterator[Job]:
+    """A hundred jobs: most sleep a little, some fail in one way or another, one computes, one is there to be stopped."""
+    kinds: list[tuple[int, str, dict[str, Any]]] = [
+        (80, "sleeps", {"seconds": 0.5}),
+        (8, "returns 3", {"seconds": 0.2, "return_code": 3}),
+        (8, "raises", {"seconds": 0.2, "error": "as the demo asked for"}),
+        (2, "runs out of time", {"seconds": 60}),
+        (1, "computes", {"compute": 3}),
+        (1, "is stopped", {"seconds": 60}),
+    ]
+    for count, name, payload in kinds:
+        for _ in range(count):
+            job = {"action": ACTION, "name": name, "targetResource": {"href": "dummy"}, "payload": payload}
+            yield job | ({"timeout": 2} if name == "runs out of time" else {})
+
+
+class Demo:
+    """One run of it."""
+
+    def __init__(self, client: Client, console: Console) -> None:
+        self._client = client
+        self._console = console
+        self._mark = f"demo-{time.time_ns()}"
+
+    def run(self) -> Counter[tuple[str, str]]:
+        """(kind, state) → how many jobs ended so."""
+        ids = self._client.bulk_add([job | {"properties": {"demo": self._mark}} for job in jobs()])
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        with Progress(*columns, console=self._console) as progress:
+            bar = progress.add_task("the demo's jobs", total=len(ids))
+            stopped = False
+            while True:
+                states = self._states()
+                progress.update(bar, completed=sum(states[state] for state in FINAL))
+                if sum(states[state] for state in FINAL) >= len(ids):
+                    return self._outcomes()
+                stopped = stopped or self._stop_one()
+                time.sleep(0.2)
+
+    def _search(self, filter: str = "", **parameters: Any) -> dict[str, Any]:
+        mine = f"properties/demo='{self._mark}'"
+        return self._client.search("job", filter=f"{mine} and {filter}" if filter else mine, **parameters)
+
+    def _states(self) -> Counter[str]:
+        found = self._search(last=0, aggregation="terms:state")
+        buckets = found["aggregations"]["terms:state"]["buckets"]
+        return Counter({bucket["key"]: bucket["doc_count"] for bucket in buckets})
+
+    def _stop_one(self) -> bool:
+        running = self._search("name='is stopped' and state='RUNNING'")["jobs"]
+        for job in running:
+            self._client.operation(job["id"], "stop")
+        return bool(running)
+
+    def _outcomes(self) -> Counter[tuple[str, str]]:
+        return Counter((job["name"], job["state"]) for job in self._search(select="name,state")["jobs"])
+
+
+def main(url: str, client_ini: str, command: str) -> None:
+    """Run it, and say what to type next."""
+    console = Console()
+    user, password = read_client_ini(client_ini)
+    demo = Demo(Client(url, user, password), console)
+    table = Table("jobs", "that", "ended", title="a hundred jobs, each as it was told to")
+    for (kind, state), count in demo.run().items():
+        table.add_row(str(count), kind, state)
+    console.print(table)
+    console.print("the engine stays up until Ctrl-C; try in a second terminal:")
+    for line in ("submit dummy_test_action --count 1000 --wait", "jobs --last 10", "jobs --state FAILED", "nodes"):
+        console.print(f"    {command} {line}", soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

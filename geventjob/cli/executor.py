@@ -1,0 +1,59 @@
+"""`geventjob-executor`: takes jobs off the queue and runs their actions."""
+
+import geventjob.patch  # noqa: F401, I001  (before any other import)
+
+import os
+import signal
+import socket
+import sys
+from argparse import Namespace
+
+import gevent
+
+from geventjob import config, debug, log
+from geventjob.cimi.client import Client
+from geventjob.coordination import open_coordination
+from geventjob.coordination.base import CoordinationError
+from geventjob.executor.engine import Engine
+from geventjob.executor.limits import Limits
+from geventjob.executor.runner import Context
+from geventjob.executor.watch import Watch
+from geventjob.plugins import PluginError, find_actions
+
+
+def main() -> None:
+    """The process ends here: 0 after a stop, 1 when a part of it failed, 2 for what an operator has to mend."""
+    settings = config.parse("executor")
+    log.configure("executor", settings.log_dir, settings.log_level)
+    try:
+        engine = assemble(settings)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            gevent.signal_handler(number, engine.stop)
+        code = engine.run(settings.shutdown_timeout)
+    except (PluginError, CoordinationError) as error:
+        print(f"geventjob-executor: {error}", file=sys.stderr)
+        code = 2
+    sys.stderr.flush()
+    os._exit(code)  # abandoned actions and native threads delay no exit
+
+
+def assemble(settings: Namespace) -> Engine:
+    """The parts, from the options."""
+    actions = find_actions(settings.actions_dir)
+    client = Client(
+        settings.ss_url,
+        settings.ss_user,
+        settings.ss_pass,
+        ca=settings.ss_ca,
+        insecure=settings.ss_insecure,
+        connections=settings.threads + 1,
+    )
+    coordination = open_coordination(settings, settings.name or f"{socket.gethostname()}-{os.getpid()}")
+    limits = Limits(**{name: getattr(settings, name) for name in Limits.__dataclass_fields__})
+    watch = Watch(session_timeout=settings.session_timeout, max_blocking=settings.max_blocking)
+    debug.install(watch)
+    return Engine(coordination, Context(client, settings), actions, limits, watch)
+
+
+if __name__ == "__main__":
+    main()

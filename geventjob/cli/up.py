@@ -1,0 +1,264 @@
+"""`geventjob up`: job server, executor and distributor on this machine, as children of one process.
+
+They end with it, however it ends: each asks the kernel for SIGKILL at its parent's death. Signals are waited for
+(`sigtimedwait`), not handled, so that one loop sees children die, stops and restarts in order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from geventjob import config
+from geventjob.cimi.client import Client
+
+SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
+PR_SET_PDEATHSIG = 1
+FIRST_DELAY, LONGEST_DELAY, STEADY = 1.0, 30.0, 60.0
+"""Seconds before a child that died is started again: doubled each time, and forgotten once it ran steadily."""
+
+
+class UsageError(Exception):
+    """One line for the operator; exit 2."""
+
+
+class Child:
+    """One of the commands, kept running."""
+
+    def __init__(self, name: str, module: str, arguments: Sequence[str], log_dir: Path) -> None:
+        self.name = name
+        self._command = [sys.executable, "-m", module, *arguments]
+        self._output = log_dir / f"{name}.err"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._delay = FIRST_DELAY
+        self._started = 0.0
+        self.due = 0.0
+        """`time.monotonic()` from which on it may be started (again)."""
+
+    def start(self) -> None:
+        parent = os.getpid()
+        self._started = time.monotonic()
+        with self._output.open("wb") as output:
+            self._process = subprocess.Popen(  # noqa: S603  (our own modules)
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # a Ctrl-C in the terminal is for us alone; we stop them in order
+                preexec_fn=lambda: _die_with(parent),
+            )
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        if self._process and self.running:
+            self._process.send_signal(number)
+
+    def death(self) -> str | None:
+        """How it died, once after each death, with the time of its next start set; None while all is well.
+
+        Raises UsageError where it refused its options: to start it again would not help.
+        """
+        if self._process is None or self.running:
+            return None
+        code = self._process.returncode
+        self._process = None
+        if code == 2:
+            raise UsageError(self._last_words() or f"{self.name} refused its options")
+        if time.monotonic() - self._started > STEADY:
+            self._delay = FIRST_DELAY
+        self.due = time.monotonic() + self._delay
+        why = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        text = f"{self.name} {why} ({self._last_words() or 'without a word'}); started again in {self._delay:g} s"
+        self._delay = min(LONGEST_DELAY, self._delay * 2)
+        return text
+
+    def _last_words(self) -> str:
+        lines = self._output.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+
+class Up:
+    """The children and the loop that keeps them."""
+
+    def __init__(self, settings: argparse.Namespace) -> None:
+        self.data_dir = Path(settings.data_dir).absolute()
+        self.url = f"http://{settings.host}:{settings.port}"
+        self.actions_dir = self.data_dir / "actions"
+        self.client_ini = self.data_dir / "client.ini"
+        self._settings = settings
+        self._log_dir = self.data_dir / "log"
+        self._locks: list[int] = []
+        self._stopping = False
+
+    # --- before the children
+
+    def prepare(self) -> None:
+        """Folders, locks and, at the first start, a password. Raises UsageError."""
+        try:
+            for folder in (self.data_dir, self._log_dir, self.actions_dir):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock(self.data_dir / "up.lock")
+            self._lock(_port_lock(self._settings.port))
+            self._write_client_ini()
+        except OSError as error:
+            raise UsageError(f"--data-dir {self.data_dir}: {error.strerror}") from None
+
+    def _lock(self, path: Path) -> None:
+        """Held by the open file for as long as we live; it holds our pid for whoever comes second."""
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.read(lock, 20).decode() or "?"
+            raise UsageError(f"already running as PID {pid}; stop it or choose --port and --data-dir") from None
+        os.truncate(lock, 0)
+        os.write(lock, str(os.getpid()).encode())
+        self._locks.append(lock)
+
+    def _write_client_ini(self) -> None:
+        password_file = self.data_dir / "admin-pass"
+        if not password_file.exists():
+            _write_private(password_file, secrets.token_urlsafe(24) + "\n")
+        password = password_file.read_text().strip()
+        _write_private(self.client_ini, f"ss-url = {self.url}\nss-user = super\nss-pass = {password}\n")
+
+    # --- the children
+
+    def children(self) -> list[Child]:
+        """In the order in which they start; they stop the other way round."""
+        settings, data = self._settings, ["--data-dir", str(self.data_dir), "--log-dir", str(self._log_dir)]
+        connection = ["-c", str(self.client_ini), *data]
+        folders = [f"--actions-dir={folder}" for folder in [str(self.actions_dir), *settings.actions_dir]]
+        address = ["--host", settings.host, "--port", str(settings.port)]
+        password = ["--admin-pass-file", str(self.data_dir / "admin-pass")]
+        server = Child("server", "geventjob.cli.server", [*address, *password, *data], self._log_dir)
+        executor = Child(
+            "executor",
+            "geventjob.cli.executor",
+            [*connection, "--threads", str(settings.threads), *folders],
+            self._log_dir,
+        )
+        distributor = Child(
+            "distributor", "geventjob.cli.distributor", [*connection, *settings.distributor], self._log_dir
+        )
+        return [server, executor, distributor]
+
+    def run(self) -> int:
+        """Until SIGTERM or SIGINT. Raises UsageError when the server cannot be started as it was asked for."""
+        children = self.children()
+        server, others = children[0], children[1:]
+        try:
+            server.start()
+            while not self._stopping and not self._answers():
+                self._keep([server])
+                self._wait(0.1)
+            self._keep(others)
+            if not self._stopping:
+                self._welcome()
+            while not self._stopping:
+                self._keep(children)
+                self._wait(0.5)
+        finally:
+            self._stop(others)
+            self._stop([server])
+        return 0
+
+    def _answers(self) -> bool:
+        return Client(self.url, timeout=(1, 5)).healthy()
+
+    def _keep(self, children: Sequence[Child]) -> None:
+        for child in children:
+            death = child.death()
+            if death:
+                say(death)
+            if not child.running and time.monotonic() >= child.due:
+                child.start()
+
+    def _wait(self, seconds: float) -> None:
+        caught = signal.sigtimedwait(SIGNALS, seconds)
+        if caught and caught.si_signo != signal.SIGCHLD:
+            self._stopping = True
+
+    def _welcome(self) -> None:
+        command = command_line(self.client_ini)
+        say(
+            f"geventjob is up: {self.url}, user super, password in {self.client_ini}\n"
+            f"your actions:    {self.actions_dir}/*.py (found at the next start)\n"
+            f"in a second terminal:\n"
+            f"    {command} submit dummy_test_action --wait"
+        )
+        if self._settings.demo:
+            parent = os.getpid()
+            demo = [sys.executable, "-m", "geventjob.cli.demo", self.url, str(self.client_ini), command]
+            subprocess.Popen(demo, preexec_fn=lambda: _die_with(parent))  # noqa: S603  (our own module)
+
+    def _stop(self, children: Sequence[Child]) -> None:
+        """Each in its own good order; our second signal is passed on as theirs."""
+        for child in children:
+            child.signal(signal.SIGTERM)
+        while any(child.running for child in children):
+            caught = signal.sigtimedwait(SIGNALS, 1)
+            if caught and caught.si_signo != signal.SIGCHLD:
+                for child in children:
+                    child.signal(signal.SIGTERM)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0 after a stop, 2 for wrong usage."""
+    up = Up(config.parse("up", argv))
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        up.prepare()
+        return up.run()
+    except UsageError as error:
+        print(f"geventjob up: {error}", file=sys.stderr)
+        return 2
+
+
+def say(text: str) -> None:
+    """A line for whoever watches the terminal."""
+    print(text, flush=True)
+
+
+def command_line(client_ini: Path) -> str:
+    """What to type for `geventjob` in another terminal: with its path where it is not on PATH, and its `-c` if needed."""
+    beside = Path(sys.executable).parent / "geventjob"
+    command = "geventjob" if shutil.which("geventjob") else str(beside)
+    return command if client_ini == config.default_client_ini() else f"{command} -c {client_ini}"
+
+
+def _port_lock(port: int) -> Path:
+    folder = Path(tempfile.gettempdir()) / f"geventjob-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / f"port-{port}.lock"
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Readable by its owner alone from the first moment on, and never half written."""
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    new.replace(path)
+
+
+def _die_with(parent: int) -> None:
+    """In the child, before it becomes the command: die when the parent dies, and take signals again."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())

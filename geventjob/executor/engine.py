@@ -1,0 +1,167 @@
+"""One executor process: its parts, wired, and how they start and stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from gevent.lock import Semaphore
+
+import geventjob
+from geventjob import supervise
+from geventjob.cimi.errors import CimiError
+from geventjob.clock import cimi_time, now
+from geventjob.coordination.base import Claim, Coordination, CoordinationAway, Session
+from geventjob.executor.claims import Claims
+from geventjob.executor.limits import Limits
+from geventjob.executor.runner import LAST_WRITE, Context, Runner
+from geventjob.executor.take import Taker
+from geventjob.executor.unknown import UnknownActions
+from geventjob.executor.watch import Watch
+from geventjob.executor.writes import Writes, delays
+from geventjob.plugins import Actions
+
+log = logging.getLogger(__name__)
+
+ROLE = "executors"
+ABANDON = 10.0
+"""Seconds after which an action that swallows its end is abandoned (DESIGN §5.1)."""
+
+
+class Engine:
+    """`run` works until `stop` is called; nothing is lost whenever that is."""
+
+    def __init__(
+        self, coordination: Coordination, context: Context, actions: Actions, limits: Limits, watch: Watch
+    ) -> None:
+        self._coordination = coordination
+        self._client = context.client
+        self._actions = actions
+        self._limits = limits
+        self._watch = watch
+        self._slots = Semaphore(limits.threads)
+        self._writes = Writes(context.client, coordination.name, actions.names)
+        self._claims = Claims(coordination)
+        self._runner = Runner(
+            context,
+            actions,
+            limits,
+            writes=self._writes,
+            claims=self._claims,
+            watch=watch,
+            slots=self._slots,
+            unknown=UnknownActions(lambda: coordination.members(ROLE), limits.unknown_grace),
+        )
+        self._taker = Taker(coordination, self._claims, self._writes.up, self._slots, self._runner.run)
+        self._stop = Event()
+        self._hurry = Event()
+        self._code = 0
+
+    def run(self, shutdown_timeout: float) -> int:
+        """Until `stop`; the exit code of the process.
+
+        Raises NameInUse when another executor of this name lives.
+        """
+        if self._start():
+            self._stop.wait()
+        self._drain(shutdown_timeout)
+        return self._code
+
+    def stop(self) -> None:
+        """Take nothing new and end when what runs has ended; called again: end what runs. From any greenlet or the hub."""
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    # --- the parts
+
+    def _start(self) -> bool:
+        """False if it was stopped meanwhile."""
+        self._coordination.on_lost = self._lost
+        self._coordination.on_session = self._session
+        if not self._connect():
+            return False
+        self._coordination.announce(ROLE, self._info())
+        self._coordination.listen(self._message)
+        for name, part in (("the connection to the server", self._writes.connect), ("the take loop", self._taker.run)):
+            supervise.spawn(name, part, self._failed)
+        log.info(
+            "%s takes jobs: %d slots, actions %s", self._coordination.name, self._limits.threads, self._actions.names
+        )
+        return True
+
+    def _connect(self) -> bool:
+        for delay in delays():
+            try:
+                self._coordination.start()
+            except CoordinationAway as error:
+                log.warning("coordination is away: %s", error)
+                if self._stop.wait(delay):
+                    return False
+            else:
+                return True
+        raise AssertionError("delays do not end")
+
+    def _info(self) -> dict[str, Any]:
+        return {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "version": geventjob.__version__,
+            "since": cimi_time(now()),
+            "slots": self._limits.threads,
+            "actions": list(self._actions.names),
+        }
+
+    def _failed(self) -> None:
+        self._code = 1
+        self.stop()
+        self.stop()
+
+    # --- what coordination tells
+
+    def _lost(self, claims: Sequence[Claim]) -> None:
+        log.error("%d claims were lost: their actions are ended, the jobs run elsewhere", len(claims))
+        self._watch.lose(claims)
+
+    def _session(self, session: Session) -> None:
+        """Messages may have passed us by while there was no session: ask which of our jobs shall stop (DESIGN §5.9)."""
+        gevent.spawn(self._ask_for_stops)
+
+    def _ask_for_stops(self) -> None:
+        self._writes.up.wait()
+        try:
+            jobs = self._client.search("job", filter=f"state='STOPPING' and executor='{self._coordination.name}'")[
+                "jobs"
+            ]
+        except CimiError as error:
+            log.warning("cannot ask which jobs shall stop: %s", error)
+            return
+        for job in jobs:
+            self._runner.stop(job["id"])
+
+    def _message(self, message: dict[str, Any]) -> None:
+        if "stop" in message:
+            self._runner.stop(message["stop"])
+        else:
+            log.warning("a message that we do not know: %.200r", message)
+
+    # --- the end
+
+    def _drain(self, timeout: float) -> None:
+        """In this order: no new work, time for what runs, an end to what still runs, and only then the session."""
+        self._taker.stop()
+        if self._runner.works:
+            log.info("%d jobs run: waiting %g s for them", len(self._runner.works), timeout)
+        gevent.wait([self._runner.idle, self._hurry], timeout=timeout, count=1)
+        if self._runner.works:
+            log.warning("%d jobs still run: they are ended and given back", len(self._runner.works))
+            self._runner.give_up()
+            self._runner.idle.wait(ABANDON + 2 * LAST_WRITE)
+        self._coordination.close()
+        self._watch.close()
+        log.info("%s has ended; %d jobs left to others", self._coordination.name, len(self._runner.works))

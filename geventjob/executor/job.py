@@ -1,0 +1,134 @@
+"""The job as its action sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from geventjob.cimi.errors import Conflict, NotFound
+from geventjob.ends import JobLost
+
+if TYPE_CHECKING:
+    from geventjob.cimi.client import Client
+    from geventjob.cimi.ss_api import SsApi
+
+Document = dict[str, Any]
+LONGEST_MESSAGE = 32_000
+"""Bytes of a statusMessage, DESIGN §3."""
+
+
+class Job(Mapping[str, Any]):
+    """A job that runs here: its document as a read-only mapping, and what its action may tell of it.
+
+    Every call that reaches the server raises JobLost once the job is no longer this executor's; nothing of it
+    leaves the process then (DESIGN §5.1).
+    """
+
+    def __init__(self, document: Document, write: Callable[[Document], Document], client: Client) -> None:
+        """`write` edits the job as its owner; it raises JobLost past the lease."""
+        self._document = document
+        self._write = write
+        self._revoked = False
+        self.client = client
+        """The executor's client, for everything else on the server."""
+
+    # --- what the job is
+
+    @property
+    def id(self) -> str:
+        return str(self._document["id"])
+
+    @property
+    def payload(self) -> Document:
+        """The job's input, an object; empty if the job has none."""
+        payload: Document = self._document.get("payload", {})
+        return payload
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first run of this job, one more for each that follows."""
+        return int(self._document.get("attempts", 1))
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether an earlier attempt ended without an outcome: resume, clean up or fail, as suits the action."""
+        return bool(self._document.get("interrupted", False))
+
+    def __getitem__(self, attribute: str) -> Any:
+        return self._document[attribute]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._document)
+
+    def __len__(self) -> int:
+        return len(self._document)
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("_"):
+            raise AttributeError(attribute)
+        try:
+            return self._document[attribute]
+        except KeyError:
+            raise AttributeError(f"{self.id} has no {attribute!r}") from None
+
+    def __repr__(self) -> str:
+        return f"<Job {self._document.get('id')} {self._document.get('action')}>"
+
+    # --- what its action tells of it
+
+    def set_progress(self, progress: int) -> None:
+        """How far the work is, 0 to 100."""
+        if isinstance(progress, bool) or not isinstance(progress, int) or not 0 <= progress <= 100:
+            raise ValueError(f"progress is an int from 0 to 100, not {progress!r}")
+        self.edit(progress=progress)
+
+    def set_status_message(self, message: object) -> None:
+        """A line for people; cut at 32,000 bytes."""
+        self.edit(statusMessage=cut(str(message)))
+
+    def set_return_code(self, code: int) -> None:
+        """Kept unless `do_work` returns a code itself. It does not decide between SUCCESS and FAILED."""
+        if isinstance(code, bool) or not isinstance(code, int):
+            raise ValueError(f"a return code is an int, not {code!r}")
+        self.edit(returnCode=code)
+
+    def add_affected_resource(self, href: str) -> None:
+        """`href` is the id of a resource that the work touched."""
+        self.add_affected_resources([href])
+
+    def add_affected_resources(self, hrefs: Iterable[str]) -> None:
+        """As `add_affected_resource`; what is there already is not added again."""
+        known = list(self._document.get("affectedResources", []))
+        there = {resource["href"] for resource in known}
+        new = [{"href": href} for href in dict.fromkeys(hrefs) if href not in there]
+        if new:
+            self.edit(affectedResources=known + new)
+
+    def edit(self, **attributes: Any) -> None:
+        """Set attributes of the job (DESIGN §3: those that an executor sets, and `name`, `description`, `properties`).
+
+        Raises JobLost; Refused if the server does not accept a value.
+        """
+        if self._revoked:
+            raise JobLost
+        try:
+            self._document = self._write(attributes)
+        except (Conflict, NotFound) as refusal:  # stopped and done, deleted, or somebody else's by now
+            raise JobLost from refusal
+
+    def revoke(self) -> None:
+        """From now on every call raises JobLost."""
+        self._revoked = True
+
+    @property
+    def ss_api(self) -> SsApi:
+        """The API as old SlipStream actions know it."""
+        from geventjob.cimi.ss_api import SsApi
+
+        return SsApi(self.client)
+
+
+def cut(message: str) -> str:
+    """The message within LONGEST_MESSAGE bytes of UTF-8."""
+    raw = message.encode(errors="replace")
+    return message if len(raw) <= LONGEST_MESSAGE else raw[:LONGEST_MESSAGE].decode(errors="ignore")

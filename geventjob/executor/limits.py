@@ -1,0 +1,35 @@
+"""What the operator set for the jobs of an executor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from geventjob.executor.writes import Document
+from geventjob.plugins import ActionSpec
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Options of DESIGN §5 and §7 by their names; times in seconds, None for no limit."""
+
+    threads: int = 100
+    cimi_patience: float = 120.0
+    not_found_grace: float = 5.0
+    unknown_grace: float = 60.0
+    max_interruptions: int = 5
+    action_timeout: float | None = None
+    max_timeout: float | None = None
+    timeouts: Mapping[str, float] = field(default_factory=dict)
+    """The ini's `[timeouts]`."""
+
+    def timeout(self, job: Document, action: ActionSpec) -> float | None:
+        """The job's own, the ini's, the decorator's, the default: the first that is set, within the maximum."""
+        given = (job.get("timeout"), self.timeouts.get(action.name), action.timeout, self.action_timeout)
+        chosen = [seconds for seconds in given if seconds is not None][:1]
+        most = [self.max_timeout] if self.max_timeout is not None else []
+        return min((float(seconds) for seconds in chosen + most), default=None)
+
+    def suspects(self, interruptions: int) -> int:
+        """How many jobs that were interrupted this often may run here at once (DESIGN §5.7)."""
+        return max(1, self.threads // 8 ** (interruptions - 1))

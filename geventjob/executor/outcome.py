@@ -1,0 +1,45 @@
+"""What the end of an action means for its job (DESIGN §7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from geventjob.executor.ending import Ending, Raised, Returned, Stopped, TimedOut
+from geventjob.executor.job import cut
+
+
+def outcome(ending: Ending, code: int = 0) -> dict[str, Any] | None:
+    """The attributes to write; None where there is no outcome, since the job is not ours any more.
+
+    `code` is the return code of an action that returns None.
+    """
+    if isinstance(ending, Returned):
+        return _returned(ending.value, code)
+    if isinstance(ending, Raised):
+        return failed(describe(ending.error))
+    if isinstance(ending, TimedOut):
+        return failed(f"timed out after {ending.seconds:g} s")
+    return {"state": "STOPPED"} if isinstance(ending, Stopped) else None
+
+
+def failed(message: str) -> dict[str, Any]:
+    """A failure in words."""
+    return {"state": "FAILED", "statusMessage": cut(message)}
+
+
+def describe(error: BaseException) -> str:
+    """`Type: text`, whatever its `__str__` does."""
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:
+        text = "(its text cannot be had)"
+    return f"{name}: {text}" if text else name
+
+
+def _returned(value: object, code: int) -> dict[str, Any]:
+    if value is None:
+        return {"state": "SUCCESS", "returnCode": code}
+    if not isinstance(value, int):
+        return failed(f"TypeError: the action returned {type(value).__name__}, expected an int or None")
+    return {"state": "FAILED" if value else "SUCCESS", "returnCode": int(value)}
