@@ -1,0 +1,155 @@
+"""What an author of actions and distributors writes.
+
+The decorators only mark what they stand on; nothing is registered anywhere, so that two engines in one process
+never share what they found. An action in five lines:
+
+    from geventjob import action
+
+    @action("say_hello", timeout=10)
+    def say_hello(job):
+        job.set_status_message(f"hello, {job.payload.get('name', 'world')}")
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar, overload
+
+NAME = re.compile(r"[A-Za-z0-9_.:@+-]{1,100}")
+
+Target = TypeVar("Target", bound=Callable[..., Any])
+
+
+class Action(ABC):
+    """One run of an action on one job. `self.job` is the job, `self.executor` who runs it.
+
+    @action("resize_image", timeout=60)
+    class ResizeImage(Action):
+        def do_work(self):
+            self.job.set_progress(50)
+            return 0
+    """
+
+    def __init__(self, executor: Any, job: Any) -> None:
+        self.executor = executor
+        self.job = job
+
+    @abstractmethod
+    def do_work(self) -> int | None:
+        """Do it. 0 or None is SUCCESS, another int FAILED with that return code, an error FAILED with its text."""
+
+
+class Distributor(ABC):
+    """Creates jobs on a schedule, while its process leads (DESIGN §8).
+
+    @distributor("nightly_report")
+    class NightlyReport(Distributor):
+        cron = "0 3 * * *"
+        def jobs(self):
+            yield {"action": "make_report", "targetResource": {"href": "report/daily"}}
+    """
+
+    interval: float | None = None
+    """Seconds from one firing to the next; either this or `cron`."""
+    cron: str | None = None
+    """The firings as a crontab line, in UTC."""
+    unless_pending: bool = True
+    """Whether a job is left out while one of the same action and target is QUEUED or RUNNING."""
+
+    def __init__(self, client: Any, settings: Any) -> None:
+        self.client = client
+        self.settings = settings
+
+    @abstractmethod
+    def jobs(self) -> Iterator[dict[str, Any]]:
+        """The jobs of one firing, as the server takes them."""
+
+
+@dataclass(frozen=True)
+class ActionMark:
+    """What `@action` leaves on its target."""
+
+    name: str
+    timeout: float | None
+    preempt: bool
+    isolation: str | None
+    aliases: tuple[str, ...]
+
+
+@overload
+def action(name: Target) -> Target: ...
+@overload
+def action(
+    name: str | None = None,
+    *,
+    timeout: float | None = None,
+    preempt: bool = True,
+    isolation: str | None = None,
+    aliases: Iterable[str] = (),
+) -> Callable[[Target], Target]: ...
+def action(
+    name: Any = None,
+    *,
+    timeout: float | None = None,
+    preempt: bool = True,
+    isolation: str | None = None,
+    aliases: Iterable[str] = (),
+) -> Any:
+    """Mark a function `(job)` or a class with `do_work()` as an action; bare `@action` takes the target's own name.
+
+    `timeout`: seconds (DESIGN §7 tells what else has a say). `preempt=False`: never sliced, for code that cannot
+    bear it; it then holds up the whole executor. `aliases`: other names that jobs may call it by. `isolation` is
+    for later, and refused until then. Raises TypeError, ValueError on what no action can be.
+    """
+    if callable(name):
+        return action()(name)
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout is seconds above 0, not {timeout!r}")
+    others = (aliases,) if isinstance(aliases, str) else tuple(aliases)
+
+    def mark(target: Target) -> Target:
+        check_runs(target, "do_work")
+        names = [checked(n) for n in (name or target.__name__, *others)]
+        target.__geventjob_action__ = ActionMark(names[0], timeout, preempt, isolation, tuple(names[1:]))  # type: ignore[attr-defined]
+        return target
+
+    return mark
+
+
+def distributor(name: str) -> Callable[[Target], Target]:
+    """Mark a class with `jobs()` as the distributor `name`. Raises TypeError, ValueError on what none can be."""
+
+    def mark(target: Target) -> Target:
+        if not inspect.isclass(target):
+            raise TypeError(f"a distributor is a class, not {target!r}")
+        check_method(target, "jobs")
+        target.__geventjob_distributor__ = checked(name)  # type: ignore[attr-defined]
+        return target
+
+    return mark
+
+
+def checked(name: object) -> str:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ValueError(f"a name is up to 100 of letters, digits and _.:@+-, not {name!r}")
+    return name
+
+
+def check_runs(target: Any, method: str) -> None:
+    """A coroutine or generator would be a SUCCESS that never ran."""
+    if inspect.isclass(target):
+        check_method(target, method)
+        target = getattr(target, method)
+    elif not inspect.isfunction(target):
+        raise TypeError(f"an action is a function or a class, not {target!r}")
+    if inspect.iscoroutinefunction(target) or inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
+        raise TypeError(f"{target.__qualname__} must be a plain function, neither async nor a generator")
+
+
+def check_method(target: Any, method: str) -> None:
+    if not callable(getattr(target, method, None)) or inspect.isabstract(target):
+        raise TypeError(f"class {target.__qualname__} has no method {method}()")
