@@ -20,4 +20,4 @@ def now() -> datetime:
 
 def cimi_time(moment: datetime) -> str:
     """A moment as CIMI writes it: `2019-04-02T08:15:30.123Z`, UTC, always three digits (CIMI.md §3)."""
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
