@@ -1,0 +1,50 @@
+"""Actions for tests in which processes die: each run leaves a line in the file that the payload names."""
+
+import os
+import signal
+import time
+
+from geventjob import JobLost, action
+
+
+def note(job, word):
+    """One line, appended at once: which process did what to which job."""
+    with open(job.payload["file"], "a") as file:
+        file.write(f"{os.getpid()} {job.id} {word}\n")
+
+
+@action("noted")
+def noted(job):
+    """Sleeps, telling its progress each tenth of a second."""
+    note(job, "begin")
+    for step in range(int(job.payload["seconds"] * 10)):
+        try:
+            job.set_progress(step % 100)
+        except JobLost:
+            note(job, "lost")
+            raise
+        time.sleep(0.1)
+    note(job, "end")
+
+
+@action("noted_computing")
+def noted_computing(job):
+    note(job, "begin")
+    end = time.monotonic() + job.payload["seconds"]
+    while time.monotonic() < end:
+        pass
+    note(job, "end")
+
+
+@action("kills_its_executor")
+def kills_its_executor(job):
+    note(job, "begin")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@action("tells_of_interruption")
+def tells_of_interruption(job):
+    note(job, "begin")
+    if not job.interrupted:
+        os.kill(os.getpid(), signal.SIGKILL)
+    job.set_status_message(f"interrupted, attempt {job.attempt}")

@@ -1,0 +1,96 @@
+"""Actions of every outcome, for the tests that run thousands of jobs through real executors."""
+
+import logging
+import time
+
+import gevent
+
+from geventjob import Action, action
+
+log = logging.getLogger("mixed")
+
+
+def burn(seconds):
+    """Compute, without a switch."""
+    end = time.monotonic() + seconds
+    turns = 0
+    while time.monotonic() < end:
+        turns += 1
+    return turns
+
+
+@action("succeeds")
+def succeeds(job):
+    time.sleep(job.payload.get("seconds", 0))
+
+
+@action("answers")
+class Answers(Action):
+    """Returns what the payload says."""
+
+    def do_work(self):
+        return self.job.payload["code"]
+
+
+@action("raises")
+def raises(job):
+    raise RuntimeError(job.payload["text"])
+
+
+@action("waits")
+def waits(job):
+    time.sleep(job.payload["seconds"])
+
+
+@action("computes")
+def computes(job):
+    burn(job.payload["seconds"])
+
+
+@action("swallows")
+def swallows(job):
+    """Swallows its time-out, and ends well as if nothing had been."""
+    end = time.monotonic() + job.payload["seconds"]
+    while time.monotonic() < end:
+        try:
+            time.sleep(0.05)
+        except BaseException:
+            log.info("swallowed")
+
+
+@action("tells")
+def tells(job):
+    for progress in (10, 50, 90):
+        job.set_progress(progress)
+    job.add_affected_resource("disk/one")
+    job.add_affected_resources(["disk/one", "disk/two"])
+    job.set_status_message("all told")
+    job.set_return_code(7)
+
+
+@action("leaves")
+def leaves(job):
+    """Leaves greenlets behind: one sleeps, one computes a little, one tries to write to the job later."""
+    gevent.spawn(time.sleep, 30)
+    gevent.spawn(burn, 0.05)
+    gevent.spawn_later(0.2, job.set_progress, 1)
+
+
+@action("spawns")
+def spawns(job):
+    """Waits for greenlets of its own."""
+    gevent.joinall([gevent.spawn(time.sleep, 0.05) for _ in range(3)], raise_error=True)
+
+
+class OldStyle:
+    """As SlipStream's engine had them: no base class."""
+
+    def __init__(self, executor, job):
+        self.executor = executor
+        self.job = job
+
+    def do_work(self):
+        self.job.set_status_message(f"target {self.job['targetResource']['href']}")
+
+
+action("old_style")(OldStyle)

@@ -1,0 +1,162 @@
+"""Real processes for tests: a job server, executors and distributors over one data folder, on free ports."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from geventjob import Client
+
+Found = TypeVar("Found")
+PASSWORD = "for-tests-only"
+FINAL = ("SUCCESS", "FAILED", "STOPPED")
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def until(condition: Callable[[], Found], seconds: float = 30.0, every: float = 0.05) -> Found:
+    """The first truthy answer of `condition`; fails with its last answer when there was none in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {seconds} s; last seen: {found!r}"
+        time.sleep(every)
+
+
+class Process:
+    """One of the commands. Its stderr, where it logs, is in `log`."""
+
+    def __init__(self, command: str, arguments: list[str], log: Path) -> None:
+        self.log_file = log
+        with log.open("ab") as stderr:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-m", f"geventjob.cli.{command}", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        self.pid = self._popen.pid
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace")
+
+    @property
+    def running(self) -> bool:
+        return self._popen.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        self._popen.send_signal(number)
+
+    def kill(self) -> None:
+        """kill -9, and wait until it is gone."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._popen.wait()
+
+    def stop(self, seconds: float = 30.0) -> int:
+        """SIGTERM; the exit code."""
+        self._popen.send_signal(signal.SIGTERM)
+        return self.wait(seconds)
+
+    def wait(self, seconds: float = 30.0) -> int:
+        try:
+            return self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {seconds} s:\n{self.log[-4000:]}") from None
+
+
+class Fleet:
+    """Processes over one data folder. Everything ends with `close`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data_dir = folder / "data"
+        self.actions_dir = folder / "actions"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.processes: list[Process] = []
+        for made in (self.data_dir, self.actions_dir):
+            made.mkdir(exist_ok=True)
+        self.password_file = folder / "password"
+        self.password_file.write_text(PASSWORD)
+        self.password_file.chmod(0o600)
+
+    def client(self, **options: Any) -> Client:
+        return Client(self.url, "super", PASSWORD, **options)
+
+    def server(self) -> Process:
+        """A job server that answers."""
+        address = ["--host", "127.0.0.1", "--port", str(self.port)]
+        process = self._start("server", [*address, "--admin-pass-file", str(self.password_file)])
+        until(lambda: self.client().healthy() or not process.running)
+        assert process.running, process.log
+        return process
+
+    def executor(self, name: str, *arguments: str, actions_dir: Path | None = None) -> Process:
+        """An executor that takes jobs."""
+        process = self.start_executor(name, *arguments, actions_dir=actions_dir)
+        until(lambda: any(node["name"] == name for node in self.client().nodes()) or not process.running)
+        assert process.running, process.log
+        return process
+
+    def start_executor(self, name: str, *arguments: str, actions_dir: Path | None = None) -> Process:
+        """An executor, whether or not it lives on."""
+        folder = f"--actions-dir={actions_dir or self.actions_dir}"
+        return self._start("executor", [*self._connection(name), folder, *arguments])
+
+    def distributor(self, name: str, *arguments: str) -> Process:
+        return self._start("distributor", [*self._connection(name), *arguments])
+
+    def _connection(self, name: str) -> list[str]:
+        login = ["--ss-url", self.url, "--ss-user", "super", "--ss-pass-file", str(self.password_file)]
+        return [*login, "--name", name]
+
+    def _start(self, command: str, arguments: list[str]) -> Process:
+        log = self.folder / f"{command}-{len(self.processes)}.log"
+        process = Process(command, [*arguments, "--data-dir", str(self.data_dir)], log)
+        self.processes.append(process)
+        return process
+
+    def close(self) -> None:
+        for process in self.processes:
+            process.kill()
+
+
+@contextlib.contextmanager
+def fleet(folder: Path) -> Iterator[Fleet]:
+    made = Fleet(folder)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def ended(client: Client, ids: list[str], seconds: float = 60.0) -> dict[str, dict[str, Any]]:
+    """The jobs of these ids, once all of them are final."""
+
+    def final() -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        for first in range(0, len(ids), 500):
+            page = ids[first : first + 500]
+            wanted = " or ".join(f"id='{id}'" for id in page)
+            found.update((job["id"], job) for job in client.search("job", filter=wanted)["jobs"])
+        return found if all(id in found and found[id]["state"] in FINAL for id in ids) else {}
+
+    return until(final, seconds, every=0.2)
