@@ -1,0 +1,319 @@
+"""The watch over the actions of one executor process: time slices, time-outs, stops, losses, the hard end.
+
+It ends code that waits by throwing an exception into its greenlet from the hub, and code that computes, which keeps
+the hub from running, by raising the same exception in the handler of a kernel timer (FINDINGS §1, §1b). Each action
+gets it only while it is in `Watch.running`, so that nothing lands in the runner once the action is over.
+
+SIGALRM and SIGPROF, ITIMER_REAL and ITIMER_PROF are the engine's: `signal.alarm` in an action is an error.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Collection, Iterable
+from time import monotonic
+from types import FrameType
+from typing import Any
+from weakref import WeakMethod
+
+import gevent
+from gevent import Greenlet
+from gevent._waiter import Waiter
+from greenlet import getcurrent, greenlet
+
+from geventjob import debug
+from geventjob.coordination.base import Claim, Session
+from geventjob.ends import JobLost, JobStopped
+from geventjob.executor.ending import Ending, Lost, Raised, Returned
+from geventjob.executor.hardend import HardEnd
+from geventjob.executor.running import Running, running_in
+from geventjob.executor.safepoints import Point, SafePoints, begin
+from geventjob.executor.slices import Pace, Slices
+from geventjob.log import TREE
+
+log = logging.getLogger(__name__)
+
+GRACE = 5.0
+"""Seconds of CPU beyond the session timeout after which a process whose hub does not run ends."""
+ABANDON = 10.0
+"""Seconds after the first exception that ended it in which an action has to come to its end (DESIGN §5.1)."""
+
+
+class Watch:
+    """One for a process, made in its main thread before the first action runs."""
+
+    def __init__(
+        self,
+        *,
+        session_timeout: float | None = None,
+        max_blocking: float = 2.0,
+        fd: int = 2,
+        pace: Pace | None = None,
+        abandon: float = ABANDON,
+    ) -> None:
+        """`session_timeout`, seconds: a process whose hub did not run for so much CPU time (and GRACE, and times its
+        cores) writes its stacks to the file descriptor `fd` and dies; None: never. A hub that was held for longer
+        than `max_blocking` seconds is told of in the log.
+        """
+        self.running: dict[greenlet, Running] = {}
+        """What runs, by the greenlet it runs in."""
+        self.abandoned: set[Running] = set()
+        """What runs on though it was ended: it swallows everything."""
+        self.yields = self.raises = self.deferrals = self.faults = 0
+        self._abandon_after = abandon
+        self._sessions: dict[Session, set[Running]] = {}
+        self._ending: set[Running] = set()
+        self._hub = gevent.get_hub()
+        self._blocked = debug.Blocked(max_blocking)
+        self._safe = _safe_points()
+        self._slices = Slices(pace or Pace(), self._turned)
+        self._hard_end = HardEnd(session_timeout + GRACE, fd) if session_timeout else None
+        self._closed = False
+        Greenlet.add_spawn_callback(self._spawned)
+        close = WeakMethod(self.close)
+        os.register_at_fork(after_in_child=lambda: (watch := close()) and watch())
+        self._slices.start(self._alarm, self._beat)
+
+    def close(self) -> None:
+        """No more slices, and no hard end. To be called before exec, which keeps timers but no handlers: the new
+        program would die of SIGALRM (seen). A forked child does it by itself."""
+        if self._closed:
+            return
+        self._closed = True
+        self._slices.close()
+        Greenlet.remove_spawn_callback(self._spawned)
+        if self._hard_end:
+            self._hard_end.close()
+        if self._safe:
+            self._safe.close()
+
+    # --- in the greenlet of an action
+
+    def run(
+        self,
+        body: Callable[[], Any],
+        *,
+        claim: Claim,
+        job_id: str,
+        action: str,
+        timeout: float | None = None,
+        preempt: bool = True,
+        abandoned: Callable[[Ending], None],
+    ) -> Ending | None:
+        """Run `body()` in the calling greenlet; how it ended, whatever it raised.
+
+        After `timeout` seconds a gevent.Timeout ends it. One that is swallowed is raised again each 0.25 s,
+        JobStopped and JobLost each second. Code that still runs 10 s after the first is abandoned: `abandoned(ending)`
+        is called in a greenlet of its own, and this returns None when that code comes to its end. Code that is not
+        to `preempt` gets no slices: it holds up the whole process while it computes.
+
+        What was raised in the code and swallowed counts as its end; what was asked for and came too late does not.
+        """
+        if claim.lost:
+            return Lost()
+        running = Running(claim, job_id=job_id, action=action, timeout=timeout, preempt=preempt, abandoned=abandoned)
+        tree = self._enter(running)
+        try:
+            try:
+                value = begin(body)
+            finally:
+                self.running.pop(running.greenlet, None)  # first of all: from here on nothing is thrown in here
+        except BaseException as error:
+            # Without our own frames: they would hold what holds them.
+            return self._leave(running, tree, Raised(error.with_traceback(_inner(error))))
+        return self._leave(running, tree, Returned(value))
+
+    def _enter(self, running: Running) -> Any:
+        """From now on the action can be ended. Greenlets that it starts inherit the tree (FINDINGS §8)."""
+        current: Any = running.greenlet
+        tree = getattr(current, "spawn_tree_locals", None)
+        current.spawn_tree_locals = {TREE: running}
+        self._sessions.setdefault(running.claim.session, set()).add(running)
+        if running.timeout is not None:
+            running.timer = self._hub.loop.timer(running.timeout)
+            # update: the time of a loop that was held up is old, and so long too early the time would be up
+            running.timer.start(self._time_is_up, running, update=True)
+        self.running[running.greenlet] = running
+        return tree
+
+    def _leave(self, running: Running, tree: Any, ending: Ending) -> Ending | None:
+        current: Any = running.greenlet
+        current.spawn_tree_locals = tree
+        if running in self.abandoned:
+            self.abandoned.remove(running)
+            return None
+        self._forget(running)
+        if running.thrown is not None:
+            self._hub.loop.run_callback(running.end_children, type(running.thrown))
+        return running.judge(ending)
+
+    def _forget(self, running: Running) -> None:
+        """Whatever else knows of it besides `running`."""
+        running.close()
+        self._ending.discard(running)
+        session = running.claim.session
+        beside = self._sessions.get(session)
+        if beside:
+            beside.discard(running)
+            if not beside:
+                del self._sessions[session]
+
+    def _spawned(self, child: Any) -> None:
+        """Any greenlet was started; cheap, since it is called for each."""
+        running = running_in(child)
+        if running is not None:
+            running.children.add(child)
+
+    # --- from any greenlet
+
+    def stop(self, job: str | Running) -> None:
+        """End the running actions of a job (an id, or one of `running`) by JobStopped."""
+        self._end((r for r in self.running.values() if job in (r.job_id, r)), JobStopped)
+
+    def lose(self, claims: Collection[Claim]) -> None:
+        """End the actions of these claims by JobLost."""
+        self._end((r for r in self.running.values() if r.claim in claims), JobLost)
+
+    def _end(self, runnings: Iterable[Running], end: type[JobLost] | type[JobStopped]) -> None:
+        # In the hub, and only if the action runs then: kill() could land in the runner, after the action.
+        for running in list(runnings):
+            running.ask(end())
+            self._hub.loop.run_callback(self._shoot, running)
+
+    def describe(self, greenlet: object) -> str:
+        """What the dump says of a greenlet besides its job."""
+        running = running_in(greenlet)
+        if running is None:
+            return ""
+        words = [running.state]
+        if running in self.abandoned:
+            words.append("abandoned")
+        if self._slices.parked(greenlet):
+            words.append("waits for its next time slice")
+        return ", ".join(filter(None, words))
+
+    # --- in the hub
+
+    def _turned(self, now: float) -> None:
+        """At each turn of the loop, before anything else in it."""
+        for session in list(self._sessions):
+            if session.over:
+                for running in self._sessions.pop(session):
+                    running.ask(JobLost())
+                    self._shoot(running)
+        self._blocked.over(now - self._slices.ran)
+
+    def _beat(self) -> None:
+        now = monotonic()
+        self._blocked.beat()
+        if self._hard_end:
+            self._hard_end.put_off(now)
+        for running in list(self._ending):
+            if now - running.first > self._abandon_after:
+                self._abandon(running)
+            else:
+                self._shoot(running)
+
+    def _time_is_up(self, running: Running) -> None:
+        running.time_is_up()
+        self._shoot(running)
+
+    def _shoot(self, running: Running) -> None:
+        """Throw what is due into the action and its children, if it still runs and did not get the same just now."""
+        if self.running.get(running.greenlet) is not running:
+            return
+        end = running.shot(monotonic())
+        if end is None:
+            return
+        self._ending.add(running)
+        running.greenlet.throw(end)
+        running.end_children(type(end))
+
+    def _abandon(self, running: Running) -> None:
+        if self.running.pop(running.greenlet, None) is not running:
+            return
+        assert running.thrown is not None
+        self.abandoned.add(running)
+        self._forget(running)
+        running.end_children(type(running.thrown))
+        gevent.spawn(_tell_abandoned, running, debug.stack(running.greenlet.gr_frame))
+
+    # --- in whatever runs when the hub did not for a while
+
+    def _alarm(self, signum: int, frame: FrameType | None) -> None:
+        """Raise what is due to the action that runs, or let the hub run before it goes on.
+
+        It raises nothing else, and it neither logs nor locks. SIGALRM during it finds its own frames, which are
+        the engine's, and does nothing.
+        """
+        end: BaseException | None = None
+        slice_over: Waiter[None] | None = None
+        try:
+            end, slice_over = self._interrupt(frame)
+        except BaseException:  # its own error must not land in the action (a RecursionError of deep code, say)
+            self.faults += 1
+            end = slice_over = None
+        frame = None  # keep no frames alive while parked, nor in the traceback
+        if end is not None:
+            try:
+                raise end
+            finally:
+                end = None
+        if slice_over is not None:
+            slice_over.get()  # to the hub; what ends the action is thrown in here too
+
+    def _interrupt(self, frame: FrameType | None) -> tuple[BaseException | None, Waiter[None] | None]:
+        """What is due to the action that runs, or that its slice is over; neither if it is not at a safe point."""
+        now = monotonic()
+        self._blocked.look(frame, now - self._slices.ran)
+        current = getcurrent()
+        running = self.running.get(current)
+        child = running is None
+        if running is None:
+            running = running_in(current)
+        if running is None or frame is None:
+            return None, None  # the hub, coordination, the engine itself
+        point = self._safe.at(frame, child) if self._safe else Point.NOTHING
+        if point is Point.NOTHING:
+            self.deferrals += 1  # the interval of the timer tries again
+            return None, None
+        end = None if child else self._due(running, now)
+        if end is not None or point is Point.RAISE or not running.preempt:
+            return end, None
+        self.yields += 1
+        return None, self._slices.park(now)
+
+    def _due(self, running: Running, now: float) -> BaseException | None:
+        """The hub that would find these out is the one that is blocked."""
+        if running.claim.lost:
+            running.ask(JobLost())
+        elif now > running.deadline:
+            running.time_is_up()
+        end = running.shot(now)
+        if end is not None:
+            self.raises += 1
+            self._ending.add(running)
+        return end
+
+
+def _safe_points() -> SafePoints | None:
+    try:
+        return SafePoints()
+    except NotImplementedError as error:
+        log.warning("actions that compute are not interrupted: %s", error)
+        return None
+
+
+def _inner(error: BaseException) -> Any:
+    """The traceback from the action's own code on."""
+    trace = error.__traceback__
+    for _ in range(2):  # run, begin
+        trace = trace.tb_next if trace and trace.tb_next else trace
+    return trace
+
+
+def _tell_abandoned(running: Running, stack: str) -> None:
+    log.error("%s (action %r) swallows its end and is abandoned; it is at\n%s", running.job_id, running.action, stack)
+    assert running.thrown is not None
+    running.abandoned(running.ending_of(running.thrown))
