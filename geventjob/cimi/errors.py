@@ -10,14 +10,15 @@ class CimiError(Exception):
 
 
 class ServerAway(CimiError):
-    """No connection, no answer in time, 5xx or 429: trying again later may help; whether it had its effect is not known.
+    """No connection, no answer in time, 5xx, 429: trying again later may help. Whether it had its effect is not known.
 
-    `retry_after`: seconds that the server asked for, if it did.
+    `retry_after`: seconds that the server asked for, if it did. `status`: of the answer, if there was one.
     """
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, retry_after: float | None = None, status: int | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.status = status
 
 
 class LoginRefused(ServerAway):

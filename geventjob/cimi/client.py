@@ -1,0 +1,208 @@
+"""The client of a job server, for any program: plain requests, safe for threads and for greenlets, never patching."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+import msgspec
+
+from geventjob.cimi.bulk import Bulk, EditAnswer, oversize, pages
+from geventjob.cimi.errors import CimiError, Refused, ServerAway
+from geventjob.cimi.patience import patiently
+from geventjob.cimi.session import Session
+from geventjob.cimi.transport import Request, Transport
+
+T = TypeVar("T")
+Document = dict[str, Any]
+
+
+class _Added(msgspec.Struct):
+    id: str = msgspec.field(name="resource-id")
+
+
+class _Nodes(msgspec.Struct):
+    nodes: list[Document]
+
+
+class _Searched(msgspec.Struct):
+    count: int
+    """SlipStream answers null where its store refused the query (CIMI.md §3)."""
+
+
+class Client:
+    """Speaks to a CIMI server as one user.
+
+    Every method raises ServerAway (no connection, no answer in time, 5xx, 429: `retry_after` is what the server asked
+    for), LoginRefused, or one of the kinds of Refused: NotFound, Forbidden, Invalid, Conflict. It logs in by itself,
+    and again when its session has ended.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        user: str | None = None,
+        password: str | None = None,
+        *,
+        ca: str | None = None,
+        insecure: bool = False,
+        connections: int = 10,
+        timeout: tuple[float, float] = (5, 30),
+        patience: float = 30,
+    ) -> None:
+        """Nothing is sent yet.
+
+        `url` may hold several addresses of one service, comma-separated: it stays with one that answers. `ca` is a
+        file or folder of certificates to trust, `insecure` trusts any. `connections` is how many calls may be under
+        way at once; more of them wait. `timeout` is seconds to connect and to wait for an answer. `patience` is for how
+        many seconds an add is tried again while the server is away. Raises ValueError for a URL that cannot be one.
+        """
+        self.url = url
+        self.user = user
+        self.patience = patience
+        self._session = Session(
+            Transport(url, ca=ca, insecure=insecure, connections=connections, timeout=timeout), user, password
+        )
+        self._bulk = Bulk(self._session)
+
+    def __repr__(self) -> str:
+        return f"Client({self.url!r}, user={self.user!r})"
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the idle connections; the client may still be used."""
+        self._session.transport.close()
+
+    # --- one resource
+
+    def get(self, id: str, select: Iterable[str] | None = None) -> Document:
+        """The resource of this id, or only those of its attributes that are named."""
+        query = [("$select", ",".join(select))] if select is not None else []
+        return self._session.call("GET", id, query=query, answer=Document)
+
+    def add(self, kind: str, doc: Mapping[str, Any]) -> str:
+        """Add a resource to a collection (`job`); its id.
+
+        A job is given an idempotencyKey unless it has one, so that trying again, as this does for `patience` seconds
+        while the server is away, never doubles it (DESIGN §5.2).
+        """
+        if kind != "job":
+            return self._session.call("POST", kind, json=doc, answer=_Added).id
+        body = msgspec.json.encode(_keyed(doc))
+
+        def add() -> str:
+            return self._session.call("POST", kind, json=body, repeatable=True, answer=_Added).id
+
+        return patiently(add, self.patience)
+
+    def edit(self, id: str, set: Mapping[str, Any], delete: Iterable[str] = ()) -> Document:
+        """Set attributes and delete others (those that are not set); the whole resource as it is then."""
+        names = ",".join(delete)
+        query = [("$select", names)] if names else []
+        return self._session.call("PUT", id, query=query, json=set, answer=Document)
+
+    def delete(self, id: str) -> Document:
+        """Delete a resource; what the server says."""
+        return self._session.call("DELETE", id, answer=Document)
+
+    def operation(self, id: str, rel: str, data: Mapping[str, Any] | None = None) -> Document:
+        """Carry out an operation of a resource by its name (`stop`) or its full URI; what the server answers."""
+        return self._session.call("POST", f"{id}/{rel.rpartition('/')[2]}", json=data, answer=Document)
+
+    # --- many
+
+    def search(self, kind: str, **params: Any) -> Document:
+        """Search a collection (`job`): a page with `count` (of all matches), `jobs` and perhaps `aggregations`.
+
+        Parameters are `filter`, `first`, `last`, `orderby`, `select`, `aggregation`; a list stands for a repeated one,
+        None for none.
+        """
+        form = [(f"${name}", str(value)) for name, values in params.items() for value in _listed(values)]
+        page = self._session.call("PUT", kind, form=form, answer=Document)
+        try:
+            msgspec.convert(page, _Searched)
+        except msgspec.ValidationError as error:
+            raise ServerAway(f"a search of {kind} was answered in a shape that is not CIMI's: {error}") from None
+        return page
+
+    def bulk_add(self, jobs: Iterable[Mapping[str, Any]]) -> list[str | Refused]:
+        """Add many jobs, as `add` does each; in their order the id of each, or its refusal.
+
+        A job that shall be added once even if this call fails and is made again needs an idempotencyKey of its own.
+        """
+        return self._in_pages([msgspec.json.encode(_keyed(job)) for job in jobs], self._add_page)
+
+    def bulk_edit(
+        self, edits: Iterable[Mapping[str, Any]], *, actions: Sequence[str] | None = None, answer: EditAnswer = "job"
+    ) -> list[Document | CimiError]:
+        """Edit many jobs: `{"id", "set", "delete", "entry", "fence", "executor"}` each (DESIGN §6).
+
+        In their order each job as it is then (or `{"status": 200}` for `answer="status"`), or its error: Refused, or
+        ServerAway where the server could not write this one. An edit to RUNNING of a job whose action is not among
+        `actions` is refused.
+        """
+        encoded = [msgspec.json.encode(edit) for edit in edits]
+        return self._in_pages(encoded, lambda page: self._bulk.edit(page, actions, answer))
+
+    def bulk_delete(self, filter: str) -> int:
+        """Delete all jobs that match the filter; how many that were."""
+        return self._bulk.delete(filter)
+
+    def _in_pages(
+        self, items: Sequence[bytes], send: Callable[[Sequence[bytes]], Sequence[T | CimiError]]
+    ) -> list[T | Any]:
+        results: dict[int, T | CimiError] = {i: error for i, item in enumerate(items) if (error := oversize(item))}
+        due = [i for i in range(len(items)) if i not in results]
+        answers = [answer for page in pages([items[i] for i in due]) for answer in send(page)]
+        results.update(zip(due, answers, strict=True))
+        return [results[i] for i in range(len(items))]
+
+    def _add_page(self, page: Sequence[bytes]) -> list[str | CimiError]:
+        """Until the server has said yes or no to each of them, or patience is over."""
+        results: dict[int, str | CimiError] = {}
+
+        def add() -> None:
+            due = [i for i in range(len(page)) if not isinstance(results.get(i), (str, Refused))]
+            results.update(zip(due, self._bulk.add([page[i] for i in due]), strict=True))
+            for result in results.values():
+                if not isinstance(result, (str, Refused)):
+                    raise result
+
+        patiently(add, self.patience)
+        return [results[i] for i in range(len(page))]
+
+    # --- for operators
+
+    def nodes(self) -> list[Document]:
+        """The executors, distributors and servers that live now (DESIGN §6)."""
+        return self._session.call("GET", "node", answer=_Nodes).nodes
+
+    def queue(self) -> Document:
+        """The queue at a glance (DESIGN §6)."""
+        return self._session.call("GET", "queue", answer=Document)
+
+    def healthy(self) -> bool:
+        """Whether the server says that it can serve. Needs no user, raises nothing of CimiError."""
+        try:
+            return self._session.transport.send(Request("GET", "/healthz", repeatable=True)).status == 200
+        except CimiError:
+            return False
+
+
+def _keyed(job: Mapping[str, Any]) -> Mapping[str, Any]:
+    return job if job.get("idempotencyKey") else {**job, "idempotencyKey": str(uuid.uuid4())}
+
+
+def _listed(values: Any) -> Iterable[Any]:
+    if values is None:
+        return ()
+    return values if isinstance(values, (list, tuple)) else (values,)

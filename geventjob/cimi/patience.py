@@ -1,0 +1,39 @@
+"""Trying again while a server is away."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from geventjob.cimi.errors import LoginRefused, ServerAway
+
+T = TypeVar("T")
+
+
+def patiently(call: Callable[[], T], seconds: float) -> T:
+    """What `call()` returns, tried again on ServerAway for so many seconds, then its last error.
+
+    Waits as long as the server asked for, or 0.1 s doubling to 5 s, with jitter. A log-in that is refused is not
+    tried again: it would be refused again.
+    """
+    end = time.monotonic() + seconds
+    for delay in _delays():
+        try:
+            return call()
+        except LoginRefused:
+            raise
+        except ServerAway as error:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise
+            time.sleep(min(left, max(delay, error.retry_after or 0.0)))
+    raise AssertionError("delays never end")
+
+
+def _delays() -> Iterator[float]:
+    delay = 0.1
+    while True:
+        yield delay * random.uniform(0.5, 1.0)  # noqa: S311  (jitter, no secret)
+        delay = min(5.0, delay * 2)

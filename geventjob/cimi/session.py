@@ -1,0 +1,226 @@
+"""Requests to a CIMI server as one user: logs in when it is needed, turns answers into values or errors."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from geventjob.cimi.errors import (
+    CimiError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    LoginRefused,
+    NotFound,
+    Refused,
+    ServerAway,
+)
+from geventjob.cimi.transport import Answer, Request, Transport
+
+T = TypeVar("T")
+Pairs = Iterable[tuple[str, str]]
+
+AWAY = frozenset((408, 425, 429))
+"""Statuses below 500 that say nothing against the request itself."""
+WORDS = 2000
+"""Characters of a server's message that are kept."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Login:
+    """A session on the server. Good until the server says otherwise, or `until` (monotonic) has come."""
+
+    cookie: str = field(repr=False)
+    until: float
+
+
+class Session:
+    """What `Client` speaks through. Safe for threads and greenlets; no I/O before the first call."""
+
+    def __init__(self, transport: Transport, user: str | None, password: str | None) -> None:
+        self.transport = transport
+        self.user = user
+        self._password = password
+        self._login: _Login | None = None
+        self._one_at_a_time = threading.Lock()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Pairs = (),
+        form: Pairs | None = None,
+        json: object = None,
+        repeatable: bool | None = None,
+        answer: type[T],
+    ) -> T:
+        """One request to `/api/<path>`; the answer's JSON, checked to be of the type `answer`.
+
+        `json` may be bytes that are JSON already. `repeatable` is told by the method unless given.
+        Raises ServerAway, LoginRefused, Refused (one of its kinds), CimiError.
+        """
+        body, content_type = _body(form, json)
+        target = "/api/" + checked(path) + ("?" + urlencode(list(query)) if query else "")
+        if repeatable is None:
+            repeatable = method in ("GET", "PUT")
+        return _value(self._authorised(Request(method, target, body, content_type, repeatable)), answer)
+
+    def _authorised(self, request: Request) -> Answer:
+        if self.user is None:
+            return self._anonymous(request)
+        login = self._login
+        if login is None or time.monotonic() >= login.until:
+            login = self._renew(login)
+        answer = self.transport.send(request, login.cookie)
+        if answer.status not in (401, 403):
+            return answer
+        return self.transport.send(request, self._renew(login).cookie)
+
+    def _anonymous(self, request: Request) -> Answer:
+        answer = self.transport.send(request)
+        if answer.status in (401, 403):
+            raise LoginRefused(f"{_problem(answer).message}: no user was given", status=answer.status)
+        return answer
+
+    def _renew(self, seen: _Login | None) -> _Login:
+        """A login newer than the one that was seen to be of no use; whoever comes second takes the first one's."""
+        with self._one_at_a_time:
+            if self._login is None or self._login is seen:
+                self._login = self._log_in()
+            return self._login
+
+    def _log_in(self) -> _Login:
+        template = {"href": "session-template/internal", "username": self.user, "password": self._password or ""}
+        body = msgspec.json.encode({"sessionTemplate": template})
+        answer = self.transport.send(Request("POST", "/api/session", body, "application/json", repeatable=True))
+        if answer.status in (400, 401, 403):
+            raise LoginRefused(f"log-in refused: {_problem(answer).message}", status=answer.status)
+        if answer.status >= 400:
+            raise _away(answer)
+        login = _login(answer)
+        if login is None:
+            raise ServerAway(f"{answer.to} answered {answer.status} and no session: is this a CIMI server?")
+        return login
+
+
+def checked(path: str) -> str:
+    """The id of a resource or collection as it stands in a URL. Raises ValueError for what cannot be one."""
+    if any(part in ("", ".", "..") for part in path.split("/")):
+        raise ValueError(f"{path!r} is no id of a resource")
+    return quote(path, safe="/")
+
+
+class _Problem(msgspec.Struct):
+    """The body of an error. A job's 409 has more (DESIGN §3)."""
+
+    message: str = ""
+    reason: str | None = None
+    job: dict[str, Any] | None = None
+
+
+def refusal(status: int, message: str, reason: str | None = None, job: dict[str, Any] | None = None) -> CimiError:
+    """The error that an HTTP status stands for: of a whole request, or of one item of a bulk operation."""
+    if status >= 500 or status in AWAY:
+        return ServerAway(message, status=status)
+    kinds: Mapping[int, type[Refused]] = {
+        400: Invalid,
+        401: Forbidden,
+        403: Forbidden,
+        404: NotFound,
+        409: Conflict,
+        413: Invalid,
+    }
+    return kinds.get(status, Refused)(status, message, reason=reason, job=job)
+
+
+def _body(form: Pairs | None, json: object) -> tuple[bytes | None, str | None]:
+    if form is not None:
+        encoded = urlencode(list(form)).encode()
+        return encoded, "application/x-www-form-urlencoded" if encoded else None
+    if json is None:
+        return None, None
+    return json if isinstance(json, bytes) else msgspec.json.encode(json), "application/json"
+
+
+def _value(answer: Answer, kind: type[T]) -> T:
+    if answer.status >= 500 or answer.status in AWAY or (answer.status < 400 and not 200 <= answer.status < 300):
+        raise _away(answer)
+    if answer.status >= 400:
+        problem = _problem(answer)
+        message = problem.message or f"{answer.to} answered {answer.status}"
+        raise refusal(answer.status, message, problem.reason, problem.job)
+    try:
+        return msgspec.json.decode(answer.body, type=kind)
+    except msgspec.ValidationError as error:
+        raise ServerAway(f"{answer.to} answered {answer.status} in a shape that is not CIMI's: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        start = answer.body[:60].decode(errors="replace")
+        raise ServerAway(f"{answer.to} answered {answer.status} with what is no JSON: {start!r}") from None
+
+
+def _problem(answer: Answer) -> _Problem:
+    try:
+        problem = msgspec.json.decode(answer.body, type=_Problem)
+    except (msgspec.DecodeError, UnicodeDecodeError):  # a proxy's page
+        problem = _Problem(" ".join(answer.body[:200].decode(errors="replace").split()))
+    problem.message = problem.message[:WORDS]
+    return problem
+
+
+def _away(answer: Answer) -> ServerAway:
+    location = answer.headers.get("Location")
+    if 300 <= answer.status < 400 and location:
+        return ServerAway(
+            f"{answer.to} answered {answer.status} and sends us to {location[:WORDS]!r}: no redirect is followed"
+        )
+    words = _problem(answer).message
+    message = f"{answer.to} answered {answer.status}" + (f": {words}" if words else "")
+    return ServerAway(message, _retry_after(answer), answer.status)
+
+
+def _retry_after(answer: Answer) -> float | None:
+    """Seconds; None if the header is missing or senseless."""
+    text = answer.headers.get("Retry-After", "").strip()
+    if text.isdecimal() and len(text) < 10:
+        return float(text)
+    seconds = _moment(text) - _moment(answer.headers.get("Date", ""))
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _moment(text: str) -> float:
+    """An HTTP date in Unix seconds; not a number for anything else."""
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return math.nan
+
+
+def _login(answer: Answer) -> _Login | None:
+    """The session's cookie. Its life is taken from the server's two dates, since this machine's clock may differ."""
+    pairs, lives = [], []
+    for line in answer.cookies:
+        pair, *attributes = (part.strip() for part in line.split(";"))
+        pairs.append(pair)
+        lives += [_life(a, answer) for a in attributes]
+    if not any(pair.partition("=")[2] for pair in pairs):
+        return None
+    life = min((seconds for seconds in lives if seconds > 0), default=math.inf)
+    return _Login("; ".join(pairs), time.monotonic() + life)
+
+
+def _life(attribute: str, answer: Answer) -> float:
+    name, _, value = attribute.partition("=")
+    if name.lower() == "max-age" and value.isdecimal():
+        return float(value)
+    if name.lower() == "expires":
+        return _moment(value) - _moment(answer.headers.get("Date", ""))
+    return math.nan

@@ -1,0 +1,210 @@
+"""HTTP with one service at one or several addresses: bounded in time and size, never redirected, never patched."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import requests.adapters
+import urllib3.exceptions
+from requests.utils import get_environ_proxies
+
+from geventjob.cimi.errors import CimiError, ServerAway
+
+CHUNK = 64 * 1024
+LIMIT = 256 * 1024 * 1024
+"""Bytes of an answer that are read at most: a thousand jobs with all the payload and message that they may have."""
+TRICKLE = 4
+"""A whole answer may take so many times as long as one wait for its next bytes."""
+
+
+class TooLarge(CimiError):
+    """The answer is longer than LIMIT: asking for less may help, asking again does not."""
+
+
+class _Unreached(ServerAway):
+    """The request never left: it can be sent to another address."""
+
+
+class _Broken(ServerAway):
+    """The connection ended before an answer had come, as an idle one does that the server has closed meanwhile."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is sent; `target` is the path with its query."""
+
+    method: str
+    target: str
+    body: bytes | None = None
+    content_type: str | None = None
+    repeatable: bool = False
+    """Whether sending it twice has the effect of sending it once."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, whatever its status. `to` names the request in words: `PUT http://host/api/job`."""
+
+    to: str
+    status: int
+    headers: Mapping[str, str]
+    cookies: tuple[str, ...]
+    """The Set-Cookie lines as they are: a cookie jar would drop them by this machine's clock."""
+    body: bytes
+
+
+class Transport:
+    """A pool of connections. It stays with an address that answers, and goes on to the next when one does not."""
+
+    def __init__(
+        self, url: str, *, ca: str | None, insecure: bool, connections: int, timeout: tuple[float, float]
+    ) -> None:
+        self.addresses = addresses(url)
+        self._current = 0
+        self._timeout = timeout
+        self._verify: bool | str = False if insecure else ca or True
+        self._proxies: dict[str, dict[str, str]] = {}
+        self._adapter = requests.adapters.HTTPAdapter(len(self.addresses), connections, pool_block=True)
+        if insecure:
+            warnings.filterwarnings("ignore", category=urllib3.exceptions.InsecureRequestWarning)
+
+    def send(self, request: Request, cookie: str | None = None) -> Answer:
+        """One exchange with the first address that can be reached, from the present one on.
+
+        Raises ServerAway, TooLarge.
+        """
+        failures: list[ServerAway] = []
+        for at in self._order():
+            for _ in range(2 if request.repeatable else 1):
+                try:
+                    answer = self._exchange(self.addresses[at], request, cookie)
+                except _Unreached as error:
+                    failures.append(error)
+                    break
+                except _Broken as error:
+                    failures.append(error)
+                    if not request.repeatable:
+                        self._leave(at)
+                        raise
+                except ServerAway:
+                    self._leave(at)
+                    raise
+                else:
+                    self._settle(at, answer)
+                    return answer
+        raise ServerAway("; ".join(dict.fromkeys(map(str, failures)))) from failures[-1]
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._adapter.close()
+
+    def _order(self) -> Iterator[int]:
+        first = self._current
+        return ((first + turn) % len(self.addresses) for turn in range(len(self.addresses)))
+
+    def _settle(self, at: int, answer: Answer) -> None:
+        if answer.status >= 500:
+            self._leave(at)
+        else:
+            self._current = at
+
+    def _leave(self, at: int) -> None:
+        self._current = (at + 1) % len(self.addresses)
+
+    def _exchange(self, address: str, request: Request, cookie: str | None) -> Answer:
+        to = f"{request.method} {address}{request.target.partition('?')[0]}"
+        try:
+            response = self._adapter.send(
+                _prepared(address, request, cookie),
+                stream=True,
+                timeout=self._timeout,
+                verify=self._environment_ca() if self._verify is True else self._verify,
+                proxies=self._proxies_for(address),
+            )
+            try:
+                body = self._read(response.raw, to)
+            finally:
+                response.close()
+        except (OSError, urllib3.exceptions.HTTPError) as error:
+            raise self._failure(address, to, error) from error
+        cookies = tuple(response.raw.headers.getlist("Set-Cookie"))
+        return Answer(to, response.status_code, response.headers, cookies, body)
+
+    def _read(self, raw: Any, to: str) -> bytes:
+        read = getattr(raw, "read1", raw.read)  # urllib3 before 2.1 can only wait for a whole chunk
+        body = bytearray()
+        deadline = time.monotonic() + TRICKLE * self._timeout[1]
+        while chunk := read(CHUNK, decode_content=True):
+            body += chunk
+            if len(body) > LIMIT:
+                raise TooLarge(f"{to}: the answer is longer than {LIMIT // 1024**2} MB")
+            if time.monotonic() > deadline:
+                raise ServerAway(f"{to}: the answer did not end within {TRICKLE * self._timeout[1]:g} s")
+        return bytes(body)
+
+    def _failure(self, address: str, to: str, error: Exception) -> ServerAway:
+        if isinstance(error, (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError)):
+            return ServerAway(f"{to}: no answer within {self._timeout[1]:g} s")
+        if isinstance(error, requests.exceptions.ConnectTimeout):
+            return _Unreached(f"{address}: no connection within {self._timeout[0]:g} s")
+        if error.args and isinstance(error.args[0], urllib3.exceptions.ProtocolError):
+            return _Broken(f"{to}: {_reason(error)}")
+        if isinstance(error, urllib3.exceptions.ProtocolError):
+            return ServerAway(f"{to}: the answer broke off: {_reason(error)}")
+        return _Unreached(f"{address}: {_reason(error)}")
+
+    def _environment_ca(self) -> bool | str:
+        """What requests itself would use for a session of its own (and no .netrc: that is none of its business)."""
+        return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+
+    def _proxies_for(self, address: str) -> dict[str, str]:
+        if address not in self._proxies:
+            self._proxies[address] = get_environ_proxies(address)
+        return self._proxies[address]
+
+
+def addresses(url: str) -> list[str]:
+    """The addresses in a comma-separated list, without trailing slashes. Raises ValueError in words.
+
+    >>> addresses("http://one:8201/, https://two")
+    ['http://one:8201', 'https://two']
+    """
+    found = [part.strip().rstrip("/") for part in url.split(",") if part.strip()]
+    if not found:
+        raise ValueError("the server's URL is empty: expected http://host:port or https://host")
+    for address in found:
+        parts = urlsplit(address)
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("the server's URL holds a user or password: give them by their own options")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(f"{address!r} is no URL of a server: expected http://host:port or https://host")
+        _ = parts.port  # raises ValueError in words
+    return found
+
+
+def _prepared(address: str, request: Request, cookie: str | None) -> requests.PreparedRequest:
+    headers = {"Accept": "application/json", "User-Agent": "geventjob"}
+    if request.content_type:
+        headers["Content-Type"] = request.content_type
+    if cookie:
+        headers["Cookie"] = cookie
+    return requests.Request(request.method, address + request.target, headers=headers, data=request.body).prepare()
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause in words, without the layers around it."""
+    inner: BaseException = error
+    while True:
+        nested = getattr(inner, "reason", None) or next((a for a in inner.args if isinstance(a, BaseException)), None)
+        following = nested if isinstance(nested, BaseException) else inner.__cause__
+        if following is None:
+            break
+        inner = following
+    return getattr(inner, "strerror", None) or str(inner) or type(inner).__name__

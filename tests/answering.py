@@ -1,0 +1,139 @@
+"""A small HTTP server that answers as a test tells it, to show a client what real servers do on bad days."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+COOKIE = "com.sixsq.slipstream.cookie"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as it came."""
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def form(self) -> dict[str, list[str]]:
+        return parse_qs(self.body.decode())
+
+
+@dataclass
+class Reply:
+    status: int = 200
+    json: Any = None
+    text: bytes | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    raw: Callable[[socket.socket], None] | None = None
+    """Writes to the socket itself and ends the connection."""
+
+
+class Answering:
+    """`reply(asked)` answers everything; log-ins too, unless `logins` is left to do it. `asked` are all requests."""
+
+    def __init__(self, reply: Callable[[Asked], Reply]) -> None:
+        self.reply = reply
+        self.asked: list[Asked] = []
+        self.sessions = 0
+        self.connections = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    port = 0
+
+    def paths(self) -> list[str]:
+        return [f"{asked.method} {asked.path}" for asked in self.asked]
+
+    def login(self, asked: Asked) -> Reply:
+        """What a good server says to a good password, which is `secret`."""
+        if asked.json["sessionTemplate"]["password"] != "secret":
+            return Reply(403, {"status": 403, "message": "invalid credentials for 'alice'"})
+        self.sessions += 1
+        token = f"{COOKIE}=token=t{self.sessions};Path=/;Expires=Tue, 02 Apr 2030 08:15:30 +0000"
+        return Reply(201, {"status": 201, "resource-id": "session/1"}, headers={"Set-Cookie": token})
+
+
+@contextmanager
+def answering(reply: Callable[[Asked], Reply]) -> Iterator[Answering]:
+    """Serve on a free port. `/api/session` is answered by `Answering.login` unless `reply` has an answer for it."""
+    what = Answering(reply)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def setup(self) -> None:
+            what.connections += 1
+            super().setup()
+
+        def handle_one_request(self) -> None:
+            try:
+                super().handle_one_request()
+            except OSError:
+                self.close_connection = True
+
+        def do(self) -> None:
+            parts = urlsplit(self.path)
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            asked = Asked(self.command, parts.path, parse_qs(parts.query), self.headers, body)
+            what.asked.append(asked)
+            login = asked.path == "/api/session" and asked.method == "POST"
+            self.answer(what.login(asked) if login and not getattr(reply, "logins", False) else what.reply(asked))
+
+        def answer(self, reply: Reply) -> None:
+            if reply.raw:
+                reply.raw(self.connection)
+                self.close_connection = True
+                return
+            body = reply.text if reply.text is not None else json.dumps(reply.json).encode()
+            self.send_response_only(reply.status)
+            usual = {"Date": self.date_time_string(), "Content-Length": str(len(body))}
+            for name, value in {**usual, **reply.headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_PUT = do_POST = do_DELETE = do
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 100
+
+    server = Server(("127.0.0.1", 0), Handler)
+    what.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield what
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
