@@ -80,13 +80,12 @@ class Line(logging.Formatter):
             text = super().format(record)
         except Exception as error:  # a wrong log call must not fail the action that makes it
             text = f"cannot format the message {record.msg!r:.200}: {type(error).__name__}: {error}"
-        text = LOGIN.sub("://***@", text.translate(UNPRINTABLE)) if "://" in text else text.translate(UNPRINTABLE)
         if len(text) > LONGEST_LINE:
             text = f"{text[:LONGEST_LINE]}… (cut, {len(text)} characters)"
         who = running(getattr(record, "greenlet", None))
-        return f"{stamp(record.created)} {record.levelname:<8} {os.getpid()} {record.name} [{who}] " + text.rstrip(
-            "\n"
-        ).replace("\n", "\n    ")
+        line = f"{stamp(record.created)} {record.levelname:<8} {os.getpid()} {record.name} [{who}] {text.rstrip()}"
+        line = line.translate(UNPRINTABLE).replace("\n", "\n    ")
+        return LOGIN.sub("://***@", line) if "://" in line else line
 
 
 def stamp(created: float) -> str:
@@ -229,7 +228,7 @@ class FileLines(Lines):
 
 
 class StderrLines(Lines):
-    """stderr. A reader that does not read costs a tenth of a second, once: lines are lost then, not the process held."""
+    """stderr. A reader that does not read costs a tenth of a second, once: then lines are lost, not the process held."""
 
     fd = 2
     patience = 0.1
@@ -270,4 +269,4 @@ def watch_ends(program: str, where: str) -> None:
     threading.excepthook = thread_ended
     sys.unraisablehook = ignored
     if monkey.is_module_patched("socket"):
-        gevent.get_hub().print_exception = greenlet_ended
+        gevent.get_hub().print_exception = greenlet_ended  # type: ignore[method-assign,assignment]
