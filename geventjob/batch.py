@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import gevent
 from gevent.event import AsyncResult
@@ -43,7 +43,7 @@ class Batcher(Generic[Item, Result]):
 
     def __call__(self, item: Item) -> Result:
         """Send one item with whatever gathers beside it; its result, or raises its error."""
-        return self.submit(item).get()
+        return cast(Result, self.submit(item).get())
 
     def submit(self, item: Item) -> AsyncResult[Result]:
         """Hand in one item without waiting for it."""
@@ -51,7 +51,8 @@ class Batcher(Generic[Item, Result]):
         self._waiting.append((item, answer))
         if not self._sending:
             self._sending = True
-            gevent.spawn(self._run)
+            # By the hub: spawned here, it would pass for a child of the caller's action, and be ended with it.
+            gevent.get_hub().loop.run_callback(gevent.spawn, self._run)
         return answer
 
     def _run(self) -> None:
