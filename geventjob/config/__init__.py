@@ -10,20 +10,16 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from geventjob.config.options import COMMANDS, Option, default_data_dir, options
 from geventjob.config.parser import Parser, refuse
-from geventjob.config.title import hide_secrets
+from geventjob.config.title import Settings, hide_secrets
 
-__all__ = ["COMMANDS", "Option", "Parser", "hide_secrets", "options", "parse", "parse_known", "refuse"]
-
-DROP_INS = {"actions_dir": "/etc/slipstream/actions", "distributors_dir": "/etc/slipstream/distributors"}
+__all__ = ["COMMANDS", "Option", "Parser", "Settings", "hide_secrets", "options", "parse", "parse_known", "refuse"]
 
 
-def parse(command: str, argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> Namespace:
+def parse(command: str, argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """The settings of a command: executor, distributor, server, up or client (DESIGN §9).
 
     Whatever is wrong is told in one line on stderr, and the process exits with 2.
@@ -36,25 +32,29 @@ def parse(command: str, argv: Sequence[str] | None = None, environ: Mapping[str,
 
 def parse_known(
     command: str, argv: Sequence[str], environ: Mapping[str, str] | None = None
-) -> tuple[Namespace, list[str]]:
+) -> tuple[Settings, list[str]]:
     """As `parse`, and the arguments that are none of the command's own, in their order. `--help` is one of these."""
     parser = Parser(command, add_help=False)
     settings, rest = parser.read(argv, os.environ if environ is None else environ)
     return finish(parser, settings), rest
 
 
-def finish(parser: Parser, settings: Namespace) -> Namespace:
+def finish(parser: Parser, settings: Settings) -> Settings:
     """Fill in what one option takes from another, or from this machine."""
     settings.data_dir = settings.data_dir or default_data_dir()
-    if hasattr(settings, "ss_url"):
-        settings.ss_url = settings.ss_url if isinstance(settings.ss_url, str) else ",".join(settings.ss_url)
-        settings.ss_pass = parser.password(settings)
-    if hasattr(settings, "zk_hosts"):
-        settings.zk_hosts = ",".join(settings.zk_hosts or ()) or None
-    if getattr(settings, "name", "") is None:
-        settings.name = f"{socket.gethostname()}-{os.getpid()}"
-    for dest, usual in DROP_INS.items():
-        if getattr(settings, dest, ()) is None:
-            setattr(settings, dest, [usual] if Path(usual).is_dir() else [])
+    for option in parser.options:
+        value = getattr(settings, option.dest)
+        if option.many:
+            usual = [option.usual] if option.usual and os.path.isdir(option.usual) else []
+            setattr(settings, option.dest, usual if value is None else list(value))
+        if option.name == "name":
+            settings.name = value or f"{socket.gethostname()}-{os.getpid()}"
+        if option.name == "zk-hosts":
+            settings.zk_hosts = ",".join(value or ()) or None
+        if option.name == "ss-url":
+            settings.ss_url = ",".join(value)
+            settings.ss_pass = parser.password(settings)
+        if option.name == "admin-pass-file":
+            settings.admin_pass = parser.first_line(option.name, value) if value else None
     parser.check(settings)
     return settings

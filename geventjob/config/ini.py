@@ -6,19 +6,23 @@ import configparser
 import os
 import stat
 from argparse import ArgumentTypeError
-from collections.abc import Collection
+from collections.abc import Sequence
 from typing import IO
 
 import configargparse
 
 from geventjob.config import kinds
+from geventjob.config.options import Option
 
 LARGEST = 1 << 20
 TIMEOUTS = "timeouts"
+TOP = "\1"
+"""Heading of the lines above all headings."""
+SWITCHED = ("true", "false", "yes", "no", "on", "off", "1", "0")
 
 
 class Broken(configargparse.ConfigFileParserException):  # type: ignore[misc]
-    """The file cannot be used; the message says why, in a line."""
+    """The file cannot be used; the message says why, in a line without any value: that may be a password."""
 
 
 def opened(path: str) -> IO[str]:
@@ -32,11 +36,10 @@ def opened(path: str) -> IO[str]:
 class IniFile(configargparse.ConfigFileParser):  # type: ignore[misc]
     """One ini file. Headings other than `[timeouts]` are for the eye only; what is unknown is an error."""
 
-    def __init__(self, known: Collection[str], timeouts: bool) -> None:
-        """`known`: names of the options; `timeouts`: whether the command has a section `[timeouts]`."""
+    def __init__(self, options: Sequence[Option], has_timeouts: bool) -> None:
         super().__init__()
-        self._known = known
-        self._has_timeouts = timeouts
+        self._options = {option.name: option for option in options}
+        self.has_timeouts = has_timeouts
         self.timeouts: dict[str, float] = {}
         self.exposed: str | None = None
         """The file, if it holds a password and everybody may read it."""
@@ -45,61 +48,73 @@ class IniFile(configargparse.ConfigFileParser):  # type: ignore[misc]
         return ""
 
     def parse(self, stream: IO[str]) -> dict[str, str]:
-        """Options and their values as text. Raises Broken."""
-        found: dict[str, str] = {}
-        for heading, values in self._read(stream).items():
-            if heading == TIMEOUTS:
-                self.timeouts = self._timeouts(stream.name, values)
-                continue
-            for name, value in values.items():
-                self._check(stream.name, name, twice=name in found)
-                found[name] = "true" if value is None else value.strip()
+        """Options and their values as text; one with nothing after its `=` is not set. Raises Broken."""
+        try:
+            found = self._options_of(read(stream))
+        except Broken as broken:
+            raise Broken(f"{stream.name}: {broken}") from None
         if "ss-pass" in found and os.fstat(stream.fileno()).st_mode & stat.S_IROTH:
             self.exposed = stream.name
+        return found
+
+    def _options_of(self, sections: configparser.RawConfigParser) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for heading, values in sections.items():
+            if heading == TIMEOUTS:
+                self.timeouts = self._timeouts_of(values)
+                continue
+            for name, value in values.items():
+                if name in found:
+                    raise Broken(f"option {name!r} stands there twice")
+                found[name] = self._checked(name, value)
         return {name: value for name, value in found.items() if value}
 
-    def _read(self, stream: IO[str]) -> configparser.RawConfigParser:
-        sections = configparser.RawConfigParser(
-            delimiters=("=",),
-            comment_prefixes=("#", ";"),
-            allow_no_value=True,
-            default_section="\0",
-            empty_lines_in_values=False,
-        )
-        sections.optionxform = str  # type: ignore[method-assign,assignment]  # names keep their case
-        try:
-            content = stream.read(LARGEST + 1)
-            if len(content) > LARGEST:
-                raise Broken(f"{stream.name} is larger than 1 MB")
-            sections.read_string("[geventjob]" + "\n" + content if not content.lstrip().startswith("[") else content)
-        except UnicodeDecodeError:
-            raise Broken(f"{stream.name} is not UTF-8 text") from None
-        except OSError as error:
-            raise Broken(f"cannot read {stream.name}: {error.strerror}") from None
-        except configparser.Error as error:
-            raise Broken(f"{stream.name}: {explained(error)}") from None
-        return sections
+    def _checked(self, name: str, value: str | None) -> str:
+        option = self._options.get(name)
+        if option is None:
+            raise Broken("a line is no `option = value`" if value is None else f"unknown option {name!r}")
+        text = "true" if value is None and option.switch else (value or "").strip()
+        if option.switch and text and text.lower() not in SWITCHED:
+            raise Broken(f"{name}: expected true or false")
+        return text
 
-    def _check(self, file: str, name: str, twice: bool) -> None:
-        if name not in self._known:
-            raise Broken(f"{file}: unknown option {name!r}")
-        if twice:
-            raise Broken(f"{file}: option {name!r} stands there twice")
+    def _timeouts_of(self, values: configparser.SectionProxy) -> dict[str, float]:
+        if not self.has_timeouts:
+            raise Broken("a section [timeouts] is for executors only")
+        found = {}
+        for action, value in values.items():
+            try:
+                found[action] = kinds.seconds((value or "").strip())
+            except ArgumentTypeError as error:
+                raise Broken(f"[timeouts] {action}: {error}") from None
+        return found
 
-    def _timeouts(self, file: str, values: configparser.SectionProxy) -> dict[str, float]:
-        if not self._has_timeouts:
-            raise Broken(f"{file}: a section [timeouts] is for executors only")
-        try:
-            return {action: kinds.seconds((value or "").strip()) for action, value in values.items()}
-        except ArgumentTypeError as error:
-            raise Broken(f"{file}: [timeouts]: {error}") from None
+
+def read(stream: IO[str]) -> configparser.RawConfigParser:
+    """The sections of a file. Raises Broken."""
+    sections = configparser.RawConfigParser(
+        delimiters=("=",), allow_no_value=True, default_section="\0", empty_lines_in_values=False
+    )
+    sections.optionxform = str  # type: ignore[method-assign,assignment]  # names keep their case
+    try:
+        content = stream.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise Broken("larger than 1 MB")
+        sections.read_string(f"[{TOP}]\n{content}")
+    except UnicodeDecodeError:
+        raise Broken("no UTF-8 text") from None
+    except OSError as error:
+        raise Broken(f"cannot be read: {error.strerror}") from None
+    except configparser.Error as error:
+        raise Broken(explained(error)) from None
+    return sections
 
 
 def explained(error: configparser.Error) -> str:
-    """What is wrong, without the text of the line: that may hold a password."""
+    """What is wrong, without the text of the line."""
     if isinstance(error, configparser.DuplicateOptionError):
-        return f"option {error.option!r} stands there twice"
+        return f"line {(error.lineno or 1) - 1}: this option stands there twice"
     if isinstance(error, configparser.DuplicateSectionError):
-        return f"section [{error.section}] stands there twice"
+        return f"line {(error.lineno or 1) - 1}: this section stands there twice"
     lines = [line for line, _ in error.errors] if isinstance(error, configparser.ParsingError) else []
-    return f"line {lines[0]} is no `option = value`" if lines else "it is no ini file"
+    return f"line {lines[0] - 1} is no `option = value`" if lines else "no ini file"

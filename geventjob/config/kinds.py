@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -58,15 +58,17 @@ def days(value: str) -> float:
 
 def count(value: str) -> int:
     """A whole number from 1 to a million."""
-    if not value.isascii() or not value.isdigit() or not 1 <= int(value[:8]) <= 1_000_000 or len(value) > 7:
-        raise _expected("a whole number from 1 to 1000000", value)
-    return int(value)
+    return _whole(value, 1, 1_000_000, "a whole number")
 
 
 def port(value: str) -> int:
     """A TCP port to listen on; 0 takes any that is free."""
-    if not value.isascii() or not value.isdigit() or len(value) > 5 or int(value) > 65535:
-        raise _expected("a port from 0 to 65535", value)
+    return _whole(value, 0, 65535, "a port")
+
+
+def _whole(value: str, least: int, most: int, what: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,7}", value) or not least <= int(value) <= most:
+        raise _expected(f"{what} from {least} to {most}", value)
     return int(value)
 
 
@@ -80,12 +82,10 @@ def host(value: str) -> str:
 
 def endpoint(value: str) -> str:
     """`HOST` or `HOST:PORT`."""
-    name, colon, number = value.rpartition(":")
-    if not colon or (value.startswith("[") and value.endswith("]")):
-        name, number = value, "1"
     if "/" in value:
-        raise _expected("HOST:PORT; a root folder in ZooKeeper is --zk-root", value)
-    if not HOST.fullmatch(name) or not number.isascii() or not number.isdigit() or not 0 < int(number[:6]) < 65536:
+        raise _expected("HOST:PORT; a folder in ZooKeeper is --zk-root", value)
+    found = re.fullmatch(rf"({HOST.pattern})(?::([0-9]{{1,5}}))?", value)
+    if not found or not 0 < int(found.group(3) or 1) < 65536:
         raise _expected("HOST:PORT with a port from 1 to 65535", value)
     return value
 
@@ -140,14 +140,14 @@ def level(value: str) -> str:
 
 
 def path(value: str) -> str:
-    """A path, `~` expanded, whether or not it exists."""
-    return str(Path(text(value)).expanduser())
+    """A path, absolute and with `~` expanded, whether or not it exists."""
+    return os.path.abspath(os.path.expanduser(text(value)))
 
 
 def folder(value: str) -> str:
     """A folder that exists."""
     found = path(value)
-    if not Path(found).is_dir():
+    if not os.path.isdir(found):
         raise _expected("a folder that exists", value)
     return found
 
@@ -166,6 +166,9 @@ def listed(kind: Kind) -> Kind:
     """Several of a kind, separated by commas or lines."""
 
     def items(value: str) -> list[Any]:
-        return [kind(item) for raw in re.split(r"[,\n]", value) if (item := raw.strip())]
+        found = [kind(item) for raw in re.split(r"[,\n]", value) if (item := raw.strip())]
+        if not found:
+            raise _expected("at least one, separated by commas")
+        return found
 
     return items

@@ -32,17 +32,25 @@ class Option:
     default: Any = None
     shown: str | None = None
     """What help says of the default where the value itself would not tell."""
+    usual: str | None = None
+    """What stands in the shipped ini files where the default is made at run time."""
     metavar: str | None = None
     many: bool = False
     """A list: repeatable, and several separated by commas."""
+    several: bool = False
+    """Several words may follow it, too."""
 
     @property
     def dest(self) -> str:
         return self.name.replace("-", "_")
 
+    @staticmethod
+    def variable_of(name: str) -> str:
+        return f"GEVENTJOB_{name.upper().replace('-', '_')}"
+
     @property
     def variable(self) -> str:
-        return f"GEVENTJOB_{self.dest.upper()}"
+        return self.variable_of(self.name)
 
     @property
     def secret(self) -> bool:
@@ -73,6 +81,9 @@ def default_data_dir() -> str:
     return str(Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "geventjob")
 
 
+ACTIONS = "/etc/slipstream/actions"
+DISTRIBUTORS = "/etc/slipstream/distributors"
+
 DAEMONS = "executor distributor server"
 CLIENTS = "executor distributor client"
 
@@ -89,17 +100,18 @@ OPTIONS = (
     Option("ss-insecure", kinds.flag, CLIENTS, "do not check the server's certificate"),
     Option("zk-hosts", kinds.listed(kinds.endpoint), DAEMONS,
            "ZooKeeper, as HOST:PORT,…; without it the queue is a file in data-dir, for the processes of one machine",
-           metavar="HOSTS", many=True),
+           metavar="HOST", many=True, several=True),
     Option("zk-root", kinds.root, DAEMONS, "path in ZooKeeper under which everything lies", default="",
            metavar="PATH"),
     Option("es-hosts-list", kinds.listed(kinds.search_host), "executor server",
            "Elasticsearch, as HOST:PORT or URL: where the server keeps jobs (without it, a file in data-dir) and what"
-           " old actions know as executor.es", default=(), metavar="HOST", many=True),
+           " old actions know as executor.es", default=(), metavar="HOST", many=True, several=True),
     Option("name", kinds.node_name, DAEMONS, "name of this process, which no other may have",
            shown="<host>-<pid>", metavar="NAME"),
     Option("data-dir", kinds.path, "executor distributor server up client",
            "folder of the embedded queue and store, and of the client.ini that `geventjob up` writes",
-           shown="/var/lib/geventjob for root, else ~/.local/share/geventjob", metavar="DIR"),
+           shown="/var/lib/geventjob for root, else ~/.local/share/geventjob", usual="/var/lib/geventjob",
+           metavar="DIR"),
     Option("session-timeout", kinds.seconds, f"{DAEMONS} up",
            "seconds without a sign of life after which a process is taken for dead", default=10.0),
     Option("threads", kinds.count, "executor up", "jobs that run at once, each in a greenlet", default=100,
@@ -122,12 +134,12 @@ OPTIONS = (
     Option("max-blocking", kinds.seconds, f"{DAEMONS} up",
            "seconds for which the event loop may stand still before the log says what holds it", default=2.0),
     Option("actions-dir", kinds.listed(kinds.folder), "executor up", "folder of action files, loaded at start",
-           shown="/etc/slipstream/actions where it exists", metavar="DIR", many=True),
+           shown=f"{ACTIONS} where it exists", usual=ACTIONS, metavar="DIR", many=True),
     Option("distributors-dir", kinds.listed(kinds.folder), "distributor up",
-           "folder of distributor files, loaded at start", shown="/etc/slipstream/distributors where it exists",
+           "folder of distributor files, loaded at start", shown=f"{DISTRIBUTORS} where it exists", usual=DISTRIBUTORS,
            metavar="DIR", many=True),
     Option("cleanup-days", kinds.days, "executor distributor up",
-           "jobs that ended longer ago than this are deleted by cleanup_jobs", default=7.0),
+           "jobs that ended longer ago than this are deleted by cleanup_jobs", default=7.0, metavar="DAYS"),
     Option("host", kinds.host, "server up", "address to listen on; 0.0.0.0 for all", default="127.0.0.1"),
     Option("port", kinds.port, "server up", "port to listen on; 0 for any that is free", default=8200),
     Option("admin-pass-file", kinds.readable, "server",
@@ -136,7 +148,8 @@ OPTIONS = (
     Option("demo", kinds.flag, "up", "run a distributor that makes jobs for show"),
     Option("log-dir", kinds.path, f"{DAEMONS} up", "folder of the log files; without it the log goes to stderr",
            metavar="DIR"),
-    Option("log-level", kinds.level, f"{DAEMONS} up", "debug, info, warning, error or critical", default="info"),
+    Option("log-level", kinds.level, f"{DAEMONS} up", "debug, info, warning, error or critical", default="info",
+           metavar="LEVEL"),
 )  # fmt: skip
 
 

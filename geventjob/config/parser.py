@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import stat
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ import configargparse
 from geventjob.config import kinds
 from geventjob.config.ini import Broken, IniFile, opened
 from geventjob.config.options import COMMANDS, Option, default_data_dir, options
+from geventjob.config.title import Settings
 
 DESCRIPTIONS = {
     "executor": "Take jobs off the queue and run their actions.",
@@ -24,6 +26,7 @@ DESCRIPTIONS = {
     "client": "Submit jobs and look after them.",
 }
 EPILOG = "A flag counts before the environment, that before the ini file, that before the default."
+LONGEST_PASSWORD = 10_000
 
 
 def refuse(command: str, message: str) -> NoReturn:
@@ -36,9 +39,9 @@ class Gather(argparse.Action):
     """The values of all occurrences in one list."""
 
     def __call__(self, parser: Any, namespace: Namespace, values: Any, option_string: str | None = None) -> None:
-        lists = values if self.nargs else [values]
-        gathered = [item for one in lists for item in one]
-        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), *gathered])
+        gathered = [item for one in (values if self.nargs else [values]) for item in one]
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, gathered if before is self.default else [*before, *gathered])
 
 
 class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
@@ -47,20 +50,19 @@ class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
     def __init__(self, command: str, add_help: bool = True) -> None:
         self.command = command
         self.options = options(command)
-        self.ini = IniFile({option.name for option in self.options}, timeouts=command in ("executor", "up"))
+        self.ini = IniFile(self.options, has_timeouts=command in ("executor", "up"))
         super().__init__(
             prog=COMMANDS[command],
             description=DESCRIPTIONS[command],
             epilog=EPILOG,
             add_help=add_help,
-            allow_abbrev=False,
+            allow_abbrev=False,  # a password behind an abbreviation would not be masked
             add_config_file_help=False,
             add_env_var_help=False,
             config_file_parser_class=self.ini,
             config_file_open_func=opened,
-            args_for_setting_config_path=["-c", "--config"],
-            config_arg_help_message="ini file with options, and perhaps a section [timeouts] of ACTION = SECONDS",
         )
+        self.add_argument("-c", "--config", is_config_file=True, metavar="FILE", help=f"ini file: {self.ini_help}")
         if add_help:
             self.add_argument("--version", action="version", version=f"geventjob {version('geventjob')}")
         for option in self.options:
@@ -69,81 +71,95 @@ class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
             self.add_argument("names", metavar="NAME", nargs="*", help="distributor to run")
             self.add_argument("--all", action="store_true", help="run all that are found")
 
+    @property
+    def ini_help(self) -> str:
+        timeouts = ", and a section [timeouts] of lines ACTION = SECONDS" if self.ini.has_timeouts else ""
+        return f"lines OPTION = VALUE, with the options below{timeouts}"
+
     def declare(self, option: Option) -> None:
         """Add one option of the table."""
         told = f"{option.help} (default {option.default_text}; ${option.variable})".replace("%", "%%")
+        how: dict[str, Any] = {"help": told, "env_var": option.variable}
         if option.switch:
-            self.add_argument(f"--{option.name}", action="store_true", help=told, env_var=option.variable)
+            self.add_argument(f"--{option.name}", action="store_true", **how)
             return
-        how: dict[str, Any] = {"action": Gather} if option.many else {}
-        if option.many and self.command != "distributor" and option.name.endswith(("-hosts", "-list")):
-            how["nargs"] = "+"  # SlipStream's; a distributor's NAME… would be taken for hosts
-        default = list(option.default) if option.many and option.default is not None else option.default
+        if option.many:
+            how["action"] = Gather
+        if option.several and self.command != "distributor":  # its NAME… would be taken for more of them
+            how["nargs"] = "+"
         metavar = option.metavar or ("SECONDS" if option.kind is kinds.seconds else option.name.upper())
-        self.add_argument(
-            f"--{option.name}",
-            type=option.kind,
-            default=default,
-            metavar=metavar,
-            help=told,
-            env_var=option.variable,
-            **how,
-        )
+        self.add_argument(f"--{option.name}", type=option.kind, default=option.default, metavar=metavar, **how)
 
-    def read(self, argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Namespace, list[str]]:
+    # --- reading
+
+    def read(self, argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
         """Settings as they were given, and what is left of `argv`. A variable that is empty is not set."""
         argv = list(argv)
         given = {name: value for name, value in environ.items() if value.strip()}
         try:
             self._default_config_files = self.own_file(argv, given)
-            settings, rest = super().parse_known_args(argv, env_vars=given)
+            settings, rest = super().parse_known_args(argv, env_vars=given, namespace=Settings())
         except Broken as broken:
             self.error(str(broken))
         settings.timeouts = self.ini.timeouts
         if self.ini.exposed:
-            self.warn(f"{self.ini.exposed} holds ss-pass and everybody can read it: chmod o-r {self.ini.exposed}")
+            self.warn_exposed("ss-pass", self.ini.exposed)
         return settings, rest
 
     def own_file(self, argv: list[str], environ: Mapping[str, str]) -> list[str]:
-        """`<data-dir>/client.ini` of `geventjob up`, for a client that is told neither a file nor a server."""
+        """`<data-dir>/client.ini` of `geventjob up`, for a client that is told neither a file nor a server.
+
+        It has a log-in for its own server alone, so whoever names another one does not get it.
+        """
         if not any(option.name == "ss-url" for option in self.options):
             return []
-        look = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        look.error = lambda message: None  # type: ignore[method-assign,assignment,return-value]
+        look = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         look.add_argument("-c", "--config")
         look.add_argument("--ss-url", default=environ.get("GEVENTJOB_SS_URL"))
         look.add_argument("--data-dir", default=environ.get("GEVENTJOB_DATA_DIR") or default_data_dir())
-        told = look.parse_known_args(argv)[0]
+        try:
+            told = look.parse_known_args(argv)[0]
+        except argparse.ArgumentError:  # the parser proper will say what is wrong
+            return []
         file = os.path.join(os.path.expanduser(told.data_dir), "client.ini")
         return [] if told.config or told.ss_url or not os.access(file, os.R_OK) else [file]
 
+    def password(self, settings: Namespace) -> str | None:
+        """`ss-pass`, or what `ss-pass-file` holds: whichever was given in the place that counts first."""
+        own, file = self.source("ss-pass"), self.source("ss-pass-file")
+        if settings.ss_pass and settings.ss_pass_file and own == file:
+            self.error(f"--ss-pass and --ss-pass-file are both given in {own[1]}: one is enough")
+        if settings.ss_pass_file and file < own:
+            return self.first_line("ss-pass-file", settings.ss_pass_file)
+        return settings.ss_pass  # type: ignore[no-any-return]
+
+    def first_line(self, option: str, file: str) -> str:
+        """The password in a file."""
+        try:
+            with open(file, encoding="utf-8") as lines:
+                line = lines.readline(LONGEST_PASSWORD).rstrip("\r\n")
+                exposed = os.fstat(lines.fileno()).st_mode & stat.S_IROTH
+        except (OSError, UnicodeDecodeError) as error:
+            self.error(f"--{option}: cannot read {file}: {getattr(error, 'strerror', 'no UTF-8 text')}")
+        if not line:
+            self.error(f"--{option}: expected a password in the first line of {file}, which is empty")
+        if exposed:
+            self.warn_exposed("a password", file)
+        return line
+
+    # --- what is wrong
+
     def source(self, name: str) -> tuple[int, str]:
-        """Where an option was given: a rank, lower counts first, and a word for it. (3, "") is the default."""
-        for source, given in self._source_to_settings.items():
-            if source == "command_line" and any(a.split("=", 1)[0] == f"--{name}" for a in given[""][1]):
+        """Where an option was given: a rank, the lowest of which counts, and a word for it. (3, "") is the default."""
+        variable = Option.variable_of(name)
+        for source, given in getattr(self, "_source_to_settings", {}).items():
+            if source == "command_line" and any(word.split("=", 1)[0] == f"--{name}" for word in given[""][1]):
                 return 0, "the command line"
-            if source == "environment_variables" and self.variable(name) in given:
-                return 1, self.variable(name)
+            if source == "environment_variables" and variable in given:
+                return 1, variable
             if source.startswith("config_file|") and name in given:
                 return 2, source.partition("|")[2]
         return 3, ""
-
-    @staticmethod
-    def variable(name: str) -> str:
-        return f"GEVENTJOB_{name.upper().replace('-', '_')}"
-
-    def password(self, settings: Namespace) -> str | None:
-        """`ss-pass`, or the first line of `ss-pass-file`: whichever was given in the place that counts first."""
-        own, file = self.source("ss-pass"), self.source("ss-pass-file")
-        if settings.ss_pass and settings.ss_pass_file and own[0] == file[0]:
-            self.error(f"--ss-pass and --ss-pass-file are both given in {own[1]}: one is enough")
-        if not settings.ss_pass_file or own[0] < file[0]:
-            return settings.ss_pass  # type: ignore[no-any-return]
-        with open(settings.ss_pass_file, encoding="utf-8", errors="replace") as lines:
-            line = lines.readline(10_000).rstrip("\r\n")
-        if not line:
-            self.error(f"--ss-pass-file: {settings.ss_pass_file} is empty")
-        return line
 
     def check(self, settings: Namespace) -> None:
         """What must be given, and what does not go together."""
@@ -154,18 +170,15 @@ class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
 
     def refuse_rest(self, rest: Sequence[str]) -> None:
         """Arguments that nobody knows. Values are not shown: one might be a password that was quoted badly."""
+        names = [word.split("=", 1)[0] for word in rest if word.startswith("-")]
         if rest:
-            names = [a.split("=", 1)[0] for a in rest if a.startswith("-")]
-            self.error(
-                f"unknown option {names[0]}" if names else "a word too many on the command line; quote what has spaces"
-            )
+            self.error(f"unknown option {names[0]}" if names else "a word too many; quote what has spaces")
 
-    def warn(self, message: str) -> None:
-        print(f"{self.prog}: warning: {message}", file=sys.stderr)
+    def warn_exposed(self, what: str, file: str) -> None:
+        print(f"{self.prog}: warning: everybody can read {what} in {file}; chmod o-r {file}", file=sys.stderr)
 
     def error(self, message: str) -> NoReturn:
-        """One line that names the option and where it was given; exit code 2."""
+        """One line that names the option, and where it was given if that was not the command line; exit code 2."""
         message = message.removeprefix("argument ")
-        name = message.partition(":")[0].removeprefix("--")
-        place = self.source(name) if hasattr(self, "_source_to_settings") else (0, "")
-        refuse(self.command, message + (f" (in {place[1]})" if 0 < place[0] < 3 else ""))
+        rank, place = self.source(message.partition(":")[0].removeprefix("--"))
+        refuse(self.command, f"{message} (in {place})" if rank in (1, 2) else message)

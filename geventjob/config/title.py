@@ -1,21 +1,35 @@
-"""Passwords must not stand in the list of processes."""
+"""What may be shown of settings: passwords must not stand in the list of processes, nor in a log."""
 
 from __future__ import annotations
 
 import re
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
+from typing import Any
 
 import setproctitle
 
 OPTION = "--ss-pass"
+SECRETS = ("ss_pass", "admin_pass")
 LOGIN = re.compile(r"://[^/\s]*@")
+"""The log-in in a URL."""
+
+
+class Settings(Namespace):
+    """The settings of a command. Printing them shows no secret."""
+
+    def _get_kwargs(self) -> list[tuple[str, Any]]:
+        return [(name, "***" if name in SECRETS and value else value) for name, value in vars(self).items()]
+
+    def __repr__(self) -> str:
+        return LOGIN.sub("://***@", super().__repr__())
 
 
 def hide_secrets(command: str, argv: Sequence[str] | None = None) -> None:
     """Write the process title anew, passwords masked: an entry point calls this before anything else.
 
-    `/proc/PID/cmdline` holds no secret from then on. Between exec and this call it does, which is why
+    `/proc/PID/cmdline` holds no secret from then on. From exec to this call it does, which is why
     `--ss-pass-file` is better.
     """
     setproctitle.setproctitle(" ".join([command, *masked(sys.argv[1:] if argv is None else argv)]))
