@@ -1,1 +1,72 @@
-"""A distributed job engine for I/O-bound work."""
+"""A distributed job engine for I/O-bound work.
+
+What a program, an action or a distributor imports stands here. Nothing is loaded before it is asked for, so that
+`from geventjob import Client` costs neither gevent nor anything of the engine.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from geventjob.cimi.client import Client
+    from geventjob.ends import JobLost, JobStopped
+    from geventjob.executor.job import Job
+    from geventjob.plugins import Action, Distributor, action, distributor
+
+    __version__: str
+
+__all__ = [
+    "Action",
+    "Client",
+    "Distributor",
+    "Job",
+    "JobLost",
+    "JobStopped",
+    "__version__",
+    "action",
+    "distributor",
+]
+
+_HOMES = {
+    "Action": "geventjob.plugins",
+    "Client": "geventjob.cimi.client",
+    "Distributor": "geventjob.plugins",
+    "Job": "geventjob.executor.job",
+    "JobLost": "geventjob.ends",
+    "JobStopped": "geventjob.ends",
+    "action": "geventjob.plugins",
+    "distributor": "geventjob.plugins",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("geventjob")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Geventjob(ModuleType):
+    """Keeps the name `distributor` for the decorator: importing the subpackage of that name would take it."""
+
+    @property
+    def distributor(self) -> Any:
+        return __getattr__("distributor")
+
+    @distributor.setter
+    def distributor(self, subpackage: ModuleType) -> None:
+        """What the import system does for each subpackage; `from geventjob.distributor import …` needs it not."""
+
+
+sys.modules[__name__].__class__ = _Geventjob

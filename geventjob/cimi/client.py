@@ -66,6 +66,7 @@ class Client:
             Transport(url, ca=ca, insecure=insecure, connections=connections, timeout=timeout), user, password
         )
         self._bulk = Bulk(self._session)
+        self._entry_points: dict[str, str] | None = None
 
     def __repr__(self) -> str:
         return f"Client({self.url!r}, user={self.user!r})"
@@ -119,6 +120,14 @@ class Client:
         return self._session.call("POST", f"{id}/{rel.rpartition('/')[2]}", json=data, answer=Document)
 
     # --- many
+
+    def entry_points(self) -> dict[str, str]:
+        """The collections of the server by the plural of their names, `jobs` → `job`; asked for once."""
+        if self._entry_points is None:
+            found = self.get("cloud-entry-point")
+            hrefs = {name: value.get("href") for name, value in found.items() if isinstance(value, dict)}
+            self._entry_points = {name: href for name, href in hrefs.items() if isinstance(href, str)}
+        return self._entry_points
 
     def search(self, kind: str, **params: Any) -> Document:
         """Search a collection (`job`): a page with `count` (of all matches), `jobs` and perhaps `aggregations`.

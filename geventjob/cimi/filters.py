@@ -1,0 +1,16 @@
+"""Values in CIMI filters."""
+
+from __future__ import annotations
+
+
+def quoted(value: str) -> str:
+    """A text as it stands in a filter. Raises ValueError for one that the language cannot hold (CIMI.md §5).
+
+    >>> quoted("it's"), quoted("plain")
+    ('"it\\'s"', "'plain'")
+    """
+    quote = '"' if "'" in value else "'"
+    backslashes = len(value) - len(value.rstrip("\\"))
+    if quote in value or backslashes % 2:
+        raise ValueError(f"{value!r} cannot stand in a filter: it holds both quotes, or ends in a backslash")
+    return quote + value + quote

@@ -1,0 +1,39 @@
+"""What a user imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+import geventjob
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_public_name_is_there() -> None:
+    for name in geventjob.__all__:
+        assert getattr(geventjob, name) is not None
+    assert set(geventjob.__all__) <= set(dir(geventjob))
+    assert geventjob.__version__ == version("geventjob")
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        geventjob.nonsense  # noqa: B018
+
+
+def test_the_decorator_keeps_its_name_beside_the_subpackage() -> None:
+    code = "import geventjob.distributor; from geventjob import distributor; print(distributor.__module__)"
+    assert run(code).strip() == "geventjob.plugins.marks"
+    code = "from geventjob import distributor; import geventjob.distributor as d, sys; print(d is distributor)"
+    assert run(code).strip() == "True"
+    assert run("from geventjob.distributor import __doc__ as d; print(d)")
+
+
+def test_a_client_brings_neither_gevent_nor_patches() -> None:
+    code = "import sys; from geventjob import Client; Client('http://h'); print('gevent' in sys.modules)"
+    assert run(code).strip() == "False"
