@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from geventjob import config
 from geventjob.cimi.client import Client
-from geventjob.config import read_client_ini
 
 FINAL = ("SUCCESS", "FAILED", "STOPPED")
 ACTION = "dummy_test_action"
@@ -22,7 +22,7 @@ Job = dict[str, Any]
 
 
 def jobs() -> Iterator[Job]:
-    """A hundred jobs: most sleep a little, some fail in one way or another, one computes, one is there to be stopped."""
+    """A hundred jobs: most sleep a little, some fail in their ways, one computes, one is there to be stopped."""
     kinds: list[tuple[int, str, dict[str, Any]]] = [
         (80, "sleeps", {"seconds": 0.5}),
         (8, "returns 3", {"seconds": 0.2, "return_code": 3}),
@@ -79,11 +79,11 @@ class Demo:
         return Counter((job["name"], job["state"]) for job in self._search(select="name,state")["jobs"])
 
 
-def main(url: str, client_ini: str, command: str) -> None:
+def main(client_ini: str, command: str) -> None:
     """Run it, and say what to type next."""
     console = Console()
-    user, password = read_client_ini(client_ini)
-    demo = Demo(Client(url, user, password), console)
+    settings = config.parse("client", ["-c", client_ini])
+    demo = Demo(Client(settings.ss_url, settings.ss_user, settings.ss_pass), console)
     table = Table("jobs", "that", "ended", title="a hundred jobs, each as it was told to")
     for (kind, state), count in demo.run().items():
         table.add_row(str(count), kind, state)

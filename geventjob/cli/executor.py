@@ -24,6 +24,7 @@ from geventjob.plugins import PluginError, find_actions
 def main() -> None:
     """The process ends here: 0 after a stop, 1 when a part of it failed, 2 for what an operator has to mend."""
     settings = config.parse("executor")
+    config.hide_secrets()
     log.configure("executor", settings.log_dir, settings.log_level)
     try:
         engine = assemble(settings)
@@ -50,8 +51,9 @@ def assemble(settings: Namespace) -> Engine:
     )
     coordination = open_coordination(settings, settings.name or f"{socket.gethostname()}-{os.getpid()}")
     limits = Limits(**{name: getattr(settings, name) for name in Limits.__dataclass_fields__})
-    watch = Watch(session_timeout=settings.session_timeout, max_blocking=settings.max_blocking)
-    debug.install(watch)
+    dumps = debug.Dumps(os.path.join(settings.log_dir, "executor.log") if settings.log_dir else None)
+    watch = Watch(session_timeout=settings.session_timeout, max_blocking=settings.max_blocking, fd=dumps.fd)
+    dumps.describe = watch.describe
     return Engine(coordination, Context(client, settings), actions, limits, watch)
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from geventjob import config
 from geventjob.cimi.client import Client
+from geventjob.config.options import default_data_dir
 
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
 PR_SET_PDEATHSIG = 1
@@ -50,7 +51,7 @@ class Child:
         parent = os.getpid()
         self._started = time.monotonic()
         with self._output.open("wb") as output:
-            self._process = subprocess.Popen(  # noqa: S603  (our own modules)
+            self._process = subprocess.Popen(  # noqa: S603, PLW1509  (our own modules; no threads here)
                 self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -203,8 +204,8 @@ class Up:
         )
         if self._settings.demo:
             parent = os.getpid()
-            demo = [sys.executable, "-m", "geventjob.cli.demo", self.url, str(self.client_ini), command]
-            subprocess.Popen(demo, preexec_fn=lambda: _die_with(parent))  # noqa: S603  (our own module)
+            demo = [sys.executable, "-m", "geventjob.cli.demo", str(self.client_ini), command]
+            subprocess.Popen(demo, preexec_fn=lambda: _die_with(parent))  # noqa: S603, PLW1509
 
     def _stop(self, children: Sequence[Child]) -> None:
         """Each in its own good order; our second signal is passed on as theirs."""
@@ -235,10 +236,10 @@ def say(text: str) -> None:
 
 
 def command_line(client_ini: Path) -> str:
-    """What to type for `geventjob` in another terminal: with its path where it is not on PATH, and its `-c` if needed."""
+    """What to type for `geventjob` in another terminal: its path where it is not on PATH, its `-c` where needed."""
     beside = Path(sys.executable).parent / "geventjob"
     command = "geventjob" if shutil.which("geventjob") else str(beside)
-    return command if client_ini == config.default_client_ini() else f"{command} -c {client_ini}"
+    return command if client_ini.parent == Path(default_data_dir()) else f"{command} -c {client_ini}"
 
 
 def _port_lock(port: int) -> Path:

@@ -74,6 +74,8 @@ def _until_done(batch: Batcher[Claim, None], claim: Claim, patience: float | Non
             if claim.lost:
                 return
             try:
-                return batch(claim)
+                batch(claim)
             except CoordinationAway:
                 gevent.sleep(delay)
+            else:
+                return

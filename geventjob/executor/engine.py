@@ -73,7 +73,7 @@ class Engine:
         return self._code
 
     def stop(self) -> None:
-        """Take nothing new and end when what runs has ended; called again: end what runs. From any greenlet or the hub."""
+        """Take nothing new, end when what runs has ended; called again: end what runs. From any greenlet, or the hub."""
         if self._stop.is_set():
             self._hurry.set()
         self._stop.set()
@@ -126,7 +126,7 @@ class Engine:
 
     def _lost(self, claims: Sequence[Claim]) -> None:
         log.error("%d claims were lost: their actions are ended, the jobs run elsewhere", len(claims))
-        self._watch.lose(claims)
+        self._watch.lose(set(claims))
 
     def _session(self, session: Session) -> None:
         """Messages may have passed us by while there was no session: ask which of our jobs shall stop (DESIGN §5.9)."""

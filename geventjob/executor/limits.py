@@ -32,4 +32,4 @@ class Limits:
 
     def suspects(self, interruptions: int) -> int:
         """How many jobs that were interrupted this often may run here at once (DESIGN §5.7)."""
-        return max(1, self.threads // 8 ** (interruptions - 1))
+        return max(1, self.threads >> 3 * (interruptions - 1))

@@ -135,7 +135,7 @@ class Runner:
         """End everything that runs; each job is given back in good order."""
         for work in self.works:
             work.giving_up = True
-        self._watch.lose([work.claim for work in self.works])
+        self._watch.lose({work.claim for work in self.works})
 
     def _close(self, work: Work) -> None:
         if work not in self.works:
@@ -206,7 +206,7 @@ class Runner:
             self._guarded(work, lambda work: self._end(work, ending))
 
         return self._watch.run(
-            self._body(spec, job),
+            lambda: spec.instance(self._context, job)(),  # its constructor is the action's code too
             claim=claim,
             job_id=job.id,
             action=spec.name,
@@ -214,9 +214,6 @@ class Runner:
             preempt=spec.preempt,
             abandoned=abandoned,
         )
-
-    def _body(self, spec: ActionSpec, job: Job) -> Callable[[], Any]:
-        return lambda: spec.instance(self._context, job)()
 
     def _edit(self, work: Work, attributes: Document) -> Document:
         """An edit that the action makes. The answer may say that the job shall stop, or is not ours any more."""

@@ -47,7 +47,7 @@ KINDS = [
         "FAILED",
         expected={"statusMessage": "TypeError: the action returned str, expected an int or None"},
     ),
-    kind("exception", 200, "raises", {"text": "as told"}, "FAILED", expected={"statusMessage": "RuntimeError: as told"}),
+    kind("raises", 200, "raises", {"text": "no"}, "FAILED", expected={"statusMessage": "RuntimeError: no"}),
     kind("unknown action", 20, "nobody_knows_it", {}, "FAILED"),
     kind(
         "timeout while waiting",

@@ -1,0 +1,41 @@
+"""Actions of the benchmarks: nothing, the moment at which it starts, and a fixed amount of computing."""
+
+import time
+
+from geventjob import action
+
+
+@action("noop")
+def noop(job):
+    pass
+
+
+@action("stamp")
+def stamp(job):
+    """Appends the wall-clock time at which it started to the file that the payload names."""
+    with open(job.payload["file"], "a") as file:
+        file.write(f"{job.payload['n']} {time.time()}\n")
+
+
+def turns(count):
+    x = 1
+    for i in range(count):
+        x = (x * 1103515245 + 12345 + i) & 0x7FFFFFFF
+    return x
+
+
+@action("compute")
+def compute(job):
+    turns(job.payload["turns"])
+
+
+@action("compute_unsliced", preempt=False)
+def compute_unsliced(job):
+    turns(job.payload["turns"])
+
+
+@action("compute_for")
+def compute_for(job):
+    end = time.monotonic() + job.payload["seconds"]
+    while time.monotonic() < end:
+        turns(100)
