@@ -24,7 +24,7 @@ from geventjob.plugins import PluginError, find_actions
 def main() -> None:
     """The process ends here: 0 after a stop, 1 when a part of it failed, 2 for what an operator has to mend."""
     settings = config.parse("executor")
-    config.hide_secrets()
+    config.hide_secrets("executor")
     log.configure("executor", settings.log_dir, settings.log_level)
     try:
         engine = assemble(settings)

@@ -51,13 +51,13 @@ class Child:
         parent = os.getpid()
         self._started = time.monotonic()
         with self._output.open("wb") as output:
-            self._process = subprocess.Popen(  # noqa: S603, PLW1509  (our own modules; no threads here)
+            self._process = subprocess.Popen(  # noqa: S603  (our own modules)
                 self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # a Ctrl-C in the terminal is for us alone; we stop them in order
-                preexec_fn=lambda: _die_with(parent),
+                preexec_fn=lambda: _die_with(parent),  # noqa: PLW1509  (no threads here)
             )
 
     @property

@@ -73,7 +73,7 @@ class Engine:
         return self._code
 
     def stop(self) -> None:
-        """Take nothing new, end when what runs has ended; called again: end what runs. From any greenlet, or the hub."""
+        """Take nothing new, end when what runs has ended; again: end what runs. From any greenlet, or the hub."""
         if self._stop.is_set():
             self._hurry.set()
         self._stop.set()

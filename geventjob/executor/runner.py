@@ -25,7 +25,7 @@ from geventjob.executor.outcome import failed, outcome
 from geventjob.executor.unknown import UnknownActions, describe
 from geventjob.executor.watch import Watch
 from geventjob.executor.writes import ClaimLost, Document, OutOfPatience, Writes
-from geventjob.plugins import Actions, ActionSpec
+from geventjob.plugins import Actions
 
 log = logging.getLogger(__name__)
 
@@ -206,7 +206,7 @@ class Runner:
             self._guarded(work, lambda work: self._end(work, ending))
 
         return self._watch.run(
-            lambda: spec.instance(self._context, job)(),  # its constructor is the action's code too
+            lambda: spec.instance(self._context, job)(),  # noqa: PLW0108  (its constructor is the action's code too)
             claim=claim,
             job_id=job.id,
             action=spec.name,
