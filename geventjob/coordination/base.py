@@ -53,7 +53,7 @@ class Session:
         return boottime() >= self.lease
 
     def renew(self, sent: float, margin: float) -> bool:
-        """A request sent at `sent` (boottime) was answered. False, and nothing changes, if the lease is over already."""
+        """A request sent at `sent` (boottime) was answered. False, and nothing changes, if the lease is over."""
         if self.lease != -math.inf and self.over:
             return False
         self.lease = max(self.lease, sent + self.timeout - margin)

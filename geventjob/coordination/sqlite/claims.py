@@ -1,0 +1,133 @@
+"""What this process takes and holds: one take at a time, and nothing lost when its caller is killed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+
+import gevent
+from gevent.event import AsyncResult, Event
+
+from geventjob.clock import boottime
+from geventjob.coordination.base import Claim, Session
+from geventjob.coordination.sqlite import queue
+from geventjob.coordination.sqlite.bell import QUEUE, SESSIONS, Bell
+from geventjob.coordination.sqlite.database import Database
+
+log = logging.getLogger(__name__)
+
+Taken = list[tuple[int, Claim]]
+"""Sequences and claims, in the order of the queue."""
+
+
+class Claims:
+    """The claims of this process, from the take to their end."""
+
+    def __init__(self, database: Database, bell: Bell, session: Callable[[], Session | None]) -> None:
+        """`session()` is the one to work in, None while there is none."""
+        self._database = database
+        self._bell = bell
+        self._session = session
+        self._held: dict[Claim, int] = {}
+        self._question: AsyncResult[Taken | None] | None = None
+        self._in_hand: Taken = []  # taken, and not given to a caller yet
+        self._waits_in: Session | None = None  # in whose name the file has us as one who waits
+        self._stop = Event()  # clear only while a take may wait
+        self._stop.set()
+        self._interrupted = False
+        self._closed = False
+
+    def take(self, limit: int, leave: Collection[str], timeout: float | None) -> list[Claim]:
+        """See `Coordination.take`."""
+        if limit < 1:
+            raise ValueError(f"limit: at least 1 entry is taken at a time, not {limit}")
+        if not self._interrupted and not self._closed:
+            self._stop.clear()
+        try:
+            with self._bell.heard(QUEUE) as rung:
+                return self._take(limit, leave, timeout, rung)
+        finally:
+            self._interrupted = False
+            self._stop.set()
+            self._withdraw()
+
+    def interrupt(self) -> None:
+        """See `Coordination.interrupt`."""
+        self._interrupted = True
+        self._stop.set()
+
+    def end(self, operation: Callable[..., None], claims: Sequence[Claim]) -> None:
+        """Consume or release: an operation of `queue`. Raises CoordinationAway."""
+        mine = [(self._held[claim], claim) for claim in claims if claim in self._held and not claim.lost]
+        if mine:
+            self._database.call(partial(operation, claims=mine))
+            for _, claim in mine:
+                self._held.pop(claim, None)
+
+    def lose(self) -> list[Claim]:
+        """The session is over: the claims that were held in it. A take that waits returns."""
+        lost = list(self._held)
+        self._held.clear()
+        self._in_hand.clear()
+        self._stop.set()
+        return lost
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self._closed = True
+        self._stop.set()
+
+    def _take(self, limit: int, leave: Collection[str], timeout: float | None, rung: Event) -> list[Claim]:
+        until = None if timeout is None else boottime() + timeout
+        while not self._stop.is_set():
+            rung.clear()
+            session = self._session()
+            if session is not None:
+                claims = self._ask(session, limit, leave, waits=timeout != 0)
+                if claims:
+                    return claims
+            left = None if until is None else max(0.0, until - boottime())
+            if not gevent.wait([rung, self._stop], timeout=left, count=1):
+                break
+        return []
+
+    def _ask(self, session: Session, limit: int, leave: Collection[str], waits: bool) -> list[Claim]:
+        self._hear()  # the answer to an earlier caller, who was killed or interrupted
+        if self._question is None and not self._in_hand:
+            take = partial(queue.take, session=session, limit=limit, leave=leave, waits=waits)
+            self._question = self._database.submit(take)
+            self._waits_in = session if waits else None
+            self._hear()
+        return self._give(limit, leave)
+
+    def _hear(self) -> None:
+        """Wait for the answer to the question, if one is open. A caller who is killed here leaves it open."""
+        if self._question is None:
+            return
+        gevent.wait([self._question, self._stop], count=1)
+        if not self._question.ready():
+            return
+        question, self._question = self._question, None
+        if not question.successful():
+            log.warning("a take failed: %s", question.exception)
+        elif question.value is None:
+            self._bell.wake(SESSIONS)
+        elif question.value:
+            self._in_hand += question.value
+            self._waits_in = None
+
+    def _give(self, limit: int, leave: Collection[str]) -> list[Claim]:
+        hand = [(sequence, claim) for sequence, claim in self._in_hand if not claim.lost]
+        left_alone = [taken for taken in hand if taken[1].entry in leave]  # since the question was asked
+        if left_alone:
+            self._database.submit(partial(queue.release, claims=left_alone))
+            hand = [taken for taken in hand if taken[1].entry not in leave]
+        given, self._in_hand = hand[:limit], hand[limit:]
+        self._held.update((claim, sequence) for sequence, claim in given)
+        return [claim for _, claim in given]
+
+    def _withdraw(self) -> None:
+        if self._waits_in is not None:
+            self._database.submit(partial(queue.withdraw, session=self._waits_in))
+            self._waits_in = None

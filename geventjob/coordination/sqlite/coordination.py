@@ -1,0 +1,195 @@
+"""The contract of `Coordination`, kept over one SQLite file for the processes of one machine (DESIGN §4)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any
+from weakref import WeakSet
+
+from geventjob.clock import boottime
+from geventjob.coordination.base import (
+    LOWEST_PRIORITY,
+    Claim,
+    Coordination,
+    CoordinationAway,
+    Leadership,
+    Look,
+    NameInUse,
+    Session,
+)
+from geventjob.coordination.sqlite import inbox, notes, queue, sessions
+from geventjob.coordination.sqlite.bell import SESSIONS, Bell
+from geventjob.coordination.sqlite.claims import Claims
+from geventjob.coordination.sqlite.database import Database, Need
+from geventjob.coordination.sqlite.elections import Elections, leaders
+from geventjob.coordination.sqlite.inbox import Inbox
+from geventjob.coordination.sqlite.keeper import Keeper
+
+log = logging.getLogger(__name__)
+
+
+class SqliteCoordination(Coordination):
+    """One process's part in the fleet of a machine."""
+
+    def __init__(self, path: str, name: str, session_timeout: float) -> None:
+        """`path` of the file, made with its folder if it is not there; `session_timeout` in seconds."""
+        self.name = name
+        self._path = os.path.abspath(path)
+        self._timeout = session_timeout
+        self._database = Database(self._path, session_timeout)
+        self._bell = Bell(self._path)
+        self._keeper = Keeper(self._database, self._bell, name, session_timeout, self._began, self._ended)
+        self._claims = Claims(self._database, self._bell, self._alive)
+        self._elections = Elections(self._database, self._bell, self._alive)
+        self._inbox = Inbox(self._database, self._bell, name, self._alive)
+
+    # --- life
+
+    def start(self) -> None:
+        """Raises CoordinationError for a file that is not ours to work with; may be called again after an error."""
+        try:
+            self._database.open()
+            self._database.call(lambda _: self._bell.hang())
+            self._bell.start()
+            self._keeper.start()
+        except BaseException:
+            self.close()
+            raise
+        _open.add(self)
+
+    def close(self) -> None:
+        _open.discard(self)
+        self._claims.close()
+        self._inbox.close()
+        self._keeper.close()
+        self._bell.close()
+        self._database.close()
+
+    @property
+    def session(self) -> Session | None:
+        return self._keeper.session
+
+    def _alive(self) -> Session | None:
+        return self._keeper.alive
+
+    def _began(self, session: Session) -> None:
+        if self.on_session is not None:
+            _tell(self.on_session, session)
+
+    def _ended(self, session: Session) -> None:
+        lost = self._claims.lose()
+        log.warning("session %s of %s is over, and with it %d claims", session.id, self.name, len(lost))
+        if lost and self.on_lost is not None:
+            _tell(self.on_lost, lost)
+
+    def _forked(self) -> None:
+        """In a forked child, which is no member: nothing here may act in the name of its parent."""
+        self._keeper.disown()
+        self._inbox.disown()
+        self._bell.disown()
+        self._database.disown()
+
+    # --- the queue
+
+    def put(self, items: Sequence[tuple[str, int]]) -> list[str]:
+        """Raises ValueError for a priority that is none."""
+        for job, priority in items:
+            if not 0 <= priority <= LOWEST_PRIORITY:
+                raise ValueError(f"priority of {job}: 0 to {LOWEST_PRIORITY} expected, not {priority}")
+        return self._database.call(partial(queue.put, items=items), Need.SYNC) if items else []
+
+    def remove(self, entries: Sequence[str]) -> list[bool]:
+        return self._database.call(partial(queue.remove, entries=entries))
+
+    def standing(self, entries: Sequence[str]) -> list[bool]:
+        return self._database.call(partial(queue.standing, entries=entries), Need.READ)
+
+    def look(self, head: int = 20) -> Look:
+        return self._database.call(partial(queue.look, head=head), Need.READ)
+
+    def take(self, limit: int, leave: Collection[str] = (), timeout: float | None = None) -> list[Claim]:
+        return self._claims.take(limit, leave, timeout)
+
+    def interrupt(self) -> None:
+        self._claims.interrupt()
+
+    def consume(self, claims: Sequence[Claim]) -> None:
+        self._claims.end(queue.consume, claims)
+
+    def release(self, claims: Sequence[Claim]) -> None:
+        self._claims.end(queue.release, claims)
+
+    # --- election and schedule
+
+    def lead(self, election: str, timeout: float | None = None) -> Leadership | None:
+        return self._elections.lead(election, timeout)
+
+    def leaders(self, elections: Sequence[str]) -> dict[str, str]:
+        return self._database.call(partial(leaders, elections=elections), Need.READ)
+
+    def recall(self, election: str) -> dict[str, Any] | None:
+        note = self._database.call(partial(notes.recall, election=election), Need.READ)
+        return None if note is None else json.loads(note)
+
+    def remember(self, election: str, note: Mapping[str, Any]) -> None:
+        self._database.call(partial(notes.remember, election=election, note=json.dumps(note)), Need.SYNC)
+
+    # --- presence
+
+    def announce(self, role: str, info: Mapping[str, Any]) -> None:
+        text = json.dumps(info)
+        until = boottime() + self._timeout
+        with self._bell.heard(SESSIONS) as changed:
+            while not self._announce(role, text):
+                changed.wait(max(0.0, until - boottime()))
+                changed.clear()
+                if boottime() >= until:
+                    raise self._unseen(role)
+        self._keeper.roles[role] = text
+
+    def _announce(self, role: str, info: str) -> bool:
+        session = self._alive()
+        if session is None:
+            return False
+        announce = partial(sessions.announce, session=session, role=role, name=self.name, info=info)
+        return self._database.call(announce)
+
+    def _unseen(self, role: str) -> Exception:
+        if self._alive() is None:
+            return CoordinationAway(f"{self._path}: no session within {self._timeout:g} s")
+        return NameInUse(f"{self.name}: another of the {role} that live has this name")
+
+    def members(self, role: str) -> dict[str, dict[str, Any]]:
+        found = self._database.call(partial(sessions.members, role=role), Need.READ)
+        return {name: json.loads(info) for name, info in found.items()}
+
+    # --- inbox
+
+    def send(self, executor: str, message: Mapping[str, Any]) -> None:
+        self._database.call(partial(inbox.send, executor=executor, message=json.dumps(message)), Need.SYNC)
+
+    def listen(self, handler: Callable[[dict[str, Any]], None]) -> None:
+        self._inbox.listen(handler)
+
+
+def _tell(listener: Callable[[Any], None], what: Any) -> None:
+    try:
+        listener(what)
+    except Exception:
+        log.exception("a listener of coordination failed")
+
+
+_open: WeakSet[SqliteCoordination] = WeakSet()  # for the one who has to know them all: a fork
+
+
+def _after_fork() -> None:
+    for coordination in list(_open):
+        coordination._forked()
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,196 @@
+"""The file of coordination: one native thread, one lock, and transactions that serve everybody who gathered.
+
+The rules are those of FINDINGS §2. SQLite's own busy handler sleeps with back-off and is unfair (433 ms at worst), so
+writers queue at a lock file instead; they do so in a native thread, so that no wait for the disk or for another
+process blocks the hub.
+
+An operation should be few statements whatever the number of its rows: many values go in as one JSON text and many
+rows come out as one. Each statement lets go of the GIL, and a hub that computes gives it back 5 ms later, while the
+lock is held.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from enum import IntEnum
+from typing import Any, TypeVar, cast
+
+import gevent
+from gevent.event import AsyncResult
+from gevent.threadpool import ThreadPool
+
+from geventjob.batch import Batcher
+from geventjob.coordination.base import CoordinationAway
+from geventjob.coordination.sqlite.bell import ring
+from geventjob.coordination.sqlite.schema import File, open_file
+
+Result = TypeVar("Result")
+
+
+class Need(IntEnum):
+    """What an operation asks of its transaction; the one that asks most decides for those beside it."""
+
+    READ = 0
+    WRITE = 1
+    """Survives the death of any process. Lost with the power, which ends every session anyway."""
+    SYNC = 2
+    """On the disk before it is answered."""
+
+
+class Transaction:
+    """What an operation works with, in the database's thread."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.rings: dict[str, bytes] = {}
+
+    def change(self, sql: str, *parameters: Any) -> int:
+        """Execute one statement; the number of rows that it changed."""
+        return self._connection.execute(sql, parameters).rowcount
+
+    def insert(self, sql: str, *parameters: Any) -> int:
+        """Execute one INSERT; the row id of the last row."""
+        return cast(int, self._connection.execute(sql, parameters).lastrowid)
+
+    def rows(self, columns: str, source: str, *parameters: Any) -> list[list[Any]]:
+        """The rows of `SELECT columns source`, in one step and without their order."""
+        rows = f"SELECT json_array({columns}) AS fields {source}"
+        sql = f"SELECT json_group_array(json(fields)) FROM ({rows})"
+        return cast("list[list[Any]]", json.loads(self._connection.execute(sql, parameters).fetchone()[0]))
+
+    def value(self, sql: str, *parameters: Any) -> Any:
+        """The first column of the first row, or None."""
+        row = self._connection.execute(sql, parameters).fetchone()
+        return row[0] if row else None
+
+    def ring(self, bell: str, what: bytes) -> None:
+        """Ring a process's bell once this transaction is committed."""
+        self.rings[bell] = self.rings.get(bell, b"") + what
+
+
+Operation = Callable[[Transaction], Result]
+
+
+class Database:
+    """Runs operations in transactions. What gathers while one is under way goes into the next one together."""
+
+    def __init__(self, path: str, patience: float) -> None:
+        """`patience`: seconds after which `call` gives up on an operation that was not answered."""
+        self.path = path
+        self._patience = patience
+        self._pool: ThreadPool | None = None
+        self._file: File | None = None
+        self._synchronous = ""
+        self._batch: Batcher[tuple[Operation[Any], Need], Any] = Batcher(self._send)
+
+    def open(self) -> None:
+        """Open the file; make it if it is not there.
+
+        Raises CoordinationError for a file that is not ours to work with, CoordinationAway if its lock is not to
+        be had.
+        """
+        self._pool = ThreadPool(1)
+        self._synchronous = ""
+        self._file = self._pool.apply(open_file, (self.path, self._patience))
+
+    def close(self) -> None:
+        """Close the file. Whoever calls later meets CoordinationAway; a thread that is stuck is left behind."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.spawn(self._close)
+            gevent.with_timeout(1, pool.kill, timeout_value=None)
+
+    def disown(self) -> None:
+        """In a forked child: let go of the lock, which would outlive its real owner, and never touch the file."""
+        self._pool = None
+        if self._file is not None:
+            os.close(self._file.lock)
+
+    def call(self, operation: Operation[Result], need: Need = Need.WRITE) -> Result:
+        """Run one operation; its result, or raises its error.
+
+        Raises CoordinationAway if the file failed, or did not answer in time: it may be carried out later then.
+        """
+        answer = self.submit(operation, need)
+        answer.wait(self._patience)
+        if not answer.ready():
+            raise self._unanswered()
+        return cast("Result", answer.get())
+
+    def submit(self, operation: Operation[Result], need: Need = Need.WRITE) -> AsyncResult[Result]:
+        """Hand in one operation without waiting for it. Callable from the hub."""
+        return self._batch.submit((operation, need))
+
+    def _unanswered(self) -> CoordinationAway:
+        return CoordinationAway(f"{self.path}: no answer within {self._patience:g} s (is a process stopped in it?)")
+
+    def _send(self, batch: list[tuple[Operation[Any], Need]]) -> Sequence[Any]:
+        if self._pool is None:
+            raise CoordinationAway(f"{self.path}: closed")
+        return self._pool.apply(self._transact, (batch,))
+
+    # --- in the thread; nothing here may log, or take a lock of the hub's (FINDINGS §8)
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.connection.close()
+            os.close(file.lock)
+
+    def _transact(self, batch: Sequence[tuple[Operation[Any], Need]]) -> list[Any]:
+        """A batch that fails is tried again one by one, so that what is bad fails alone."""
+        try:
+            return self._commit(batch)
+        except Exception as error:
+            if len(batch) == 1:
+                return [self._in_words(error)]
+        return [result for item in batch for result in self._transact([item])]
+
+    def _commit(self, batch: Sequence[tuple[Operation[Any], Need]]) -> list[Any]:
+        with self._transaction(max(need for _, need in batch)) as transaction:
+            results = [operation(transaction) for operation, _ in batch]
+        for bell, what in transaction.rings.items():
+            ring(self.path, bell, what)
+        return results
+
+    @contextmanager
+    def _transaction(self, need: Need) -> Iterator[Transaction]:
+        assert self._file is not None
+        lock, connection = self._file
+        with _locked(lock) if need is not Need.READ else nullcontext():
+            try:
+                self._begin(connection, need)
+                yield Transaction(connection)
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    def _begin(self, connection: sqlite3.Connection, need: Need) -> None:
+        if need is Need.READ:
+            connection.execute("BEGIN")
+            return
+        synchronous = "FULL" if need is Need.SYNC else "NORMAL"
+        if synchronous != self._synchronous:
+            connection.execute(f"PRAGMA synchronous={synchronous}")
+            self._synchronous = synchronous
+        connection.execute("BEGIN IMMEDIATE")
+
+    def _in_words(self, error: Exception) -> Exception:
+        if isinstance(error, (sqlite3.Error, OSError)):
+            return CoordinationAway(f"{self.path}: {error}")
+        return error
+
+
+@contextmanager
+def _locked(lock: int) -> Iterator[None]:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(lock, fcntl.LOCK_UN)

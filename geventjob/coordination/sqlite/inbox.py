@@ -1,0 +1,101 @@
+"""Inboxes: messages to a process by its name, kept until its handler has seen them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import gevent
+
+from geventjob import supervise
+from geventjob.coordination.base import CoordinationAway, Session
+from geventjob.coordination.sqlite.bell import INBOX, Bell
+from geventjob.coordination.sqlite.database import Database, Need, Transaction
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[dict[str, Any]], None]
+
+_AT_ONCE = 100
+
+
+def send(tx: Transaction, executor: str, message: str) -> None:
+    """Put a message into an inbox and wake its owner, if there is one. Needs SYNC."""
+    tx.change("INSERT INTO message (executor, message, sent) VALUES (?, ?, ?)", executor, message, time.time())
+    for (bell,) in tx.rows("bell", "FROM session WHERE name = ?", executor):
+        tx.ring(bell, INBOX)
+
+
+def read(tx: Transaction, executor: str, after: int) -> list[tuple[int, str]]:
+    """(number, message) of the first messages after that number, in order."""
+    source = "FROM message WHERE executor = ? AND number > ? ORDER BY number LIMIT ?"
+    return sorted(
+        (number, message) for number, message in tx.rows("number, message", source, executor, after, _AT_ONCE)
+    )
+
+
+def delete(tx: Transaction, number: int) -> None:
+    tx.change("DELETE FROM message WHERE number = ?", number)
+
+
+class Inbox:
+    """Reads this process's own inbox in a greenlet."""
+
+    def __init__(self, database: Database, bell: Bell, name: str, session: Callable[[], Session | None]) -> None:
+        """`session()` is the one to work in, None while there is none."""
+        self._database = database
+        self._bell = bell
+        self._name = name
+        self._session = session
+        self._greenlet: gevent.Greenlet[..., Any] | None = None
+        self._last = 0  # of the messages that were handled; not read again though their deletion be under way
+
+    def listen(self, handler: Handler) -> None:
+        """See `Coordination.listen`."""
+        if self._greenlet is not None:
+            raise RuntimeError("this inbox has its handler already")
+        self._greenlet = supervise.spawn("the reader of the inbox", partial(self._run, handler), supervise.end_process)
+
+    def close(self) -> None:
+        """Stop reading; a message whose handler has not returned stays."""
+        if self._greenlet is not None:
+            self._greenlet.kill()
+
+    def disown(self) -> None:
+        """In a forked child: its parent reads on, it does not."""
+        if self._greenlet is not None:
+            self._greenlet.kill(block=False)
+
+    def _run(self, handler: Handler) -> None:
+        with self._bell.heard(INBOX) as rung:
+            while True:
+                rung.clear()
+                messages = self._read()
+                for number, message in messages:
+                    _handle(handler, message)
+                    self._last = number
+                    self._database.submit(partial(delete, number=number))
+                if not messages:
+                    rung.wait()
+
+    def _read(self) -> list[tuple[int, str]]:
+        if self._session() is None:
+            return []
+        try:
+            return self._database.call(partial(read, executor=self._name, after=self._last), Need.READ)
+        except CoordinationAway:
+            return []  # asked again with the next heartbeat
+
+
+def _handle(handler: Handler, text: str) -> None:
+    try:
+        message = json.loads(text)
+        if not isinstance(message, dict):
+            raise TypeError("a message is a JSON object")
+        handler(message)
+    except (Exception, gevent.Timeout):
+        log.exception("a message could not be handled, and is dropped: %.200s", text)

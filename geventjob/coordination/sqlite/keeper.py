@@ -1,0 +1,136 @@
+"""Keeps this process in the fleet: one session after another, each with its heartbeat and its lease."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import gevent
+
+from geventjob import supervise
+from geventjob.clock import boottime
+from geventjob.coordination.base import CoordinationAway, Session
+from geventjob.coordination.sqlite import sessions
+from geventjob.coordination.sqlite.bell import ALL, ELECTION, INBOX, QUEUE, SESSIONS, Bell
+from geventjob.coordination.sqlite.database import Database, Need
+from geventjob.coordination.sqlite.processes import Deaths, this_process
+
+log = logging.getLogger(__name__)
+
+BEATS = 10
+"""Heartbeats in a session timeout; also the part of it by which the lease ends before the session (FINDINGS A)."""
+
+
+class Keeper:
+    """Begins sessions, gives signs of life, knows when one is over, and buries those of the dead."""
+
+    def __init__(
+        self,
+        database: Database,
+        bell: Bell,
+        name: str,
+        timeout: float,
+        began: Callable[[Session], None],
+        ended: Callable[[Session], None],
+    ) -> None:
+        """`began` and `ended` are called in the keeper's greenlet, `ended` once the session is over."""
+        self._database = database
+        self._bell = bell
+        self._name = name
+        self._timeout = timeout
+        self._margin = self._interval = timeout / BEATS
+        self._began = began
+        self._ended = ended
+        self._deaths: Deaths | None = None
+        self._greenlet: gevent.Greenlet[..., Any] | None = None
+        self.session: Session | None = None
+        self.roles: dict[str, str] = {}
+        """Role → info, as JSON, that this process keeps up from one session to the next."""
+
+    def start(self) -> None:
+        """Begin the first session and keep it. Raises CoordinationAway if it does not begin within its timeout."""
+        self._process = this_process()
+        self._deaths = Deaths(self._process, self._died)
+        self.session = self._begin(None)
+        self._greenlet = supervise.spawn("the keeper of the session", self._run, supervise.end_process)
+
+    def close(self) -> None:
+        """End the session, and with it all that belongs to it; waits for that a second at most."""
+        if self._greenlet is not None:
+            self._greenlet.kill()
+        if self._deaths is not None:
+            self._deaths.close()
+        if self.session is not None:
+            self.session.end()
+            self._database.submit(partial(sessions.bury, session=int(self.session.id))).wait(1)
+
+    def disown(self) -> None:
+        """In a forked child: its copy of the session is over."""
+        if self.session is not None:
+            self.session.end()
+        if self._greenlet is not None:
+            self._greenlet.kill(block=False)
+
+    @property
+    def alive(self) -> Session | None:
+        """The session to work in, if there is one."""
+        return self.session if self.session is not None and not self.session.over else None
+
+    def _run(self) -> None:
+        with self._bell.heard(SESSIONS) as rung:
+            while True:
+                assert self.session is not None
+                self._began(self.session)
+                self._bell.wake(ALL)
+                while self._beat(self.session):
+                    rung.wait(self._interval)
+                    rung.clear()
+                self.session.end()
+                self._ended(self.session)
+                self.session = self._begin_again(self.session)
+
+    def _begin(self, instead: Session | None) -> Session:
+        sent = boottime()
+        begin = partial(
+            sessions.begin,
+            process=self._process,
+            name=self._name,
+            bell=self._bell.name,
+            timeout=self._timeout,
+            instead=instead,
+        )
+        session = Session(str(self._database.call(begin, Need.SYNC)), self._timeout)
+        session.renew(sent, self._margin)
+        return session
+
+    def _begin_again(self, instead: Session) -> Session:
+        while True:
+            try:
+                return self._begin(instead)
+            except CoordinationAway as error:
+                log.warning("no new session yet: %s", error)
+                gevent.sleep(self._interval)
+
+    def _beat(self, session: Session) -> bool:
+        """One sign of life; false once the session is over, answered or not."""
+        sent = boottime()
+        answer = self._database.submit(
+            partial(sessions.beat, process=self._process, name=self._name, session=session, roles=dict(self.roles))
+        )
+        answer.wait(max(0.0, session.lease - sent))
+        if not answer.ready():
+            return False
+        if not answer.successful():
+            log.warning("a heartbeat failed: %s", answer.exception)
+            return not session.over
+        if answer.value is None or not session.renew(sent, self._margin):
+            return False
+        assert self._deaths is not None
+        self._deaths.watch(answer.value)
+        self._bell.wake(QUEUE + ELECTION + INBOX)  # should a process have died or been frozen before it could ring
+        return True
+
+    def _died(self, session: int) -> None:
+        self._database.submit(partial(sessions.bury, session=session))

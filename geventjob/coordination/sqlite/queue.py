@@ -1,0 +1,151 @@
+"""The queue in the file. What is taken belongs to a session, and is changed only in the name of that session."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from geventjob.clock import boottime
+from geventjob.coordination.base import Claim, Look, Session, Waiting
+from geventjob.coordination.names import distance, entry_path, parse_entry
+from geventjob.coordination.sqlite.bell import QUEUE
+from geventjob.coordination.sqlite.database import Transaction
+from geventjob.coordination.sqlite.sessions import ALIVE, alive
+
+_LISTED = "sequence IN (SELECT value FROM json_each(?))"
+
+
+def put(tx: Transaction, items: Sequence[tuple[str, int]]) -> list[str]:
+    """Put (job, priority) in; the paths of the entries."""
+    last = tx.insert(
+        "INSERT INTO entry (job, priority, put_at) "
+        "SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), ? FROM json_each(?) ORDER BY key",
+        *(time.time(), json.dumps(items)),
+    )
+    _wake_takers(tx, len(items))
+    first = last - len(items) + 1  # nobody else inserts meanwhile
+    return [entry_path(priority, first + i) for i, (_, priority) in enumerate(items)]
+
+
+def remove(tx: Transaction, entries: Sequence[str]) -> list[bool]:
+    """Delete those that nobody holds; whether each is gone."""
+    found = _find(tx, entries)
+    free = [sequence for sequence, (_, owner) in found.items() if owner is None]
+    held = {path for path, owner in found.values() if owner is not None}
+    tx.change(f"DELETE FROM entry WHERE {_LISTED}", json.dumps(free))
+    return [path not in held for path in entries]
+
+
+def standing(tx: Transaction, entries: Sequence[str]) -> list[bool]:
+    """Whether each stands in the queue."""
+    found = {path for path, _ in _find(tx, entries).values()}
+    return [path in found for path in entries]
+
+
+def take(
+    tx: Transaction, session: Session, limit: int, leave: Collection[str], waits: bool
+) -> list[tuple[int, Claim]] | None:
+    """Take up to `limit` free entries: (sequence, claim) in order; None for a session that is over.
+
+    With `waits`, the taker wants to be woken if there are none.
+    """
+    if not tx.change("UPDATE fence SET last = last + 1 WHERE " + ALIVE, *alive(session)):
+        return None
+    number = int(session.id)
+    rows = tx.rows(
+        "priority, sequence, job, put_at, (SELECT last FROM fence)",
+        f"FROM entry WHERE owner IS NULL AND NOT {_LISTED} ORDER BY priority, sequence LIMIT ?",
+        *(json.dumps(_sequences(tx, leave)), limit),
+    )
+    tx.change(
+        f"UPDATE entry SET owner = ? WHERE {_LISTED}",
+        *(number, json.dumps([sequence for _, sequence, *_ in rows])),
+    )
+    if waits:
+        tx.change("UPDATE session SET wants = ?, asked = ? WHERE id = ?", 0 if rows else limit, boottime(), number)
+    return [
+        (sequence, Claim(entry_path(priority, sequence), job, fence, put_at, session))
+        for priority, sequence, job, put_at, fence in sorted(rows)
+    ]
+
+
+def withdraw(tx: Transaction, session: Session) -> None:
+    """The taker does not wait any more. If it has been woken for entries that it leaves, another one is."""
+    if not tx.change("UPDATE session SET wants = 0 WHERE id = ? AND wants > 0", int(session.id)):
+        _wake_takers(tx)
+
+
+def consume(tx: Transaction, claims: Sequence[tuple[int, Claim]]) -> None:
+    """Delete the entries of those claims that are not lost."""
+    _end(tx, "DELETE FROM entry", claims)
+
+
+def release(tx: Transaction, claims: Sequence[tuple[int, Claim]]) -> None:
+    """Free the entries of those claims that are not lost."""
+    if _end(tx, "UPDATE entry SET owner = NULL", claims):
+        _wake_takers(tx)
+
+
+def _end(tx: Transaction, change: str, claims: Sequence[tuple[int, Claim]]) -> int:
+    mine = [(sequence, claim) for sequence, claim in claims if not claim.lost]
+    if not mine:
+        return 0
+    owner = int(mine[0][1].session.id)  # a process has one session that is not over
+    return tx.change(f"{change} WHERE owner = ? AND {_LISTED}", owner, json.dumps([sequence for sequence, _ in mine]))
+
+
+def look(tx: Transaction, head: int) -> Look:
+    """The queue at a glance; cheap, for it counts in indexes and reads the head only."""
+    free = tx.value("SELECT count(*) FROM entry WHERE owner IS NULL")
+    holders = tx.rows("name, count(*)", "FROM entry JOIN session ON owner = session.id GROUP BY owner")
+    first = sorted(_first(tx, "owner IS NULL", head) + _first(tx, "owner IS NOT NULL", head))
+    taken = {name: 0 for name, _ in holders}
+    for name, count in holders:
+        taken[name] += count
+    return Look(
+        entries=free + sum(taken.values()),
+        taken=sum(taken.values()),
+        oldest=max(0.0, time.time() - first[0][3]) if first else None,
+        head=[Waiting(entry_path(p, s), p, job, holder) for p, s, job, _, holder in first[:head]],
+        holders=taken,
+    )
+
+
+def _first(tx: Transaction, which: str, count: int) -> list[list[Any]]:
+    source = f"FROM entry LEFT JOIN session ON session.id = owner WHERE {which} ORDER BY priority, sequence LIMIT ?"
+    return tx.rows("priority, sequence, job, put_at, session.name", source, count)
+
+
+def _find(tx: Transaction, entries: Collection[str]) -> dict[int, tuple[str, int | None]]:
+    """Sequence → (path, owner) of those that stand in the queue."""
+    rows = tx.rows("sequence, priority, owner", f"FROM entry WHERE {_LISTED}", json.dumps(_sequences(tx, entries)))
+    found = {sequence: (entry_path(priority, sequence), owner) for sequence, priority, owner in rows}
+    meant = set(entries)  # the priority is part of the name
+    return {sequence: (path, owner) for sequence, (path, owner) in found.items() if path in meant}
+
+
+def _sequences(tx: Transaction, entries: Collection[str]) -> list[int]:
+    """The sequences that are meant: of those that end in the 32 bits of a name, the one nearest to the last."""
+    parsed = [named for named in map(parse_entry, entries) if named is not None]
+    if not parsed:
+        return []
+    last = tx.value("SELECT seq FROM sqlite_sequence WHERE name = 'entry'") or 0
+    return [last + distance(shown, last) for _, shown in parsed]
+
+
+def _wake_takers(tx: Transaction, entries: int | None = None) -> None:
+    """Wake as many of the takers that wait as it needs to take that many entries, the longest waiting first; or all.
+
+    One that is woken and then frozen does not keep the entries from the others: they look with each heartbeat.
+    """
+    woken = []
+    for _, number, bell, wants in sorted(tx.rows("asked, id, bell, wants", "FROM session WHERE wants > 0")):
+        if entries is not None and entries <= 0:
+            break
+        tx.ring(bell, QUEUE)
+        woken.append(number)
+        entries = None if entries is None else entries - wants
+    if woken:
+        tx.change("UPDATE session SET wants = 0 WHERE id IN (SELECT value FROM json_each(?))", json.dumps(woken))

@@ -1,0 +1,95 @@
+"""Sessions in the file: begun, kept alive, ended; and with them everything that belongs to them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from geventjob.clock import boottime
+from geventjob.coordination.base import Session
+from geventjob.coordination.sqlite.bell import ALL, SESSIONS
+from geventjob.coordination.sqlite.database import Transaction
+from geventjob.coordination.sqlite.processes import Process
+
+ALIVE = "EXISTS (SELECT 1 FROM session WHERE id = ? AND expires >= ?)"
+"""Takes `*alive(session)`."""
+
+_INBOX_KEPT = 86_400.0
+"""Seconds for which a message waits for an executor that is not there (DESIGN §4)."""
+
+
+def alive(session: Session) -> tuple[int, float]:
+    """Parameters of ALIVE, false also for a session that this process must take for over by now.
+
+    To be called in the transaction: until it is committed no other process can be given anything.
+    """
+    return -1 if session.over else int(session.id), boottime()
+
+
+def begin(tx: Transaction, process: Process, name: str, bell: str, timeout: float, instead: Session | None) -> int:
+    """Begin a session in place of an earlier one of this process; its number. Needs SYNC.
+
+    The first of a boot moves the fence on by 2**32, as a new leader of ZooKeeper does, so that takes that were
+    lost with the power are not counted again.
+    """
+    if instead is not None:
+        tx.change("DELETE FROM session WHERE id = ?", int(instead.id))
+    tx.change("UPDATE fence SET boot = ?, last = ((last >> 32) + 1) << 32 WHERE boot <> ?", process.boot, process.boot)
+    number = tx.insert(
+        "INSERT INTO session (name, boot, namespace, pid, started, bell, expires) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        *(name, *process, bell, boottime() + timeout),
+    )
+    bury_expired(tx, process.boot)
+    ring_all(tx, ALL if instead is not None else SESSIONS)
+    return number
+
+
+def beat(
+    tx: Transaction, process: Process, name: str, session: Session, roles: Mapping[str, str]
+) -> dict[int, Process] | None:
+    """A sign of life; the processes of the other sessions, or None for a session that is over. Buries the expired."""
+    bury_expired(tx, process.boot)
+    number, now = alive(session)
+    if not tx.change("UPDATE session SET expires = ? WHERE id = ?", now + session.timeout, number):
+        return None
+    for role, info in roles.items():
+        tx.change("INSERT OR IGNORE INTO member VALUES (?, ?, ?, ?)", role, name, number, info)
+    others = tx.rows("id, boot, namespace, pid, started", "FROM session WHERE id <> ?", number)
+    return {other: Process(*process) for other, *process in others}
+
+
+def bury_expired(tx: Transaction, boot: str) -> None:
+    """End the sessions that gave no sign of life for their time-out, or did so before this boot."""
+    if tx.change("DELETE FROM session WHERE expires < ? OR boot <> ?", boottime(), boot):
+        ring_all(tx, ALL)
+    tx.change(
+        "DELETE FROM message WHERE sent < ? AND executor NOT IN (SELECT name FROM session)", time.time() - _INBOX_KEPT
+    )
+
+
+def bury(tx: Transaction, session: int) -> None:
+    """End a session: its process is dead, or closes it."""
+    if tx.change("DELETE FROM session WHERE id = ?", session):
+        ring_all(tx, ALL)
+
+
+def ring_all(tx: Transaction, what: bytes) -> None:
+    for (bell,) in tx.rows("bell", "FROM session"):
+        tx.ring(bell, what)
+
+
+def announce(tx: Transaction, session: Session, role: str, name: str, info: str) -> bool:
+    """Be seen in a role, or change what is seen; false while another session is, or this one is over."""
+    return bool(
+        tx.change(
+            "INSERT INTO member (role, name, session, info) SELECT ?, ?, ?, ? WHERE " + ALIVE + " "
+            "ON CONFLICT DO UPDATE SET info = excluded.info WHERE session = excluded.session",
+            *(role, name, int(session.id), info, *alive(session)),
+        )
+    )
+
+
+def members(tx: Transaction, role: str) -> dict[str, str]:
+    """Name → info of those in a role whose sessions live."""
+    source = "FROM member JOIN session ON session.id = member.session WHERE role = ? AND expires >= ?"
+    return dict(tx.rows("member.name, info", source, role, boottime()))
