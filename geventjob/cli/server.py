@@ -1,0 +1,160 @@
+"""`geventjob-server`: the job server."""
+
+import geventjob.patch  # noqa: I001  (before any other import)
+
+import logging
+import os
+import signal
+import socket
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+import geventjob
+from geventjob import config, debug, log as logs, supervise
+from geventjob.clock import cimi_time, now
+from geventjob.coordination import open_coordination
+from geventjob.coordination.base import Coordination, CoordinationAway, CoordinationError
+from geventjob.server import first_user
+from geventjob.server.app import application
+from geventjob.server.password import Passwords
+from geventjob.server.serve import Server, allow_files
+from geventjob.server.sessions import Sessions, signing_key
+from geventjob.server.store.base import Store, StoreError
+from geventjob.server.store.sqlite import SqliteStore
+
+log = logging.getLogger(__name__)
+
+GRACE = 20.0
+"""Seconds that requests under way get to end when the process is asked to stop."""
+SWEEP = 3600.0
+"""Seconds between two looks for expired sessions."""
+BACKLOG = 1024
+"""Connections that the kernel keeps until they are accepted."""
+AGAIN = 2.0
+"""Seconds between two attempts to reach a queue that is away."""
+
+
+class Process:
+    """The parts of the server, and the order in which they start and stop."""
+
+    def __init__(self, settings: Namespace) -> None:
+        self._settings = settings
+        self._stop = Event()
+        self._code = 0
+
+    def run(self) -> int:
+        """Until it is stopped; the exit code. Raises StoreError, CoordinationError, OSError."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            gevent.signal_handler(number, self._stop.set)
+        listener = self._bind()
+        store = _store(self._settings)
+        store.start()
+        try:
+            self._over(store, listener)
+        finally:
+            store.close()
+        return self._code
+
+    def _bind(self) -> socket.socket:
+        """Before anything else, so that a port in use is told at once."""
+        host, port = self._settings.host, self._settings.port
+        bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((host, port))
+        except OSError as error:
+            raise OSError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        return bound
+
+    def _over(self, store: Store, listener: socket.socket) -> None:
+        passwords, sessions = Passwords(), Sessions(store, signing_key(store))
+        first_user.ensure(store, passwords, self._settings.admin_pass, Path(self._settings.data_dir))
+        coordination = open_coordination(self._settings, self._settings.name)
+        if not self._connect(coordination):
+            return
+        try:
+            app = application(store, coordination, sessions, passwords, geventjob.__version__)
+            listener.listen(BACKLOG)
+            self._serve(Server(listener, app), coordination, sessions)
+        finally:
+            coordination.close()
+
+    def _connect(self, coordination: Coordination) -> bool:
+        """False if it was stopped before the queue could be reached."""
+        while True:
+            try:
+                coordination.start()
+            except CoordinationAway as error:
+                log.warning("the queue is out of reach: %s", error)
+                if self._stop.wait(AGAIN):
+                    return False
+            else:
+                return True
+
+    def _serve(self, server: Server, coordination: Coordination, sessions: Sessions) -> None:
+        allow_files(server.limits.connections)
+        supervise.spawn("the sweep of old sessions", lambda: _sweep(sessions), self._failed)
+        server.start()
+        address = _address(self._settings.host, server.server_port)
+        coordination.announce("servers", _info(address))
+        log.info("geventjob-server %s listens on %s", geventjob.__version__, address)
+        self._stop.wait()
+        log.info("stopping: requests under way get %g s to end", GRACE)
+        server.finish(GRACE)
+
+    def _failed(self) -> None:
+        self._code = 1
+        self._stop.set()
+
+
+def main() -> None:
+    """The process ends here: 0 after a stop, 1 when a part of it failed, 2 for what an operator has to mend."""
+    config.hide_secrets("geventjob-server")
+    settings = config.parse("server")
+    logs.configure("server", settings.log_dir, settings.log_level)
+    debug.Dumps(os.path.join(settings.log_dir, "server.log") if settings.log_dir else None)
+    try:
+        code = Process(settings).run()
+    except (StoreError, CoordinationError, OSError) as error:
+        config.refuse("server", str(error))
+    sys.exit(code)
+
+
+def _store(settings: Namespace) -> Store:
+    if settings.es_hosts_list:
+        raise StoreError("--es-hosts-list: keeping jobs in Elasticsearch is not part of this version")
+    folder = Path(settings.data_dir)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return SqliteStore(folder / "store.db")
+
+
+def _sweep(sessions: Sessions) -> None:
+    while True:
+        gevent.sleep(SWEEP)
+        try:
+            sessions.sweep()
+        except StoreError as error:
+            log.warning("old sessions stay: %s", error)
+
+
+def _info(address: str) -> dict[str, Any]:
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "version": geventjob.__version__,
+        "since": cimi_time(now()),
+        "url": address,
+    }
+
+
+def _address(host: str, port: int | None) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""The WSGI application: which path is which resource, and what becomes of errors."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import falcon
+
+from geventjob.coordination.base import Coordination
+from geventjob.server.answer import fail
+from geventjob.server.jobs import Jobs
+from geventjob.server.password import Passwords
+from geventjob.server.problem import Problem, problem_of
+from geventjob.server.resources.bulk import BulkResource
+from geventjob.server.resources.entry_point import EntryPoint
+from geventjob.server.resources.fleet import Health, Nodes, Queue
+from geventjob.server.resources.job import JobResource
+from geventjob.server.resources.session import SessionResource
+from geventjob.server.resources.session_template import SessionTemplates
+from geventjob.server.resources.user import UserResource
+from geventjob.server.sessions import Sessions
+from geventjob.server.store.base import Store
+
+
+def application(
+    store: Store, coordination: Coordination, sessions: Sessions, passwords: Passwords, version: str
+) -> falcon.App[Any, Any]:
+    """The API over a store and a queue, both of them started."""
+    jobs = Jobs(store, coordination)
+    job, bulk = JobResource(jobs, sessions), BulkResource(jobs, sessions)
+    app = falcon.App(middleware=[_OneSlash()])
+    app.add_error_handler(Exception, _any_error)
+    app.add_error_handler(falcon.HTTPError, _http_error)
+    app.add_route("/healthz", Health(store, coordination))
+    app.add_route("/api/cloud-entry-point", EntryPoint(version))
+    app.add_route("/api/node", Nodes(coordination, sessions))
+    app.add_route("/api/queue", Queue(coordination, sessions))
+    collections = {
+        "session": SessionResource(store, sessions, passwords),
+        "session-template": SessionTemplates(),
+        "user": UserResource(store, sessions, passwords),
+        "job": job,
+    }
+    for kind, collection in collections.items():
+        app.add_route(f"/api/{kind}", collection, suffix="all")
+        app.add_route(f"/api/{kind}/{{name}}", collection)
+    app.add_route("/api/job/{name}/{action}", job, suffix="action")
+    for operation in ("add", "edit", "delete"):
+        app.add_route(f"/api/job/bulk-{operation}", bulk, suffix=operation)
+    return app
+
+
+class _OneSlash:
+    """Clients that were given an address with a slash at its end ask for `//api/…` (CIMI.md §1)."""
+
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        if req.path.startswith("//"):
+            req.path = "/" + req.path.lstrip("/")
+
+
+_RESOURCE = re.compile(r"/api(/[^/]+){1,3}")
+
+
+def _any_error(req: falcon.Request, resp: falcon.Response, error: Exception, params: Any) -> None:
+    fail(resp, problem_of(error))
+
+
+def _http_error(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, params: Any) -> None:
+    """What falcon itself refuses, in SlipStream's words (CIMI.md §4); an unknown collection is a wrong method there."""
+    is_route = isinstance(error, falcon.HTTPRouteNotFound)
+    if isinstance(error, falcon.HTTPMethodNotAllowed) or (is_route and _RESOURCE.fullmatch(req.path)):
+        resp.set_headers(error.headers or {})
+        problem = Problem(405, f"invalid method ({req.method.lower()}) for {req.path}", resource_id=req.path)
+    elif is_route:
+        problem = Problem(404, "unknown resource", resource_id=req.path)
+    else:
+        problem = Problem(error.status_code, error.description or error.title or "bad request")
+    fail(resp, problem)

@@ -1,0 +1,162 @@
+"""The bodies that clients send, besides a job itself (schema.py): sessions, users, and the envelopes of bulk requests.
+
+Every object is closed: an unknown attribute is an error that names it, and null does not stand for an absent one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar, Union
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from geventjob.server.document import Document
+from geventjob.server.life import Owner
+from geventjob.server.problem import Problem, invalid
+from geventjob.server.schema import JobId, Name, Text, validate_add, validate_edit
+
+DEPTH = 32
+"""Objects and arrays within each other, in what may have any shape."""
+ITEMS = 1_000
+"""Items of a bulk request (DESIGN §6)."""
+
+
+class Body(Struct, forbid_unknown_fields=True, rename="camel"):
+    """A closed object."""
+
+
+class Resource(Body, kw_only=True):
+    """Attributes of every resource; those without a type are the server's: taken from a client, and not used."""
+
+    id: Any = None
+    resource_uri: Any = field(default=None, name="resourceURI")
+    created: Any = None
+    updated: Any = None
+    operations: Any = None
+    acl: Any = None
+    name: Union[Text, UnsetType] = UNSET
+    description: Union[Text, UnsetType] = UNSET
+
+    def texts(self) -> Document:
+        """Name and description, as far as they were sent."""
+        texts = {"name": self.name, "description": self.description}
+        return {name: text for name, text in texts.items() if text is not UNSET}
+
+
+class Credentials(Body, kw_only=True):
+    """The template of a session with a client's values in it. What he leaves out ends as a wrong password."""
+
+    href: Annotated[str, Meta(max_length=256)]
+    username: Annotated[str, Meta(max_length=256)] = ""
+    password: Annotated[str, Meta(max_length=1_024)] = ""
+
+
+class SessionAdd(Resource, kw_only=True):
+    session_template: Credentials
+
+
+Username = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.@-]*[A-Za-z0-9])?\Z", max_length=64)]
+Password = Annotated[str, Meta(min_length=1, max_length=1_024)]
+Roles = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_-]*( [A-Z][A-Z0-9_-]*)*\Z", max_length=1_024)]
+
+
+class UserAdd(Resource, kw_only=True):
+    username: Username
+    password: Password
+    roles: Roles = "USER"
+
+
+class UserEdit(Resource, kw_only=True):
+    username: Any = None
+    password: Union[Password, UnsetType] = UNSET
+    old_password: Union[Password, UnsetType] = UNSET
+    roles: Union[Roles, UnsetType] = UNSET
+
+
+class JobsAdd(Body):
+    jobs: Annotated[list[Any], Meta(max_length=ITEMS)]
+
+
+class JobsEdit(Body):
+    edits: Annotated[list[Any], Meta(max_length=ITEMS)]
+    actions: Union[list[str], UnsetType] = UNSET
+    answer: Literal["job", "status"] = field(default="job", name="return")
+
+
+class JobsDelete(Body):
+    filter: str
+
+
+class OwnersEdit(Body):
+    """One edit of a bulk request."""
+
+    id: JobId
+    set: dict[str, Any]
+    delete: list[str] = []
+    entry: Union[str, UnsetType] = UNSET
+    fence: Union[Annotated[int, Meta(ge=0, le=2**63 - 1)], UnsetType] = UNSET
+    executor: Union[Name, UnsetType] = UNSET
+
+    @property
+    def owner(self) -> Owner | None:
+        """In whose name the edit is made. Raises Problem 400 if that is told in part only."""
+        entry, fence, executor = self.entry, self.fence, self.executor
+        if entry is UNSET and fence is UNSET and executor is UNSET:
+            return None
+        if entry is UNSET or fence is UNSET or executor is UNSET:
+            raise invalid("entry, fence and executor come together")
+        return Owner(entry, fence, executor)
+
+
+Shape = TypeVar("Shape", bound=Body)
+
+
+def decoded(data: bytes) -> Any:
+    """JSON of any shape. Raises Problem 400."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem(400, f"Malformed JSON in request body. {error}") from None
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def body_of(shape: type[Shape], data: bytes) -> Shape:
+    """A body of this shape. Raises Problem 400 that tells where it does not fit."""
+    return fitted(shape, decoded(data))
+
+
+def fitted(shape: type[Shape], value: Any) -> Shape:
+    """What was decoded, if it has this shape. Raises Problem 400."""
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        raise invalid(str(error)) from None
+
+
+def job_add(value: Any) -> Document:
+    """The body of a new job. Raises schema.Invalid, Problem 400."""
+    return validate_add(_shallow(value))
+
+
+def job_edit(value: Any, delete: list[str]) -> Document:
+    """What an edit sets in a job. Raises schema.Invalid, Problem 400."""
+    return validate_edit(_shallow(value), delete)
+
+
+def _shallow(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        for part in value.values():
+            if isinstance(part, (dict, list)) and not _is_shallow(part, DEPTH - 1):
+                raise _too_deep()
+    return value
+
+
+def _is_shallow(value: dict[str, Any] | list[Any], levels: int) -> bool:
+    parts = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_is_shallow(part, levels - 1) for part in parts if isinstance(part, (dict, list)))
+
+
+def _too_deep() -> Problem:
+    return Problem(400, f"the body is nested too deeply: {DEPTH} levels at most")

@@ -1,0 +1,261 @@
+"""What is done to jobs: the store and the queue in the order that loses nothing (DESIGN §5), in batches (§6)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, TypeVar, Union
+from uuid import uuid4
+
+import msgspec
+from gevent.event import Event
+
+from geventjob.batch import Batcher
+from geventjob.clock import now
+from geventjob.coordination.base import Coordination, CoordinationError
+from geventjob.server import access
+from geventjob.server.access import MODIFY, VIEW, Caller
+from geventjob.server.document import Document
+from geventjob.server.filter import Filter
+from geventjob.server.life import ENTRY, FINAL, Edit, EntryDiffers, added, edited, entry_of, stopped
+from geventjob.server.problem import Problem, away, not_found
+from geventjob.server.store.base import Insert, Page, Query, Store, Taken, Update
+
+log = logging.getLogger(__name__)
+
+SLICE = 1_000
+"""Jobs that one commit adds, changes or deletes."""
+LOOKS = 3
+"""How often one edit looks whether the entry that a job names still stands."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Outcome = Union[Document, Exception]
+Write = Union[Insert, Update]
+
+
+@dataclass(frozen=True)
+class Change:
+    """An edit of one job."""
+
+    id: str
+    edit: Edit
+
+
+@dataclass(frozen=True)
+class _New:
+    job: Document
+    key: str | None
+
+
+class Jobs:
+    """Adds, shows, changes and deletes jobs in the name of a caller."""
+
+    def __init__(self, store: Store, coordination: Coordination) -> None:
+        self._store = store
+        self._coordination = coordination
+        self._add = _lists(self._commit)
+        self._write: Callable[[list[Write]], list[Document | Exception | None]] = _lists(store.write)
+        self._take_out = _lists(coordination.remove)
+        self._adding: dict[str, Event] = {}
+
+    # --- add
+
+    def add(self, bodies: Sequence[Mapping[str, Any]], caller: Caller) -> list[str | Exception]:
+        """Queue and store these jobs (validated bodies); the id of each, or why it is not there (DESIGN §5.2).
+
+        Raises CoordinationAway: nothing was stored; StoreAway: any of them may be.
+        """
+        news = [_new(body, caller) for body in bodies]
+        answers: list[str | Exception | None] = [self._first(new) for new in news]
+        missing = [new for new, answer in zip(news, answers, strict=True) if answer is None]
+        results = iter(self._queue_and_store(missing))
+        return [next(results) if answer is None else answer for answer in answers]
+
+    def _first(self, new: _New) -> str | Exception | None:
+        """What the first add with this key answered, if there was one and its job still exists."""
+        first = self._store.find("job", new.key) if new.key is not None else None
+        return None if first is None else _as_first(first, new)
+
+    def _queue_and_store(self, news: list[_New]) -> list[str | Exception]:
+        if not news:
+            return []
+        self._adding.update(dict.fromkeys([new.job["id"] for new in news], Event()))
+        return self._add(news)
+
+    def _commit(self, news: list[_New]) -> list[str | Exception]:
+        try:
+            entries = self._coordination.put([(new.job["id"], new.job["priority"]) for new in news])
+            for new, entry in zip(news, entries, strict=True):
+                new.job["properties"] = {**new.job.get("properties", {}), ENTRY: entry}
+            results = self._store.write([Insert(new.job, new.key) for new in news])
+        finally:
+            for new in news:
+                self._adding.pop(new.job["id"]).set()
+        self._remove([entry for entry, result in zip(entries, results, strict=True) if isinstance(result, Exception)])
+        return [_answer(new, result) for new, result in zip(news, results, strict=True)]
+
+    def _settled(self, ids: Sequence[str]) -> None:
+        """Wait until no add of these jobs is under way: an executor may be quicker than the store."""
+        if self._adding:
+            for id in ids:
+                if id in self._adding:
+                    self._adding[id].wait()
+
+    # --- look
+
+    def get(self, id: str, caller: Caller) -> Document:
+        """Raises Problem 404, 403, StoreAway."""
+        self._settled([id])
+        (job,) = self._store.get([id])
+        if job is None:
+            raise not_found(id)
+        caller.need(VIEW, job)
+        return job
+
+    def search(self, query: Query) -> Page:
+        """Raises StoreAway, FilterError."""
+        return self._store.search("job", query)
+
+    # --- change
+
+    def edit(self, changes: Sequence[Change], caller: Caller) -> list[Outcome]:
+        """Each job as it is then, or why its edit was refused: one commit for all (DESIGN §5.3, §5.4)."""
+        self._settled([change.id for change in changes])
+        gone: set[str] = set()
+        outcomes = self._edit(changes, caller, gone)
+        for _ in range(LOOKS):
+            again = self._superseded(outcomes, gone)
+            if not again:
+                break
+            for index, outcome in zip(again, self._edit([changes[i] for i in again], caller, gone), strict=True):
+                outcomes[index] = outcome
+        return outcomes
+
+    def _edit(self, changes: Sequence[Change], caller: Caller, gone: set[str]) -> list[Outcome]:
+        moment, entries = now(), frozenset(gone)
+
+        def change(edit: Edit) -> Callable[[Document], Document]:
+            def apply(job: Document) -> Document:
+                caller.need(MODIFY, job)
+                return edited(job, edit, now=moment, other_entry_gone=entry_of(job) in entries)
+
+            return apply
+
+        return [_outcome(result) for result in self._write([Update(c.id, change(c.edit)) for c in changes])]
+
+    def _superseded(self, outcomes: list[Outcome], gone: set[str]) -> list[int]:
+        """Which edits were refused for an entry that does not stand in the queue any more."""
+        differing = {index: outcome for index, outcome in enumerate(outcomes) if isinstance(outcome, EntryDiffers)}
+        if not differing:
+            return []
+        try:
+            standing = self._coordination.standing([outcome.entry for outcome in differing.values()])
+        except CoordinationError as error:
+            for index in differing:
+                outcomes[index] = away(f"the queue is out of reach: {error}")
+            return []
+        again = [index for index, stands in zip(differing, standing, strict=True) if not stands]
+        gone.update(differing[index].entry for index in again)
+        return again
+
+    def stop(self, id: str, caller: Caller) -> Document:
+        """The job after a stop; its executor is told, each time anew (DESIGN §5.9).
+
+        Raises Problem 403, 404; CoordinationAway: the job is STOPPING, but its executor was not told.
+        """
+        before: list[str] = []
+
+        def change(job: Document) -> Document:
+            caller.need(MODIFY, job)
+            before[:] = [job["state"]]
+            return stopped(job, now=now())
+
+        job = self._one(id, change)
+        assert job is not None
+        if job["state"] == "STOPPED" and before == ["QUEUED"]:
+            self._remove_of([job])
+        elif job["state"] == "STOPPING" and "executor" in job:
+            self._coordination.send(job["executor"], {"stop": id, "fence": job.get("fence")})
+        return job
+
+    def delete(self, id: str, caller: Caller) -> None:
+        """Delete a job, and its entry if nobody holds it. Raises Problem 403, 404."""
+        deleted: list[Document] = []
+
+        def change(job: Document) -> None:
+            caller.need(MODIFY, job)
+            deleted[:] = [job]
+
+        self._one(id, change)
+        self._remove_of(deleted)
+
+    def delete_all(self, filter: Filter, limit: int) -> int:
+        """Delete up to `limit` of the jobs that match, and their entries; how many there were."""
+        deleted = self._store.delete("job", Query(filter=filter), limit)
+        self._remove_of(deleted)
+        return len(deleted)
+
+    def _one(self, id: str, change: Callable[[Document], Document | None]) -> Document | None:
+        self._settled([id])
+        (result,) = self._write([Update(id, change)])
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def _remove_of(self, jobs: Sequence[Document]) -> None:
+        """Take the entries of these jobs, as far as they may still stand, out of the queue."""
+        entries = [entry_of(job) for job in jobs if job["state"] not in FINAL - {"STOPPED"}]
+        self._remove([entry for entry in entries if entry is not None])
+
+    def _remove(self, entries: list[str]) -> None:
+        """What cannot be removed is met by an executor, which consumes it after a 404 or a 409."""
+        if not entries:
+            return
+        try:
+            self._take_out(entries)
+        except CoordinationError as error:
+            log.warning("%d entries stay in the queue, for nothing: %s", len(entries), error)
+
+
+def _lists(send: Callable[[list[Item]], Sequence[Result]]) -> Callable[[list[Item]], list[Result]]:
+    """A batcher of whole lists: what gathers is sent as one list, and each caller gets his part of the results."""
+
+    def send_all(lists: list[list[Item]]) -> list[list[Result]]:
+        results = iter(send([item for items in lists for item in items]))
+        return [[next(results) for _ in items] for items in lists]
+
+    return Batcher(send_all, size=len, limit=SLICE)
+
+
+def _new(body: Mapping[str, Any], caller: Caller) -> _New:
+    acl = access.completed(body["acl"]) if "acl" in body else caller.acl()
+    job = added(body, id=f"job/{uuid4()}", now=now(), acl=acl)
+    key = body.get("idempotencyKey")
+    if key is not None:
+        job["_body"] = _digest(body)
+    return _New(job, key)
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    return blake2b(msgspec.json.encode(body, order="deterministic"), digest_size=16).hexdigest()
+
+
+def _as_first(first: Document, new: _New) -> str | Exception:
+    """The answer to a second add with a key: as the first, if it says the same."""
+    if first.get("_body") == new.job["_body"]:
+        return str(first["id"])
+    return Problem(409, f"another job has this idempotencyKey: {first['id']}", resource_id=first["id"], job=first)
+
+
+def _answer(new: _New, result: Document | Exception | None) -> str | Exception:
+    if isinstance(result, Taken):
+        return _as_first(result.document, new)
+    return result if isinstance(result, Exception) else str(new.job["id"])
+
+
+def _outcome(result: Document | Exception | None) -> Outcome:
+    assert result is not None
+    return result

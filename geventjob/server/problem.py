@@ -1,0 +1,91 @@
+"""An error as a client sees it: the answer to a request, or to one item of a bulk request (CIMI.md §4)."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from geventjob.coordination.base import CoordinationError
+from geventjob.server.document import shown
+from geventjob.server.filter import FilterError
+from geventjob.server.life import Refusal
+from geventjob.server.schema import Invalid
+from geventjob.server.store.base import Missing, StoreError
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER = 2
+"""Seconds after which a client may find the store or the queue back."""
+
+
+class Problem(Exception):
+    """What went wrong, in the shape `{"status", "message", "resource-id", "reason", "job"}`."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        resource_id: str | None = None,
+        reason: str | None = None,
+        job: dict[str, Any] | None = None,
+        retry_after: int | None = None,
+        close: bool = False,
+    ) -> None:
+        """`close`: what the client sent is not worth reading to its end."""
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.resource_id = resource_id
+        self.reason = reason
+        self.job = job
+        self.retry_after = retry_after
+        self.close = close
+
+    def body(self) -> dict[str, Any]:
+        body: dict[str, Any] = {"status": self.status, "message": self.message}
+        if self.resource_id is not None:
+            body["resource-id"] = self.resource_id
+        if self.reason is not None:
+            body["reason"] = self.reason
+        if self.job is not None:
+            body["job"] = shown(self.job)
+        return body
+
+
+def invalid(message: str) -> Problem:
+    """A body that does not fit; the words that SlipStream's clients look for come first."""
+    return Problem(400, f"resource does not satisfy defined schema: {message}")
+
+
+def forbidden() -> Problem:
+    return Problem(403, "credentials required")
+
+
+def not_found(id: str) -> Problem:
+    return Problem(404, f"{id} not found", resource_id=id)
+
+
+def away(message: str) -> Problem:
+    """The request may be well: it is to be tried again."""
+    return Problem(503, message, retry_after=RETRY_AFTER)
+
+
+def problem_of(error: BaseException) -> Problem:
+    """The answer to what was raised while a request, or an item of one, was carried out."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, Refusal):
+        return Problem(409, error.message, resource_id=error.job["id"], reason=error.reason, job=error.job)
+    if isinstance(error, Missing):
+        return not_found(str(error))
+    if isinstance(error, FilterError):
+        return Problem(400, f"Invalid CIMI filter. {error}")
+    if isinstance(error, Invalid):
+        return Problem(error.status, str(error))
+    if isinstance(error, StoreError):
+        return away(f"the store is out of reach: {error}")
+    if isinstance(error, CoordinationError):
+        return away(f"the queue is out of reach: {error}")
+    log.error("unexpected error", exc_info=error)
+    return Problem(500, f"Unexpected exception thrown: {type(error).__name__}")

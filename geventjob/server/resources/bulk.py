@@ -1,0 +1,91 @@
+"""`job/bulk-add`, `job/bulk-edit`, `job/bulk-delete`: many jobs in one request, each for itself (DESIGN §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import falcon
+
+from geventjob.clock import boottime
+from geventjob.server.answer import give, report
+from geventjob.server.bodies import JobsAdd, JobsDelete, JobsEdit, OwnersEdit, body_of, fitted, job_add, job_edit
+from geventjob.server.document import Document, shown
+from geventjob.server.filter import parse
+from geventjob.server.jobs import SLICE, Change, Jobs
+from geventjob.server.life import Edit
+from geventjob.server.problem import problem_of
+from geventjob.server.receive import BULK, read
+from geventjob.server.sessions import Sessions
+
+DELETING = 20.0
+"""Seconds after which a bulk delete answers what it has deleted so far."""
+
+Good = TypeVar("Good")
+
+
+class BulkResource:
+    """Many jobs at once."""
+
+    def __init__(self, jobs: Jobs, sessions: Sessions) -> None:
+        self._jobs = jobs
+        self._sessions = sessions
+
+    def on_post_add(self, req: falcon.Request, resp: falcon.Response) -> None:
+        caller = self._sessions.caller(req.get_header("Cookie"))
+        caller.need_role("ADMIN")
+        items = body_of(JobsAdd, read(req, BULK)).jobs
+        results = _each(items, job_add, lambda bodies: self._jobs.add(bodies, caller))
+        give(resp, {"results": [_added(result) for result in results]})
+
+    def on_post_edit(self, req: falcon.Request, resp: falcon.Response) -> None:
+        caller = self._sessions.caller(req.get_header("Cookie"))
+        caller.need_role("USER")
+        body = body_of(JobsEdit, read(req, BULK))
+        actions = frozenset(body.actions) if isinstance(body.actions, list) else None
+        results = _each(
+            body.edits, lambda item: _change(item, actions), lambda changes: self._jobs.edit(changes, caller)
+        )
+        give(resp, {"results": [_edited(result, body.answer == "job") for result in results]})
+
+    def on_post_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
+        self._sessions.caller(req.get_header("Cookie")).need_role("ADMIN")
+        filter = parse(body_of(JobsDelete, read(req)).filter)
+        until, deleted, last = boottime() + DELETING, 0, SLICE
+        while last == SLICE and boottime() < until:
+            last = self._jobs.delete_all(filter, SLICE)
+            deleted += last
+        give(resp, {"deleted": deleted})
+
+
+def _each(
+    items: Sequence[Any],
+    check: Callable[[Any], Good],
+    do: Callable[[Sequence[Good]], Sequence[Any]],
+) -> list[Any]:
+    """The results, in order, of doing at once what passes its check; what does not is its own result."""
+    checked = [_try(check, item) for item in items]
+    results = iter(do([good for good in checked if not isinstance(good, Exception)]))
+    return [good if isinstance(good, Exception) else next(results) for good in checked]
+
+
+def _try(check: Callable[[Any], Good], item: Any) -> Good | Exception:
+    try:
+        return check(item)
+    except Exception as error:
+        return error
+
+
+def _change(item: Any, actions: frozenset[str] | None) -> Change:
+    edit = fitted(OwnersEdit, item)
+    return Change(edit.id, Edit(job_edit(edit.set, edit.delete), edit.delete, edit.owner, actions))
+
+
+def _added(result: str | Exception) -> Document:
+    return problem_of(result).body() if isinstance(result, Exception) else report(result, "created", 201)
+
+
+def _edited(result: Document | Exception, whole: bool) -> Document:
+    if isinstance(result, Exception):
+        return problem_of(result).body()
+    return {"status": 200, "job": shown(result)} if whole else {"status": 200}

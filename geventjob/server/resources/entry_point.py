@@ -1,0 +1,54 @@
+"""`cloud-entry-point`: what there is on this server, for clients to begin with (CIMI.md §1)."""
+
+from __future__ import annotations
+
+import re
+
+import falcon
+
+from geventjob.clock import cimi_time, now
+from geventjob.server.access import acl
+from geventjob.server.answer import give
+
+API = 1
+"""Version of what is ours in the API (DESIGN §6)."""
+COLLECTIONS = {"jobs": "job", "sessions": "session", "sessionTemplates": "session-template", "users": "user"}
+
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+
+
+class EntryPoint:
+    """Open to everybody."""
+
+    def __init__(self, version: str) -> None:
+        self._version = version
+        self._started = cimi_time(now())
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        document = {
+            "id": "cloud-entry-point",
+            "resourceURI": "http://schemas.dmtf.org/cimi/2/CloudEntryPoint",
+            "created": self._started,
+            "updated": self._started,
+            "acl": acl("ROLE", "ADMIN", [("ROLE", "ANON", "VIEW")]),
+            "baseURI": f"{scheme(req)}://{_host(req)}/api/",
+            "geventjob": {"version": self._version, "api": API},
+        }
+        give(resp, document | {name: {"href": href} for name, href in COLLECTIONS.items()})
+
+
+def scheme(req: falcon.Request) -> str:
+    """`https` or `http`, as the client sees it: a proxy before us tells."""
+    forwarded = req.get_header("X-Forwarded-Proto") or ""
+    return "https" if "https" in (forwarded.strip().lower(), req.scheme) else "http"
+
+
+def _host(req: falcon.Request) -> str:
+    port = req.get_header("X-Forwarded-Port")
+    forwarded = req.get_header("X-Forwarded-Host")
+    if forwarded and port:
+        forwarded = f"{forwarded}:{port}"
+    for host in (forwarded, req.get_header("Host")):
+        if host and _HOST.fullmatch(host):
+            return host
+    return f"{req.env['SERVER_NAME']}:{req.env['SERVER_PORT']}"

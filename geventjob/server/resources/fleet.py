@@ -1,0 +1,91 @@
+"""`node`, `queue` and `/healthz`: the fleet, for its operators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import falcon
+import gevent
+
+from geventjob.coordination.base import Coordination, CoordinationError
+from geventjob.server.answer import give
+from geventjob.server.sessions import Sessions
+from geventjob.server.store.base import Store, StoreError
+
+ROLES = ("executor", "distributor", "server")
+PATIENCE = 5.0
+"""Seconds in which a healthy server has asked its store."""
+
+
+class Nodes:
+    """The live processes, for administrators."""
+
+    def __init__(self, coordination: Coordination, sessions: Sessions) -> None:
+        self._coordination = coordination
+        self._sessions = sessions
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        self._sessions.caller(req.get_header("Cookie")).need_role("ADMIN")
+        nodes = [
+            {"role": role, "name": name, **info}
+            for role in ROLES
+            for name, info in sorted(self._coordination.members(f"{role}s").items())
+        ]
+        self._add_running(nodes)
+        self._add_leading(nodes)
+        give(resp, {"nodes": nodes})
+
+    def _add_running(self, nodes: list[dict[str, Any]]) -> None:
+        holders = self._coordination.look(0).holders
+        for node in nodes:
+            if node["role"] == "executor":
+                node["running"] = holders.get(node["name"], 0)
+
+    def _add_leading(self, nodes: list[dict[str, Any]]) -> None:
+        elections = sorted({name for node in nodes for name in node.get("distributors", ())})
+        leaders = self._coordination.leaders(elections) if elections else {}
+        for node in nodes:
+            if node["role"] == "distributor":
+                node["leads"] = [election for election, name in leaders.items() if name == node["name"]]
+
+
+class Queue:
+    """The queue at a glance, for administrators."""
+
+    def __init__(self, coordination: Coordination, sessions: Sessions) -> None:
+        self._coordination = coordination
+        self._sessions = sessions
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        self._sessions.caller(req.get_header("Cookie")).need_role("ADMIN")
+        look = self._coordination.look()
+        head = [
+            {"entry": item.entry, "priority": item.priority, "job": item.job, "takenBy": item.taken_by}
+            for item in look.head
+        ]
+        give(resp, {"entries": look.entries, "taken": look.taken, "oldest": look.oldest, "head": head})
+
+
+class Health:
+    """Whether this server can do its work, for everybody."""
+
+    def __init__(self, store: Store, coordination: Coordination) -> None:
+        self._store = store
+        self._coordination = coordination
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        why = self._why_not()
+        resp.status = 503 if why else 200
+        resp.content_type = "text/plain"
+        resp.text = why or "ok"
+
+    def _why_not(self) -> str | None:
+        session = self._coordination.session
+        if session is None or session.over:
+            return "the queue is out of reach"
+        try:
+            with gevent.Timeout(PATIENCE, TimeoutError):
+                self._store.get(["secret/cookie"])
+        except (StoreError, CoordinationError, TimeoutError) as error:
+            return f"the store is out of reach: {error}"
+        return None

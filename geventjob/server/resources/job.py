@@ -1,0 +1,99 @@
+"""`job`: the collection and its items (CIMI.md §3)."""
+
+from __future__ import annotations
+
+import falcon
+
+from geventjob.server.access import MODIFY, Caller, acl
+from geventjob.server.answer import done, give
+from geventjob.server.bodies import decoded, job_add, job_edit
+from geventjob.server.document import STOP, Document, operation, selected, shown
+from geventjob.server.jobs import Change, Jobs
+from geventjob.server.life import Edit
+from geventjob.server.problem import Problem
+from geventjob.server.receive import read
+from geventjob.server.search import collection, parameters, query, search_parameters, selection
+from geventjob.server.sessions import Sessions
+
+_ACL = acl("ROLE", "ADMIN", [("ROLE", "USER", "VIEW")])
+
+
+class JobResource:
+    """Jobs, one request for each."""
+
+    def __init__(self, jobs: Jobs, sessions: Sessions) -> None:
+        self._jobs = jobs
+        self._sessions = sessions
+
+    def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
+        caller = self._caller(req)
+        caller.need_role("ADMIN")
+        (added,) = self._jobs.add([job_add(decoded(read(req)))], caller)
+        if isinstance(added, Exception):
+            raise added
+        done(resp, added, "created", 201)
+
+    def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
+        caller = self._caller(req)
+        caller.need_role("USER")
+        given = search_parameters(req)
+        answer = collection(
+            "job",
+            self._jobs.search(query(given, caller)),
+            acl=_ACL,
+            operations=_collection_operations(caller),
+            item_operations=lambda job: _operations(job, caller),
+            select=selection(given),
+        )
+        give(resp, answer)
+
+    on_put_all = on_get_all
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        caller = self._caller(req)
+        job = self._jobs.get(f"job/{name}", caller)
+        part = selected(shown(job), selection(parameters(req)))
+        give(resp, part | {"operations": _operations(job, caller)})
+
+    def on_put(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """The answer is the whole job: the old engine takes its state from it (CIMI.md §3)."""
+        caller = self._caller(req)
+        delete = [path for path in selection(parameters(req)) or () if "/" not in path]
+        edit = Edit(job_edit(decoded(read(req)), delete), delete)
+        (edited,) = self._jobs.edit([Change(f"job/{name}", edit)], caller)
+        if isinstance(edited, Exception):
+            raise edited
+        give(resp, shown(edited))
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        self._jobs.delete(f"job/{name}", self._caller(req))
+        done(resp, f"job/{name}", "deleted")
+
+    def on_post_action(self, req: falcon.Request, resp: falcon.Response, name: str, action: str) -> None:
+        if action != "stop":
+            message = f'undefined action (post, ["job" "{action}"]) for {req.path}'
+            raise Problem(404, message, resource_id=req.path)
+        read(req)
+        give(resp, shown(self._jobs.stop(f"job/{name}", self._caller(req))))
+
+    def _caller(self, req: falcon.Request) -> Caller:
+        return self._sessions.caller(req.get_header("Cookie"))
+
+
+def _operations(job: Document, caller: Caller) -> list[dict[str, str]]:
+    """Stop is shown whatever the state and the rights, as SlipStream does."""
+    id = job["id"]
+    own = [operation("edit", id), operation("delete", id)] if caller.may(MODIFY, job) else []
+    return [*own, operation(STOP, f"{id}/stop")]
+
+
+def _collection_operations(caller: Caller) -> list[dict[str, str]]:
+    edit = [operation("bulk-edit", "job/bulk-edit")]
+    if not caller.admin:
+        return edit
+    return [
+        operation("add", "job"),
+        operation("bulk-add", "job/bulk-add"),
+        *edit,
+        operation("bulk-delete", "job/bulk-delete"),
+    ]

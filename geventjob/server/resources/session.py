@@ -1,0 +1,108 @@
+"""`session`: log in, see oneself, log out (CIMI.md §2)."""
+
+from __future__ import annotations
+
+import email.utils
+import logging
+from datetime import datetime
+from urllib.parse import parse_qsl
+
+import falcon
+
+from geventjob.server.access import MODIFY, VIEW, Caller, acl
+from geventjob.server.answer import done, give
+from geventjob.server.bodies import Credentials, SessionAdd, body_of, fitted
+from geventjob.server.document import Document, operation, shown
+from geventjob.server.password import Passwords
+from geventjob.server.problem import Problem, not_found
+from geventjob.server.receive import FORM, JSON, read, text
+from geventjob.server.resources.entry_point import scheme
+from geventjob.server.resources.session_template import INTERNAL
+from geventjob.server.search import collection, search_parameters
+from geventjob.server.sessions import COOKIE, Sessions
+from geventjob.server.store.base import Page, Store
+
+log = logging.getLogger(__name__)
+
+_ACL = acl("ROLE", "ADMIN", [("ROLE", "ANON", "VIEW")])
+
+
+class SessionResource:
+    """Everybody may log in; a session belongs to itself, so that another one of the same user cannot end it."""
+
+    def __init__(self, store: Store, sessions: Sessions, passwords: Passwords) -> None:
+        self._store = store
+        self._sessions = sessions
+        self._passwords = passwords
+
+    def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
+        credentials = _credentials(req)
+        if credentials.href != INTERNAL:
+            raise not_found(credentials.href)
+        user = self._user(credentials)
+        session, token = self._sessions.open(user, credentials.href)
+        _set_cookie(req, resp, token, session["expiry"])
+        done(resp, session["id"], "created", 201)
+
+    def _user(self, credentials: Credentials) -> Document:
+        (user,) = self._store.get([f"user/{credentials.username}"])
+        hash = None if user is None else user["_hash"]
+        if not self._passwords.matches(hash, credentials.password) or user is None:
+            name = credentials.username
+            log.warning("log-in refused for %r", name)
+            raise Problem(403, f"invalid credentials for '{name}'", resource_id=name)
+        return user
+
+    def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """One's own session, whatever is searched for: clients ask this to know whether they are logged in."""
+        search_parameters(req)
+        caller = self._sessions.caller(req.get_header("Cookie"))
+        own = [document for document in self._store.get(_own(caller)) if document is not None]
+        page = Page(len(own), own)
+        operations = [operation("add", "session")]
+        give(resp, collection("session", page, acl=_ACL, operations=operations, item_operations=_operations))
+
+    on_put_all = on_get_all
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        session, _ = self._find(req, name, VIEW)
+        give(resp, shown(session) | {"operations": _operations(session)})
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        session, caller = self._find(req, name, MODIFY)
+        self._sessions.end(session["id"])
+        if session["id"] in caller.roles:
+            resp.append_header("Set-Cookie", f"{COOKIE}=INVALID;Path=/;Max-Age=0")
+        done(resp, session["id"], "deleted")
+
+    def _find(self, req: falcon.Request, name: str, rights: frozenset[str]) -> tuple[Document, Caller]:
+        (session,) = self._store.get([f"session/{name}"])
+        if session is None:
+            raise not_found(f"session/{name}")
+        caller = self._sessions.caller(req.get_header("Cookie"))
+        caller.need(rights, session)
+        return session, caller
+
+
+def _credentials(req: falcon.Request) -> Credentials:
+    data = read(req, 64 * 1024, JSON, FORM)
+    if (req.content_type or "").startswith(FORM):
+        return fitted(Credentials, dict(parse_qsl(text(data), keep_blank_values=True)))
+    return body_of(SessionAdd, data).session_template
+
+
+def _set_cookie(req: falcon.Request, resp: falcon.Response, token: str, expiry: str) -> None:
+    """A client must not send it over plain http if it came over https, and not store it as such if it did not."""
+    expires = email.utils.format_datetime(datetime.fromisoformat(expiry.replace("Z", "+00:00")), usegmt=True)
+    parts = [f"{COOKIE}={token}", "Path=/", f"Expires={expires}", "HttpOnly", "SameSite=Lax"]
+    if scheme(req) == "https":
+        parts.append("Secure")
+    resp.append_header("Set-Cookie", "; ".join(parts))
+
+
+def _own(caller: Caller) -> list[str]:
+    return [role for role in caller.roles if role.startswith("session/")]
+
+
+def _operations(session: Document) -> list[dict[str, str]]:
+    return [operation("delete", session["id"])]

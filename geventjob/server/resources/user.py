@@ -1,0 +1,129 @@
+"""`user`: who may log in. An administrator manages all of them, everybody himself."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import falcon
+
+from geventjob.clock import cimi_time, now
+from geventjob.server.access import MODIFY, VIEW, Caller, acl
+from geventjob.server.answer import done, give
+from geventjob.server.bodies import UserAdd, UserEdit, body_of
+from geventjob.server.document import Document, born, operation, selected, shown
+from geventjob.server.password import Passwords
+from geventjob.server.problem import Problem, forbidden, not_found
+from geventjob.server.receive import read
+from geventjob.server.search import collection, parameters, query, search_parameters, selection
+from geventjob.server.sessions import Sessions
+from geventjob.server.store.base import Insert, Store, Taken, Update
+
+_ACL = acl("ROLE", "ADMIN", [("ROLE", "USER", "VIEW")])
+
+
+class UserResource:
+    """A new password, and the end of a user, end all of his sessions."""
+
+    def __init__(self, store: Store, sessions: Sessions, passwords: Passwords) -> None:
+        self._store = store
+        self._sessions = sessions
+        self._passwords = passwords
+
+    def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
+        self._caller(req).need_role("ADMIN")
+        body = body_of(UserAdd, read(req))
+        user = new_user(body.username, self._passwords.hash(body.password), body.roles) | body.texts()
+        (result,) = self._store.write([Insert(user)])
+        if isinstance(result, Taken):
+            raise Problem(409, f"conflict with {user['id']}", resource_id=user["id"])
+        if isinstance(result, Exception):
+            raise result
+        done(resp, user["id"], "created", 201)
+
+    def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
+        caller = self._caller(req)
+        caller.need_role("USER")
+        given = search_parameters(req)
+        page = self._store.search("user", query(given, caller))
+        operations = [operation("add", "user")] if caller.admin else []
+        answer = collection(
+            "user",
+            page,
+            acl=_ACL,
+            operations=operations,
+            item_operations=lambda user: _operations(user, caller),
+            select=selection(given),
+        )
+        give(resp, answer)
+
+    on_put_all = on_get_all
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        user, caller = self._find(req, name, VIEW)
+        give(resp, selected(shown(user), selection(parameters(req))) | {"operations": _operations(user, caller)})
+
+    def on_put(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        user, caller = self._find(req, name, MODIFY)
+        body = body_of(UserEdit, read(req))
+        change = body.texts() | self._password(user, caller, body) | _roles(caller, body)
+        edited = self._update(user["id"], lambda user: user | change | {"updated": cimi_time(now())})
+        if "_hash" in change:
+            self._sessions.end_all(user["username"])
+        assert edited is not None
+        give(resp, shown(edited))
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        user, _ = self._find(req, name, MODIFY)
+        self._update(user["id"], lambda user: None)
+        self._sessions.end_all(user["username"])
+        done(resp, user["id"], "deleted")
+
+    def _caller(self, req: falcon.Request) -> Caller:
+        return self._sessions.caller(req.get_header("Cookie"))
+
+    def _find(self, req: falcon.Request, name: str, rights: frozenset[str]) -> tuple[Document, Caller]:
+        (user,) = self._store.get([f"user/{name}"])
+        if user is None:
+            raise not_found(f"user/{name}")
+        caller = self._caller(req)
+        caller.need(rights, user)
+        return user, caller
+
+    def _password(self, user: Document, caller: Caller, body: UserEdit) -> dict[str, str]:
+        """What a new password changes. Raises Problem 403 if the old one is needed and wrong."""
+        if not isinstance(body.password, str):
+            return {}
+        old = body.old_password if isinstance(body.old_password, str) else ""
+        if not caller.admin and not self._passwords.matches(user["_hash"], old):
+            raise Problem(403, f"invalid credentials for '{user['username']}': oldPassword is wrong")
+        return secret(self._passwords.hash(body.password))
+
+    def _update(self, id: str, change: Any) -> Document | None:
+        (result,) = self._store.write([Update(id, change)])
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
+def new_user(username: str, hash: str, roles: str) -> Document:
+    """A user's document."""
+    document = born(f"user/{username}", "User", acl("ROLE", "ADMIN", [("USER", username, "MODIFY")]))
+    return document | {"username": username, "roles": roles} | secret(hash)
+
+
+def secret(hash: str) -> dict[str, str]:
+    """A password, and a mark that sessions carry: they are good for as long as the password is this one."""
+    return {"_hash": hash, "_generation": uuid4().hex}
+
+
+def _roles(caller: Caller, body: UserEdit) -> dict[str, str]:
+    if not isinstance(body.roles, str):
+        return {}
+    if not caller.admin:
+        raise forbidden()
+    return {"roles": body.roles}
+
+
+def _operations(user: Document, caller: Caller) -> list[dict[str, str]]:
+    return [operation(rel, user["id"]) for rel in ("edit", "delete") if caller.may(MODIFY, user)]

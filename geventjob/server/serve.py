@@ -1,0 +1,244 @@
+"""HTTP on gevent's pywsgi, with the bounds that it lacks: how large, how slow and how many its clients may be."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import resource
+import socket
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import gevent
+from gevent import pywsgi
+from gevent.pool import Pool
+
+from geventjob.server.head import parse_head
+from geventjob.server.problem import RETRY_AFTER, Problem
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Times in seconds."""
+
+    idle: float = 75.0
+    """How long a connection may wait for its next request, and a blocked read or write for its client."""
+    head: float = 10.0
+    """How long the first line and the headers may take to come."""
+    head_size: int = 32 * 1024
+    """Bytes of the headers."""
+    request: float = 60.0
+    """How long the answer to one request may take, body and all."""
+    connections: int = 1_000
+    """How many connections are served at once; more wait to be accepted."""
+    leftover: int = 16 << 20
+    """Bytes of a refused body that are read before the connection is closed, so that the client sees the answer."""
+    linger: float = 2.0
+    """How long that may take."""
+
+
+class SlowClient(OSError):
+    """The head of a request did not come in time."""
+
+
+class Server(pywsgi.WSGIServer):
+    """Serves `application` until `finish`."""
+
+    def __init__(self, listener: Any, application: Any, limits: Limits | None = None) -> None:
+        """`listener`: (host, port), or a socket that is bound."""
+        self.limits = limits or Limits()
+        self.waiting: set[Handler] = set()
+        """The connections that are between two requests."""
+        self.finishing = False
+        self._handlers = Pool(self.limits.connections)
+        super().__init__(
+            listener,
+            application,
+            spawn=self._handlers,
+            log=None,
+            error_log=logging.getLogger("geventjob.server.http"),
+            handler_class=Handler,
+        )
+
+    def update_environ(self) -> None:
+        """Does without the DNS look-up of its base class."""
+        self.environ.setdefault("SERVER_NAME", str(self.address[0]))
+        self.environ.setdefault("SERVER_PORT", str(self.address[1]))
+
+    def finish(self, timeout: float) -> None:
+        """Accept nothing new, answer what is under way, `timeout` seconds at most, and close every connection."""
+        self.finishing = True
+        self.close()
+        for handler in list(self.waiting):
+            handler.hang_up()
+        self._handlers.join(timeout=timeout)
+        self._handlers.kill(timeout=1)
+
+
+class Input(pywsgi.Input):
+    """A body of which no more than a bounded rest is read once the request has its answer."""
+
+    handler: Handler
+
+    def read(self, length: int | None = None) -> bytes:
+        try:
+            data: bytes = super().read(length)
+        except BaseException:  # where the next request begins is not known any more
+            self.handler.close_connection = True
+            raise
+        return data
+
+    def _discard(self) -> None:
+        left = self.handler.server.limits.leftover
+        try:
+            with gevent.Timeout(self.handler.server.limits.linger, SlowClient):
+                while left > 0:
+                    data = self.read(16_384)
+                    if not data:
+                        return
+                    left -= len(data)
+        except OSError:
+            pass
+        self.handler.close_connection = True
+
+
+class Handler(pywsgi.WSGIHandler):
+    """One connection."""
+
+    server: Server
+    _head: gevent.Timeout | None = None
+
+    def handle(self) -> None:
+        try:
+            # Else head and body, two segments, cost the client's delayed acknowledgement: 44 ms (FINDINGS §7).
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.socket.settimeout(self.server.limits.idle)
+            super().handle()
+        except OSError as error:
+            log.debug("connection from %s: %s", self.client_address, error)
+        finally:
+            self._end_head()
+
+    def hang_up(self) -> None:
+        """Let the client see the end of the connection, and the handler too."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+    # --- the head of a request
+
+    def read_requestline(self) -> str:
+        self.server.waiting.add(self)
+        try:
+            if self.server.finishing or not self.rfile.peek(1):
+                return ""
+        finally:
+            self.server.waiting.discard(self)
+        self._head = gevent.Timeout.start_new(
+            self.server.limits.head, SlowClient("the head of the request is too slow")
+        )
+        line: str = super().read_requestline()
+        return line
+
+    def handle_one_request(self) -> Any:
+        result = super().handle_one_request()
+        if isinstance(result, tuple) and result[0] == "414":
+            return _refusal(Problem(414, "the first line of the request is too long"))
+        return result
+
+    def read_request(self, raw_requestline: str) -> Any:
+        try:
+            return super().read_request(raw_requestline)
+        finally:
+            self._end_head()
+
+    def _end_head(self) -> None:
+        if self._head is not None:
+            self._head.close()
+            self._head = None
+
+    def MessageClass(self, rfile: Any, *args: Any) -> Any:
+        """The headers, which stand next in `rfile`."""
+        if self.request_version not in ("HTTP/1.0", "HTTP/1.1"):
+            raise Problem(400, f"expected HTTP/1.1, not {str(self.request_version)[:20]!r}")
+        return parse_head(rfile, self.server.limits.head_size)
+
+    def get_environ(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environ()
+        plain = self.wsgi_input
+        assert plain is not None
+        body = Input(plain.rfile, plain.content_length, plain.socket, plain.chunked_input)
+        body.handler = self
+        environ["wsgi.input"] = self.wsgi_input = body
+        environ["wsgi.input_terminated"] = True
+        return environ
+
+    # --- the answer
+
+    def run_application(self) -> None:
+        limit = gevent.Timeout(self.server.limits.request)
+        limit.start()
+        try:
+            super().run_application()
+        except gevent.Timeout as timeout:
+            if timeout is not limit:
+                raise
+            self._give_up()
+        finally:
+            limit.close()
+
+    def _give_up(self) -> None:
+        log.warning("gave up after %g s: %s", self.server.limits.request, self.requestline)
+        self.close_connection = True
+        if not self.headers_sent:
+            body = _body(Problem(503, f"this took longer than {self.server.limits.request:g} seconds"))
+            self.start_response("503 Service Unavailable", [*_headers(body), ("Retry-After", str(RETRY_AFTER))])
+            self.write(body)
+
+    def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
+        if self.server.finishing or self.close_connection:
+            headers = [*headers, ("Connection", "close")]
+        return super().start_response(status, headers, exc_info)
+
+    # --- what goes wrong
+
+    def _handle_client_error(self, ex: Exception) -> tuple[str, bytes]:
+        if isinstance(ex, SlowClient):
+            problem = Problem(408, str(ex))
+        elif isinstance(ex, Problem):
+            problem = ex
+        else:
+            problem = Problem(400, "this is no HTTP request")
+        log.info("bad request from %s: %s (%s)", self.client_address, problem.message, type(ex).__name__)
+        return _refusal(problem)
+
+    def _log_error(self, t: Any, v: Any, tb: Any) -> None:
+        if not issubclass(t, gevent.GreenletExit):
+            log.error("unexpected error in %s", self.requestline, exc_info=(t, v, tb))
+
+
+def allow_files(wanted: int) -> None:
+    """Raise the soft limit of open files to hold that many connections, as far as the hard one lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = wanted + 200 if hard == resource.RLIM_INFINITY else min(hard, wanted + 200)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
+
+
+def _body(problem: Problem) -> bytes:
+    return json.dumps(problem.body()).encode()
+
+
+def _headers(body: bytes) -> list[tuple[str, str]]:
+    return [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+
+
+def _refusal(problem: Problem) -> tuple[str, bytes]:
+    """(status, whole response) for a request that never reached the application; its connection is closed."""
+    status = f"{problem.status} {HTTPStatus(problem.status).phrase}"
+    body = _body(problem)
+    lines = [f"HTTP/1.1 {status}", *(": ".join(header) for header in _headers(body)), "Connection: close", "", ""]
+    return status, "\r\n".join(lines).encode("latin-1") + body

@@ -1,0 +1,146 @@
+"""Sessions: the cookie that a log-in gives, and who it stands for.
+
+A cookie is the signed name of a session document. It is good while that document stands and its user has the
+password with which it was opened: log-out, a new password and the end of a user all revoke it, on every server that
+shares the store, at once or within CACHE seconds.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import timedelta
+from typing import NamedTuple
+from uuid import uuid4
+
+from itsdangerous import BadData, URLSafeSerializer
+
+from geventjob.clock import boottime, cimi_time, now
+from geventjob.server.access import ANYBODY, Caller, acl
+from geventjob.server.document import Document, born
+from geventjob.server.filter import Compare
+from geventjob.server.store.base import Insert, Query, Store, Taken, Update
+
+COOKIE = "com.sixsq.slipstream.cookie"
+LIFE = timedelta(hours=24)
+CACHE = 2.0
+"""Seconds for which a cookie that was found good is taken for good without asking the store."""
+CACHED = 10_000
+
+
+class _Known(NamedTuple):
+    caller: Caller
+    session: str
+    until: float
+
+
+class Sessions:
+    """Opens, finds and ends sessions."""
+
+    def __init__(self, store: Store, key: str) -> None:
+        """`key` signs the cookies: `signing_key(store)`."""
+        self._store = store
+        self._signer = URLSafeSerializer(key, salt="session")
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._revocations = 0
+
+    def open(self, user: Document, template: str) -> tuple[Document, str]:
+        """A new session of this user, stored, and the cookie's value."""
+        id = f"session/{uuid4()}"
+        roles = " ".join(sorted(roles_of(user))) + f" {id}"
+        document = born(id, "Session", acl("ROLE", id, [("ROLE", "ADMIN", "VIEW")])) | {
+            "method": "internal",
+            "sessionTemplate": {"href": template},
+            "username": user["username"],
+            "roles": roles,
+            "expiry": cimi_time(now() + LIFE),
+            "_password": user["_generation"],
+        }
+        (result,) = self._store.write([Insert(document)])
+        if isinstance(result, Exception):
+            raise result
+        return document, "token=" + str(self._signer.dumps([id, user["username"]]))
+
+    def caller(self, cookies: str | None) -> Caller:
+        """Who sends this `Cookie` header: nobody, if no cookie in it is good. Raises StoreAway."""
+        value = _cookie(cookies)
+        if value is None:
+            return ANYBODY
+        known = self._known.get(value)
+        if known is not None and boottime() < known.until:
+            return known.caller
+        return self._look_up(value)
+
+    def end(self, id: str) -> None:
+        """Log out: the session's cookie is good for nothing from now on. Raises StoreAway."""
+        self._store.write([Update(id, lambda document: None)])
+        self.revoke(lambda known: known.session == id)
+
+    def end_all(self, username: str) -> None:
+        """End all sessions of a user, who is gone or has a new password already. Raises StoreAway."""
+        self.revoke(lambda known: known.caller.username == username)
+        query = Query(filter=Compare(("username",), "=", username))
+        while len(self._store.delete("session", query, 1_000)) == 1_000:
+            pass
+
+    def sweep(self) -> None:
+        """Delete the sessions that have expired. Raises StoreAway."""
+        query = Query(filter=Compare(("expiry",), "<", cimi_time(now())))
+        while len(self._store.delete("session", query, 1_000)) == 1_000:
+            pass
+
+    def revoke(self, which: Callable[[_Known], bool]) -> None:
+        self._revocations += 1
+        for value, known in list(self._known.items()):
+            if which(known):
+                del self._known[value]
+
+    def _look_up(self, value: str) -> Caller:
+        try:
+            id, username = self._signer.loads(value.removeprefix("token="))
+        except (BadData, ValueError, TypeError):
+            return ANYBODY
+        revocations = self._revocations
+        session, user = self._store.get([id, f"user/{username}"])
+        if session is None or user is None or not _good(session, user):
+            self._known.pop(value, None)
+            return ANYBODY
+        caller = Caller(username, roles_of(user) | {id})
+        if revocations == self._revocations:  # else it may have been revoked while the store was asked
+            self._remember(value, _Known(caller, id, boottime() + CACHE))
+        return caller
+
+    def _remember(self, value: str, known: _Known) -> None:
+        self._known[value] = known
+        self._known.move_to_end(value)
+        if len(self._known) > CACHED:
+            self._known.popitem(last=False)
+
+
+def roles_of(user: Document) -> frozenset[str]:
+    """What a user is, besides his session."""
+    return frozenset([*user["roles"].split(), "USER", "ANON"])
+
+
+def _good(session: Document, user: Document) -> bool:
+    return bool(session["_password"] == user["_generation"] and session["expiry"] > cimi_time(now()))
+
+
+def _cookie(header: str | None) -> str | None:
+    for part in (header or "").split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == COOKIE:
+            return value.strip('"')
+    return None
+
+
+def signing_key(store: Store) -> str:
+    """The key that the servers over this store share; the first of them makes it. Raises StoreError."""
+    (result,) = store.write([Insert({"id": "secret/cookie", "key": secrets.token_hex(32)})])
+    if isinstance(result, Taken):
+        result = result.document
+    if isinstance(result, Exception):
+        raise result
+    assert result is not None
+    return str(result["key"])

@@ -1,0 +1,231 @@
+"""The HTTP server against clients that are slow, large, many or no HTTP clients at all."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from geventjob.server.serve import Limits, Server
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], list[bytes]]
+
+LIMITS = Limits(idle=0.4, head=0.3, head_size=4096, request=0.4, connections=4, leftover=1 << 20, linger=0.3)
+
+
+def echo(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+
+
+def refusing(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    """Answers without a look at the body."""
+    start_response("413 Too Large", [("Content-Length", "2"), ("Connection", "close")])
+    return [b"no"]
+
+
+@contextmanager
+def serving(application: Application = echo, limits: Limits = LIMITS) -> Iterator[Server]:
+    server = Server(("127.0.0.1", 0), application, limits)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.finish(1)
+
+
+@contextmanager
+def connected(server: Server) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", server.server_port or 0), timeout=5) as sock:
+        yield sock
+
+
+def all_of(sock: socket.socket) -> bytes:
+    """What comes until the server closes the connection."""
+    parts = []
+    while part := sock.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def asked(server: Server, request: bytes) -> bytes:
+    with connected(server) as sock:
+        sock.sendall(request)
+        return all_of(sock)
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+def problem(answer: bytes) -> dict[str, Any]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"application/json" in head
+    found: dict[str, Any] = json.loads(body)
+    assert found["status"] == status(answer)
+    return found
+
+
+def test_a_connection_serves_many_requests() -> None:
+    request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
+    last = request.replace(b"Host: x", b"Host: x\r\nConnection: close")
+    with serving() as server:
+        assert asked(server, request + request + last).count(b"\r\n\r\nhi") == 3
+
+
+def test_a_chunked_body_is_read() -> None:
+    request = b"POST / HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
+    with serving() as server:
+        assert asked(server, request).endswith(b"\r\n\r\nhi")
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),  # TLS
+        (b"hello\r\n\r\n", 400),
+        (b"GET /\r\n\r\n", 400),  # HTTP/0.9
+        (b"GET / HTTP/3.0\r\n\r\n", 400),
+        (b"GET / HTTP/x.y\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nno header\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n: x\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: +1\r\n\r\nx", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1_0\r\n\r\n0123456789", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: identity\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n", 400),
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 5000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
+    ],
+)
+def test_what_is_no_good_request_is_told_so_and_the_connection_closed(request_: bytes, code: int) -> None:
+    with serving() as server:
+        assert problem(asked(server, request_))["status"] == code
+
+
+def test_a_head_that_does_not_end_is_waited_for_a_bounded_time() -> None:
+    with serving() as server, connected(server) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\n")
+        with gevent.Timeout(3):
+            for letter in b"X-Slow: 0123456789012345678901234567890123456789":
+                gevent.sleep(0.05)
+                try:
+                    sock.sendall(bytes([letter]))
+                except OSError:
+                    break
+            else:
+                pytest.fail("the server let itself be kept")
+
+
+def test_a_first_line_that_does_not_end_is_waited_for_a_bounded_time() -> None:
+    with serving() as server, connected(server) as sock:
+        sock.sendall(b"GET ")
+        with gevent.Timeout(3):
+            assert all_of(sock) == b""
+
+
+def test_an_idle_connection_is_closed() -> None:
+    with serving() as server, connected(server) as sock, gevent.Timeout(3):
+        assert all_of(sock) == b""
+
+
+def test_an_answer_that_takes_too_long_is_given_up() -> None:
+    def slow(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        gevent.sleep(60)
+        return []
+
+    with serving(slow) as server, gevent.Timeout(3):
+        answer = asked(server, b"GET / HTTP/1.1\r\n\r\n")
+    assert problem(answer)["status"] == 503
+    assert b"Retry-After: " in answer
+
+
+def test_a_refused_body_is_read_so_far_that_the_client_sees_the_answer() -> None:
+    with serving(refusing) as server, gevent.Timeout(3):
+        body = b"x" * (1 << 19)
+        request = b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body)
+        assert asked(server, request + body).endswith(b"no")
+
+
+def test_a_refused_body_that_does_not_end_is_not_read_to_its_end() -> None:
+    sent = 0
+    with serving(refusing) as server, connected(server) as sock, gevent.Timeout(5):
+        sock.sendall(b"POST / HTTP/1.1\r\nContent-Length: 100000000000\r\n\r\n")
+        with pytest.raises(OSError, match=r".*"):
+            while sent < 1 << 30:
+                sent += sock.send(b"x" * 65536)
+    assert sent < 1 << 28
+
+
+def test_a_client_that_does_not_read_is_let_go() -> None:
+    ended = Event()
+
+    def large(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        try:
+            for _ in range(1000):
+                yield b"x" * 1_000_000
+        finally:
+            ended.set()
+
+    with serving(large) as server, connected(server) as sock:  # type: ignore[arg-type]
+        sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert ended.wait(3)
+
+
+def test_more_connections_wait_for_their_turn() -> None:
+    with serving() as server, connected(server) as one, connected(server), connected(server), connected(server):
+        gevent.sleep(0.05)
+        with connected(server) as waiting:
+            waiting.sendall(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+            waiting.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                waiting.recv(1)
+            one.close()
+            waiting.settimeout(3)
+            assert status(all_of(waiting)) == 200
+
+
+def test_finish_answers_what_is_under_way_and_closes_what_is_idle() -> None:
+    begun, go = Event(), Event()
+
+    def held(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        begun.set()
+        go.wait()
+        return echo(environ, start_response)
+
+    limits = Limits()
+    with serving(held, limits) as server, connected(server) as busy, connected(server) as idle:
+        busy.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert begun.wait(3)
+        finishing = gevent.spawn(server.finish, 10)
+        assert all_of(idle) == b""
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.address[1]), timeout=3)
+        assert not finishing.ready()
+        go.set()
+        answer = all_of(busy)
+        assert status(answer) == 200
+        assert b"Connection: close" in answer
+        finishing.get(timeout=3)
+
+
+def test_small_answers_leave_at_once() -> None:
+    """Without TCP_NODELAY each costs 44 ms (FINDINGS §7)."""
+    with serving() as server, connected(server) as sock, gevent.Timeout(3):
+        for _ in range(100):
+            sock.sendall(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi")
+            answer = b""
+            while not answer.endswith(b"hi"):
+                answer += sock.recv(65536)
