@@ -12,11 +12,23 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 
+from geventjob.config.ini import as_ini
 from geventjob.config.options import COMMANDS, Option, default_data_dir, options
 from geventjob.config.parser import Parser, refuse
 from geventjob.config.title import Settings, hide_secrets
 
-__all__ = ["COMMANDS", "Option", "Parser", "Settings", "hide_secrets", "options", "parse", "parse_known", "refuse"]
+__all__ = [
+    "COMMANDS",
+    "Option",
+    "Parser",
+    "Settings",
+    "as_ini",
+    "hide_secrets",
+    "options",
+    "parse",
+    "parse_known",
+    "refuse",
+]
 
 
 def parse(command: str, argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> Settings:

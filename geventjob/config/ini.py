@@ -6,18 +6,20 @@ import configparser
 import os
 import stat
 from argparse import ArgumentTypeError
-from collections.abc import Sequence
 from typing import IO
 
 import configargparse
 
 from geventjob.config import kinds
-from geventjob.config.options import Option
+from geventjob.config.options import options, written
+from geventjob.config.title import SECRETS, Settings
 
 LARGEST = 1 << 20
 TIMEOUTS = "timeouts"
 TOP = "\1"
 """Heading of the lines above all headings."""
+WITH_TIMEOUTS = ("executor", "up")
+"""The commands that read a section `[timeouts]`."""
 SWITCHED = ("true", "false", "yes", "no", "on", "off", "1", "0")
 
 
@@ -25,21 +27,13 @@ class Broken(configargparse.ConfigFileParserException):  # type: ignore[misc]
     """The file cannot be used; the message says why, in a line without any value: that may be a password."""
 
 
-def opened(path: str) -> IO[str]:
-    """Open the file; Broken if that is not allowed."""
-    try:
-        return open(path, encoding="utf-8-sig")
-    except OSError as error:
-        raise Broken(f"cannot read {path}: {error.strerror}") from None
-
-
 class IniFile(configargparse.ConfigFileParser):  # type: ignore[misc]
     """One ini file. Headings other than `[timeouts]` are for the eye only; what is unknown is an error."""
 
-    def __init__(self, options: Sequence[Option], has_timeouts: bool) -> None:
+    def __init__(self, command: str) -> None:
         super().__init__()
-        self._options = {option.name: option for option in options}
-        self.has_timeouts = has_timeouts
+        self._options = {option.name: option for option in options(command)}
+        self.has_timeouts = command in WITH_TIMEOUTS
         self.timeouts: dict[str, float] = {}
         self.exposed: str | None = None
         """The file, if it holds a password and everybody may read it."""
@@ -73,7 +67,9 @@ class IniFile(configargparse.ConfigFileParser):  # type: ignore[misc]
         option = self._options.get(name)
         if option is None:
             raise Broken("a line is no `option = value`" if value is None else f"unknown option {name!r}")
-        text = "true" if value is None and option.switch else (value or "").strip()
+        if value is None and not option.switch:
+            raise Broken(f"{name}: expected {name} = value")
+        text = "true" if value is None else value.strip()
         if option.switch and text and text.lower() not in SWITCHED:
             raise Broken(f"{name}: expected true or false")
         return text
@@ -118,3 +114,14 @@ def explained(error: configparser.Error) -> str:
         return f"line {(error.lineno or 1) - 1}: this section stands there twice"
     lines = [line for line, _ in error.errors] if isinstance(error, configparser.ParsingError) else []
     return f"line {lines[0] - 1} is no `option = value`" if lines else "no ini file"
+
+
+def as_ini(settings: Settings, command: str) -> str:
+    """An ini file with which another command has the same settings as far as it has them; without passwords."""
+    lines = []
+    for option in options(command):
+        value = getattr(settings, option.dest, None)
+        if option.dest not in SECRETS and value not in (None, [], option.default):
+            lines.append(f"{option.name} = {written(value)}")
+    timeouts = [f"{action} = {seconds!r}" for action, seconds in settings.timeouts.items()]
+    return "\n".join([*lines, *(["[timeouts]", *timeouts] if timeouts and command in WITH_TIMEOUTS else []), ""])

@@ -159,7 +159,7 @@ def readable(value: str) -> str:
         with open(found, "rb"):
             return found
     except OSError as error:
-        raise _expected(f"a file that can be read: {error.strerror}", value) from None
+        raise _expected(f"a file that can be read: {value}: {error.strerror}") from None
 
 
 def listed(kind: Kind) -> Kind:

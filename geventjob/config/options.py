@@ -61,17 +61,23 @@ class Option:
         return self.kind is kinds.flag
 
     @property
-    def default_text(self) -> str:
-        """The default as one would write it; `none` where there is none."""
-        if self.shown is not None:
-            return self.shown
-        if self.switch:
-            return "false"
-        return "none" if self.default in (None, "", ()) else f"{self.default:g}" if self.number else str(self.default)
+    def written_default(self) -> str:
+        """The default as one would write it in an ini file; nothing where there is none."""
+        return "false" if self.switch else written(self.default)
 
     @property
-    def number(self) -> bool:
-        return self.kind in (kinds.seconds, kinds.days, kinds.count, kinds.port)
+    def default_text(self) -> str:
+        """The default for people."""
+        return self.shown or self.written_default or "none"
+
+
+def written(value: Any) -> str:
+    """A value of an option as one would write it in an ini file."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.10g}" if isinstance(value, (int, float)) else ",".join(value)
 
 
 def default_data_dir() -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import os
 import stat
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import configargparse
 
 from geventjob.config import kinds
-from geventjob.config.ini import Broken, IniFile, opened
+from geventjob.config.ini import Broken, IniFile
 from geventjob.config.options import COMMANDS, Option, default_data_dir, options
 from geventjob.config.title import Settings
 
@@ -50,7 +51,7 @@ class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
     def __init__(self, command: str, add_help: bool = True) -> None:
         self.command = command
         self.options = options(command)
-        self.ini = IniFile(self.options, has_timeouts=command in ("executor", "up"))
+        self.ini = IniFile(command)
         super().__init__(
             prog=COMMANDS[command],
             description=DESCRIPTIONS[command],
@@ -60,7 +61,7 @@ class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
             add_config_file_help=False,
             add_env_var_help=False,
             config_file_parser_class=self.ini,
-            config_file_open_func=opened,
+            config_file_open_func=self.opened,
         )
         self.add_argument("-c", "--config", is_config_file=True, metavar="FILE", help=f"ini file: {self.ini_help}")
         if add_help:
@@ -122,7 +123,13 @@ class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
         except argparse.ArgumentError:  # the parser proper will say what is wrong
             return []
         file = os.path.join(os.path.expanduser(told.data_dir), "client.ini")
-        return [] if told.config or told.ss_url or not os.access(file, os.R_OK) else [file]
+        return [] if told.config or told.ss_url or not os.access(file, os.R_OK) else [glob.escape(file)]
+
+    def opened(self, path: str) -> IO[str]:
+        try:
+            return open(path, encoding="utf-8-sig")
+        except OSError as error:
+            self.error(f"cannot read {path}: {error.strerror}")
 
     def password(self, settings: Namespace) -> str | None:
         """`ss-pass`, or what `ss-pass-file` holds: whichever was given in the place that counts first."""

@@ -1,0 +1,499 @@
+"""Options: where a value comes from, what is refused and how, and that nothing shows a secret."""
+
+import argparse
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geventjob.config import COMMANDS, as_ini, kinds, options, parse, parse_known, reference
+from geventjob.config.options import OPTIONS, default_data_dir
+from geventjob.config.parser import Parser
+from geventjob.config.title import masked
+
+TOP = Path(__file__).parents[2]
+LOGIN = ["--ss-user=super", "--ss-pass=hunter2"]
+NAMED = {"executor": LOGIN, "distributor": [*LOGIN, "jobs_cleanup"]}
+
+
+@pytest.fixture
+def ini(tmp_path):
+    def write(text, mode=0o600):
+        file = tmp_path / "geventjob.ini"
+        file.write_text(text)
+        file.chmod(mode)
+        return str(file)
+
+    return write
+
+
+@pytest.fixture
+def refused(capsys):
+    """What the one line on stderr says, of an exit with 2."""
+
+    def run(*argv, command="server", environ=None):
+        with pytest.raises(SystemExit) as ended:
+            parse(command, list(argv), environ or {})
+        out, err = capsys.readouterr()
+        assert ended.value.code == 2
+        assert out == ""
+        assert err.count("\n") == 1
+        assert err.startswith(f"{COMMANDS[command]}: ")
+        return err.strip().removeprefix(f"{COMMANDS[command]}: ")
+
+    return run
+
+
+# --- where a value comes from
+
+
+def test_the_flags_of_slipstream_are_kept():
+    daemon_args = (
+        "--ss-url=https://nuv.la:443 --ss-user=super --ss-pass=supeR8-supeR8 --zk-hosts=zk.local:2181"
+        " --threads=8 --es-hosts-list=es.local"
+    )
+    settings = parse("executor", shlex.split(daemon_args), {})
+    assert settings.ss_url == "https://nuv.la:443"
+    assert (settings.ss_user, settings.ss_pass) == ("super", "supeR8-supeR8")
+    assert settings.zk_hosts == "zk.local:2181"
+    assert settings.threads == 8
+    assert settings.es_hosts_list == ["es.local"]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--zk-hosts=a:1,b:2,c"],
+        ["--zk-hosts", "a:1", "b:2", "c"],
+        ["--zk-hosts", "a:1,b:2", "c"],
+        ["--zk-hosts", "a:1", "--threads", "3", "--zk-hosts=b:2,c"],
+    ],
+)
+def test_hosts_are_joined_by_commas_or_several_words(argv):
+    assert parse("executor", LOGIN + argv, {}).zk_hosts == "a:1,b:2,c"
+
+
+def test_a_distributors_name_is_not_taken_for_a_host():
+    settings = parse("distributor", [*LOGIN, "--zk-hosts", "a:1", "jobs_cleanup", "vms_cleanup"], {})
+    assert (settings.zk_hosts, settings.names) == ("a:1", ["jobs_cleanup", "vms_cleanup"])
+
+
+def test_a_flag_counts_before_the_environment_before_the_file_before_the_default(ini):
+    file = ini("port = 3\nhost = 0.0.0.0\nname = from-file\n")
+    environ = {"GEVENTJOB_PORT": "2", "GEVENTJOB_HOST": "127.0.0.2"}
+    settings = parse("server", ["-c", file, "--port=1"], environ)
+    assert (settings.port, settings.host, settings.name) == (1, "127.0.0.2", "from-file")
+    assert settings.session_timeout == 10.0
+
+
+@pytest.mark.parametrize("option", [o for o in OPTIONS if not o.secret], ids=lambda o: o.name)
+def test_every_option_is_read_from_all_three_places(option, ini, tmp_path):
+    command = option.commands.split()[-1]
+    value, read = sample(option, tmp_path)
+    dest = option.dest
+    named = NAMED.get(command, [])
+    flag = [f"--{option.name}"] if option.switch else [f"--{option.name}={value}"]
+    assert getattr(parse(command, [*flag, *named], {}), dest) == read
+    assert getattr(parse(command, named, {option.variable: value}), dest) == read
+    assert getattr(parse(command, ["-c", ini(f"{option.name} = {value}"), *named], {}), dest) == read
+
+
+def sample(option, tmp_path):
+    """A value as text that is not the default, and what it is read as."""
+    file = tmp_path / "file"
+    file.write_text("x")
+    known = {
+        kinds.text: ("some text", "some text"),
+        kinds.flag: ("true", True),
+        kinds.seconds: ("1.5", 1.5),
+        kinds.days: ("3", 3.0),
+        kinds.count: ("77", 77),
+        kinds.port: ("77", 77),
+        kinds.host: ("::1", "::1"),
+        kinds.node_name: ("node-7", "node-7"),
+        kinds.root: ("/some/root/", "/some/root"),
+        kinds.level: ("DEBUG", "debug"),
+        kinds.path: (str(tmp_path / "new"), str(tmp_path / "new")),
+        kinds.readable: (str(file), str(file)),
+    }
+    if option.kind in known:
+        return known[option.kind]
+    several = {
+        "ss-url": ("https://a:1/,http://b", "https://a:1,http://b"),
+        "zk-hosts": ("a:1, [::1]:2", "a:1,[::1]:2"),
+        "es-hosts-list": ("a:1,https://u:p@b", ["a:1", "https://u:p@b"]),
+        "distributor": ("one,two", ["one", "two"]),
+    }
+    return several.get(option.name) or (f"{tmp_path},{tmp_path}", [str(tmp_path), str(tmp_path)])
+
+
+def test_an_empty_variable_or_line_is_not_given(ini):
+    settings = parse("server", ["-c", ini("port =\nname =  \n")], {"GEVENTJOB_HOST": "", "GEVENTJOB_PORT": " "})
+    assert (settings.port, settings.host) == (8200, "127.0.0.1")
+
+
+def test_a_switch_in_the_file(ini):
+    for text, value in (("demo", True), ("demo = yes", True), ("demo = off", False), ("demo =", False)):
+        assert parse("up", ["-c", ini(text)], {}).demo is value
+
+
+def test_a_switch_set_to_false_in_the_environment_counts_before_the_file(ini):
+    assert parse("up", ["-c", ini("demo = true")], {"GEVENTJOB_DEMO": "false"}).demo is False
+
+
+def test_values_of_the_file_are_taken_as_they_stand(ini):
+    settings = parse("executor", ["-c", ini("\n# a comment\nss-user = a%(b)s # no comment\nss-pass = [x]=;#'\"\n")], {})
+    assert (settings.ss_user, settings.ss_pass) == ("a%(b)s # no comment", "[x]=;#'\"")
+
+
+def test_a_list_in_the_file_may_take_several_lines(ini, tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    file = ini(f"[executor]\nactions-dir = {tmp_path}/one\n    {tmp_path}/two\nthreads = 4\n")
+    settings = parse("executor", ["-c", file, *LOGIN], {})
+    assert settings.actions_dir == [f"{tmp_path}/one", f"{tmp_path}/two"]
+    assert settings.threads == 4
+
+
+def test_timeouts_have_a_section_of_their_own(ini):
+    file = ini("# first\nthreads = 4\n[timeouts]\nCleanup_Jobs = 3600\nns:other = 0.5\n[more]\nname = n\n")
+    settings = parse("executor", ["-c", file, *LOGIN], {})
+    assert settings.timeouts == {"Cleanup_Jobs": 3600.0, "ns:other": 0.5}
+    assert (settings.threads, settings.name) == (4, "n")
+    assert parse("executor", LOGIN, {}).timeouts == {}
+
+
+def test_settings_of_two_processes_share_nothing():
+    first = parse("up", [], {})
+    first.distributor.append("mine")
+    first.timeouts["mine"] = 1.0
+    assert parse("up", [], {}).distributor == []
+    assert parse("up", [], {}).timeouts == {}
+
+
+def test_the_default_name_is_host_and_pid():
+    assert parse("server", [], {}).name.endswith(f"-{os.getpid()}")
+
+
+def test_the_default_data_dir_is_the_users_own(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_DATA_HOME", "/somewhere")
+    assert default_data_dir() == "/somewhere/geventjob"
+    monkeypatch.setenv("XDG_DATA_HOME", "")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert parse("server", [], {}).data_dir == "/home/me/.local/share/geventjob"
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert default_data_dir() == "/var/lib/geventjob"
+
+
+def test_another_command_gets_the_same_settings_by_a_file(ini, tmp_path):
+    up = parse("up", ["-c", ini("threads = 3\n[timeouts]\na = 0.1"), f"--actions-dir={tmp_path},/", "--port=0"], {})
+    file = tmp_path / "child.ini"
+    file.write_text(as_ini(up, "executor"))
+    executor = parse("executor", ["-c", str(file), *LOGIN], {})
+    assert (executor.threads, executor.actions_dir, executor.timeouts) == (3, [str(tmp_path), "/"], {"a": 0.1})
+    assert as_ini(up, "server").splitlines() == [f"data-dir = {up.data_dir}", "port = 0"]
+    assert "hunter2" not in as_ini(executor, "executor")
+
+
+# --- the client's own file
+
+
+def test_a_client_finds_the_file_that_up_wrote(tmp_path):
+    tmp_path = tmp_path / "[x]*"
+    tmp_path.mkdir()
+    (tmp_path / "client.ini").write_text("ss-url = http://127.0.0.1:9\nss-user = super\nss-pass = hunter2\n")
+    for command in ("client", "executor"):
+        settings = parse(command, ["--data-dir", str(tmp_path)], {})
+        assert (settings.ss_url, settings.ss_user, settings.ss_pass) == ("http://127.0.0.1:9", "super", "hunter2")
+    assert parse("client", [], {"GEVENTJOB_DATA_DIR": str(tmp_path)}).ss_pass == "hunter2"
+
+
+@pytest.mark.parametrize("how", ["flag", "environment", "file"])
+def test_another_server_does_not_get_its_password(how, tmp_path, ini):
+    (tmp_path / "client.ini").write_text("ss-url = http://127.0.0.1:9\nss-user = super\nss-pass = hunter2\n")
+    argv = {"flag": ["--ss-url=http://other"], "environment": [], "file": ["-c", ini("ss-url = http://other")]}[how]
+    environ = {"GEVENTJOB_SS_URL": "http://other"} if how == "environment" else {}
+    settings = parse("client", [*argv, "--data-dir", str(tmp_path)], environ)
+    assert (settings.ss_url, settings.ss_user, settings.ss_pass) == ("http://other", None, None)
+
+
+def test_a_client_leaves_the_rest_to_its_caller():
+    argv = ["submit", "--ss-url", "http://h", "an_action", "--help", "--ss-user=me", "--json"]
+    settings, rest = parse_known("client", argv, {})
+    assert (settings.ss_url, settings.ss_user) == ("http://h", "me")
+    assert rest == ["submit", "an_action", "--help", "--json"]
+
+
+# --- passwords
+
+
+def test_the_password_from_a_file(tmp_path):
+    file = tmp_path / "pass"
+    file.write_text("hunter2 ü\r\nanother line\n")
+    file.chmod(0o600)
+    assert parse("client", ["--ss-pass-file", str(file)], {}).ss_pass == "hunter2 ü"
+    assert parse("server", ["--admin-pass-file", str(file)], {}).admin_pass == "hunter2 ü"
+    assert parse("server", [], {}).admin_pass is None
+
+
+def test_of_password_and_file_the_one_that_stands_first_counts(ini, tmp_path, refused):
+    file = tmp_path / "pass"
+    file.write_text("from-file\n")
+    file.chmod(0o600)
+    with_pass, with_file = ini("ss-pass = from-ini"), f"--ss-pass-file={file}"
+    assert parse("client", ["-c", with_pass, with_file], {}).ss_pass == "from-file"
+    assert parse("client", [with_file], {"GEVENTJOB_SS_PASS": "env"}).ss_pass == "from-file"
+    assert parse("client", ["--ss-pass=flag"], {"GEVENTJOB_SS_PASS_FILE": str(file)}).ss_pass == "flag"
+    assert "both given in the command line" in refused("--ss-pass=x", with_file, command="client")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe"])
+def test_a_password_file_without_a_password(content, tmp_path, refused):
+    file = tmp_path / "pass"
+    file.write_bytes(content)
+    assert refused(f"--ss-pass-file={file}", command="client").startswith("--ss-pass-file: ")
+
+
+def test_files_that_everybody_can_read_are_warned_about(ini, tmp_path, capsys):
+    parse("client", ["-c", ini("ss-pass = x", mode=0o604)], {})
+    assert "warning: everybody can read ss-pass in" in capsys.readouterr().err
+    parse("client", ["-c", ini("ss-pass = x", mode=0o640)], {})
+    parse("client", ["-c", ini("ss-user = x", mode=0o644)], {})
+    assert capsys.readouterr().err == ""
+    file = tmp_path / "pass"
+    file.write_text("x")
+    file.chmod(0o644)
+    parse("server", [f"--admin-pass-file={file}"], {})
+    assert "warning: everybody can read a password in" in capsys.readouterr().err
+
+
+def test_executors_and_distributors_need_a_log_in(refused):
+    assert "--ss-user and --ss-pass-file" in refused("--ss-user=x", command="executor")
+    assert "--ss-user and --ss-pass-file" in refused("--ss-pass=x", "jobs_cleanup", command="distributor")
+
+
+def test_settings_show_no_secret():
+    settings = parse("executor", [*LOGIN, "--es-hosts-list=https://u:hunter3@es"], {})
+    assert settings.ss_pass == "hunter2"
+    assert settings.es_hosts_list == ["https://u:hunter3@es"]
+    assert "hunter" not in f"{settings} {settings!r}"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--ss-pas=hunter2"],
+        ["--ss-pass", "correct", "hunter2"],
+        ["--ss-pass=a\x01hunter2"],
+        ["--ss-url=http://super:hunter2@host"],
+        ["--es-hosts-list=ftp://super:hunter2@host"],
+        ["--threads=0", "--ss-pass=hunter2"],
+        ["-c", "{ini}"],
+    ],
+)
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ss-pas = hunter2",
+        "hunter2",
+        "ss-pass: hunter2",
+        "[x\nss-pass=hunter2",
+        "ss-pass = a\nss-pass = hunter2",
+        "  hunter2",
+        "ss-pass=x\n  hunter2",
+    ],
+)
+def test_no_error_shows_a_secret(argv, line, ini, refused):
+    said = refused(*[word.format(ini=ini(line)) for word in argv], command="executor")
+    assert "hunter" not in said
+
+
+def test_the_password_leaves_the_list_of_processes():
+    code = """if True:
+        import sys
+        from geventjob.config import hide_secrets
+        hide_secrets("geventjob-executor")
+        print(open("/proc/self/cmdline", "rb").read())
+        print(sys.argv[1:])
+    """
+    argv = ["--ss-pass=hunter2", "--ss-pass", "hunter2", "--es-hosts-list", "https://u:hunter3@es", "--threads=3"]
+    ran = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=True)
+    shown, own = ran.stdout.splitlines()
+    assert "geventjob-executor --ss-pass=*** --ss-pass *** --es-hosts-list https://***@es --threads=3" in shown
+    assert "hunter" not in shown
+    assert own == repr(argv)
+
+
+@given(st.lists(st.text(min_size=1)))
+def test_masking_leaves_the_rest_alone(words):
+    words = [word for word in words if not word.startswith("--ss-pass") and "://" not in word]
+    assert masked(words) == words
+
+
+# --- what is wrong
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--port=x"], "--port: expected a port from 0 to 65535, not 'x'"),
+        (["--port=70000"], "--port: expected a port from 0 to 65535, not '70000'"),
+        (["--session-timeout=0"], "--session-timeout: expected seconds, a number above 0, not '0'"),
+        (["--session-timeout=inf"], "--session-timeout: expected seconds, a number above 0, not 'inf'"),
+        (["--session-timeout=nan"], "--session-timeout: expected seconds, a number above 0, not 'nan'"),
+        (["--session-timeout"], "--session-timeout: expected one argument"),
+        (["--host=a b"], "--host: expected a host name or an IP address, not 'a b'"),
+        (["--name=a/b"], "--name: expected up to 100 of letters, digits and _.@:+-, not 'a/b'"),
+        (["--name=.."], "--name: expected up to 100 of letters, digits and _.@:+-, not '..'"),
+        (["--zk-root=a"], "--zk-root: expected an absolute path as /geventjob, not 'a'"),
+        (["--zk-root=/a//b"], "--zk-root: expected an absolute path as /geventjob, not '/a//b'"),
+        (["--zk-hosts=a:0"], "--zk-hosts: expected HOST:PORT with a port from 1 to 65535, not 'a:0'"),
+        (["--zk-hosts=a:1/root"], "--zk-hosts: expected HOST:PORT; a folder in ZooKeeper is --zk-root, not 'a:1/root'"),
+        (["--zk-hosts="], "--zk-hosts: expected at least one, separated by commas"),
+        (["--es-hosts-list=ftp://x"], "--es-hosts-list: expected HOST:PORT or a URL as https://HOST:PORT"),
+        (["--log-level=loud"], "--log-level: expected debug, info, warning, error or critical, not 'loud'"),
+        (["--admin-pass-file=/no"], "--admin-pass-file: expected a file that can be read: /no: No such file or directory"),
+        (["--thread=3"], "unknown option --thread"),
+        (["--por=3"], "unknown option --por"),
+        (["-x"], "unknown option -x"),
+        (["word"], "a word too many; quote what has spaces"),
+        (["-c", "/no/such.ini"], "cannot read /no/such.ini: No such file or directory"),
+        (["-c", "/etc"], "cannot read /etc: Is a directory"),
+        (["-c"], "-c/--config: expected one argument"),
+    ],
+)  # fmt: skip
+def test_a_wrong_argument_is_one_line(argv, said, refused):
+    assert refused(*argv) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("prot = 3", "{ini}: unknown option 'prot'"),
+        ("threads = 3", "{ini}: unknown option 'threads'"),
+        ("port = x", "--port: expected a port from 0 to 65535, not 'x' (in {ini})"),
+        ("port", "{ini}: port: expected port = value"),
+        ("port 3", "{ini}: a line is no `option = value`"),
+        ("[a]\nport = 3\n[b]\nport = 3", "{ini}: option 'port' stands there twice"),
+        ("#\nport = 3\nport = 3", "{ini}: line 3: this option stands there twice"),
+        ("\n= 3", "{ini}: line 2 is no `option = value`"),
+        ("[timeouts]\na = 3", "{ini}: a section [timeouts] is for executors only"),
+        ("port = 3\0", "--port: expected a port from 0 to 65535, not '3\\x00' (in {ini})"),
+        ("#" * (1 << 20) + "\n", "{ini}: larger than 1 MB"),
+    ],
+)
+def test_a_wrong_file_is_one_line(text, said, ini, refused):
+    file = ini(text)
+    assert refused("-c", file) == said.format(ini=file)
+
+
+def test_a_file_that_is_no_text(tmp_path, refused):
+    file = tmp_path / "x.ini"
+    file.write_bytes(b"port = \xff\n")
+    assert refused("-c", str(file)) == f"{file}: no UTF-8 text"
+
+
+def test_a_wrong_timeout_names_its_action(ini, refused):
+    file = ini("[timeouts]\nslow = never")
+    said = refused("-c", file, command="executor")
+    assert said == f"{file}: [timeouts] slow: expected seconds, a number above 0, not 'never'"
+
+
+def test_a_wrong_switch(ini, refused):
+    file = ini("demo = maybe")
+    assert refused("-c", file, command="up") == f"{file}: demo: expected true or false"
+    assert "GEVENTJOB_DEMO" in refused(command="up", environ={"GEVENTJOB_DEMO": "maybe"})
+
+
+def test_a_wrong_variable_is_named(refused):
+    said = refused(environ={"GEVENTJOB_PORT": "x"})
+    assert said == "--port: expected a port from 0 to 65535, not 'x' (in GEVENTJOB_PORT)"
+
+
+def test_a_folder_that_is_missing(refused, tmp_path):
+    said = refused(*LOGIN, f"--actions-dir={tmp_path}/no", command="executor")
+    assert said == f"--actions-dir: expected a folder that exists, not '{tmp_path}/no'"
+
+
+def test_a_distributor_needs_a_name_or_all(refused):
+    assert refused(*LOGIN, command="distributor") == "name the distributors to run, or give --all"
+    assert refused(*LOGIN, "--all", "a", command="distributor") == "name the distributors to run, or give --all"
+    assert parse("distributor", [*LOGIN, "--all"], {}).names == []
+
+
+@given(st.text())
+def test_any_text_is_a_value_or_wrong_usage(value):
+    """No kind fails in another way than by saying what it expected."""
+    for option in OPTIONS:
+        if not option.switch:
+            try:
+                option.kind(value)
+            except argparse.ArgumentTypeError as error:
+                said = str(error)
+                assert said.startswith("expected ")
+
+
+@given(st.text(alphabet="ab:/@.[]-%0159 \\", max_size=20))
+def test_a_url_that_is_taken_has_a_host_and_no_log_in(value):
+    for text in (value, f"http://{value}"):
+        try:
+            taken = kinds.url(text)
+        except argparse.ArgumentTypeError:
+            continue
+        assert re.fullmatch(r"http://[a0159b.:\[\]-]+(/[^@ ]*)?", taken)
+
+
+# --- help, files and page
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_defaults_and_variables(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.raises(SystemExit) as ended:
+        parse(command, ["--help"], {"GEVENTJOB_SS_PASS": "hunter2"})
+    said = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert "hunter2" not in said
+    for option in options(command):
+        assert f"(default {option.default_text}; ${option.variable})" in said
+
+
+@pytest.mark.parametrize("command", reference.SHIPPED)
+def test_the_shipped_files_are_as_the_table_says(command):
+    assert (TOP / "conf" / f"{command}.ini").read_text() == reference.ini(command), "run `make docs`"
+
+
+@pytest.mark.parametrize("command", reference.SHIPPED)
+def test_the_shipped_files_hold_every_default(command, ini, tmp_path, monkeypatch):
+    shipped = (TOP / "conf" / f"{command}.ini").read_text()
+    settings = parse(command, ["-c", ini(shipped), "--name=n", *NAMED.get(command, [])], {})
+    assert settings.log_dir == "/var/log/slipstream/log"
+    bare = re.sub(r"^#(?=\S+ =|\[)", "", shipped, flags=re.MULTILINE)
+    bare = re.sub(r"^(actions|distributors)-dir = .*$", rf"\1-dir = {tmp_path}", bare, flags=re.MULTILINE)
+    names = re.findall(r"^(\S+) =", bare.partition("\n[timeouts]")[0], flags=re.MULTILINE)
+    assert names == [option.name for option in options(command)]
+    full = parse(command, ["-c", ini(bare), "--name=n", *NAMED.get(command, [])], {})
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    for option in options(command):
+        if option.name not in ("actions-dir", "distributors-dir", "log-dir", "data-dir"):
+            assert getattr(full, option.dest) == getattr(settings, option.dest), option.name
+    assert full.timeouts == ({"cleanup_jobs": 3600.0} if command == "executor" else {})
+
+
+def test_the_reference_page_is_as_the_table_says():
+    assert (TOP / "docs/reference/options.md").read_text() == reference.page(), "run `make docs`"
+
+
+def test_every_command_has_its_options_once():
+    for command in COMMANDS:
+        names = [option.name for option in options(command)]
+        assert len(names) == len(set(names)) > 0
+        assert Parser(command).format_help()
+    assert {c for option in OPTIONS for c in option.commands.split()} == set(COMMANDS)
