@@ -198,6 +198,5 @@ def _explained(said: str) -> Invalid:
     said = what[:1].lower() + what[1:]
     if expected is None:
         return Invalid(path, said)
-    return Invalid(
-        path, f"expected {expected}" if "regex" in said or "length" in said else f"expected {expected} ({said})"
-    )
+    told = "regex" in said or "length" in said
+    return Invalid(path, f"expected {expected}" if told else f"expected {expected} ({said})")
