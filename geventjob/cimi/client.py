@@ -83,6 +83,10 @@ class Client:
         """Close the idle connections; the client may still be used."""
         self._session.transport.close()
 
+    def log_out(self) -> None:
+        """End the session on the server, if there is one. Raises nothing of CimiError."""
+        self._session.log_out()
+
     # --- one resource
 
     def get(self, id: str, select: Iterable[str] | None = None) -> Document:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -40,6 +41,7 @@ class _Login:
 
     cookie: str = field(repr=False)
     until: float
+    id: str | None
 
 
 class Session:
@@ -74,6 +76,13 @@ class Session:
             repeatable = method in ("GET", "PUT")
         return _value(self._authorised(Request(method, target, body, content_type, repeatable)), answer)
 
+    def log_out(self) -> None:
+        """End the session on the server, if there is one; its time would end it anyway."""
+        login, self._login = self._login, None
+        if login is not None and login.id is not None:
+            with contextlib.suppress(CimiError):
+                self.transport.send(Request("DELETE", f"/api/{checked(login.id)}"), login.cookie)
+
     def _authorised(self, request: Request) -> Answer:
         if self.user is None:
             return self._anonymous(request)
@@ -88,7 +97,7 @@ class Session:
     def _anonymous(self, request: Request) -> Answer:
         answer = self.transport.send(request)
         if answer.status in (401, 403):
-            raise LoginRefused(f"{_problem(answer).message}: no user was given", status=answer.status)
+            raise LoginRefused(f"{_said(answer).message}: no user was given", status=answer.status)
         return answer
 
     def _renew(self, seen: _Login | None) -> _Login:
@@ -103,7 +112,7 @@ class Session:
         body = msgspec.json.encode({"sessionTemplate": template})
         answer = self.transport.send(Request("POST", "/api/session", body, "application/json", repeatable=True))
         if answer.status in (400, 401, 403):
-            raise LoginRefused(f"log-in refused: {_problem(answer).message}", status=answer.status)
+            raise LoginRefused(f"log-in refused: {_said(answer).message}", status=answer.status)
         if answer.status >= 400:
             raise _away(answer)
         login = _login(answer)
@@ -119,10 +128,11 @@ def checked(path: str) -> str:
     return quote(path, safe="/")
 
 
-class _Problem(msgspec.Struct):
-    """The body of an error. A job's 409 has more (DESIGN §3)."""
+class _Said(msgspec.Struct):
+    """The body of an answer that is no resource. A job's 409 has more (DESIGN §3)."""
 
     message: str = ""
+    id: str | None = msgspec.field(default=None, name="resource-id")
     reason: str | None = None
     job: dict[str, Any] | None = None
 
@@ -155,9 +165,9 @@ def _value(answer: Answer, kind: type[T]) -> T:
     if answer.status >= 500 or answer.status in AWAY or (answer.status < 400 and not 200 <= answer.status < 300):
         raise _away(answer)
     if answer.status >= 400:
-        problem = _problem(answer)
-        message = problem.message or f"{answer.to} answered {answer.status}"
-        raise refusal(answer.status, message, problem.reason, problem.job)
+        said = _said(answer)
+        message = said.message or f"{answer.to} answered {answer.status}"
+        raise refusal(answer.status, message, said.reason, said.job)
     try:
         return msgspec.json.decode(answer.body, type=kind)
     except msgspec.ValidationError as error:
@@ -167,13 +177,13 @@ def _value(answer: Answer, kind: type[T]) -> T:
         raise ServerAway(f"{answer.to} answered {answer.status} with what is no JSON: {start!r}") from None
 
 
-def _problem(answer: Answer) -> _Problem:
+def _said(answer: Answer) -> _Said:
     try:
-        problem = msgspec.json.decode(answer.body, type=_Problem)
+        said = msgspec.json.decode(answer.body, type=_Said)
     except (msgspec.DecodeError, UnicodeDecodeError):  # a proxy's page
-        problem = _Problem(" ".join(answer.body[:200].decode(errors="replace").split()))
-    problem.message = problem.message[:WORDS]
-    return problem
+        said = _Said(" ".join(answer.body[:200].decode(errors="replace").split()))
+    said.message = said.message[:WORDS]
+    return said
 
 
 def _away(answer: Answer) -> ServerAway:
@@ -182,7 +192,7 @@ def _away(answer: Answer) -> ServerAway:
         return ServerAway(
             f"{answer.to} answered {answer.status} and sends us to {location[:WORDS]!r}: no redirect is followed"
         )
-    words = _problem(answer).message
+    words = _said(answer).message
     message = f"{answer.to} answered {answer.status}" + (f": {words}" if words else "")
     return ServerAway(message, _retry_after(answer), answer.status)
 
@@ -214,7 +224,7 @@ def _login(answer: Answer) -> _Login | None:
     if not any(pair.partition("=")[2] for pair in pairs):
         return None
     life = min((seconds for seconds in lives if seconds > 0), default=math.inf)
-    return _Login("; ".join(pairs), time.monotonic() + life)
+    return _Login("; ".join(pairs), time.monotonic() + life, _said(answer).id)
 
 
 def _life(attribute: str, answer: Answer) -> float:

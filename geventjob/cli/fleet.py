@@ -1,0 +1,65 @@
+"""`geventjob queue · nodes · actions`: the queue, and who works on it. For administrators."""
+
+from __future__ import annotations
+
+from geventjob.cli.context import WELL, Commands, Context
+from geventjob.cli.screen import age, span
+
+
+def declare(commands: Commands) -> None:
+    """The commands; they have no arguments of their own."""
+    commands.add("queue", queue, "show the queue: how long it is, and what comes next")
+    commands.add("nodes", nodes, "list the executors, distributors and servers that live")
+    commands.add("actions", actions, "list the actions that executors announce")
+
+
+def queue(context: Context) -> int:
+    look = context.ask(context.client.queue)
+    if context.args.json:
+        context.screen.document(look)
+        return WELL
+    oldest = span(look.get("oldest"))
+    waits = f", the first one since {oldest}" if oldest else ""
+    context.screen.line(f"{look.get('entries')} entries{waits}; {look.get('taken')} taken")
+    head = look.get("head", [])
+    rows = [(e.get("priority"), e.get("job"), e.get("takenBy"), e.get("entry")) for e in head]
+    if rows:
+        context.screen.table(("priority", "job", "taken by", "entry"), rows)
+    return WELL
+
+
+def nodes(context: Context) -> int:
+    found = context.ask(context.client.nodes)
+    if context.args.json:
+        context.screen.document(found)
+        return WELL
+    rows = [
+        (
+            node.get("role"),
+            node.get("name"),
+            node.get("host"),
+            node.get("pid"),
+            node.get("version"),
+            age(node.get("since")),
+            f"{node.get('running', 0)}/{node['slots']}" if "slots" in node else None,
+            ", ".join(node.get("leads", ())),
+        )
+        for node in sorted(found, key=lambda node: (str(node.get("role")), str(node.get("name"))))
+    ]
+    context.screen.table(("role", "name", "host", "pid", "version", "up", "running", "leads"), rows)
+    return WELL
+
+
+def actions(context: Context) -> int:
+    known: dict[str, list[str]] = {}
+    for node in context.ask(context.client.nodes):
+        if node.get("role") == "executor":
+            for action in node.get("actions", ()):
+                known.setdefault(action, []).append(str(node.get("name")))
+    listed = [{"action": action, "executors": sorted(names)} for action, names in sorted(known.items())]
+    if context.args.json:
+        context.screen.document(listed)
+        return WELL
+    rows = [(entry["action"], ", ".join(entry["executors"])) for entry in listed]
+    context.screen.table(("action", "executors"), rows)
+    return WELL
