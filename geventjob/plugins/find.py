@@ -167,8 +167,17 @@ def find(group: str, dirs: Sequence[str], among: Callable[[Any, str, str], Itera
             raise
         except BaseException as error:  # SystemExit and Timeout too: one bad file must not cost all the others
             log.exception("%s does not import, it is left out", name)
-            failures[name] = " ".join(f"{type(error).__name__}: {error}".split())
+            failures[name] = described(error)
     return Found(specs, dirs, failures)
+
+
+def described(error: BaseException) -> str:
+    """An error in one line."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        text = "its text cannot be had"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def shipped(package: str) -> Iterator[tuple[str, str, Loader]]:

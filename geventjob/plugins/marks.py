@@ -107,13 +107,13 @@ def action(
     """
     if callable(name):
         return action()(name)
-    if timeout is not None and not timeout > 0:
+    if timeout is not None and (not isinstance(timeout, (int, float)) or not timeout > 0):
         raise ValueError(f"timeout is seconds above 0, not {timeout!r}")
     others = (aliases,) if isinstance(aliases, str) else tuple(aliases)
 
     def mark(target: Target) -> Target:
         check_runs(target, "do_work")
-        names = [checked(n) for n in (name or target.__name__, *others)]
+        names = [checked(n) for n in (target.__name__ if name is None else name, *others)]
         target.__geventjob_action__ = ActionMark(names[0], timeout, preempt, isolation, tuple(names[1:]))  # type: ignore[attr-defined]
         return target
 

@@ -359,7 +359,7 @@ def test_masking_leaves_the_rest_alone(words):
         (["--zk-hosts="], "--zk-hosts: expected at least one, separated by commas"),
         (["--es-hosts-list=ftp://x"], "--es-hosts-list: expected HOST:PORT or a URL as https://HOST:PORT"),
         (["--log-level=loud"], "--log-level: expected debug, info, warning, error or critical, not 'loud'"),
-        (["--admin-pass-file=/no"], "--admin-pass-file: expected a file that can be read: /no: No such file or directory"),
+        (["--admin-pass-file=/"], "--admin-pass-file: expected a file that can be read: /: Is a directory"),
         (["--thread=3"], "unknown option --thread"),
         (["--por=3"], "unknown option --por"),
         (["-x"], "unknown option -x"),
