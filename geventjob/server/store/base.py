@@ -37,6 +37,10 @@ class StoreRefused(StoreError):
     """The store has certainly not written this (disk full, read-only)."""
 
 
+class SearchTooLong(StoreError):
+    """A search was given up: it, or those before it, took longer than the store allows."""
+
+
 class Missing(Exception):
     """There is no document of this id."""
 
@@ -88,7 +92,7 @@ class Query:
     orderby: Sequence[tuple[str, bool]] = ()
     """(attribute path with `/`, descending); missing values last; ties, and a search without an order, go by id."""
     aggregations: Sequence[tuple[str, str]] = ()
-    """(algorithm, attribute path): terms count min max sum avg cardinality; others are refused before they come here."""
+    """(algorithm, attribute path): terms count min max sum avg cardinality; others are refused before they come."""
     select: Sequence[str] | None = None
     """Top-level attributes to read; a hint that saves work, `id` and `acl` always come. None: all."""
 
@@ -133,8 +137,11 @@ class Store(ABC):
 
     @abstractmethod
     def search(self, kind: str, query: Query) -> Page:
-        """What matches. Raises StoreAway."""
+        """What matches. Raises FilterError, SearchTooLong, StoreAway."""
 
     @abstractmethod
     def delete(self, kind: str, query: Query, limit: int) -> list[Document]:
-        """Delete up to `limit` matches of `query.filter` and `query.viewers`; the documents as they were."""
+        """Delete up to `limit` matches of `query.filter` and `query.viewers`; the documents as they were.
+
+        Raises as `search` and `write` do; what was deleted before stays so.
+        """

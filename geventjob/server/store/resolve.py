@@ -1,0 +1,167 @@
+"""What a filter means: its tree as conditions on what `attributes` says of a document, the same in every store.
+
+Told to users in docs/reference/filters.md; the rules are those of CIMI.md §5.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Union
+
+from geventjob.server.filter import And, Compare, Date, Filter, FilterError, Or, Property
+from geventjob.server.filter.tree import Operator, Value, fold
+from geventjob.server.store.attributes import FULLTEXT, Path, Type, searched, text, type_of, words
+from geventjob.server.store.dates import period
+
+Bound = Literal["<", "<=", ">", ">="]
+Scalar = Union[str, int, float, bool]
+
+
+@dataclass(frozen=True)
+class Is:
+    """One of the attribute's values is this one."""
+
+    path: Path
+    value: Scalar
+
+
+@dataclass(frozen=True)
+class Within:
+    """One of the attribute's values lies within all these bounds. Never of a boolean attribute."""
+
+    path: Path
+    bounds: tuple[tuple[Bound, Scalar], ...]
+
+
+@dataclass(frozen=True)
+class Begins:
+    """One of the values of this attribute of texts begins so."""
+
+    path: Path
+    prefix: str
+
+
+@dataclass(frozen=True)
+class Exists:
+    """The attribute, or one below it, has a value."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Not:
+    """The condition does not hold; in particular where the attribute is missing."""
+
+    condition: Is | Within | Exists
+
+
+Condition = Union[Is, Within, Begins, Exists, Not, "And[Condition]", "Or[Condition]"]
+
+
+def resolve(tree: Filter, now: datetime) -> Condition:
+    """The conditions of a filter, with dates counted from `now`.
+
+    Raises FilterError for a value that its attribute cannot have, and for an attribute that is not searched.
+    """
+    condition: Condition = fold(tree, lambda leaf: _leaf(leaf, now), lambda node, parts: type(node)(tuple(parts)))
+    return condition
+
+
+def _leaf(leaf: Compare | Property, now: datetime) -> Condition:
+    if isinstance(leaf, Property):
+        return _compared(("properties", leaf.key), leaf.operator, leaf.value, now)
+    if not searched(leaf.attribute):
+        raise FilterError(f"{_name(leaf.attribute)} is not searched")
+    if leaf.attribute == FULLTEXT:
+        return _fulltext(leaf.operator, leaf.value)
+    return _compared(leaf.attribute, leaf.operator, leaf.value, now)
+
+
+def _compared(path: Path, operator: Operator, value: Value, now: datetime) -> Condition:
+    if value is None:
+        return Not(Exists(path)) if operator == "=" else Exists(path)
+    if operator == "!=":
+        return Not(_equal(path, value, now))
+    if operator == "=" or operator == "==":
+        return _equal(path, value, now)
+    if operator == "^=":
+        return _begins(path, value)
+    return _within(path, operator, value, now)
+
+
+def _equal(path: Path, value: Any, now: datetime) -> Is | Within:
+    type_ = type_of(path)
+    if type_ is not Type.DATE:
+        return Is(path, _VALUES[type_](path, value))
+    first, last = _period(path, value, now)
+    return Is(path, first) if first == last else Within(path, ((">=", first), ("<=", last)))
+
+
+def _within(path: Path, operator: Bound, value: Any, now: datetime) -> Within:
+    type_ = type_of(path)
+    if type_ is Type.BOOLEAN:
+        raise FilterError(f"{_name(path)} is true or false, and neither is the greater")
+    if type_ is not Type.DATE:
+        return Within(path, ((operator, _VALUES[type_](path, value)),))
+    first, last = _period(path, value, now)
+    return Within(path, ((operator, first if operator in ("<", ">=") else last),))
+
+
+def _begins(path: Path, value: Any) -> Begins:
+    if type_of(path) not in (Type.TEXT, Type.TERMS):
+        raise FilterError(f"{_name(path)} is no text: ^= does not apply, < and >= do")
+    return Begins(path, value)
+
+
+def _fulltext(operator: Operator, value: Value) -> Condition:
+    if operator != "==" or not isinstance(value, str):
+        raise FilterError("fulltext is searched by fulltext=='some words'")
+    wanted = sorted(words(value))
+    if not wanted:
+        raise FilterError(f"fulltext: there is no word in {value[:40]!r}")
+    return And(tuple(Is(FULLTEXT, word) for word in wanted))
+
+
+def _period(path: Path, value: Any, now: datetime) -> tuple[str, str]:
+    if not isinstance(value, (str, Date)):
+        raise FilterError(f"{_name(path)} is a date: {text(value)} is none (a year alone needs quotes)")
+    try:
+        return period(value, now)
+    except FilterError as error:
+        raise FilterError(f"{_name(path)}: {error}") from None
+
+
+def _text(_: Path, value: Any) -> str:
+    return value.text if isinstance(value, Date) else text(value)
+
+
+def _number(path: Path, value: Any) -> int | float:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or not _NUMBER.fullmatch(value):
+        raise FilterError(f"{_name(path)} is a number: {_text(path, value)[:40]!r} is none")
+    if len(value) > 40 or abs(float(value)) >= 2**63:
+        raise FilterError(f"{_name(path)}: the number {value[:40]} is too large")
+    return float(value) if "." in value else int(value)
+
+
+def _boolean(path: Path, value: Any) -> bool:
+    if value in ("true", "false") or isinstance(value, bool):
+        return value in ("true", True)
+    raise FilterError(f"{_name(path)} is true or false: {_text(path, value)[:40]!r} is neither")
+
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
+_VALUES: dict[Type, Callable[[Path, Any], Scalar]] = {
+    Type.TEXT: _text,
+    Type.TERMS: _text,
+    Type.NUMBER: _number,
+    Type.BOOLEAN: _boolean,
+}
+
+
+def _name(path: Path) -> str:
+    return "/".join(path)

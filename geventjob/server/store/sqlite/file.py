@@ -1,0 +1,118 @@
+"""The file: whose it is, how it is opened, its tables, and what its errors mean."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+
+from geventjob.server.store.base import KINDS, StoreAway, StoreError, StoreRefused
+from geventjob.server.store.sqlite.rows import NAMES
+
+VERSION = 1
+"""Of the tables, in `user_version`."""
+APPLICATION = 0x676A6F62
+"""`gjob`, in `application_id`: marks the file as ours."""
+PATIENCE = 5.0
+"""Seconds to wait for another program that holds the file, such as the sqlite3 shell."""
+
+_TABLE = ", ".join(["row INTEGER PRIMARY KEY", "key TEXT", *(f'"{name}" TEXT' for name in NAMES)])
+_INDEXES = {
+    "id": ("id", True),
+    "key": ("key", True),
+    "state": ("state, created", False),
+    "action": ("action, created", False),
+    "created": ("created", False),
+    "target": ('"targetResource/href", state', False),
+    "parent": ("parentJob", False),
+}
+"""Columns, and whether they are unique. Each costs 1-6 us CPU at an insert; one on `updated` would cost it at each
+progress of a job too, so there is none."""
+
+
+class Lock:
+    """Makes the file that of one server at a time, as long as the process lives; programs it starts have no part."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises StoreError if another server has it."""
+        try:
+            self._fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(f"{error.filename}: {error.strerror}") from None
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(self._fd, 20).decode()
+            os.close(self._fd)
+            raise StoreError(f"{path} is in use by another server, PID {owner}: stop it or name another file") from None
+        os.truncate(self._fd, 0)
+        os.write(self._fd, str(os.getpid()).encode())
+
+    def release(self) -> None:
+        """Let the next one have it."""
+        os.close(self._fd)
+
+
+def opened(path: Path, readers: int) -> list[sqlite3.Connection]:
+    """One connection that writes and this many that read, to a file that is made if there is none.
+
+    Only its owner may read it: it holds keys and password hashes. Raises StoreError.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        writing = _connection(path, "rw", "synchronous = FULL", "wal_autocheckpoint = 2000")
+        _prepare(writing, path)
+        return [writing, *(_connection(path, "ro") for _ in range(readers))]
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from None
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from None
+
+
+def _connection(path: Path, mode: str, *settings: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+    for setting in (*settings, "temp_store = MEMORY", "cache_size = -16384"):
+        connection.execute(f"PRAGMA {setting}")
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables of a new file; refuse one that is not ours."""
+    version, application = _number(connection, "user_version"), _number(connection, "application_id")
+    if (version, application) == (0, 0) and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        _make(connection, path)
+    elif application != APPLICATION:
+        raise StoreError(f"{path} is another program's file: name another")
+    elif version != VERSION:
+        raise StoreError(f"{path} has version {version}, this program knows {VERSION}: use the newer geventjob")
+
+
+def failure(error: sqlite3.Error) -> StoreError:
+    """An error of the file, as the contract of a store names it."""
+    message = str(error)
+    refused = "disk is full" in message or "readonly database" in message
+    return StoreRefused(message) if refused else StoreAway(message)
+
+
+def _number(connection: sqlite3.Connection, pragma: str) -> int:
+    return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+
+def _make(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("PRAGMA page_size = 8192")
+    if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+        raise StoreError(f"{path}: its file system cannot share memory, as SQLite's WAL needs: use a local disk")
+    connection.execute("BEGIN IMMEDIATE")
+    for kind in KINDS:
+        connection.execute(f"CREATE TABLE {kind} ({_TABLE})")
+        for name, (columns, unique) in _INDEXES.items():
+            first = columns.split(",")[0]
+            connection.execute(
+                f"CREATE {'UNIQUE' if unique else ''} INDEX {kind}_{name} ON {kind} ({columns}) "
+                f"WHERE {first} IS NOT NULL"
+            )
+    connection.execute(f"PRAGMA application_id = {APPLICATION}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")

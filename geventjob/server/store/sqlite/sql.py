@@ -1,0 +1,179 @@
+"""Conditions as SQL on a table of documents, called `d`. NULL counts as false."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import ceil, log2
+from typing import Any
+
+from geventjob.server.filter import And, Or
+from geventjob.server.filter.tree import fold
+from geventjob.server.store.attributes import SINGLE, Path, Type, label, searched, term, type_of
+from geventjob.server.store.resolve import Begins, Condition, Exists, Is, Not, Scalar, Within
+from geventjob.server.store.sqlite.rows import COLUMNS, reader_text
+
+NESTED = 16
+"""Levels of AND and OR that are written as such: SQLite's parser has a stack of 100 symbols."""
+TERMS = "json_each(d.terms)"
+
+
+class Sql:
+    """Pieces of statements that share their parameters."""
+
+    def __init__(self) -> None:
+        self.parameters: dict[str, Scalar] = {}
+
+    def bound(self, value: Scalar) -> str:
+        """The place of one more parameter."""
+        name = f"p{len(self.parameters)}"
+        self.parameters[name] = value
+        return f":{name}"
+
+    def condition(self, condition: Condition) -> str:
+        """True where the condition holds."""
+        return self._expression(condition, _Shape(condition))
+
+    def seen_by(self, viewers: Iterable[str]) -> str:
+        """True where one of these is among the readers."""
+        seen = [f"instr(d.readers, {self.bound(reader_text(viewer))})" for viewer in sorted(viewers)]
+        return _joined("OR", seen or ["FALSE"])
+
+    def values(self, path: Path, kind: str, condition: str) -> str:
+        """A FROM item with a column `v` of all values of an attribute in the documents that match."""
+        if not searched(path):
+            return "(SELECT NULL AS v WHERE FALSE)"
+        if type_of(path) is not Type.TERMS:
+            return f"(SELECT {column(path)} AS v FROM {kind} AS d WHERE {condition} AND {column(path)} IS NOT NULL)"
+        start = len(term(path, "")) + 1
+        mine = self._compared("t.value", _all_terms(path))
+        return f"(SELECT substr(t.value, {start}) AS v FROM {kind} AS d, {TERMS} AS t WHERE {condition} AND {mine})"
+
+    def order(self, path: Path, *, descending: bool) -> str:
+        """What to sort by: of several values the least, or the greatest if descending; missing ones come last."""
+        value = "NULL"
+        if type_of(path) is not Type.TERMS:
+            value = column(path)
+        elif searched(path):
+            pick = "max" if descending else "min"
+            value = f"(SELECT {pick}(value) FROM {TERMS} WHERE {self._compared('value', _all_terms(path))})"
+        return f"{value} {'DESC' if descending else 'ASC'} NULLS LAST"
+
+    def _expression(self, node: Condition, shape: _Shape) -> str:
+        if not isinstance(node, (And, Or)):
+            return self._leaf(node)
+        if shape.depth(node) > NESTED:
+            return self._cases(node, shape)
+        if isinstance(node, And):
+            return _joined("AND", [self._expression(term, shape) for term in node.terms])
+        values = [term for term in node.terms if isinstance(term, Is)]
+        others = [self._expression(term, shape) for term in node.terms if not isinstance(term, Is)]
+        return _joined("OR", [*self._one_of(values), *others])
+
+    def _cases(self, node: Condition, shape: _Shape) -> str:
+        """A deep tree as a list of cases along its heaviest path: what decides it first, else the next level.
+
+        What hangs off that path has half the weight at most, so cases nest only to the logarithm of the terms.
+        """
+        cases = []
+        while isinstance(node, (And, Or)) and shape.depth(node) > NESTED:
+            heaviest = max(node.terms, key=shape.weight)
+            lighter = [self._expression(term, shape) for term in node.terms if term is not heaviest]
+            decided = "IS NOT TRUE THEN FALSE" if isinstance(node, And) else "THEN TRUE"
+            cases += [f"WHEN {expression} {decided}" for expression in lighter]
+            node = heaviest
+        return f"CASE {' '.join(cases)} ELSE {self._expression(node, shape)} END"
+
+    def _leaf(self, leaf: Is | Within | Begins | Exists | Not) -> str:
+        if isinstance(leaf, Not):
+            return f"{self._leaf(leaf.condition)} IS NOT TRUE"
+        if isinstance(leaf, Exists):
+            return self._exists(leaf.path)
+        if type_of(leaf.path) is Type.TERMS:
+            return f"EXISTS (SELECT 1 FROM {TERMS} WHERE {self._compared('value', _of_terms(leaf))})"
+        return f"({self._compared(column(leaf.path), _comparisons(leaf))})"
+
+    def _one_of(self, leaves: Sequence[Is]) -> list[str]:
+        """Equalities joined by OR: one list for each attribute, and one for all terms."""
+        lists: dict[str, list[str]] = {}
+        for leaf in leaves:
+            [(_, value)] = _of_terms(leaf) if type_of(leaf.path) is Type.TERMS else _comparisons(leaf)
+            source = TERMS if type_of(leaf.path) is Type.TERMS else column(leaf.path)
+            lists.setdefault(source, []).append(self.bound(value))
+        return [
+            f"EXISTS (SELECT 1 FROM {TERMS} WHERE value IN ({', '.join(places)}))"
+            if source == TERMS
+            else f"{source} IN ({', '.join(places)})"
+            for source, places in lists.items()
+        ]
+
+    def _exists(self, path: Path) -> str:
+        if type_of(path) is not Type.TERMS:
+            return f"({column(path)} IS NOT NULL)"
+        below = [f"{column(single)} IS NOT NULL" for single in SINGLE if single[: len(path)] == path]
+        own = self._compared("value", _all_terms(path))
+        inner = self._compared("value", _prefixed(f"{label(path)}/"))
+        return _joined("OR", [*below, f"EXISTS (SELECT 1 FROM {TERMS} WHERE {own} OR {inner})"])
+
+    def _compared(self, source: str, comparisons: Iterable[tuple[str, Scalar]]) -> str:
+        return " AND ".join(f"{source} {operator} {self.bound(value)}" for operator, value in comparisons)
+
+
+class _Shape:
+    """How deep and how heavy the parts of a condition are."""
+
+    def __init__(self, root: Condition) -> None:
+        self._measures: dict[int, tuple[int, int]] = {}
+        fold(root, lambda leaf: (1, 1), self._measure)
+
+    def _measure(self, node: Any, parts: list[tuple[int, int]]) -> tuple[int, int]:
+        depth = max(depth for depth, _ in parts) + ceil(log2(len(parts)))
+        self._measures[id(node)] = depth, sum(weight for _, weight in parts)
+        return self._measures[id(node)]
+
+    def depth(self, node: Condition) -> int:
+        return self._measures.get(id(node), (1, 1))[0]
+
+    def weight(self, node: Condition) -> int:
+        return self._measures.get(id(node), (1, 1))[1]
+
+
+def column(path: Path) -> str:
+    """The value of a single attribute."""
+    if path in COLUMNS:
+        return f'd."{label(path)}"'
+    return f"json_extract(d.document, '$.{'.'.join(path)}')"
+
+
+def _all_terms(path: Path) -> list[tuple[str, Scalar]]:
+    return _prefixed(term(path, ""))
+
+
+def _comparisons(leaf: Is | Within | Begins) -> list[tuple[str, Scalar]]:
+    if isinstance(leaf, Is):
+        return [("=", leaf.value)]
+    return _prefixed(leaf.prefix) if isinstance(leaf, Begins) else list(leaf.bounds)
+
+
+def _of_terms(leaf: Is | Within | Begins) -> list[tuple[str, Scalar]]:
+    if isinstance(leaf, Begins):
+        return _prefixed(term(leaf.path, leaf.prefix))
+    compared = [(operator, term(leaf.path, str(value))) for operator, value in _comparisons(leaf)]
+    return [*compared, *([] if isinstance(leaf, Is) else _all_terms(leaf.path))]
+
+
+def _prefixed(prefix: str) -> list[tuple[str, Scalar]]:
+    """The range of the texts that begin so, in the order of their bytes, which is that of their code points."""
+    cut = prefix.rstrip("\U0010ffff")
+    if not cut:
+        return [(">=", prefix)]
+    following = ord(cut[-1]) + 1
+    after = cut[:-1] + chr(0xE000 if following == 0xD800 else following)
+    return [(">=", prefix), ("<", after)]
+
+
+def _joined(operator: str, parts: Sequence[str]) -> str:
+    """The parts as a balanced tree, since SQLite's expressions may be 1,000 deep at most."""
+    if len(parts) == 1:
+        return parts[0]
+    half = len(parts) // 2
+    return f"({_joined(operator, parts[:half])} {operator} {_joined(operator, parts[half:])})"

@@ -1,0 +1,124 @@
+"""The store over a SQLite file (seam 2): which thread does what."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar, Union, cast
+
+from gevent.threadpool import ThreadPool
+
+from geventjob.batch import Batcher
+from geventjob.clock import now
+from geventjob.server.store.base import KINDS, Document, Insert, Page, Query, Store, Update
+from geventjob.server.store.sqlite.file import Lock, failure, opened
+from geventjob.server.store.sqlite.rows import document
+from geventjob.server.store.sqlite.search import Search
+from geventjob.server.store.sqlite.writing import Item, Result, Sweep, Writer
+
+TRANSACTION = 1000
+"""Items of one transaction, some 50 ms; one caller's list is never split."""
+SWEEP = 500
+"""Documents deleted by one transaction, so that other writes come between."""
+SEARCHERS = 2
+"""Searches that run at the same time."""
+
+Wanted = Union[str, tuple[str, str]]
+"""An id, or a kind and a unique key."""
+Answer = TypeVar("Answer")
+
+
+class SqliteStore(Store):
+    """Documents in one file, of which one server at a time is the owner.
+
+    SQLite is called in native threads only: one writes, with the items of many callers in each transaction; one reads
+    by id, for many callers at a time; two search. In WAL mode they all go on beside each other.
+    """
+
+    def __init__(self, path: str | Path, *, patience: float = 5.0) -> None:
+        """`patience`: seconds after which a search is given up, its waiting for others included."""
+        self._path = Path(path)
+        self._patience = patience
+        self._write: Batcher[Sequence[Item], list[Result]] = Batcher(self._written, size=len, limit=TRANSACTION)
+        self._read: Batcher[Sequence[Wanted], list[Document | None]] = Batcher(self._found, size=len, limit=TRANSACTION)
+
+    def start(self) -> None:
+        """Open the file, or make it, readable by its owner only. Raises StoreError."""
+        self._lock = Lock(self._path)
+        try:
+            self._writing, self._reading, *self._searching = opened(self._path, 1 + SEARCHERS)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._writer, self._reader, self._searcher = ThreadPool(1), ThreadPool(1), ThreadPool(SEARCHERS)
+
+    def close(self) -> None:
+        """Wait for what was handed in before, and let the next server have the file."""
+        self._write([])
+        for connection in self._searching:
+            connection.interrupt()
+        for pool in (self._searcher, self._reader, self._writer):
+            pool.join()
+            pool.kill()
+        for connection in (*self._searching, self._reading, self._writing):
+            connection.close()
+        self._lock.release()
+
+    def get(self, ids: Sequence[str]) -> list[Document | None]:
+        return self._read(ids)
+
+    def find(self, kind: str, key: str) -> Document | None:
+        return self._read([(kind, key)])[0]
+
+    def write(self, items: Sequence[Insert | Update]) -> list[Document | Exception | None]:
+        return cast("list[Document | Exception | None]", self._write(items))
+
+    def search(self, kind: str, query: Query) -> Page:
+        search = Search(kind, query, now())
+        return self._searched(search.page)
+
+    def delete(self, kind: str, query: Query, limit: int) -> list[Document]:
+        """Those that match when they are found and still do when they are deleted, SWEEP in each transaction."""
+        search = Search(kind, query, now())
+        rows = self._searched(lambda connection, deadline: search.rows(connection, deadline, limit))
+        deleted: list[Document] = []
+        for start in range(0, len(rows), SWEEP):
+            [found] = self._write([Sweep(search, rows[start : start + SWEEP])])
+            if isinstance(found, Exception):
+                raise found
+            deleted += cast("list[Document]", found)
+        return deleted
+
+    def _written(self, lists: list[Sequence[Item]]) -> list[list[Result]]:
+        return self._writer.apply(Writer(self._writing), (lists,))
+
+    def _found(self, lists: list[Sequence[Wanted]]) -> list[list[Document | None]]:
+        return self._reader.apply(lambda: [[_read(self._reading, wanted) for wanted in one] for one in lists])
+
+    def _searched(self, search: Callable[[sqlite3.Connection, float], Answer]) -> Answer:
+        deadline = time.monotonic() + self._patience
+        answer: Answer = self._searcher.apply(self._search_with_free, (search, deadline))
+        return answer
+
+    def _search_with_free(self, search: Callable[[sqlite3.Connection, float], Answer], deadline: float) -> Answer:
+        connection = self._searching.pop()
+        try:
+            return search(connection, deadline)
+        finally:
+            self._searching.append(connection)
+
+
+def _read(connection: sqlite3.Connection, wanted: Wanted) -> Document | None:
+    if isinstance(wanted, str):
+        kind, column, value = wanted.partition("/")[0], "id", wanted
+    else:
+        kind, column, value = wanted[0], "key", wanted[1]
+    if kind not in KINDS:
+        return None
+    try:
+        row = connection.execute(f"SELECT document, payload FROM {kind} WHERE {column} = ?", (value,)).fetchone()
+    except sqlite3.Error as error:
+        raise failure(error) from error
+    return document(*row) if row else None
