@@ -93,7 +93,7 @@ class Writes:
             else:
                 self._back()
                 sent = set(due)
-                return [next(answers) if w in sent else ClaimLost() for w in batch]
+                return [next(answers) if w in sent else {} if w is None else ClaimLost() for w in batch]
             gevent.sleep(delay)
         raise AssertionError("delays do not end")
 

@@ -1,0 +1,183 @@
+"""The small rules of an executor: limits, outcomes, entries left alone, unknown actions (DESIGN §5, §7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from geventjob.clock import boottime
+from geventjob.coordination.base import Claim, CoordinationAway, Session
+from geventjob.executor import claims as claims_module
+from geventjob.executor import unknown as unknown_module
+from geventjob.executor.claims import Claims
+from geventjob.executor.ending import Ending, Lost, Raised, Returned, Stopped, TimedOut
+from geventjob.executor.limits import Limits
+from geventjob.executor.outcome import outcome
+from geventjob.executor.unknown import UnknownActions
+from geventjob.plugins import ActionSpec
+
+
+class Clock:
+    """`boottime` as the test has it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    for module in (claims_module, unknown_module):
+        monkeypatch.setattr(module, "boottime", made)
+    return made
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("ending", "expected"),
+    [
+        (Returned(None), {"state": "SUCCESS", "returnCode": 0}),
+        (Returned(0), {"state": "SUCCESS", "returnCode": 0}),
+        (Returned(3), {"state": "FAILED", "returnCode": 3}),
+        (Returned(-1), {"state": "FAILED", "returnCode": -1}),
+        (Returned(True), {"state": "FAILED", "returnCode": 1}),
+        (
+            Returned("x"),
+            {"state": "FAILED", "statusMessage": "TypeError: the action returned str, expected an int or None"},
+        ),
+        (Raised(ValueError("no")), {"state": "FAILED", "statusMessage": "ValueError: no"}),
+        (Raised(SystemExit()), {"state": "FAILED", "statusMessage": "SystemExit"}),
+        (
+            Raised(Unspeakable()),
+            {"state": "FAILED", "statusMessage": "Unspeakable: (its text cannot be had)"},
+        ),
+        (TimedOut(1.5), {"state": "FAILED", "statusMessage": "timed out after 1.5 s"}),
+        (Stopped(), {"state": "STOPPED"}),
+        (Lost(), None),
+    ],
+)
+def test_outcomes(ending: Ending, expected: dict[str, Any] | None) -> None:
+    assert outcome(ending) == expected
+
+
+def test_an_action_that_set_a_code_and_returns_none_keeps_it() -> None:
+    assert outcome(Returned(None), 7) == {"state": "SUCCESS", "returnCode": 7}
+
+
+def test_a_message_is_cut_between_two_characters() -> None:
+    end = outcome(Raised(ValueError("é" * 40_000)))
+    assert end is not None
+    assert len(end["statusMessage"].encode()) in (31_999, 32_000)
+
+
+@pytest.mark.parametrize(
+    ("job", "ini", "decorator", "default", "most", "expected"),
+    [
+        (None, None, None, None, None, None),
+        (5, 6, 7, 8, None, 5),
+        (None, 6, 7, 8, None, 6),
+        (None, None, 7, 8, None, 7),
+        (None, None, None, 8, None, 8),
+        (50, None, None, None, 9, 9),
+        (None, None, None, None, 9, 9),
+        (5, None, None, None, 9, 5),
+    ],
+)
+def test_the_timeout_is_the_first_that_is_set(
+    job: float | None,
+    ini: float | None,
+    decorator: float | None,
+    default: float | None,
+    most: float | None,
+    expected: float | None,
+) -> None:
+    timeouts = {} if ini is None else {"name": ini}
+    limits = Limits(action_timeout=default, max_timeout=most, timeouts=timeouts)
+    spec = ActionSpec("name", target=lambda job: None, timeout=decorator, preempt=True, source="x")
+    assert limits.timeout({} if job is None else {"timeout": job}, spec) == expected
+
+
+def test_suspects_are_spread_ever_thinner() -> None:
+    limits = Limits(threads=1000)
+    assert [limits.suspects(n) for n in (2, 3, 4, 5)] == [125, 15, 1, 1]
+
+
+class Queue:
+    """Coordination that notes what is released, and may be away."""
+
+    def __init__(self) -> None:
+        self.released: list[Claim] = []
+        self.away = 0
+
+    def release(self, claims: list[Claim]) -> None:
+        if self.away:
+            self.away -= 1
+            raise CoordinationAway("no answer")
+        self.released += claims
+
+    consume = release
+
+
+def claim(entry: str = "/job/entries/entry-999-0000000001") -> Claim:
+    session = Session("s", 10)
+    session.renew(boottime(), 1)
+    return Claim(entry, "job/1", 1, 0.0, session)
+
+
+def test_an_entry_is_left_alone_for_five_seconds_then_ten_up_to_a_minute(clock: Clock) -> None:
+    claims = Claims(Queue())  # type: ignore[arg-type]
+    times = []
+    for _ in range(6):
+        claims.leave_alone(claim())
+        leave, until = claims.left_alone()
+        assert leave == {claim().entry}
+        assert until is not None
+        times.append(until)
+        clock.now += until
+        assert claims.left_alone() == (set(), None)
+    assert times == [5, 10, 20, 40, 60, 60]
+    clock.now += 500
+    claims.left_alone()
+    claims.leave_alone(claim())
+    assert claims.left_alone()[1] == 5
+
+
+def test_a_release_is_tried_again_while_coordination_is_away() -> None:
+    queue = Queue()
+    queue.away = 2
+    mine = claim()
+    Claims(queue).release(mine)  # type: ignore[arg-type]
+    assert queue.released == [mine]
+
+
+def test_a_lost_claim_is_not_released() -> None:
+    queue = Queue()
+    lost = claim()
+    lost.session.end()
+    Claims(queue).release(lost)  # type: ignore[arg-type]
+    assert queue.released == []
+
+
+def test_an_action_is_hopeless_once_nobody_had_it_for_the_grace(clock: Clock) -> None:
+    members: dict[str, dict[str, Any]] = {"a": {"actions": ["known"]}}
+    unknown = UnknownActions(lambda: members, grace=60)
+    assert not unknown.hopeless("lost")
+    clock.now += 59
+    assert not unknown.hopeless("lost")
+    members["b"] = {"actions": ["lost"]}
+    clock.now += 2
+    assert not unknown.hopeless("lost"), "somebody has it now"
+    del members["b"]
+    clock.now += 2
+    assert not unknown.hopeless("lost"), "the grace begins anew"
+    clock.now += 60
+    assert unknown.hopeless("lost")
+    assert not unknown.hopeless("other"), "each action has a grace of its own"

@@ -1,0 +1,138 @@
+"""Writes wait for a server that is away as long as the claim holds (DESIGN §5.6)."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import gevent
+import pytest
+
+from geventjob.cimi.errors import Conflict, Refused, ServerAway
+from geventjob.clock import boottime
+from geventjob.coordination.base import Claim, Session
+from geventjob.executor.writes import ClaimLost, OutOfPatience, Writes
+
+
+class Server:
+    """A client whose server comes and goes as the test says. What it was sent is in `requests`."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.answers: dict[str, dict[str, Any] | Exception] = {}
+        self.requests: list[list[dict[str, Any]]] = []
+        self.probes = 0
+
+    def search(self, kind: str, **parameters: Any) -> dict[str, Any]:
+        self.probes += 1
+        if self.away:
+            raise ServerAway("no connection")
+        return {"count": 0}
+
+    def bulk_edit(self, edits: list[dict[str, Any]], *, actions: Any = None) -> list[dict[str, Any] | Exception]:
+        gevent.sleep(0)
+        if self.away:
+            raise ServerAway("no connection")
+        self.requests.append(edits)
+        return [self.answers.get(edit["id"], {"id": edit["id"], **edit["set"]}) for edit in edits]
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def writes(server: Server) -> Writes:
+    return Writes(server, "me", ["one"])  # type: ignore[arg-type]
+
+
+def claim(name: str = "job/1") -> Claim:
+    session = Session("s", 10)
+    session.renew(boottime(), 1)
+    return Claim(f"/job/entries/{name}", name, 7, 0.0, session)
+
+
+def test_a_write_carries_its_owner(server: Server, writes: Writes) -> None:
+    assert writes.write(claim(), {"progress": 3}) == {"id": "job/1", "progress": 3}
+    expected = {"set": {"progress": 3}, "entry": "/job/entries/job/1", "fence": 7, "executor": "me"}
+    assert server.requests == [[{"id": "job/1", **expected}]]
+
+
+def test_writes_that_gather_are_one_request(server: Server, writes: Writes) -> None:
+    greenlets = [gevent.spawn(writes.write, claim(f"job/{n}"), {"progress": n}) for n in range(50)]
+    gevent.joinall(greenlets, raise_error=True)
+    assert sum(map(len, server.requests)) == 50
+    assert len(server.requests) <= 2
+
+
+def test_a_refusal_concerns_its_job_alone(server: Server, writes: Writes) -> None:
+    server.answers["job/2"] = Conflict(409, "not yours", reason="fence")
+    greenlets = [gevent.spawn(writes.write, claim(f"job/{n}"), {"progress": n}) for n in range(4)]
+    gevent.joinall(greenlets)
+    assert [isinstance(greenlet.exception, Refused) for greenlet in greenlets] == [False, False, True, False]
+
+
+def test_what_is_in_hand_waits_and_is_told_of_once(
+    server: Server, writes: Writes, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.away = True
+    with caplog.at_level(logging.WARNING):
+        waiting = [gevent.spawn(writes.write, claim(f"job/{n}"), {"state": "SUCCESS"}) for n in range(10)]
+        gevent.sleep(0.5)
+        assert not writes.up.is_set()
+        server.away = False
+        gevent.joinall(waiting, raise_error=True)
+    assert writes.up.is_set()
+    assert [record.message.split(",")[0] for record in caplog.records] == ["the server is away", "the server is back"]
+    assert sorted(edit["id"] for request in server.requests for edit in request) == [f"job/{n}" for n in range(10)]
+
+
+def test_patience_ends_and_the_write_is_not_sent_later(server: Server, writes: Writes) -> None:
+    server.away = True
+    with pytest.raises(OutOfPatience):
+        writes.write(claim(), {"state": "RUNNING"}, patience=0.2)
+    server.away = False
+    writes.connect()
+    assert server.requests == []
+
+
+def test_a_lost_claim_writes_nothing(server: Server, writes: Writes) -> None:
+    lost = claim()
+    lost.session.end()
+    with pytest.raises(ClaimLost):
+        writes.write(lost, {"state": "SUCCESS"})
+    assert server.requests == []
+
+
+def test_a_claim_that_is_lost_while_the_server_is_away_writes_nothing_later(server: Server, writes: Writes) -> None:
+    server.away = True
+    losing = claim()
+    waiting = gevent.spawn(writes.write, losing, {"state": "SUCCESS"})
+    gevent.sleep(0.1)
+    losing.session.end()
+    server.away = False
+    waiting.join()
+    assert isinstance(waiting.exception, ClaimLost)
+    assert server.requests == []
+
+
+def test_a_job_that_the_server_cannot_write_does_not_hold_up_the_others(server: Server, writes: Writes) -> None:
+    server.answers["job/bad"] = ServerAway("500 for this one")
+    stuck = gevent.spawn(writes.write, claim("job/bad"), {"progress": 1})
+    good = gevent.spawn(writes.write, claim("job/good"), {"progress": 1})
+    assert good.get(timeout=5)["id"] == "job/good"
+    assert writes.up.is_set()
+    server.answers.clear()
+    assert stuck.get(timeout=5)["id"] == "job/bad"
+
+
+def test_connect_waits_for_the_server(server: Server, writes: Writes) -> None:
+    server.away = True
+    connecting = gevent.spawn(writes.connect)
+    gevent.sleep(0.2)
+    assert not connecting.dead
+    server.away = False
+    connecting.get(timeout=5)
+    assert writes.up.is_set()
+    assert server.probes >= 2
