@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from geventjob.server.access import completed
 from geventjob.server.document import Document
 from geventjob.server.life import Owner
 from geventjob.server.problem import Problem, invalid
@@ -137,12 +138,17 @@ def fitted(shape: type[Shape], value: Any) -> Shape:
 
 def job_add(value: Any) -> Document:
     """The body of a new job. Raises schema.Invalid, Problem 400."""
-    return validate_add(_shallow(value))
+    return _governed(validate_add(_shallow(value)))
 
 
 def job_edit(value: Any, delete: list[str]) -> Document:
     """What an edit sets in a job. Raises schema.Invalid, Problem 400."""
-    return validate_edit(_shallow(value), delete)
+    return _governed(validate_edit(_shallow(value), delete))
+
+
+def _governed(job: Document) -> Document:
+    """No acl leaves the administrators out."""
+    return {**job, "acl": completed(job["acl"])} if "acl" in job else job
 
 
 def _shallow(value: Any) -> Any:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, TypeVar, Union
+from typing import Any, Union
 from uuid import uuid4
 
 import msgspec
@@ -15,7 +15,6 @@ from gevent.event import Event
 from geventjob.batch import Batcher
 from geventjob.clock import now
 from geventjob.coordination.base import Coordination, CoordinationError
-from geventjob.server import access
 from geventjob.server.access import MODIFY, VIEW, Caller
 from geventjob.server.document import Document
 from geventjob.server.filter import Filter
@@ -30,10 +29,7 @@ SLICE = 1_000
 LOOKS = 3
 """How often one edit looks whether the entry that a job names still stands."""
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 Outcome = Union[Document, Exception]
-Write = Union[Insert, Update]
 
 
 @dataclass(frozen=True)
@@ -56,9 +52,7 @@ class Jobs:
     def __init__(self, store: Store, coordination: Coordination) -> None:
         self._store = store
         self._coordination = coordination
-        self._add = _lists(self._commit)
-        self._write: Callable[[list[Write]], list[Document | Exception | None]] = _lists(store.write)
-        self._take_out = _lists(coordination.remove)
+        self._commit: Batcher[list[_New], list[str | Exception]] = Batcher(self._commit_all, size=len, limit=SLICE)
         self._adding: dict[str, Event] = {}
 
     # --- add
@@ -83,9 +77,11 @@ class Jobs:
         if not news:
             return []
         self._adding.update(dict.fromkeys([new.job["id"] for new in news], Event()))
-        return self._add(news)
+        return self._commit(news)
 
-    def _commit(self, news: list[_New]) -> list[str | Exception]:
+    def _commit_all(self, lists: list[list[_New]]) -> list[list[str | Exception]]:
+        """In a greenlet of its own: a client that goes away takes no half-made add with it."""
+        news = [new for some in lists for new in some]
         try:
             entries = self._coordination.put([(new.job["id"], new.job["priority"]) for new in news])
             for new, entry in zip(news, entries, strict=True):
@@ -95,7 +91,8 @@ class Jobs:
             for new in news:
                 self._adding.pop(new.job["id"]).set()
         self._remove([entry for entry, result in zip(entries, results, strict=True) if isinstance(result, Exception)])
-        return [_answer(new, result) for new, result in zip(news, results, strict=True)]
+        answers = map(_answer, news, results)
+        return [[next(answers) for _ in some] for some in lists]
 
     def _settled(self, ids: Sequence[str]) -> None:
         """Wait until no add of these jobs is under way: an executor may be quicker than the store."""
@@ -144,7 +141,7 @@ class Jobs:
 
             return apply
 
-        return [_outcome(result) for result in self._write([Update(c.id, change(c.edit)) for c in changes])]
+        return [_outcome(result) for result in self._store.write([Update(c.id, change(c.edit)) for c in changes])]
 
     def _superseded(self, outcomes: list[Outcome], gone: set[str]) -> list[int]:
         """Which edits were refused for an entry that does not stand in the queue any more."""
@@ -200,7 +197,7 @@ class Jobs:
 
     def _one(self, id: str, change: Callable[[Document], Document | None]) -> Document | None:
         self._settled([id])
-        (result,) = self._write([Update(id, change)])
+        (result,) = self._store.write([Update(id, change)])
         if isinstance(result, Exception):
             raise result
         return result
@@ -215,24 +212,13 @@ class Jobs:
         if not entries:
             return
         try:
-            self._take_out(entries)
+            self._coordination.remove(entries)
         except CoordinationError as error:
             log.warning("%d entries stay in the queue, for nothing: %s", len(entries), error)
 
 
-def _lists(send: Callable[[list[Item]], Sequence[Result]]) -> Callable[[list[Item]], list[Result]]:
-    """A batcher of whole lists: what gathers is sent as one list, and each caller gets his part of the results."""
-
-    def send_all(lists: list[list[Item]]) -> list[list[Result]]:
-        results = iter(send([item for items in lists for item in items]))
-        return [[next(results) for _ in items] for items in lists]
-
-    return Batcher(send_all, size=len, limit=SLICE)
-
-
 def _new(body: Mapping[str, Any], caller: Caller) -> _New:
-    acl = access.completed(body["acl"]) if "acl" in body else caller.acl()
-    job = added(body, id=f"job/{uuid4()}", now=now(), acl=acl)
+    job = added(body, id=f"job/{uuid4()}", now=now(), acl=body.get("acl") or caller.acl())
     key = body.get("idempotencyKey")
     if key is not None:
         job["_body"] = _digest(body)

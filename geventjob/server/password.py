@@ -1,7 +1,7 @@
 """Passwords: hashed with argon2 in native threads, so that the hub goes on meanwhile.
 
-One hash takes some 30 ms of a core and 19 MB (OWASP's parameters), on purpose. Both are bounded by how many are under way at once, which is
-also what limits the rate of log-ins.
+One hash takes some 30 ms of a core and 19 MB (OWASP's parameters), on purpose. Both are bounded by how many are under
+way at once, which is also what limits the rate of log-ins.
 """
 
 from __future__ import annotations

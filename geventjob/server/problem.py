@@ -10,7 +10,7 @@ from geventjob.server.document import shown
 from geventjob.server.filter import FilterError
 from geventjob.server.life import Refusal
 from geventjob.server.schema import Invalid
-from geventjob.server.store.base import Missing, StoreError
+from geventjob.server.store.base import Missing, SearchTooLong, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,8 @@ def problem_of(error: BaseException) -> Problem:
         return Problem(400, f"Invalid CIMI filter. {error}")
     if isinstance(error, Invalid):
         return Problem(error.status, str(error))
+    if isinstance(error, SearchTooLong):
+        return away(str(error))
     if isinstance(error, StoreError):
         return away(f"the store is out of reach: {error}")
     if isinstance(error, CoordinationError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Callable, Iterator
@@ -162,8 +163,8 @@ def test_a_refused_body_that_does_not_end_is_not_read_to_its_end() -> None:
     sent = 0
     with serving(refusing) as server, connected(server) as sock, gevent.Timeout(5):
         sock.sendall(b"POST / HTTP/1.1\r\nContent-Length: 100000000000\r\n\r\n")
-        with pytest.raises(OSError, match=r".*"):
-            while sent < 1 << 30:
+        with contextlib.suppress(ConnectionError):
+            while sent < 1 << 28:
                 sent += sock.send(b"x" * 65536)
     assert sent < 1 << 28
 
