@@ -63,15 +63,15 @@ class Jobs:
         Raises CoordinationAway: nothing was stored; StoreAway: any of them may be.
         """
         news = [_new(body, caller) for body in bodies]
-        answers: list[str | Exception | None] = [self._first(new) for new in news]
-        missing = [new for new, answer in zip(news, answers, strict=True) if answer is None]
-        results = iter(self._queue_and_store(missing))
-        return [next(results) if answer is None else answer for answer in answers]
+        firsts = self._firsts(news)
+        results = iter(self._queue_and_store([new for new in news if new.key not in firsts]))
+        return [_as_first(firsts[new.key], new) if new.key in firsts else next(results) for new in news]
 
-    def _first(self, new: _New) -> str | Exception | None:
-        """What the first add with this key answered, if there was one and its job still exists."""
-        first = self._store.find("job", new.key) if new.key is not None else None
-        return None if first is None else _as_first(first, new)
+    def _firsts(self, news: Sequence[_New]) -> dict[str | None, Document]:
+        """The jobs that exist with a key of these, by key."""
+        keys = [new.key for new in news if new.key is not None]
+        found = self._store.find("job", keys) if keys else []
+        return {key: first for key, first in zip(keys, found, strict=True) if first is not None}
 
     def _queue_and_store(self, news: list[_New]) -> list[str | Exception]:
         if not news:

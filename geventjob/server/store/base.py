@@ -124,8 +124,8 @@ class Store(ABC):
         """The documents as last written (realtime), in order; None for a missing one."""
 
     @abstractmethod
-    def find(self, kind: str, key: str) -> Document | None:
-        """The document of this kind that was inserted with this unique key, if it exists."""
+    def find(self, kind: str, keys: Sequence[str]) -> list[Document | None]:
+        """The documents of this kind that were inserted with these unique keys, in order; None for a missing one."""
 
     @abstractmethod
     def write(self, items: Sequence[Insert | Update]) -> list[Document | Exception | None]:

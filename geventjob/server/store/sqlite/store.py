@@ -69,8 +69,8 @@ class SqliteStore(Store):
     def get(self, ids: Sequence[str]) -> list[Document | None]:
         return self._read(ids)
 
-    def find(self, kind: str, key: str) -> Document | None:
-        return self._read([(kind, key)])[0]
+    def find(self, kind: str, keys: Sequence[str]) -> list[Document | None]:
+        return self._read([(kind, key) for key in keys])
 
     def write(self, items: Sequence[Insert | Update]) -> list[Document | Exception | None]:
         return cast("list[Document | Exception | None]", self._write(items))
