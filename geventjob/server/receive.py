@@ -24,6 +24,8 @@ def read(req: falcon.Request, limit: int = BODY, *types: str) -> bytes:
     Raises Problem 400 (not one of these content types, JSON unless told; cut short), 408 (too slow), 413 (too large).
     """
     length = req.content_length
+    if length is None and "HTTP_TRANSFER_ENCODING" not in req.env:
+        return b""
     if length is not None and length > limit:
         raise _too_large(limit)
     data = _read(req, limit)
