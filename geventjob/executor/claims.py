@@ -28,7 +28,9 @@ class Claims:
     def __init__(self, coordination: Coordination) -> None:
         self._consume = Batcher(_each(coordination.consume), count=TRANSACTION)
         self._release = Batcher(_each(coordination.release), count=TRANSACTION)
+        self._interrupt = coordination.interrupt
         self._left: dict[str, _Left] = {}
+        self._suspects: dict[str, None] = {}
 
     def consume(self, claim: Claim, patience: float | None = None) -> None:
         """The job is done. Raises OutOfPatience after `patience` seconds."""
@@ -38,18 +40,33 @@ class Claims:
         """Somebody else may run the job. Raises OutOfPatience after `patience` seconds."""
         _until_done(self._release, claim, patience)
 
-    def leave_alone(self, claim: Claim) -> None:
-        """Release the claim, and do not take its entry again for 5 s; doubled each further time, to 60 s."""
+    def leave_alone(self, claim: Claim, suspect: bool = False) -> None:
+        """Release the claim, and do not take its entry again for 5 s; doubled each further time, to 60 s.
+
+        A `suspect` is taken again earlier if there is room for it (`room_for_a_suspect`).
+        """
         left = self._left.get(claim.entry)
         delay = min(LONGEST_LEAVE, left.delay * 2) if left else FIRST_LEAVE
         self._left[claim.entry] = _Left(boottime() + delay, delay)
+        if suspect:
+            self._suspects[claim.entry] = None
         self.release(claim)
+
+    def room_for_a_suspect(self) -> None:
+        """Take the suspect that is left alone longest again, now."""
+        while self._suspects:
+            entry = next(iter(self._suspects))
+            del self._suspects[entry]
+            if self._left.pop(entry, None):
+                self._interrupt()
+                return
 
     def left_alone(self) -> tuple[set[str], float | None]:
         """Entries to pass over now, and the seconds until the first of them may be taken again."""
         now = boottime()
         for entry in [e for e, left in self._left.items() if now > left.until + 2 * LONGEST_LEAVE]:
             del self._left[entry]  # gone, or run by somebody else
+            self._suspects.pop(entry, None)
         waiting = {entry: left.until for entry, left in self._left.items() if left.until > now}
         return set(waiting), min(waiting.values()) - now if waiting else None
 

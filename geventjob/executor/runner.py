@@ -15,6 +15,7 @@ from gevent.lock import Semaphore
 
 from geventjob.cimi.client import Client
 from geventjob.cimi.errors import Conflict, Forbidden, NotFound, Refused
+from geventjob.clock import boottime
 from geventjob.coordination.base import Claim
 from geventjob.ends import JobLost
 from geventjob.executor.claims import Claims
@@ -44,12 +45,21 @@ class Work:
     job: Job | None = None
     """From the moment that it is RUNNING here."""
     interruptions: int = 0
+    decided: bool = False
+    """It may run, though it was interrupted before."""
+    absent: bool = False
+    """The server does not know it yet: it is asked again."""
     stop: bool = False
     """It was asked to stop."""
     giving_up: bool = False
     """The executor shuts down and waits no longer."""
     refusal: Refused | None = None
     """The server's word that it is not ours any more."""
+
+    @property
+    def beginning(self) -> bool:
+        """It may be RUNNING for the server, and its action has not begun."""
+        return not (self.job or self.decided or self.absent)
 
     @property
     def patience(self) -> float | None:
@@ -142,6 +152,8 @@ class Runner:
             return  # it was abandoned, and its code has come to an end at last
         self.works.remove(work)
         self._slots.release()
+        if work.decided:
+            self._claims.room_for_a_suspect()
         if not self.works:
             self.idle.set()
 
@@ -171,9 +183,11 @@ class Runner:
             except NotFound:
                 if time.time() > claim.put_at + self._limits.not_found_grace or work.giving_up:
                     raise
+            work.absent = True
             self._slots.release()  # what waits holds no slot
             gevent.sleep(0.2)
             self._slots.acquire()
+            work.absent = False
 
     def _may_run(self, work: Work, job: Document) -> bool:
         """Whether the job is not suspected of killing executors, or may run here all the same (DESIGN §5.7)."""
@@ -183,13 +197,28 @@ class Runner:
             return False
         if interruptions < SUSPICIOUS:
             return True
-        worse = sum(other.interruptions >= interruptions for other in self.works if other.job)
-        if worse < self._limits.suspects(interruptions):
+        if self._room_for(work):
+            work.decided = True
+            self._wait_for_others(work)
             return True
-        work.interruptions = 0
         self._give_back(work)
-        self._claims.leave_alone(work.claim)
+        self._claims.leave_alone(work.claim, suspect=True)
         return False
+
+    def _room_for(self, work: Work) -> bool:
+        """Whether not too many run already that were interrupted twice or more often, and thrice, and so on."""
+        suspects = [other.interruptions for other in self.works if other.decided]
+        return all(
+            sum(interruptions >= level for interruptions in suspects) < self._limits.suspects(level)
+            for level in range(SUSPICIOUS, work.interruptions + 1)
+        )
+
+    def _wait_for_others(self, work: Work) -> None:
+        """Until those that were taken with it run, or are given back: it may kill them with its first instruction."""
+        others = [other for other in self.works if other is not work]
+        until = boottime() + LAST_WRITE
+        while boottime() < until and any(other.beginning and other in self.works for other in others):
+            gevent.sleep(0.01)
 
     # --- the action
 

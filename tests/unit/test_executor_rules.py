@@ -116,6 +116,7 @@ class Queue:
     def __init__(self) -> None:
         self.released: list[Claim] = []
         self.away = 0
+        self.interrupted = 0
 
     def release(self, claims: list[Claim]) -> None:
         if self.away:
@@ -124,6 +125,9 @@ class Queue:
         self.released += claims
 
     consume = release
+
+    def interrupt(self) -> None:
+        self.interrupted += 1
 
 
 def claim(entry: str = "/job/entries/entry-999-0000000001") -> Claim:
@@ -148,6 +152,20 @@ def test_an_entry_is_left_alone_for_five_seconds_then_ten_up_to_a_minute(clock: 
     claims.left_alone()
     claims.leave_alone(claim())
     assert claims.left_alone()[1] == 5
+
+
+def test_the_suspect_left_alone_longest_is_taken_again_when_there_is_room(clock: Clock) -> None:
+    queue = Queue()
+    claims = Claims(queue)  # type: ignore[arg-type]
+    claims.leave_alone(claim("unknown"))
+    for entry in ("one", "two"):
+        claims.leave_alone(claim(entry), suspect=True)
+    claims.room_for_a_suspect()
+    assert claims.left_alone()[0] == {"unknown", "two"}
+    claims.room_for_a_suspect()
+    claims.room_for_a_suspect()
+    assert claims.left_alone()[0] == {"unknown"}
+    assert queue.interrupted == 2
 
 
 def test_a_release_is_tried_again_while_coordination_is_away() -> None:
