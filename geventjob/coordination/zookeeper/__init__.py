@@ -1,0 +1,5 @@
+"""Coordination over a ZooKeeper ensemble, for processes on any number of machines."""
+
+from geventjob.coordination.zookeeper.coordination import ZookeeperCoordination
+
+__all__ = ["ZookeeperCoordination"]

@@ -1,0 +1,83 @@
+"""Which entries to take next: this executor's part of the head of the queue, as the last list showed it."""
+
+from __future__ import annotations
+
+import math
+import time
+import zlib
+from collections import deque
+from collections.abc import Collection, Sequence
+
+from geventjob.clock import boottime
+from geventjob.coordination.zookeeper.order import first_of
+
+SHARE_OF_CPU = 20
+"""A list costs CPU in proportion to the depth of the queue, so lists get a twentieth of it at most (FINDINGS §3)."""
+FRESH = 1.0
+"""Seconds after which candidates are too old: an urgent entry may have come since."""
+FAST = 1000.0
+"""Entries a second that this executor may take, before it is known how fast it is."""
+
+
+class Candidates:
+    """Names of entries, in the order in which to take them."""
+
+    def __init__(self, name: str, interval: float) -> None:
+        """`interval`: least seconds between two lists."""
+        self._name = name
+        self._interval = interval
+        self.forget()
+
+    def forget(self) -> None:
+        """As after the beginning of a session."""
+        self._names: deque[str] = deque()
+        self._others: frozenset[str] = frozenset()
+        self._listed = -math.inf
+        self._pace = self._interval
+        self._drawn = 0
+        self._run_out = math.inf
+        self._speed = FAST
+        self.unripe = False
+        """Whether the list showed entries that are others' part, and ours only if they still stand at the next."""
+
+    def __bool__(self) -> bool:
+        return bool(self._names) and boottime() < self._listed + max(FRESH, 2 * self._pace)
+
+    @property
+    def due(self) -> float:
+        """When (boottime) the next list may be made."""
+        return self._listed + self._pace
+
+    def draw(self, count: int, leave: Collection[str]) -> list[str]:
+        """The first `count` of them, which are candidates no longer; those to be left alone are passed over."""
+        drawn: list[str] = []
+        while self._names and len(drawn) < count:
+            name = self._names.popleft()
+            if name not in leave:
+                drawn.append(name)
+        self._drawn += len(drawn)
+        if not self._names:
+            self._run_out = min(self._run_out, boottime())
+        return drawn
+
+    def choose(self, free: Sequence[str], takers: Collection[str], limit: int, cpu: float, hasty: bool) -> None:
+        """Anew, from all entries that may be taken.
+
+        The head is twice what all the takers could take: until the next list if they are fast, at least `limit` each.
+        It is parted among them, so that they do not race for the same entries; what is not ours becomes ours only when
+        ours is empty and the others have left it from one list to the next (`hasty`: at once).
+        `cpu`: seconds that the list has cost so far.
+        """
+        began, now = time.thread_time(), boottime()
+        if self._drawn:
+            self._speed = self._drawn / max(0.001, min(now, self._run_out) - self._listed)
+        all_takers = sorted({*takers, self._name})
+        parts, rank = len(all_takers), all_takers.index(self._name)
+        head = first_of(free, 2 * parts * max(limit, math.ceil(self._speed * self._pace)))
+        mine = [name for name in head if zlib.crc32(name.encode()) % parts == rank]
+        ripe = mine or [name for name in head if hasty or name in self._others]
+        self.unripe = bool(head) and not ripe
+        self._others = frozenset(head).difference(mine)
+        self._names = deque(ripe)
+        self._pace = max(self._interval, SHARE_OF_CPU * (cpu + time.thread_time() - began))
+        self._listed, self._drawn, self._run_out = now, 0, math.inf

@@ -1,0 +1,143 @@
+"""kazoo's client, bent where it must be. Everything that touches kazoo's inside is in this module."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+import gevent
+from gevent.event import AsyncResult
+from kazoo.client import KazooClient
+from kazoo.exceptions import ConnectionLoss
+from kazoo.handlers.gevent import SequentialGeventHandler
+from kazoo.protocol.connection import ConnectionHandler
+from kazoo.protocol.serialization import Connect
+from kazoo.retry import KazooRetry
+
+from geventjob.clock import boottime
+
+_log = logging.getLogger(f"{__name__}.kazoo")
+_log.setLevel(logging.ERROR)  # it tells each attempt to connect; that ZooKeeper is away is told once, by the ensemble
+
+LONGEST_PAUSE = 1.0
+"""Seconds between two attempts to connect. kazoo's own limit is an hour, and a session would not outlive it."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to reach an ensemble."""
+
+    hosts: str
+    """HOST:PORT, comma-separated."""
+    timeout: float
+    """Of the session, in seconds, as it is asked for."""
+    tls: dict[str, str] | None = None
+    """Names of files for kazoo: `ca`, `certfile`, `keyfile`; None for a plain connection."""
+    login: tuple[str, str] | None = None
+    """User and password, for the digest scheme."""
+
+
+class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
+    """One kazoo client, for one session. It connects, and connects again, on its own."""
+
+    granted = 0.0
+    """The timeout that the server gave the session, in seconds; kazoo forgets it."""
+    asked = 0.0
+    """When (boottime) the session was asked for, or for the last time taken up again."""
+
+    def __init__(self, access: Access) -> None:
+        handler = _Handler(access.timeout / 4)
+        super().__init__(
+            hosts=access.hosts,
+            timeout=access.timeout,
+            handler=handler,
+            auth_data=[("digest", ":".join(access.login))] if access.login else None,
+            connection_retry=KazooRetry(
+                max_tries=-1, delay=0.05, max_delay=LONGEST_PAUSE, max_jitter=0.5, sleep_func=handler.sleep_func
+            ),
+            logger=_log,
+            use_ssl=access.tls is not None,
+            verify_certs=True,
+            check_hostname=True,
+            **(access.tls or {}),
+        )
+        self._connection = _Connection(self, self._conn_retry.copy(), logger=_log)
+
+    def send(self, request: Any) -> AsyncResult[Any]:
+        """Queue a request. Its answer may be an exception of kazoo."""
+        answer: AsyncResult[Any] = AsyncResult()
+        self._call(request, answer)
+        return answer
+
+    @property
+    def ended(self) -> bool:
+        """It does not try to connect any more."""
+        return bool(self._connection._connection_routine.dead)
+
+    @property
+    def identity(self) -> int:
+        """The session's id."""
+        return int(self._session_id or 0)
+
+    def drop(self) -> None:
+        """Break the connection, so that kazoo looks for another server.
+
+        It has a ping for that, but sends it only when there was nothing else to send for a while.
+        """
+        connection = self._connection._socket
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def leave(self) -> None:
+        """End the session if the server can be told within a second, and let go of everything in any case.
+
+        What is still queued is dropped; what the server has got already belongs to a session that it ends.
+        """
+        queue = self._queue
+        while len(queue) > 1:  # the first one may be half written
+            queue.pop()[1].set_exception(ConnectionLoss())
+        stopping = gevent.spawn(self.stop)
+        stopping.join(1)
+        if not stopping.ready():
+            self.drop()
+            stopping.join(0.5)
+        if self._connection.connection_stopped.is_set():
+            self.close()
+
+    def disown(self) -> None:
+        """In a forked child: be gone without a sign on the connection, which is the parent's."""
+        self._stopped.set()
+        routine = self._connection._connection_routine
+        if routine is not None:
+            routine.kill(block=False)
+        for connection in (self._connection._socket, self._connection._read_sock, self._connection._write_sock):
+            if connection is not None:
+                connection.close()
+
+
+class _Handler(SequentialGeventHandler):  # type: ignore[misc]
+    """Gives up a server that does not let itself be connected to while the session can still be saved at another."""
+
+    def __init__(self, patience: float) -> None:
+        super().__init__()
+        self._patience = patience
+
+    def create_connection(self, *args: Any, timeout: float, **kwargs: Any) -> Any:
+        return super().create_connection(*args, timeout=min(timeout, self._patience), **kwargs)
+
+
+class _Connection(ConnectionHandler):  # type: ignore[misc]
+    """Keeps what the handshake said, and waits for its answer no longer than for the connection."""
+
+    def _invoke(self, timeout: float, request: Any, xid: int | None = None) -> Any:
+        if not isinstance(request, Connect):
+            return super()._invoke(timeout, request, xid)
+        asked = boottime()
+        answer = super()._invoke(min(timeout, self.handler._patience), request, xid)
+        if answer[0].time_out > 0:
+            self.client.asked, self.client.granted = asked, answer[0].time_out / 1000
+        return answer

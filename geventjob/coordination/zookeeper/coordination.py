@@ -1,0 +1,208 @@
+"""The contract of `Coordination`, kept over a ZooKeeper ensemble (DESIGN §4)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakSet
+
+from kazoo.exceptions import KazooException
+
+from geventjob.coordination.base import Claim, Coordination, CoordinationError, Leadership, Look, Session
+from geventjob.coordination.zookeeper import notes
+from geventjob.coordination.zookeeper.claims import Claims
+from geventjob.coordination.zookeeper.client import Access
+from geventjob.coordination.zookeeper.credentials import read_login, tls_files
+from geventjob.coordination.zookeeper.election import Elections
+from geventjob.coordination.zookeeper.ensemble import Ensemble, Part
+from geventjob.coordination.zookeeper.inbox import Inbox
+from geventjob.coordination.zookeeper.membership import Membership
+from geventjob.coordination.zookeeper.nodes import Nodes
+from geventjob.coordination.zookeeper.presence import Presence
+from geventjob.coordination.zookeeper.queue import Queue
+from geventjob.coordination.zookeeper.take import Taker
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """What ZooKeeper refuses for reasons that no caller can know of: permissions, nodes removed by hand."""
+    try:
+        yield
+    except KazooException as error:
+        raise CoordinationError(f"ZooKeeper refused: {type(error).__name__} {error}".rstrip()) from error
+
+
+class ZookeeperCoordination(Coordination):
+    """One process's part in a fleet over any number of machines."""
+
+    def __init__(
+        self,
+        hosts: str | Sequence[str],
+        name: str,
+        session_timeout: float = 10.0,
+        *,
+        root: str = "",
+        tls_ca: str | None = None,
+        tls_cert: str | None = None,
+        tls_key: str | None = None,
+        auth_file: str | None = None,
+        relist_interval: float = 0.05,
+    ) -> None:
+        """`hosts`: HOST:PORT, several as a list or comma-separated. `session_timeout` in seconds, as asked for.
+
+        `root`: path under which all nodes lie, created when missing. With any of the three `tls` files (PEM) the
+        connection is TLS. `auth_file` holds `user:password`: nodes that are created are for this user alone.
+        `relist_interval`: least seconds between two lists of the queue.
+        """
+        self._hosts = hosts if isinstance(hosts, str) else ",".join(hosts)
+        if "/" in self._hosts or "/" in name or not name:
+            raise ValueError(f"HOST:PORT and a name without '/' expected, not {self._hosts!r} and {name!r}")
+        self.name = name
+        self._timeout = session_timeout
+        self._root = root.rstrip("/")
+        self._tls = (tls_ca, tls_cert, tls_key)
+        self._auth_file = auth_file
+        self._closing = False
+        self._claims = Claims(self._lost)
+        self._ensemble = Ensemble()
+        self._queue = Queue(self._ensemble, self._claims, name)
+        self._taker = Taker(self._ensemble, self._queue, self._claims, name, relist_interval)
+        self._elections = Elections(self._ensemble, name)
+        self._presence = Presence(self._ensemble, name)
+        self._inbox = Inbox(self._ensemble, name)
+        self._ensemble.parts = (self._claims, self._taker, self._elections, self._presence, _Caller(self))
+
+    # --- life
+
+    def start(self) -> None:
+        """Raises CoordinationError for files that are no good, and for a ZooKeeper older than 3.6."""
+        login = read_login(self._auth_file) if self._auth_file else None
+        self._closing = False
+        self._ensemble.start(Access(self._hosts, self._timeout, tls_files(*self._tls), login), Nodes(self._root, login))
+        _open.add(self)
+
+    def close(self) -> None:
+        _open.discard(self)
+        self._closing = True
+        self._taker.close()
+        self._inbox.close()
+        self._ensemble.close()
+
+    @property
+    def session(self) -> Session | None:
+        membership = self._ensemble.membership
+        return membership.session if membership is not None else None
+
+    def _lost(self, claims: Sequence[Claim]) -> None:
+        if self.on_lost is not None and not self._closing:
+            _tell(self.on_lost, claims)
+
+    def _forked(self) -> None:
+        """In a forked child, which is no member: nothing here may act in the name of its parent."""
+        self._ensemble.disown()
+        self._inbox.disown()
+
+    # --- the queue
+
+    @_in_words()
+    def put(self, items: Sequence[tuple[str, int]]) -> list[str]:
+        """Raises ValueError for a priority that is none."""
+        return self._queue.put(items)
+
+    @_in_words()
+    def remove(self, entries: Sequence[str]) -> list[bool]:
+        return self._queue.remove(entries)
+
+    @_in_words()
+    def standing(self, entries: Sequence[str]) -> list[bool]:
+        return self._queue.standing(entries)
+
+    @_in_words()
+    def look(self, head: int = 20) -> Look:
+        return self._queue.look(head)
+
+    def take(self, limit: int, leave: Collection[str] = (), timeout: float | None = None) -> list[Claim]:
+        return self._taker.take(limit, leave, timeout)
+
+    def interrupt(self) -> None:
+        self._taker.interrupt()
+
+    @_in_words()
+    def consume(self, claims: Sequence[Claim]) -> None:
+        self._queue.consume(claims)
+
+    @_in_words()
+    def release(self, claims: Sequence[Claim]) -> None:
+        self._queue.release(claims)
+
+    # --- election and schedule
+
+    @_in_words()
+    def lead(self, election: str, timeout: float | None = None) -> Leadership | None:
+        return self._elections.lead(election, timeout)
+
+    @_in_words()
+    def leaders(self, elections: Sequence[str]) -> dict[str, str]:
+        return self._elections.leaders(elections)
+
+    @_in_words()
+    def recall(self, election: str) -> dict[str, Any] | None:
+        return notes.recall(self._ensemble.now(), election)
+
+    @_in_words()
+    def remember(self, election: str, note: Mapping[str, Any]) -> None:
+        notes.remember(self._ensemble.now(), election, note)
+
+    # --- presence
+
+    @_in_words()
+    def announce(self, role: str, info: Mapping[str, Any]) -> None:
+        self._presence.announce(role, info)
+
+    @_in_words()
+    def members(self, role: str) -> dict[str, dict[str, Any]]:
+        return self._presence.members(role)
+
+    # --- inbox
+
+    @_in_words()
+    def send(self, executor: str, message: Mapping[str, Any]) -> None:
+        self._inbox.send(executor, message)
+
+    def listen(self, handler: Callable[[dict[str, Any]], None]) -> None:
+        self._inbox.listen(handler)
+
+
+class _Caller(Part):
+    """Tells the coordination's user of sessions."""
+
+    def __init__(self, coordination: ZookeeperCoordination) -> None:
+        self._coordination = coordination
+
+    def began(self, membership: Membership) -> None:
+        if self._coordination.on_session is not None:
+            _tell(self._coordination.on_session, membership.session)
+
+
+def _tell(listener: Callable[[Any], None], what: Any) -> None:
+    try:
+        listener(what)
+    except Exception:
+        log.exception("a listener of coordination failed")
+
+
+_open: WeakSet[ZookeeperCoordination] = WeakSet()  # for the one who has to know them all: a fork
+
+
+def _after_fork() -> None:
+    for coordination in list(_open):
+        coordination._forked()
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

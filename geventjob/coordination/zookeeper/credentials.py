@@ -1,0 +1,62 @@
+"""The files by which an ensemble knows us and we know it. Errors name the option, never what is in a file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+
+from geventjob.coordination.base import CoordinationError
+
+log = logging.getLogger(__name__)
+
+LONGEST = 4096
+
+
+def read_login(path: str) -> tuple[str, str]:
+    """User and password of the digest scheme, from a file with `user:password` on its only line."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            if os.fstat(file.fileno()).st_mode & 0o077:
+                log.warning("zk-auth-file: %s can be read by others; chmod 600 mends that", path)
+            text = file.read(LONGEST).removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CoordinationError(f"zk-auth-file: {path}: {getattr(error, 'strerror', 'no UTF-8')}") from None
+    user, colon, password = text.partition(":")
+    if not (user and colon and password and text.isprintable()):
+        raise CoordinationError(f"zk-auth-file: {path}: user:password on one line expected")
+    return user, password
+
+
+def tls_files(ca: str | None, cert: str | None, key: str | None) -> dict[str, str] | None:
+    """What kazoo needs for TLS; None where no file is named. The key may be in the file of the certificate.
+
+    All are read once, so that a wrong one is an error at the start and not a server that cannot be reached.
+    """
+    if not (ca or cert or key):
+        return None
+    if key and not cert:
+        raise CoordinationError("zk-tls-key: a key without its certificate, zk-tls-cert")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    files = {}
+    if ca:
+        files["ca"] = _checked("zk-tls-ca", ca, lambda: context.load_verify_locations(ca))
+    if cert:
+        keyfile = key or cert
+        option = "zk-tls-key" if key else "zk-tls-cert"
+        files["keyfile"] = _checked(option, keyfile, lambda: context.load_cert_chain(cert, keyfile, _no_password))
+        files["certfile"] = cert
+    return files
+
+
+def _checked(option: str, path: str, load: object) -> str:
+    try:
+        load()  # type: ignore[operator]
+    except OSError as error:  # of TLS, too
+        reason = "no usable PEM file" if isinstance(error, ssl.SSLError) else error.strerror
+        raise CoordinationError(f"{option}: {path}: {reason}") from None
+    return path
+
+
+def _no_password() -> str:
+    raise CoordinationError("zk-tls-key: the key has a password; one without is expected")

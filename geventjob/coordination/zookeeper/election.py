@@ -1,0 +1,172 @@
+"""Election, with the nodes of kazoo's `Election`: of the candidates who stand, the first to come leads.
+
+A candidate is an ephemeral node `<32 hex digits>__lock__<sequence>` whose data is a name. The digits are the
+candidate's own, so that it finds its node again after an answer was lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from collections.abc import Iterable, Sequence
+from functools import partial
+from secrets import token_hex
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from kazoo.exceptions import KazooException, NoNodeError
+
+from geventjob.clock import boottime
+from geventjob.coordination.base import CoordinationAway, Leadership
+from geventjob.coordination.zookeeper.ensemble import Ensemble, Part
+from geventjob.coordination.zookeeper.membership import Membership
+from geventjob.coordination.zookeeper.nodes import ELECTIONS, name_of
+from geventjob.coordination.zookeeper.order import by_sequence
+
+_CANDIDATE = re.compile(r"__lock__(-?[0-9]{9,10})$")
+PAUSE = 0.2
+"""Seconds before standing again after something failed."""
+
+
+class ZookeeperLeadership(Leadership):
+    """Of one candidate who leads."""
+
+    def __init__(self, membership: Membership, election: str, path: str) -> None:
+        self.name = election
+        self.path = path
+        self._membership = membership
+        self._given_up = False
+
+    @property
+    def held(self) -> bool:
+        return not self._given_up and not self._membership.session.over
+
+    def resign(self) -> None:
+        """Raises CoordinationAway if nobody else may be able to lead yet; this process does not lead either way."""
+        if self.held:
+            self._given_up = True
+            with contextlib.suppress(NoNodeError):
+                self._membership.ask(self._membership.nodes.delete(self.path))
+
+    def lose(self) -> None:
+        """Its node is not there any more."""
+        self._given_up = True
+
+
+class Elections(Part):
+    """Stands in elections, in one session after another."""
+
+    def __init__(self, ensemble: Ensemble, name: str) -> None:
+        """`name` is what the others read of a leader."""
+        self._ensemble = ensemble
+        self._name = name.encode()
+        self._standing: set[str] = set()  # beginnings of paths
+        self._leaderships: dict[str, ZookeeperLeadership] = {}
+
+    def lead(self, election: str, timeout: float | None) -> Leadership | None:
+        """See `Coordination.lead`."""
+        until = math.inf if timeout is None else boottime() + timeout
+        while True:
+            membership = self._ensemble.wait(_left(until))
+            if membership is None:
+                return None
+            try:
+                return self._stand(membership, election, until)
+            except (CoordinationAway, NoNodeError):  # no answer; our node was removed
+                gevent.sleep(min(PAUSE, _left(until) or PAUSE))
+
+    def _stand(self, membership: Membership, election: str, until: float) -> Leadership | None:
+        """Leads in this session, or None when it is too late. Raises if that cannot be said any more."""
+        prefix = f"{ELECTIONS}/{election}/{token_hex(16)}__lock__"
+        self._standing.add(prefix)
+        leadership = None
+        try:
+            path = self._nominate(membership, election, prefix)
+            if self._wait_for_turn(membership, election, path, until) and not membership.session.over:
+                leadership = self._leaderships[path] = ZookeeperLeadership(membership, election, path)
+            return leadership
+        finally:
+            self._standing.discard(prefix)
+            if leadership is None:  # or the caller was killed
+                gevent.spawn(self._withdraw, membership, election, prefix)
+
+    def _nominate(self, membership: Membership, election: str, prefix: str) -> str:
+        nodes = membership.nodes
+        candidate = nodes.create(prefix, self._name, ephemeral=True, sequential=True)
+        path = membership.ask_all([nodes.create(f"{ELECTIONS}/{election}"), candidate])[1]
+        if isinstance(path, Exception):
+            raise path
+        return nodes.plain(path)
+
+    def _wait_for_turn(self, membership: Membership, election: str, path: str, until: float) -> bool:
+        """Whether it came in time. Raises CoordinationAway or NoNodeError if this candidate stands no longer."""
+        nodes = membership.nodes
+        while True:
+            changed = membership.event()
+            candidates = _in_order(membership.ask(nodes.children(f"{ELECTIONS}/{election}")))
+            if name_of(path) not in candidates:
+                raise NoNodeError
+            place = candidates.index(name_of(path))
+            if place == 0:
+                return True
+            before = f"{ELECTIONS}/{election}/{candidates[place - 1]}"
+            if membership.ask(nodes.exists(before, partial(_set, changed))) is not None and not changed.wait(
+                _left(until)
+            ):
+                return False
+
+    def _withdraw(self, membership: Membership, election: str, prefix: str) -> None:
+        """Delete this candidate's node if there is one. What fails here is found after the next reconnection."""
+        with contextlib.suppress(CoordinationAway, KazooException):
+            names = membership.ask(membership.nodes.children(f"{ELECTIONS}/{election}"))
+            paths = [f"{ELECTIONS}/{election}/{name}" for name in names]
+            membership.ask_all(membership.nodes.delete(path) for path in paths if path.startswith(prefix))
+
+    def leaders(self, elections: Sequence[str]) -> dict[str, str]:
+        """See `Coordination.leaders`."""
+        membership = self._ensemble.now()
+        answers = membership.ask_all(membership.nodes.children(f"{ELECTIONS}/{election}") for election in elections)
+        first: dict[str, str] = {}
+        for election, names in zip(elections, answers, strict=True):
+            if isinstance(names, Exception) and not isinstance(names, NoNodeError):
+                raise names
+            if not isinstance(names, Exception) and (candidates := _in_order(names)):
+                first[election] = f"{ELECTIONS}/{election}/{candidates[0]}"
+        found = zip(first, membership.read(first.values()), strict=True)
+        return {
+            election: (node[0] or b"").decode(errors="replace") for election, node in found if isinstance(node, tuple)
+        }
+
+    # --- as a part
+
+    def owned(self) -> set[str]:
+        self._leaderships = {path: leadership for path, leadership in self._leaderships.items() if leadership.held}
+        return set(self._leaderships)
+
+    def gone(self, membership: Membership, paths: set[str]) -> None:
+        for path in paths & self._leaderships.keys():
+            self._leaderships[path].lose()
+
+    def found(self, membership: Membership, paths: set[str]) -> None:
+        """Candidates who withdrew or resigned, which was not done or not answered."""
+        ours = [path for path in paths if path.startswith(f"{ELECTIONS}/")]
+        stray = [path for path in ours if not path.startswith(tuple(self._standing))]
+        membership.send([membership.nodes.delete(path) for path in stray])
+
+    def ended(self, membership: Membership) -> None:
+        self._leaderships.clear()
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    sequences = {name: int(match[1]) for name in names if (match := _CANDIDATE.search(name))}
+    return by_sequence(sequences, sequences.__getitem__)
+
+
+def _set(event: Event, _: Any) -> None:
+    event.set()
+
+
+def _left(until: float) -> float | None:
+    return None if until == math.inf else max(0.0, until - boottime())

@@ -1,0 +1,225 @@
+"""The one greenlet that owns the connection to ZooKeeper: one session after another, each watched over to its end.
+
+A session is ours by the lease (DESIGN §5.1): the time at which the last probe that was answered was sent, plus the
+timeout that the server granted, minus a margin. kazoo's states only say whether it is connected: it calls a session
+lost after it has reached a server again (FINDINGS A).
+
+A probe is a transaction that changes nothing. The answer to a read would not do: a server that was cut off from the
+others goes on answering reads for a while, and one that led them goes on for longer, while they end our session.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import gevent
+from gevent.event import AsyncResult, Event
+from kazoo.exceptions import NodeExistsError, UnimplementedError
+
+from geventjob import supervise
+from geventjob.clock import boottime
+from geventjob.coordination.base import CoordinationAway, CoordinationError
+from geventjob.coordination.zookeeper.client import Access, Client
+from geventjob.coordination.zookeeper.membership import Membership
+from geventjob.coordination.zookeeper.nodes import Nodes
+from geventjob.coordination.zookeeper.requests import MultiRead
+
+log = logging.getLogger(__name__)
+
+PROBES = 10
+"""In a session timeout."""
+PATIENCE = 4
+"""The part of a session timeout within which a probe is answered, or else another server is looked for."""
+
+
+class Part:
+    """What works in a session and owns ephemeral nodes. All but `owned` may ask, none may block for long."""
+
+    def owned(self) -> set[str]:
+        """Paths of the ephemeral nodes that it believes to have."""
+        return set()
+
+    def began(self, membership: Membership) -> None:
+        """A new session; nothing is owned in it."""
+
+    def gone(self, membership: Membership, paths: set[str]) -> None:
+        """These were owned when the server was asked, and were not there."""
+
+    def found(self, membership: Membership, paths: set[str]) -> None:
+        """After a reconnection, while nothing is under way: these are the session's, and no part knows of them."""
+
+    def ended(self, membership: Membership) -> None:
+        """The session is over."""
+
+
+class Ensemble:
+    """Keeps this process in a session."""
+
+    def __init__(self) -> None:
+        self.parts: Sequence[Part] = ()
+        self._greenlet: gevent.Greenlet[..., Any] | None = None
+        self._first: AsyncResult[None] = AsyncResult()
+        self._within = Event()
+        self._closing = False
+        self.membership: Membership | None = None
+        """The last one; it may be over."""
+
+    # --- for everybody
+
+    @property
+    def present(self) -> Membership | None:
+        """The session to work in, if there is one."""
+        return None if self.membership is None or self.membership.session.over else self.membership
+
+    def now(self) -> Membership:
+        """The session to work in; raises CoordinationAway if there is none."""
+        if (membership := self.present) is None:
+            raise CoordinationAway("no session with ZooKeeper")
+        return membership
+
+    def wait(self, timeout: float | None = None) -> Membership | None:
+        """The present session, or the next one; None after `timeout` seconds."""
+        return self.membership if self._within.wait(timeout) else None
+
+    # --- life
+
+    def start(self, access: Access, nodes: Nodes) -> None:
+        """Begin the first session. Raises CoordinationError, CoordinationAway after the session timeout."""
+        self._access = access
+        self._nodes = nodes
+        self._closing = False
+        self._first = AsyncResult()
+        self._greenlet = supervise.spawn("the keeper of the ZooKeeper session", self._run, supervise.end_process)
+        try:
+            self._first.wait(self._access.timeout)
+            if not self._first.ready():
+                within = f"within {self._access.timeout:g} s"
+                raise CoordinationAway(f"no session with ZooKeeper at {self._access.hosts} {within}")
+            self._first.get()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the session; two seconds at most."""
+        self._closing = True
+        greenlet, self._greenlet = self._greenlet, None
+        if greenlet is not None:
+            greenlet.kill(timeout=2)
+
+    def disown(self) -> None:
+        """In a forked child, whose copy of the session is over."""
+        if self._greenlet is not None:
+            self._greenlet.kill(block=False)
+        if self.membership is not None:
+            self.membership.client.disown()
+            self.membership.end()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._one_session()
+            except CoordinationError as error:
+                log.warning("no session with ZooKeeper at %s: %s", self._access.hosts, error)
+                if not self._first.ready():
+                    self._first.set_exception(error)
+            gevent.sleep(self._access.timeout / PROBES)
+
+    def _one_session(self) -> None:
+        client = Client(self._access)
+        membership = Membership(client, self._nodes)
+        client.start_async()
+        try:
+            while not client.connected:
+                if client.ended:
+                    raise CoordinationAway("the connection ended")
+                membership.news.wait(1)
+                membership.news.clear()
+            membership.joined()
+            _settle(membership)
+            self._begin(membership)
+            self._watch_over(membership)
+        finally:
+            self._end(membership)
+
+    def _begin(self, membership: Membership) -> None:
+        log.info("session %s with ZooKeeper, timeout %g s", membership.session.id, membership.session.timeout)
+        self.membership = membership
+        membership.live.set()
+        for part in self.parts:
+            part.began(membership)
+        self._within.set()
+        if not self._first.ready():
+            self._first.set()
+
+    def _end(self, membership: Membership) -> None:
+        self._within.clear()
+        membership.end()
+        if self.membership is membership:
+            log.log(
+                logging.INFO if self._closing else logging.WARNING,
+                "session %s with ZooKeeper is over",
+                membership.session.id,
+            )
+            for part in self.parts:
+                part.ended(membership)
+        leaving = gevent.spawn(membership.client.leave)
+        if self._closing:
+            leaving.join()
+
+    # --- while it lives
+
+    def _watch_over(self, membership: Membership) -> None:
+        away = False
+        while not membership.session.over:
+            membership.news.clear()
+            if membership.client.connected:
+                self._probe(membership)
+            if away is membership.live.is_set():
+                away = not away
+                log.warning("ZooKeeper is %s", "out of reach" if away else "back")
+            membership.news.wait(min(membership.session.timeout / PROBES, membership.left))
+
+    def _probe(self, membership: Membership) -> None:
+        """Renew the lease, and see that what is ours is there."""
+        connection, sent = membership.connections, boottime()
+        owned = {part: part.owned() for part in self.parts}
+        ephemerals, quorum = membership.send([self._nodes.ephemerals(), self._nodes.quorum()])
+        quorum.wait(min(membership.session.timeout / PATIENCE, membership.left))
+        if not quorum.ready():
+            log.warning("ZooKeeper does not answer: looking for another server")
+            membership.client.drop()
+        elif quorum.successful() and ephemerals.successful() and membership.renew(sent):
+            self._compare(membership, owned, {self._nodes.plain(path) for path in ephemerals.get() or ()})
+            if membership.client.connected and membership.connections == connection:
+                membership.live.set()
+
+    def _compare(self, membership: Membership, owned: dict[Part, set[str]], there: set[str]) -> None:
+        for part, paths in owned.items():
+            if gone := paths - there:
+                part.gone(membership, gone)
+        if not membership.live.is_set() and (unknown := there.difference(*owned.values())):
+            for part in self.parts:
+                part.found(membership, unknown)
+
+
+def _settle(membership: Membership) -> None:
+    """See that the server can do what we need, and that the nodes are there under which all lies."""
+    folders = membership.nodes.folders()
+    (there,) = membership.query([MultiRead(folders)])
+    _refused(there, "the nodes cannot be read")
+    missing = [path for path, found in zip(folders, there, strict=True) if found is None]
+    for path, answer in zip(missing, membership.query(map(membership.nodes.folder, missing)), strict=True):
+        if not isinstance(answer, NodeExistsError):
+            _refused(answer, f"{path} cannot be created")
+
+
+def _refused(answer: Any, what: str) -> None:
+    if isinstance(answer, UnimplementedError):
+        raise CoordinationError("the server is older than ZooKeeper 3.6, the first that has what geventjob needs")
+    if isinstance(answer, CoordinationAway):
+        raise answer
+    if isinstance(answer, Exception):
+        raise CoordinationError(f"{what}: {type(answer).__name__}")

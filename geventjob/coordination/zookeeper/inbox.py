@@ -1,0 +1,137 @@
+"""Inboxes: messages to a process by its name, kept until its handler has seen them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import gevent
+from kazoo.exceptions import KazooException, NoNodeError
+
+from geventjob import supervise
+from geventjob.clock import boottime
+from geventjob.coordination.base import CoordinationAway
+from geventjob.coordination.zookeeper.ensemble import Ensemble
+from geventjob.coordination.zookeeper.membership import Membership
+from geventjob.coordination.zookeeper.nodes import INBOXES
+from geventjob.coordination.zookeeper.order import by_sequence
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[dict[str, Any]], None]
+
+_MESSAGE = re.compile(r"msg-(-?[0-9]{9,10})$")
+SWEEP = 3600.0
+"""Seconds between two looks for inboxes whose executor is gone; each also shows that the own one is in use."""
+UNUSED = 86400.0 + SWEEP
+"""Seconds without such a sign after which an inbox is deleted, if its executor does not live: a day at least."""
+PAUSE = 0.2
+
+
+class Inbox:
+    """Reads this process's own inbox in a greenlet; sends to others."""
+
+    def __init__(self, ensemble: Ensemble, name: str) -> None:
+        self._ensemble = ensemble
+        self._folder = f"{INBOXES}/{name}"
+        self._swept = -math.inf
+        self._handled: set[str] = set()
+        self._greenlet: gevent.Greenlet[..., Any] | None = None
+
+    def send(self, executor: str, message: Mapping[str, Any]) -> None:
+        """See `Coordination.send`."""
+        membership = self._ensemble.now()
+        nodes, folder = membership.nodes, f"{INBOXES}/{executor}"
+        create = nodes.create(f"{folder}/msg-", json.dumps(message).encode(), sequential=True)
+        try:
+            membership.ask(create)
+        except NoNodeError:
+            _, answer = membership.ask_all([nodes.create(folder), create])
+            if isinstance(answer, Exception):
+                raise answer from None
+
+    def listen(self, handler: Handler) -> None:
+        """See `Coordination.listen`."""
+        if self._greenlet is not None:
+            raise RuntimeError("this inbox has its handler already")
+        self._greenlet = supervise.spawn("the reader of the inbox", partial(self._run, handler), supervise.end_process)
+
+    def close(self) -> None:
+        """Stop reading; a message whose handler has not returned stays."""
+        if self._greenlet is not None:
+            self._greenlet.kill()
+
+    def disown(self) -> None:
+        """In a forked child: its parent reads on, it does not."""
+        if self._greenlet is not None:
+            self._greenlet.kill(block=False)
+
+    def _run(self, handler: Handler) -> None:
+        while True:
+            membership = self._ensemble.wait()
+            assert membership is not None
+            try:
+                self._read(membership, handler)
+            except (CoordinationAway, KazooException) as error:
+                if not isinstance(error, CoordinationAway):
+                    log.warning("the inbox cannot be read: %r", error)
+                gevent.sleep(PAUSE)
+
+    def _read(self, membership: Membership, handler: Handler) -> None:
+        """For as long as the session lives."""
+        changed = membership.event()
+
+        def watch(_: Any) -> None:
+            changed.set()
+
+        while not membership.session.over:
+            changed.clear()
+            if boottime() >= self._swept + SWEEP:
+                self.sweep(membership)
+            names = membership.ask(membership.nodes.children(self._folder, watch))
+            self._handle_all(membership, [f"{self._folder}/{name}" for name in _in_order(names)], handler)
+            changed.wait(max(0.0, self._swept + SWEEP - boottime()))
+
+    def _handle_all(self, membership: Membership, paths: Sequence[str], handler: Handler) -> None:
+        for path, node in zip(paths, membership.read(paths), strict=True):
+            if isinstance(node, tuple) and path not in self._handled:
+                _handle(handler, node[0] or b"")
+            self._handled.add(path)  # not again, though its deletion go unanswered
+            with contextlib.suppress(NoNodeError):
+                membership.ask(membership.nodes.delete(path))
+            self._handled.discard(path)
+
+    def sweep(self, membership: Membership, unused: float = UNUSED) -> None:
+        """Show that the own inbox is in use, and delete those that were not for `unused` seconds."""
+        nodes = membership.nodes
+        membership.ask_all([nodes.create(self._folder)])
+        now = membership.ask(nodes.write(self._folder, b"")).mtime
+        names, live = membership.ask_each([nodes.children(INBOXES), nodes.children("/executors")])
+        folders = [f"{INBOXES}/{name}" for name in sorted(set(names).difference(live))]
+        for folder, node in zip(folders, membership.read(folders), strict=True):
+            if isinstance(node, tuple) and now - node[1].mtime > 1000 * unused:
+                log.info("%s is deleted: unused for longer than %g s", folder, unused)
+                messages = membership.ask(nodes.children(folder))
+                membership.ask_all(nodes.delete(path) for path in [*(f"{folder}/{name}" for name in messages), folder])
+        self._swept = boottime()
+
+
+def _handle(handler: Handler, data: bytes) -> None:
+    try:
+        message = json.loads(data)
+        if not isinstance(message, dict):
+            raise TypeError("a message is a JSON object")
+        handler(message)
+    except (Exception, gevent.Timeout):
+        log.exception("a message could not be handled, and is dropped: %.200s", data.decode(errors="replace"))
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    sequences = {name: int(match[1]) for name in names if (match := _MESSAGE.match(name))}
+    return by_sequence(sequences, sequences.__getitem__)

@@ -1,0 +1,93 @@
+"""Where everything lies in ZooKeeper (DESIGN §4), and the requests about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from kazoo.protocol.serialization import CheckVersion, Create, Delete, Exists, GetChildren, SetData, Transaction
+from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
+
+from geventjob.coordination.base import ENTRIES
+from geventjob.coordination.zookeeper.requests import EntryNames, GetEphemerals, MultiRead
+
+TAKEN = "/job/taken"
+TAKERS = "/takers"
+ELECTIONS = "/election"
+NOTES = "/distribution"
+INBOXES = "/inbox"
+FOLDERS = ("/job", ENTRIES, TAKEN, TAKERS, ELECTIONS, NOTES, INBOXES, "/executors", "/distributors", "/servers")
+
+_EPHEMERAL = 1
+_SEQUENTIAL = 2
+
+Watch = Callable[[Any], None]
+
+
+class Nodes:
+    """Makes requests; all paths are given and answered without the `--zk-root` under which they lie."""
+
+    def __init__(self, root: str, login: tuple[str, str] | None) -> None:
+        """`login` (user, password): only who logs in so may do anything with the nodes that are created."""
+        self.root = root
+        self._acl = [make_digest_acl(*login, all=True)] if login else OPEN_ACL_UNSAFE
+
+    def plain(self, path: str) -> str:
+        """A path of ZooKeeper without the root."""
+        return path[len(self.root) :]
+
+    def folders(self) -> list[str]:
+        """Full paths of what must be there, parents first: the root, step by step, and FOLDERS."""
+        steps = self.root.split("/")[1:]
+        return ["/" + "/".join(steps[: n + 1]) for n in range(len(steps))] + [self.root + path for path in FOLDERS]
+
+    def folder(self, full: str) -> Create:
+        return Create(full, b"", self._acl, 0)
+
+    def create(self, path: str, data: bytes = b"", *, ephemeral: bool = False, sequential: bool = False) -> Create:
+        flags = _EPHEMERAL * ephemeral + _SEQUENTIAL * sequential
+        return Create(self.root + path, data, self._acl, flags)
+
+    def delete(self, path: str) -> Delete:
+        return Delete(self.root + path, -1)
+
+    def write(self, path: str, data: bytes | None) -> SetData:
+        return SetData(self.root + path, data, -1)
+
+    def exists(self, path: str, watch: Watch | None = None) -> Exists:
+        return Exists(self.root + path, watch)
+
+    def children(self, path: str, watch: Watch | None = None) -> GetChildren:
+        return GetChildren(self.root + path, watch)
+
+    def entries(self, watch: Watch | None = None) -> EntryNames:
+        return EntryNames(self.root + ENTRIES, watch)
+
+    def read(self, paths: Iterable[str]) -> MultiRead:
+        return MultiRead([self.root + path for path in paths])
+
+    def ephemerals(self) -> GetEphemerals:
+        """Of this session, all under the root."""
+        return GetEphemerals(self.root + "/")
+
+    def quorum(self) -> Transaction:
+        """A transaction that changes nothing. Only a leader that the majority follows can answer it."""
+        return Transaction([CheckVersion(self.root + TAKEN, -1)])
+
+    @staticmethod
+    def transaction(operations: Sequence[Any]) -> Transaction:
+        return Transaction(operations)
+
+
+def entry_path(name: str) -> str:
+    return f"{ENTRIES}/{name}"
+
+
+def taken_path(name: str) -> str:
+    """Of the node whose owner holds the entry of that name."""
+    return f"{TAKEN}/{name}"
+
+
+def name_of(path: str) -> str:
+    """The last part of a path."""
+    return path.rpartition("/")[2]

@@ -1,0 +1,144 @@
+"""The queue, but for the take: put, remove, consume, release, look."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kazoo.exceptions import NodeExistsError, NoNodeError
+
+from geventjob.coordination.base import ENTRIES, LOWEST_PRIORITY, Claim, Look, Waiting
+from geventjob.coordination.zookeeper.claims import Claims
+from geventjob.coordination.zookeeper.ensemble import Ensemble
+from geventjob.coordination.zookeeper.membership import Membership
+from geventjob.coordination.zookeeper.nodes import TAKEN, Nodes, entry_path, name_of, taken_path
+from geventjob.coordination.zookeeper.order import first_of, priority_of
+from geventjob.coordination.zookeeper.transactions import Failure, Group, commit
+
+
+class Queue:
+    """What executors and those who add jobs do with entries."""
+
+    def __init__(self, ensemble: Ensemble, claims: Claims, name: str) -> None:
+        """`name` is the holder that others see."""
+        self._ensemble = ensemble
+        self._claims = claims
+        self._name = name.encode()
+
+    # --- whoever adds jobs
+
+    def put(self, items: Sequence[tuple[str, int]]) -> list[str]:
+        """See `Coordination.put`."""
+        for job, priority in items:
+            if not 0 <= priority <= LOWEST_PRIORITY:
+                raise ValueError(f"priority of {job}: 0 to {LOWEST_PRIORITY} expected, not {priority}")
+        membership = self._ensemble.now()
+        create = membership.nodes.create
+        groups = [
+            [create(f"{ENTRIES}/entry-{priority:03d}-", job.encode(), sequential=True)] for job, priority in items
+        ]
+        paths = {}
+        for number, outcome in commit(membership, groups):
+            if isinstance(outcome, Failure):
+                raise outcome.error
+            paths[number] = membership.nodes.plain(outcome[0])
+        return [paths[number] for number in range(len(items))]
+
+    def remove(self, entries: Sequence[str]) -> list[bool]:
+        """See `Coordination.remove`."""
+        membership = self._ensemble.now()
+        held = []
+        for number, outcome in commit(membership, [self._removal(membership.nodes, entry) for entry in entries]):
+            if isinstance(outcome, Failure) and not isinstance(outcome.error, NoNodeError):
+                if not isinstance(outcome.error, NodeExistsError):
+                    raise outcome.error
+                held.append(entries[number])
+        held = [entry for entry, stands in zip(held, self.standing(held), strict=True) if stands]
+        return [entry not in held for entry in entries]
+
+    def _removal(self, nodes: Nodes, entry: str) -> Group:
+        """Take the entry for as long as it takes to delete it: one that is held cannot be."""
+        lock = taken_path(name_of(entry))
+        return [nodes.create(lock, self._name, ephemeral=True), nodes.delete(lock), nodes.delete(entry)]
+
+    def standing(self, entries: Sequence[str]) -> list[bool]:
+        """See `Coordination.standing`."""
+        return [found is not None for found in self._ensemble.now().read(entries)]
+
+    def look(self, head: int) -> Look:
+        """See `Coordination.look`."""
+        membership = self._ensemble.now()
+        nodes = membership.nodes
+        names, taken = membership.ask_each([nodes.entries(), nodes.children(TAKEN)])
+        first = first_of(names, max(1, head))
+        entries = _present(first, membership.read(map(entry_path, first)))
+        holders = {name: _text(data) for name, (data, _) in _present(taken, membership.read(map(taken_path, taken)))}
+        return Look(
+            entries=len(names),
+            taken=len(holders),
+            oldest=max(0.0, time.time() - entries[0][1][1].ctime / 1000) if entries else None,
+            head=[
+                Waiting(entry_path(name), priority_of(name), _text(data), holders.get(name))
+                for name, (data, _) in entries[:head]
+            ],
+            holders=Counter(holders.values()),
+        )
+
+    # --- executors
+
+    def consume(self, claims: Sequence[Claim]) -> None:
+        """See `Coordination.consume`."""
+        self._end(claims, lambda nodes, claim: [nodes.delete(taken_of(claim)), nodes.delete(claim.entry)])
+
+    def release(self, claims: Sequence[Claim]) -> None:
+        """See `Coordination.release`."""
+        self._end(claims, lambda nodes, claim: [nodes.delete(taken_of(claim))])
+
+    def _end(self, claims: Sequence[Claim], operations: Callable[[Nodes, Claim], Group]) -> None:
+        claims = self._claims.ours(claims)
+        if not claims:
+            return
+        membership = self._ensemble.now()
+        claims = self._seen_ours(membership, claims)
+        self._claims.ending(claims)
+        alone: list[Claim] = []
+        unknown: list[Exception] = []
+        for number, outcome in commit(membership, [operations(membership.nodes, claim) for claim in claims]):
+            claim = claims[number]
+            if not isinstance(outcome, Failure):
+                self._claims.drop(claim)
+            elif not isinstance(outcome.error, NoNodeError):
+                unknown.append(outcome.error)
+            elif outcome.at == 0:
+                self._claims.revoke([claim])
+            else:
+                alone.append(claim)
+        if alone:
+            self.release(alone)  # the entry is gone already
+        if unknown:
+            raise unknown[0]
+
+    def _seen_ours(self, membership: Membership, claims: Sequence[Claim]) -> list[Claim]:
+        """Without those whose node was removed by hand: it may be another's by now, and is not ours to delete."""
+        me = membership.client.identity
+        nodes = zip(claims, membership.read(map(taken_of, claims)), strict=True)
+        others = [claim for claim, node in nodes if not (isinstance(node, tuple) and node[1].ephemeralOwner == me)]
+        if others:
+            self._claims.revoke(others)
+        return [claim for claim in claims if claim not in others] if others else list(claims)
+
+
+def _present(names: Sequence[str], found: Sequence[Any]) -> list[tuple[str, Any]]:
+    """Names and what was read of them, without those that are not there."""
+    return [(name, node) for name, node in zip(names, found, strict=True) if isinstance(node, tuple)]
+
+
+def _text(data: bytes | None) -> str:
+    return (data or b"").decode(errors="replace")
+
+
+def taken_of(claim: Claim) -> str:
+    """Of the node that makes the claim ours."""
+    return taken_path(name_of(claim.entry))

@@ -1,0 +1,254 @@
+"""Taking: one take at a time serves the whole process (DESIGN §4)."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import Any
+
+import gevent
+from kazoo.exceptions import KazooException, NodeExistsError, NoNodeError
+
+from geventjob import supervise
+from geventjob.clock import boottime
+from geventjob.coordination.base import Claim, CoordinationAway
+from geventjob.coordination.zookeeper.candidates import Candidates
+from geventjob.coordination.zookeeper.claims import Claims
+from geventjob.coordination.zookeeper.ensemble import PATIENCE, Ensemble, Part
+from geventjob.coordination.zookeeper.membership import Membership
+from geventjob.coordination.zookeeper.nodes import TAKEN, TAKERS, Nodes, entry_path, name_of, taken_path
+from geventjob.coordination.zookeeper.queue import Queue
+from geventjob.coordination.zookeeper.transactions import Failure, Group, commit
+
+log = logging.getLogger(__name__)
+
+PAUSE = 0.1
+"""Seconds after a round that failed."""
+LINGER = 0.5
+"""Seconds after a take for which this process still counts among the takers."""
+
+
+class Taker(Part):
+    """Takes entries in a greenlet of its own, for callers who may be killed or run out of time meanwhile."""
+
+    def __init__(self, ensemble: Ensemble, queue: Queue, claims: Claims, name: str, interval: float) -> None:
+        """`interval`: least seconds between two lists of the queue."""
+        self._ensemble = ensemble
+        self._queue = queue
+        self._claims = claims
+        self._candidates = Candidates(name, interval)
+        self._name = name
+        self._node = f"{TAKERS}/{name}"
+        self._shown: Membership | None = None  # where the node was created
+        self._attended: Membership | None = None
+        self._armed = False  # a watch will tell when there may be something to take
+        self._left: frozenset[str] = frozenset()  # to be left alone, when the queue was listed last
+        self._shunned: set[str] = set()
+        self._stir = claims.arrived  # something happened that a waiting take should look at
+        self._round: gevent.Greenlet[..., Any] | None = None
+        self._rounds = 0
+        self._inside = False
+        self._last = -math.inf
+        self._interrupted = False
+        self._closed = False
+        self._not_before = -math.inf
+        self._unwanted: list[Claim] = []  # taken for a caller who is gone
+        self.taken = 0
+        self.collisions = 0
+        """Takes that were lost to another process."""
+
+    # --- the caller's side
+
+    def take(self, limit: int, leave: Collection[str], timeout: float | None) -> list[Claim]:
+        """See `Coordination.take`."""
+        if limit < 1:
+            raise ValueError(f"limit: at least 1 entry is taken at a time, not {limit}")
+        self._inside = True
+        try:
+            return self._take(limit, frozenset(leave), timeout)
+        finally:
+            self._inside = False
+            self._interrupted = False
+            self._last = boottime()
+
+    def interrupt(self) -> None:
+        """See `Coordination.interrupt`."""
+        self._interrupted = True
+        self._stir.set()
+
+    def close(self) -> None:
+        """Take nothing more; a take that waits returns."""
+        self._closed = True
+        self._stir.set()
+
+    def _take(self, limit: int, leave: frozenset[str], timeout: float | None) -> list[Claim]:
+        until = math.inf if timeout is None else boottime() + timeout
+        first, rounds = self._ensemble.present, self._rounds
+        while True:
+            self._stir.clear()
+            if claims := self._give(limit, leave):
+                return claims
+            membership = self._ensemble.present
+            if self._interrupted or self._closed or (first is not None and membership is not first):
+                return []
+            first, due, end = membership, math.inf, until
+            if membership is not None:
+                due = self._go_on(membership, limit, leave, hasty=timeout == 0)
+                if timeout == 0 and self._rounds == rounds:
+                    end += membership.session.timeout / PATIENCE  # a look is no wait
+            if boottime() >= end:
+                return []
+            self._stir.wait(None if end == due == math.inf else max(0.0, min(due, end) - boottime()))
+
+    def _give(self, limit: int, leave: frozenset[str]) -> list[Claim]:
+        given: list[Claim] = []
+        for claim in self._claims.give(limit):
+            (self._unwanted if claim.entry in leave else given).append(claim)
+        return given
+
+    def _go_on(self, membership: Membership, limit: int, leave: frozenset[str], hasty: bool) -> float:
+        """Begin a round if it is time for one; when (boottime) it will be, if nothing stirs before."""
+        self._show(membership)
+        if self._round is not None and not self._round.ready():
+            return math.inf
+        if not self._left <= leave:
+            self._armed = False  # what was left alone may be taken now, and no watch tells of that
+        due = -math.inf if self._candidates else math.inf if self._armed else self._candidates.due
+        due = max(due, self._not_before)
+        if boottime() >= due:
+            look = partial(self._look, membership, limit, leave, hasty)
+            self._round = supervise.spawn("a take", look, supervise.end_process)
+            return math.inf
+        return due
+
+    # --- a round
+
+    def _look(self, membership: Membership, limit: int, leave: frozenset[str], hasty: bool) -> None:
+        alone = {name_of(entry) for entry in leave}
+        try:
+            names = self._candidates.draw(limit, alone) if self._candidates else []
+            if len(names) < limit and boottime() >= self._candidates.due:
+                self._list(membership, limit, alone, hasty, waiting=not names)
+                self._left = leave
+                names = self._candidates.draw(limit, alone)
+            if names:
+                self._grab(membership, names)
+        except (CoordinationAway, KazooException) as error:
+            if not isinstance(error, CoordinationAway):
+                log.warning("the queue cannot be read: %r", error)
+            self._not_before = boottime() + PAUSE
+        finally:
+            self._rounds += 1
+            self._stir.set()
+
+    def _list(self, membership: Membership, limit: int, leave: set[str], hasty: bool, waiting: bool) -> None:
+        """Find candidates. With `waiting` a watch is left, for the case that there are none."""
+        nodes, watch = membership.nodes, self._changed if waiting else None
+        self._armed = waiting
+        listing = nodes.entries(watch)
+        answers = membership.ask_each([listing, nodes.children(TAKEN), nodes.children(TAKERS)])
+        entries, taken, takers = answers
+        passed_over = leave | self._shunned
+        free = _without(entries, {*taken, *passed_over})
+        if waiting and entries and not free:  # to see it, should an owner die
+            free = _without(entries, {*membership.ask(nodes.children(TAKEN, watch)), *passed_over})
+        self._candidates.choose(free, takers, limit, listing.cpu, hasty)
+        if free:
+            self._armed = False
+
+    def _changed(self, _: Any) -> None:
+        self._armed = False
+        self._stir.set()
+
+    def _grab(self, membership: Membership, names: Sequence[str]) -> None:
+        """Make the entries ours. What is got is told even if this breaks off."""
+        entries = zip(names, membership.read(map(entry_path, names)), strict=True)
+        wanted = [(name, entry[0]) for name, entry in entries if isinstance(entry, tuple) or self._shun(name, entry)]
+        claims: dict[int, Claim] = {}
+        try:
+            for number, outcome in commit(membership, [self._taking(membership.nodes, *entry) for entry in wanted]):
+                name, data = wanted[number]
+                if isinstance(outcome, Failure):
+                    self._shun(name, outcome.error)
+                elif claim := self._claims.add(membership, name, data, outcome[0]):
+                    claims[number] = claim
+        finally:
+            self.taken += len(claims)
+            self._claims.offer(claims[number] for number in sorted(claims))
+
+    def _taking(self, nodes: Nodes, name: str, data: bytes | None) -> Group:
+        """The same data once more: the entry is there, and the number of this change is the fencing token."""
+        return [
+            nodes.write(entry_path(name), data),
+            nodes.create(taken_path(name), self._name.encode(), ephemeral=True),
+        ]
+
+    def _shun(self, name: str, error: Exception | None) -> bool:
+        """An entry that was not got: gone or somebody else's by now, or not for us for good. Always False."""
+        if error is None or isinstance(error, (NodeExistsError, NoNodeError)):
+            self.collisions += 1
+        elif not isinstance(error, CoordinationAway):
+            log.error("%s cannot be taken, and is left alone: %r", entry_path(name), error)
+            self._shunned.add(name)
+        return False
+
+    # --- among the takers
+
+    def _show(self, membership: Membership) -> None:
+        if self._shown is not membership:
+            self._shown = membership
+            membership.send([membership.nodes.create(self._node, ephemeral=True)])
+        if self._attended is not membership:
+            self._attended = membership
+            supervise.spawn("the attendant of takes", partial(self._attend, membership), supervise.end_process)
+
+    def _attend(self, membership: Membership) -> None:
+        """See to it that nothing waits for a process that does not take."""
+        while not membership.session.over:
+            if not self._inside and boottime() >= self._last + LINGER:
+                self._unwanted += self._claims.give_all()
+                if self._shown is membership:
+                    self._shown = None
+                    membership.send([membership.nodes.delete(self._node)])
+            if self._unwanted:
+                self._give_back()
+            gevent.sleep(LINGER / 2)
+
+    def _give_back(self) -> None:
+        with contextlib.suppress(CoordinationAway, KazooException):  # tried again
+            self._queue.release(self._unwanted)
+            self._unwanted.clear()
+
+    # --- as a part
+
+    def owned(self) -> set[str]:
+        return {self._node} if self._shown is not None else set()
+
+    def gone(self, membership: Membership, paths: set[str]) -> None:
+        if self._node in paths:  # removed by hand, or never made beside that of an old session
+            self._shown = None
+            self._stir.set()
+
+    def found(self, membership: Membership, paths: set[str]) -> None:
+        if self._node in paths:  # its deletion was lost
+            membership.send([membership.nodes.delete(self._node)])
+
+    def began(self, membership: Membership) -> None:
+        self._closed = False
+        self._candidates.forget()
+        self._shunned.clear()
+        self._armed = False
+        self._not_before = -math.inf
+        self._stir.set()
+
+    def ended(self, membership: Membership) -> None:
+        self._shown = None
+        self._unwanted.clear()
+        self._stir.set()
+
+
+def _without(names: Sequence[str], others: set[str]) -> list[str]:
+    return [name for name in names if name not in others] if others else list(names)
