@@ -27,7 +27,7 @@ from geventjob.server.sessions import Sessions, signing_key
 from geventjob.server.store.base import Store, StoreError
 from geventjob.server.store.sqlite import SqliteStore
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("geventjob.server")
 
 GRACE = 20.0
 """Seconds that requests under way get to end when the process is asked to stop."""

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from tests.fleet import Process, until
-from tests.integration.conftest import Caller, JobServer, good, mode, problem
+from tests.job_server import Caller, JobServer, good, mode, problem
 
 Make = Callable[..., JobServer]
 

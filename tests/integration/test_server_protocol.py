@@ -8,7 +8,7 @@ import socket
 import pytest
 import requests
 
-from tests.integration.conftest import Caller, JobServer, good, problem
+from tests.job_server import Caller, JobServer, good, problem
 
 
 def test_the_entry_point_names_the_collections_to_everybody(server: JobServer) -> None:

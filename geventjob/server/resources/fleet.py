@@ -79,6 +79,8 @@ class Health:
         resp.content_type = "text/plain"
         resp.text = why or "ok"
 
+    on_head = on_get
+
     def _why_not(self) -> str | None:
         session = self._coordination.session
         if session is None or session.over:
