@@ -19,6 +19,8 @@ from geventjob.server.store.sqlite.sql import Sql
 
 _STEPS = 500_000
 """Of SQLite's machine, some 10 ms, from one look at the clock to the next; each needs the GIL."""
+FEW = 5_000
+"""Matches up to which they are sorted after they were found."""
 
 
 class Search:
@@ -38,36 +40,43 @@ class Search:
     def page(self, connection: sqlite3.Connection, deadline: float) -> Page:
         """What matches. `deadline` is in seconds of time.monotonic(). Raises SearchTooLong, StoreAway."""
         with _reading(connection, deadline):
-            first, last = max(1, self._query.first), self._query.last
-            rows = self._rows(connection, first, min(WINDOW, WINDOW if last is None else last - first + 1))
-            return Page(
-                self._count(connection, len(rows)),
-                self._documents(connection, rows),
-                {
-                    f"{algorithm}:{name}": self._aggregated(connection, algorithm, name)
-                    for algorithm, name in self._query.aggregations
-                },
-            )
+            count, rows = self._counted_rows(connection)
+            aggregations = {
+                f"{algorithm}:{name}": self._aggregated(connection, algorithm, name)
+                for algorithm, name in self._query.aggregations
+            }
+            return Page(count, self._documents(connection, rows), aggregations)
 
     def rows(self, connection: sqlite3.Connection, deadline: float, limit: int) -> list[int]:
-        """Up to so many of the rows that match. Raises as `page` does."""
+        """Up to so many of the rows that match, in no order. Raises as `page` does."""
         with _reading(connection, deadline):
-            return self._rows(connection, 1, limit)
+            return self._rows(connection, f"LIMIT {limit}")
 
-    def _rows(self, connection: sqlite3.Connection, first: int, limit: int) -> list[int]:
-        if limit <= 0:
-            return []
-        order = [self.sql.order(_path(name), descending=descending) for name, descending in self._query.orderby]
+    def _counted_rows(self, connection: sqlite3.Connection) -> tuple[int, list[int]]:
+        """How many match, and the rows of the page. Where a full page is wanted, one look may tell both."""
+        first, last = max(1, self._query.first), self._query.last
+        if last is None:
+            rows = self._rows(connection, f"{self._order(few=True)} LIMIT {WINDOW} OFFSET {first - 1}")
+            return len(rows) if first == 1 and len(rows) < WINDOW else self._count(connection), rows
+        count = self._count(connection)
+        limit = min(WINDOW, last - first + 1)
+        if limit <= 0 or count < first:
+            return count, []
+        return count, self._rows(connection, f"{self._order(few=count <= FEW)} LIMIT {limit} OFFSET {first - 1}")
+
+    def _order(self, *, few: bool) -> str:
+        """If few rows match they shall be found and then sorted, not looked for along an index of the order."""
+        keys = [self.sql.order(_path(name), descending=descending) for name, descending in self._query.orderby]
+        mark = "+" if few and self.condition != "TRUE" else ""
+        return "ORDER BY " + ", ".join(mark + key for key in [*keys, "d.id"])
+
+    def _rows(self, connection: sqlite3.Connection, order_and_limit: str) -> list[int]:
         found = connection.execute(
-            f"SELECT d.row FROM {self.kind} AS d WHERE {self.condition} "
-            f"ORDER BY {', '.join([*order, 'd.id'])} LIMIT {limit} OFFSET {first - 1}",
-            self.sql.parameters,
+            f"SELECT d.row FROM {self.kind} AS d WHERE {self.condition} {order_and_limit}", self.sql.parameters
         )
         return [row for (row,) in found]
 
-    def _count(self, connection: sqlite3.Connection, found: int) -> int:
-        if self._query.first <= 1 and self._query.last is None and found < WINDOW:
-            return found
+    def _count(self, connection: sqlite3.Connection) -> int:
         count = f"SELECT count(*) FROM {self.kind} AS d WHERE {self.condition}"
         return int(connection.execute(count, self.sql.parameters).fetchone()[0])
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from math import ceil, log2
 from typing import Any
 
+import msgspec
+
 from geventjob.server.filter import And, Or
 from geventjob.server.filter.tree import fold
 from geventjob.server.store.attributes import SINGLE, Path, Type, label, searched, term, type_of
@@ -89,8 +91,17 @@ class Sql:
         if isinstance(leaf, Exists):
             return self._exists(leaf.path)
         if type_of(leaf.path) is Type.TERMS:
-            return f"EXISTS (SELECT 1 FROM {TERMS} WHERE {self._compared('value', _of_terms(leaf))})"
+            return self._some_term(leaf)
         return f"({self._compared(column(leaf.path), _comparisons(leaf))})"
+
+    def _some_term(self, leaf: Is | Within | Begins) -> str:
+        exists = f"EXISTS (SELECT 1 FROM {TERMS} WHERE {self._compared('value', _of_terms(leaf))})"
+        if isinstance(leaf, Within):
+            return exists
+        [(_, first), *_] = _of_terms(leaf)
+        quoted = msgspec.json.encode(first).decode()
+        looked_for = self.bound(quoted[:-1] if isinstance(leaf, Begins) else quoted)
+        return f"(instr(d.terms, {looked_for}) AND {exists})"  # most rows need not be parsed
 
     def _one_of(self, leaves: Sequence[Is]) -> list[str]:
         """Equalities joined by OR: one list for each attribute, and one for all terms."""
