@@ -19,7 +19,7 @@ def patiently(call: Callable[[], T], seconds: float) -> T:
     tried again: it would be refused again.
     """
     end = time.monotonic() + seconds
-    for delay in _delays():
+    for delay in delays():
         try:
             return call()
         except LoginRefused:
@@ -32,7 +32,8 @@ def patiently(call: Callable[[], T], seconds: float) -> T:
     raise AssertionError("delays never end")
 
 
-def _delays() -> Iterator[float]:
+def delays() -> Iterator[float]:
+    """Seconds between tries: 0.1 doubling to 5, each with jitter so that clients do not come in step."""
     delay = 0.1
     while True:
         yield delay * random.uniform(0.5, 1.0)  # noqa: S311  (jitter, no secret)

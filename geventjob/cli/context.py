@@ -68,7 +68,9 @@ def ending(error: CimiError, patience: float) -> tuple[int, str]:
     """The exit code and the one line for what the server, or its absence, brought the command to its end with."""
     if isinstance(error, LoginRefused):
         return REFUSED, str(error)
+    if isinstance(error, Forbidden):
+        return REFUSED, f"not allowed: {error}"
     if isinstance(error, ServerAway):
         return AWAY, f"the server is away, tried for {patience:g} s: {error}"
-    codes: dict[type[CimiError], int] = {NotFound: NO_JOB, Forbidden: REFUSED, Invalid: WRONG}
+    codes: dict[type[CimiError], int] = {NotFound: NO_JOB, Invalid: WRONG}
     return codes.get(type(error), NO_SUCCESS), str(error)

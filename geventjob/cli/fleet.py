@@ -20,9 +20,9 @@ def queue(context: Context) -> int:
         return WELL
     oldest = span(look.get("oldest"))
     waits = f", the first one since {oldest}" if oldest else ""
-    context.screen.line(f"{look.get('entries')} entries{waits}; {look.get('taken')} taken")
+    context.screen.line(f"{look.get('entries')} in the queue{waits}; {look.get('taken')} taken")
     head = look.get("head", [])
-    rows = [(e.get("priority"), e.get("job"), e.get("takenBy"), e.get("entry")) for e in head]
+    rows = [(e.get("priority"), e.get("job"), e.get("takenBy"), str(e.get("entry")).rpartition("/")[2]) for e in head]
     if rows:
         context.screen.table(("priority", "job", "taken by", "entry"), rows)
     return WELL

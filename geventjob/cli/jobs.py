@@ -16,7 +16,7 @@ WINDOW = 10_000
 """Jobs that one search returns at most."""
 SHOWN = ("id", "state", "action", "progress", "created", "duration", "statusMessage")
 """What a table of jobs needs; payloads may be large."""
-HEADERS = ("id", "state", "action", "created", "took", "message")
+HEADERS = ("id", "state", "action", "age", "took", "message")
 ID = re.compile(r"[0-9a-fA-F-]{1,36}")
 FIRST = ("id", "state", "action", "progress", "returnCode", "statusMessage")
 """What `show` begins with."""
@@ -78,18 +78,13 @@ def table(context: Context, found: Iterable[Document]) -> None:
 
 def row(job: Document) -> tuple[object, ...]:
     took = span(job.get("duration"))
-    return job["id"], standing(job), job.get("action"), ago(job), took, job.get("statusMessage")
+    return job["id"], standing(job), job.get("action"), age(job.get("created")), took, job.get("statusMessage")
 
 
 def standing(job: Document) -> str:
     """The state, and how far it is while it runs."""
     running = job.get("state") in ("RUNNING", "STOPPING") and job.get("progress")
     return f"{job.get('state')} {job['progress']} %" if running else str(job.get("state"))
-
-
-def ago(job: Document) -> str | None:
-    passed = age(job.get("created"))
-    return passed and f"{passed} ago"
 
 
 def value(text: str, option: str) -> str:

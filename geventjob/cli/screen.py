@@ -25,6 +25,8 @@ STYLES = {
 """By the first word of a cell."""
 WHOLE = ("id", "job", "entry")
 """Columns that are never cut, so that they can be copied."""
+NARROW = 20
+"""What other columns are not cut below, but for the last."""
 Update = Callable[[float, str], None]
 
 
@@ -138,8 +140,9 @@ def rendered(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Render
     table = Table(box=None, pad_edge=False, header_style="bold")
     texts = cells(rows)
     for at, header in enumerate(headers):
-        whole = max((len(row[at]) for row in texts), default=0) if header in WHOLE else None
-        table.add_column(header.upper(), no_wrap=True, overflow="ellipsis", min_width=whole)
+        width = max(len(header), *(len(row[at]) for row in texts)) if texts else len(header)
+        least = width if header in WHOLE else min(width, NARROW) if at < len(headers) - 1 else None
+        table.add_column(header.upper(), no_wrap=True, overflow="ellipsis", min_width=least)
     for row in texts:
         table.add_row(*(Text(cell, style=STYLES.get(cell.partition(" ")[0], "")) for cell in row))
     return table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from geventjob.cli import jobs
@@ -33,7 +33,7 @@ def declare(commands: Commands) -> None:
 def watch(context: Context) -> int:
     """A job to its end, or everything to Ctrl-C."""
     if context.args.id:
-        return one(context, jobs.found(context, context.args.id))
+        return one(context, jobs.found(context, context.args.id), records=context.args.json)
     with contextlib.suppress(KeyboardInterrupt):
         live(context) if context.screen.live else follow(context)
     return WELL
@@ -67,23 +67,25 @@ class Patience:
 # --- one job
 
 
-def one(context: Context, id: str) -> int:
-    """Show the job until it has ended; 0 if in SUCCESS. Raises OutOfTime."""
+def one(context: Context, id: str, records: bool = False) -> int:
+    """Show the job until it has ended; 0 if in SUCCESS. `records`: print each change as JSON. Raises OutOfTime."""
+    select = None if records else FOLLOWED
     with (
         Patience(context, f"{id} has not ended", f"geventjob watch {id}") as patience,
         context.screen.progress(100) as update,
     ):
-        for job in changes(context, id, patience):
+        for job in changes(context, id, select, patience):
             update(job.get("progress", 0), said(job))
+            if records:
+                context.screen.record(job)
     if context.screen.live:
         jobs.tell(context, job)
     return WELL if job["state"] == "SUCCESS" else NO_SUCCESS
 
 
-def changes(context: Context, id: str, patience: Patience) -> Iterator[Document]:
+def changes(context: Context, id: str, select: Iterable[str] | None, patience: Patience) -> Iterator[Document]:
     """The job each time that it is seen changed, the last time when it has ended."""
     pause, seen = FIRST_PAUSE, None
-    select = None if context.args.json else FOLLOWED
     while True:
         job = context.ask(context.client.get, id, select=select)
         if job != seen:

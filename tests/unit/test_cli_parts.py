@@ -1,0 +1,211 @@
+"""The parts of the command line that need no server."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from geventjob.cimi.errors import CimiError, Conflict, Forbidden, Invalid, LoginRefused, NotFound, ServerAway
+from geventjob.cli import jobs, screen, submit
+from geventjob.cli.context import ending
+from geventjob.cli.main import command_at, main
+from geventjob.cli.screen import Screen
+from geventjob.cli.watch import Counts
+from geventjob.clock import cimi_time, now
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("up", "up"),
+        ("-c x.ini up --port 1", "up"),
+        ("--config=x.ini --json up", "up"),
+        ("--data-dir up jobs", "jobs"),
+        ("--ss-insecure --ss-url up submit up", "submit"),
+        ("--timeout 3 up", "up"),
+        ("--json", None),
+        ("", None),
+    ],
+)
+def test_the_command_is_the_first_word_that_belongs_to_no_option(line: str, command: str | None) -> None:
+    words = line.split()
+    at = command_at(words)
+    assert (None if at is None else words[at]) == command
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (LoginRefused("no"), 5),
+        (Forbidden(403, "no"), 5),
+        (ServerAway("gone"), 4),
+        (NotFound(404, "none"), 6),
+        (Invalid(400, "wrong"), 2),
+        (Conflict(409, "no"), 1),
+        (CimiError("strange"), 1),
+    ],
+)
+def test_what_comes_from_the_server_has_its_exit_code(error: CimiError, code: int) -> None:
+    assert ending(error, 10)[0] == code
+
+
+def test_ages_and_spans() -> None:
+    assert [screen.span(s) for s in (None, 0, 99.9, 100, 10_799, 10_800, 259_199, 259_200)] == [
+        None,
+        "0 s",
+        "99 s",
+        "1 min",
+        "179 min",
+        "3 h",
+        "71 h",
+        "3 d",
+    ]
+    assert screen.age(cimi_time(now() - timedelta(minutes=5))) == "5 min"
+    assert screen.age(cimi_time(now() + timedelta(minutes=5))) == "0 s"
+    assert screen.age("nonsense") is None
+
+
+def test_what_would_steer_a_terminal_is_not_shown() -> None:
+    assert screen.clean("a\x1b[31mred\r\nb\x9b") == "a [31mred  b "
+    out = io.StringIO()
+    Screen(out=out).table(("id", "message"), [("job/1", "\x1b]0;title\x07"), ("job/22", None)])
+    assert out.getvalue() == "ID      MESSAGE\njob/1    ]0;title\njob/22\n"
+
+
+def test_ids_are_whole_on_a_narrow_terminal() -> None:
+    from rich.console import Console
+
+    id = "job/01234567-0123-0123-0123-0123456789ab"
+    out = io.StringIO()
+    rows = [(id, "RUNNING 50 %", "an_action_with_a_long_name", "3 s ago", None, "word " * 50)]
+    Console(file=out, width=60, force_terminal=True, color_system=None).print(screen.rendered(jobs.HEADERS, rows))
+    assert id in out.getvalue()
+    assert len(out.getvalue().splitlines()) == 2
+
+
+def test_attributes_of_several_lines_are_indented() -> None:
+    shown = screen.attributes({"id": "job/1", "payload": {"a": [1]}, "statusMessage": "one\ntwo", "returnCode": 0})
+    assert shown[0] == "id             job/1"
+    assert "statusMessage  one" in shown
+    assert " " * 15 + "two" in shown
+    assert "returnCode     0" in shown
+
+
+def test_progress_without_a_terminal_is_lines_that_differ() -> None:
+    out = io.StringIO()
+    with Screen(out=out).progress(100) as update:
+        for text in ("QUEUED", "QUEUED", "RUNNING 1 %", "SUCCESS"):
+            update(0, text)
+    assert out.getvalue().splitlines() == ["QUEUED", "RUNNING 1 %", "SUCCESS"]
+    out = io.StringIO()
+    with Screen(out=out).progress(100, every=60) as update:
+        for text in ("1", "2", "3"):
+            update(0, text)
+    assert out.getvalue().splitlines() == ["1", "3"]
+
+
+def test_counts_in_words() -> None:
+    counts = Counts({"SUCCESS": 3, "QUEUED": 2, "RUNNING": 0})
+    assert (str(counts), counts.ended, counts.all) == ("2 QUEUED, 3 SUCCESS", 3, 5)
+    assert str(Counts()) == "none"
+
+
+def test_payload_from_text_and_file(tmp_path: Path) -> None:
+    assert submit.payload('{"a": 1}') == {"a": 1}
+    (tmp_path / "p.json").write_text('{"b": "ü"}')
+    assert submit.payload(f"@{tmp_path}/p.json") == {"b": "ü"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (submit.payload, "[1]"),
+        (submit.payload, "{"),
+        (submit.payload, "[" * 100_000),
+        (submit.payload, "@/nowhere"),
+        (submit.payload, "@/"),
+        (submit.priority, "1000"),
+        (submit.priority, "-1"),
+        (submit.priority, "³"),
+        (submit.count, "0"),
+        (submit.count, "1000001"),
+        (submit.count, "9" * 5000),
+        (submit.pair, "novalue"),
+        (submit.pair, "=x"),
+        (jobs.state, "DONE"),
+        (jobs.last, "0"),
+        (jobs.last, "10001"),
+        (jobs.last, "100000000"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_words(kind: object, text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=r"expected|cannot read"):
+        kind(text)  # type: ignore[operator]
+
+
+def test_a_job_that_is_run_again_asks_for_the_same_and_has_nothing_of_its_life() -> None:
+    old = {
+        "id": "job/1",
+        "state": "FAILED",
+        "action": "a",
+        "payload": {"x": 1},
+        "priority": 3,
+        "timeout": 5,
+        "targetResource": {"href": "job"},
+        "affectedResources": [{"href": "job"}],
+        "properties": {"zookeeper-path": "/job/entries/entry-003-0000000001", "mine": "1"},
+        "acl": {"owner": {"principal": "alice", "type": "USER"}},
+        "idempotencyKey": "k",
+        "statusMessage": "broken",
+        "returnCode": 1,
+        "started": "x",
+        "duration": 1,
+        "attempts": 2,
+        "executor": "e",
+    }
+    assert submit.like(old) == {
+        "action": "a",
+        "payload": {"x": 1},
+        "priority": 3,
+        "timeout": 5,
+        "targetResource": {"href": "job"},
+        "properties": {"mine": "1"},
+        "acl": {"owner": {"principal": "alice", "type": "USER"}},
+    }
+    assert "properties" not in submit.like({"action": "a", "properties": {"zookeeper-path": "/x"}})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["submit"],
+        ["jobs", "--state", "DONE"],
+        ["jobs", "--last", "-1"],
+        ["jobs", "--nonsense"],
+        ["submit", "a", "--priority", "1000"],
+        ["submit", "a", "--payload", "{"],
+        ["submit", "a", "--payload", "[]"],
+        ["submit", "a", "--property", "x"],
+        ["submit", "a", "--count", "0"],
+        ["submit", "a b", "c"],
+        ["--timeout", "0", "jobs"],
+        ["--ss-url", "ftp://x", "jobs"],
+        ["-c", "/nowhere.ini", "jobs"],
+        ["user", "add"],
+        ["user"],
+        ["stop"],
+    ],
+)
+def test_wrong_usage_is_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    shown = capsys.readouterr()
+    assert (ended.value.code, shown.out) == (2, "")
+    assert re.fullmatch(r"geventjob: .+\n", shown.err)
