@@ -1,0 +1,53 @@
+"""`geventjob-distributor`: creates jobs on a schedule, while it leads."""
+
+import geventjob.patch  # noqa: F401, I001  (before any other import)
+
+import os
+import signal
+import sys
+from argparse import Namespace
+
+import gevent
+
+from geventjob import config, debug, log
+from geventjob.cimi.client import Client
+from geventjob.coordination import open_coordination
+from geventjob.coordination.base import CoordinationError
+from geventjob.distributor.engine import Engine, chosen
+from geventjob.plugins import PluginError, find_distributors
+
+
+def main() -> None:
+    """The process ends here: 0 after a stop, 1 when a part of it failed, 2 for what an operator has to mend."""
+    config.hide_secrets("geventjob-distributor")
+    settings = config.parse("distributor")
+    log.configure("distributor", settings.log_dir, settings.log_level)
+    debug.Dumps(os.path.join(settings.log_dir, "distributor.log") if settings.log_dir else None)
+    try:
+        engine = assemble(settings)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            gevent.signal_handler(number, engine.stop)
+        code = engine.run()
+    except (PluginError, CoordinationError) as error:
+        config.refuse("distributor", str(error))
+    sys.stderr.flush()
+    os._exit(code)  # code that swallows its end delays no exit
+
+
+def assemble(settings: Namespace) -> Engine:
+    """The parts, from the options."""
+    specs = chosen(find_distributors(settings.distributors_dir), settings.names, settings.all)
+    client = Client(
+        settings.ss_url,
+        settings.ss_user,
+        settings.ss_pass,
+        ca=settings.ss_ca,
+        insecure=settings.ss_insecure,
+        connections=len(specs) + 1,
+        patience=0,  # whoever leads tries again, and looks each time whether it still does
+    )
+    return Engine(open_coordination(settings, settings.name), client, specs, settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""One distributor process: its parts, wired, and how they start and stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+import geventjob
+from geventjob import supervise
+from geventjob.cimi.client import Client
+from geventjob.cimi.patience import delays
+from geventjob.clock import cimi_time, now
+from geventjob.coordination.base import Coordination, CoordinationAway, Leadership
+from geventjob.distributor.endless import Endless
+from geventjob.distributor.leader import ENDING, Leader
+from geventjob.distributor.schedule import schedule
+from geventjob.distributor.ticking import Ticking
+from geventjob.plugins import Distributors, DistributorSpec, PluginError
+
+log = logging.getLogger(__name__)
+
+ROLE = "distributors"
+
+
+def chosen(found: Distributors, names: Sequence[str], all: bool) -> list[DistributorSpec]:
+    """The distributors to run, each once. Raises PluginError for a name that was not found."""
+    unknown = [name for name in names if found.get(name) is None]
+    if unknown:
+        failed = "".join(f"; {file} did not import: {why}" for file, why in found.failures.items())
+        raise PluginError(f"no distributor {unknown[0]!r}: there are {', '.join(found.names) or 'none'}{failed}")
+    specs = [spec for name in (found.names if all else names) if (spec := found.get(name))]
+    if not specs:
+        raise PluginError("--all: no distributor was found")
+    return list(dict.fromkeys(specs))
+
+
+class Engine:
+    """`run` works until `stop` is called."""
+
+    def __init__(
+        self, coordination: Coordination, client: Client, specs: Sequence[DistributorSpec], settings: Namespace
+    ) -> None:
+        """Makes the distributors. Raises PluginError for one that cannot be used."""
+        self._coordination = coordination
+        self._leaders = {
+            spec.name: Leader(spec.name, coordination, self._work(spec, client, settings)) for spec in specs
+        }
+        self._stop = Event()
+        self._code = 0
+
+    def _work(self, spec: DistributorSpec, client: Client, settings: Namespace) -> Callable[[Leadership], None]:
+        try:
+            if spec.old:
+                return Endless(spec, client, settings)
+            made = spec.target(client, settings)
+            ticks = schedule(made.interval, made.cron, time.time_ns() // 1_000_000)
+            return Ticking(spec.name, made, ticks, client, self._coordination)
+        except Exception as error:
+            raise PluginError(f"distributor {spec.name!r} in {spec.source}: {type(error).__name__}: {error}") from error
+
+    def run(self) -> int:
+        """Until `stop`; the exit code of the process. Raises NameInUse when another distributor of this name lives."""
+        greenlets = []
+        if self._connect():
+            self._coordination.announce(ROLE, self._info())
+            greenlets = [supervise.spawn(name, each.run, self._failed) for name, each in self._leaders.items()]
+            log.info("%s runs %s", self._coordination.name, ", ".join(self._leaders))
+            self._stop.wait()
+        gevent.killall(greenlets, timeout=2 * ENDING)
+        self._coordination.close()
+        log.info("%s has ended", self._coordination.name)
+        return self._code
+
+    def stop(self) -> None:
+        """Resign and end. From any greenlet, or the hub."""
+        self._stop.set()
+
+    def _connect(self) -> bool:
+        """False if it was stopped meanwhile."""
+        for delay in delays():
+            try:
+                self._coordination.start()
+            except CoordinationAway as error:
+                log.warning("coordination is away: %s", error)
+                if self._stop.wait(delay):
+                    return False
+            else:
+                return True
+        raise AssertionError("delays do not end")
+
+    def _info(self) -> dict[str, Any]:
+        return {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "version": geventjob.__version__,
+            "since": cimi_time(now()),
+            "distributors": sorted(self._leaders),
+        }
+
+    def _failed(self) -> None:
+        self._code = 1
+        self.stop()

@@ -1,0 +1,134 @@
+"""The jobs of one tick, on their way to the server."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count
+from typing import Any
+from zlib import crc32
+
+import gevent
+import msgspec
+
+from geventjob.cimi.client import Client
+from geventjob.cimi.errors import CimiError, Conflict, Refused
+from geventjob.cimi.filters import quoted
+
+log = logging.getLogger(__name__)
+
+Document = Mapping[str, Any]
+
+PAGE = 500
+"""Jobs that are added between two looks whether this process still leads."""
+WINDOW = 10_000
+"""Jobs that one search returns at most (CIMI.md §3)."""
+NAMED = 20
+"""Targets that a search for pending jobs names at most; with more of them it asks for all of the action."""
+
+
+class NotLeading(Exception):
+    """Somebody else may lead by now: nothing more is created."""
+
+
+def key(distributor: str, tick: int, job: Document) -> str:
+    """The idempotencyKey of a job of this firing: alike in every leader that fires this tick (DESIGN §8)."""
+    what = [job.get("action"), job.get("targetResource"), job.get("payload")]
+    return f"{distributor}@{tick}#{crc32(msgspec.json.encode(what, order='deterministic')):08x}"
+
+
+def gathered(distributor: str, tick: int, jobs: Callable[[], Iterable[Document]]) -> list[Document]:
+    """What the distributor makes, each with its key. Its errors are logged, and what it made until then is kept.
+
+    Raises CimiError: it asked the server for something, and shall be asked again.
+    """
+    found: dict[str, Document] = {}
+    try:
+        for job in jobs():
+            if wrong := _wrong(job):
+                log.error("%s made what is no job, %s: %.200r", distributor, wrong, job)
+            else:
+                name = key(distributor, tick, job)
+                found[name] = {"idempotencyKey": name, **job}
+    except CimiError:
+        raise
+    except (Exception, gevent.Timeout):
+        log.exception("%s failed after %d jobs of the tick %d, which are added", distributor, len(found), tick)
+    return list(found.values())
+
+
+def _wrong(job: Any) -> str | None:
+    """Why a search for jobs like this one could not be made; all else is for the server to judge."""
+    if not isinstance(job, Mapping):
+        return "expected a dict"
+    action, href = _about(job)
+    for attribute, value in ("action", action), ("targetResource.href", href):
+        if not isinstance(value, str) and (value is not None or attribute == "action"):
+            return f"expected a text as {attribute}"
+        try:
+            quoted(value or "")
+        except ValueError:
+            return f"a quote in {attribute}"
+    return None
+
+
+def without_pending(client: Client, jobs: Sequence[Document]) -> list[Document]:
+    """Those of whose action and target none is QUEUED or RUNNING. Raises CimiError."""
+    pending = set(_found(client, _pending(jobs))) if jobs else set()
+    return [job for job in jobs if _about(job) not in pending]
+
+
+def _found(client: Client, wanted: str) -> Iterator[tuple[Any, Any]]:
+    for first in count(1, WINDOW):
+        page = client.search("job", filter=wanted, select="action,targetResource", first=first, last=first + WINDOW - 1)
+        yield from map(_about, page["jobs"])
+        if len(page["jobs"]) < WINDOW:
+            return
+
+
+def _pending(jobs: Sequence[Document]) -> str:
+    """A filter for what may keep these jobs from being added."""
+    wanted = f"(state='QUEUED' or state='RUNNING') and ({_any('action', (_about(job)[0] for job in jobs))})"
+    targets = {_about(job)[1] for job in jobs}
+    if None in targets or len(targets) > NAMED:
+        return wanted
+    return f"{wanted} and ({_any('targetResource/href', targets)})"
+
+
+def _any(attribute: str, values: Iterable[str]) -> str:
+    return " or ".join(f"{attribute}={quoted(value)}" for value in sorted(set(values)))
+
+
+def _about(job: Document) -> tuple[Any, Any]:
+    target = job.get("targetResource")
+    return job.get("action"), target.get("href") if isinstance(target, Mapping) else target
+
+
+class Firing:
+    """What is left to be added of one tick."""
+
+    def __init__(self, distributor: str, tick: int, jobs: list[Document]) -> None:
+        self.tick = tick
+        self._distributor = distributor
+        self._left = jobs
+        self._added = 0
+
+    def add(self, client: Client, leads: Callable[[], bool]) -> int:
+        """Add them; how many were. What the server refuses is logged and given up.
+
+        Raises CimiError: what is left may be added by calling this again. Raises NotLeading.
+        """
+        while self._left:
+            if not leads():
+                raise NotLeading
+            page = self._left[:PAGE]
+            for job, result in zip(page, client.bulk_add(page), strict=True):
+                self._count(job, result)
+            del self._left[:PAGE]
+        return self._added
+
+    def _count(self, job: Document, result: str | Refused) -> None:
+        if isinstance(result, str):
+            self._added += 1
+        elif not isinstance(result, Conflict):  # that is our own key: this tick's job is there
+            log.error("%s: a job of %s was refused: %s", self._distributor, job.get("action"), result)

@@ -1,0 +1,100 @@
+"""When a distributor fires: time cut into ticks, alike in every process (DESIGN §8). Pure; ticks are Unix milliseconds.
+
+All processes of one name must come to the same ticks without speaking to each other, so an interval is counted from
+the epoch and a crontab line is read in UTC.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from croniter import CroniterBadDateError, croniter
+
+LONGEST_INTERVAL = 10 * 366 * 86_400.0
+CHANCE = re.compile(r"(^|[\s,])[rh]([\s,/(]|$)", re.IGNORECASE)
+"""`R` and `H`, which croniter knows, and which each process would read in its own way."""
+
+
+class Schedule(ABC):
+    """The ticks of one distributor."""
+
+    @abstractmethod
+    def latest(self, now: int) -> int | None:
+        """The last tick at or before `now`."""
+
+    @abstractmethod
+    def following(self, now: int) -> int | None:
+        """The first tick after `now`."""
+
+    at_once: bool
+    """Whether a distributor that never fired does so without waiting for its next tick."""
+
+
+@dataclass(frozen=True)
+class Every(Schedule):
+    """Each `step` milliseconds."""
+
+    step: int
+    at_once = True
+
+    def latest(self, now: int) -> int:
+        return now - now % self.step
+
+    def following(self, now: int) -> int:
+        return self.latest(now) + self.step
+
+
+@dataclass(frozen=True)
+class Cron(Schedule):
+    """A crontab line in UTC. It waits for its time, which may be one in the night for a reason."""
+
+    line: str
+    at_once = False
+
+    def latest(self, now: int) -> int | None:
+        return self._found(now // 1000 + 1, back=True)
+
+    def following(self, now: int) -> int | None:
+        return self._found(now // 1000, back=False)
+
+    def _found(self, second: int, back: bool) -> int | None:
+        lines = croniter(self.line, float(second), ret_type=float)
+        try:
+            return int(lines.get_prev() if back else lines.get_next()) * 1000
+        except CroniterBadDateError:
+            return None
+
+
+def schedule(interval: object, cron: object, now: int) -> Schedule:
+    """The schedule of a distributor's `interval` (seconds) or `cron`. Raises ValueError in words."""
+    if (interval is None) == (cron is None):
+        raise ValueError("expected either `interval`, seconds, or `cron`, a crontab line")
+    if cron is not None:
+        return _cron(cron, now)
+    if isinstance(interval, bool) or not isinstance(interval, (int, float)) or not 0.001 <= interval < LONGEST_INTERVAL:
+        raise ValueError(f"`interval` is seconds from 0.001 to ten years, not {interval!r}")
+    return Every(round(interval * 1000))
+
+
+def _cron(line: object, now: int) -> Cron:
+    if not isinstance(line, str) or CHANCE.search(line) or not croniter.is_valid(line):
+        raise ValueError(f"`cron` is a crontab line as '0 3 * * *', not {line!r}")
+    found = Cron(line)
+    if found.latest(now) is None and found.following(now) is None:
+        raise ValueError(f"`cron` {line!r} never fires")
+    return found
+
+
+def reckoned(schedule: Schedule, stored: int | None, now: int) -> int | None:
+    """The tick from which a leader goes on: the stored one, unless it is later than now (a clock was stepped)."""
+    if stored is not None and stored <= now:
+        return stored
+    return None if schedule.at_once else schedule.latest(now)
+
+
+def due(schedule: Schedule, fired: int | None, now: int) -> int | None:
+    """The tick to fire at `now`, if there is one; `fired` is the last that did. Those between collapse into it."""
+    latest = schedule.latest(now)
+    return latest if latest is not None and (fired is None or latest > fired) else None
