@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import falcon
+import gevent
 
 from geventjob.server.access import Caller
 from geventjob.server.document import URI, Document, selected, shown
@@ -19,6 +20,8 @@ from geventjob.server.store.base import WINDOW, Page, Query
 FIELDS = 100
 """Parameters of one request."""
 BODY = 64 * 1024
+BREATH = 500
+"""Items of a page, some 3 ms, after which other requests have their turn."""
 
 PARAMETERS = frozenset({"$first", "$last", "$filter", "$select", "$expand", "$orderby", "$aggregation", "$format"})
 ALGORITHMS = ("terms", "count", "min", "max", "sum", "avg", "cardinality")
@@ -68,15 +71,15 @@ def query(given: Parameters, caller: Caller) -> Query:
         viewers=caller.viewers,
         first=first,
         last=last,
-        orderby=[_order(item) for item in _items(given, "$orderby")],
-        aggregations=[_aggregation(item) for item in _items(given, "$aggregation")],
+        orderby=[_order(item) for item in _listed(given, "$orderby")],
+        aggregations=[_aggregation(item) for item in _listed(given, "$aggregation")],
         select=None if select is None else sorted({path.split("/")[0] for path in select} | {"resourceURI"}),
     )
 
 
 def selection(given: Parameters) -> list[str] | None:
     """Paths of the attributes that are wanted; None: all of them."""
-    names = list(_items(given, "$select"))
+    names = list(_listed(given, "$select"))
     if not names or "*" in names:
         return None
     return [_path(name) for name in names]
@@ -90,7 +93,7 @@ def filter_of(given: Parameters) -> Filter | None:
     return filters[0] if len(filters) == 1 else And(filters)
 
 
-def _items(given: Parameters, name: str) -> Iterator[str]:
+def _listed(given: Parameters, name: str) -> Iterator[str]:
     for value in given.get(name, ()):
         yield from filter(None, map(str.strip, value.split(",")))
 
@@ -148,13 +151,24 @@ def collection(
         "id": kind,
         "resourceURI": f"{URI}{kind.capitalize()}Collection",
         "acl": acl,
-        f"{kind}s": [_item(document, item_operations(document), select) for document in page.documents],
+        f"{kind}s": _items(page, item_operations, select),
     }
     if operations:
         answer["operations"] = operations
     if page.aggregations:
         answer["aggregations"] = page.aggregations
     return answer
+
+
+def _items(
+    page: Page, operations: Callable[[Document], Sequence[Document]], select: Sequence[str] | None
+) -> list[Document]:
+    items = []
+    for number, document in enumerate(page.documents, 1):
+        items.append(_item(document, operations(document), select))
+        if number % BREATH == 0:
+            gevent.sleep(0)
+    return items
 
 
 def _item(document: Document, operations: Sequence[Document], select: Sequence[str] | None) -> Document:

@@ -33,8 +33,10 @@ class Limits:
     """Bytes of the headers."""
     request: float = 60.0
     """How long the answer to one request may take, body and all."""
-    connections: int = 1_000
+    connections: int = 2_000
     """How many connections are served at once; more wait to be accepted."""
+    kept: float = 0.9
+    """The part of them above which a connection is closed after its answer, so that idle ones leave room."""
     leftover: int = 16 << 20
     """Bytes of a refused body that are read before the connection is closed, so that the client sees the answer."""
     linger: float = 2.0
@@ -63,6 +65,10 @@ class Server(pywsgi.WSGIServer):
             error_log=logging.getLogger("geventjob.server.http"),
             handler_class=Handler,
         )
+
+    @property
+    def crowded(self) -> bool:
+        return len(self._handlers) > self.limits.kept * self.limits.connections
 
     def update_environ(self) -> None:
         """Does without the DNS look-up of its base class."""
@@ -216,7 +222,7 @@ class Handler(pywsgi.WSGIHandler):
             base._sendall(head + data)
 
     def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
-        if self.server.finishing or self.close_connection:
+        if self.close_connection or self.server.finishing or self.server.crowded:
             headers = [*headers, ("Connection", "close")]
         return super().start_response(status, headers, exc_info)
 

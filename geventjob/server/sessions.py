@@ -19,7 +19,7 @@ from itsdangerous import BadData, URLSafeSerializer
 from geventjob.clock import boottime, cimi_time, now
 from geventjob.server.access import ANYBODY, Caller, acl
 from geventjob.server.document import Document, born
-from geventjob.server.filter import Compare
+from geventjob.server.filter import Compare, Filter
 from geventjob.server.store.base import Insert, Query, Store, Taken, Update
 
 COOKIE = "com.sixsq.slipstream.cookie"
@@ -27,6 +27,8 @@ LIFE = timedelta(hours=24)
 CACHE = 2.0
 """Seconds for which a cookie that was found good is taken for good without asking the store."""
 CACHED = 10_000
+SLICE = 1_000
+"""Sessions that one call to the store deletes."""
 
 
 class _Known(NamedTuple):
@@ -75,22 +77,25 @@ class Sessions:
     def end(self, id: str) -> None:
         """Log out: the session's cookie is good for nothing from now on. Raises StoreAway."""
         self._store.write([Update(id, lambda document: None)])
-        self.revoke(lambda known: known.session == id)
+        self._revoke(lambda known: known.session == id)
+
+    def changed(self, username: str) -> None:
+        """What is in the store of a user has changed: ask it again."""
+        self._revoke(lambda known: known.caller.username == username)
 
     def end_all(self, username: str) -> None:
-        """End all sessions of a user, who is gone or has a new password already. Raises StoreAway."""
-        self.revoke(lambda known: known.caller.username == username)
-        query = Query(filter=Compare(("username",), "=", username))
-        while len(self._store.delete("session", query, 1_000)) == 1_000:
-            pass
+        """Delete the sessions of a user, who is gone or has a new password: they are good for nothing already."""
+        self._delete(Compare(("username",), "=", username))
 
     def sweep(self) -> None:
         """Delete the sessions that have expired. Raises StoreAway."""
-        query = Query(filter=Compare(("expiry",), "<", cimi_time(now())))
-        while len(self._store.delete("session", query, 1_000)) == 1_000:
+        self._delete(Compare(("expiry",), "<", cimi_time(now())))
+
+    def _delete(self, filter: Filter) -> None:
+        while len(self._store.delete("session", Query(filter=filter), SLICE)) == SLICE:
             pass
 
-    def revoke(self, which: Callable[[_Known], bool]) -> None:
+    def _revoke(self, which: Callable[[_Known], bool]) -> None:
         self._revocations += 1
         for value, known in list(self._known.items()):
             if which(known):

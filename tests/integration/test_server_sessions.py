@@ -162,11 +162,13 @@ def test_a_user_who_comes_back_does_not_find_his_old_session(server: JobServer, 
     admin.delete("user/revenant")
 
 
-def test_roles_count_from_the_next_request_on(server: JobServer, admin: Caller, user: Callable[[str], Caller]) -> None:
+def test_roles_count_from_the_next_request_on(admin: Caller, user: Callable[[str], Caller]) -> None:
     caller = user("promoted")
     problem(caller.get("node"), 403)
     good(admin.put("user/promoted", {"roles": "ADMIN USER"}))
-    good(server.login("promoted", "secret of promoted").get("node"))
+    good(caller.get("node"))
+    good(admin.put("user/promoted", {"roles": "USER"}))
+    problem(caller.get("node"), 403)
 
 
 def test_users_keep_to_themselves(user: Callable[[str], Caller]) -> None:

@@ -9,10 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import falcon
 import gevent
 import pytest
 from gevent.event import Event
 
+from geventjob.server import receive
+from geventjob.server.answer import fail
+from geventjob.server.problem import Problem
 from geventjob.server.serve import Limits, Server
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], list[bytes]]
@@ -196,6 +200,32 @@ def test_more_connections_wait_for_their_turn() -> None:
             one.close()
             waiting.settimeout(3)
             assert status(all_of(waiting)) == 200
+
+
+def test_in_a_crowd_no_connection_is_kept() -> None:
+    request = b"GET / HTTP/1.1\r\n\r\n"
+    with serving(limits=Limits(connections=4, kept=0.5)) as server, connected(server) as one, connected(server) as two:
+        for sock in (one, two):
+            sock.sendall(request)
+            assert status(sock.recv(65536)) == 200
+        with connected(server) as third, gevent.Timeout(3):
+            third.sendall(request)
+            assert b"Connection: close" in all_of(third)
+        one.sendall(request)
+        assert b"Connection: close" not in one.recv(65536)
+
+
+def test_a_body_that_does_not_come_is_waited_for_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Reading:
+        def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+            receive.read(req)
+
+    app: falcon.App[Any, Any] = falcon.App()
+    app.add_route("/", Reading())
+    app.add_error_handler(Problem, lambda req, resp, error, params: fail(resp, error))
+    monkeypatch.setattr(receive, "PATIENCE", 0.2)
+    with serving(app, Limits()) as server, gevent.Timeout(3):
+        assert problem(asked(server, b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"))["status"] == 408
 
 
 def test_finish_answers_what_is_under_way_and_closes_what_is_idle() -> None:

@@ -68,6 +68,7 @@ class UserResource:
         body = body_of(UserEdit, read(req))
         change = body.texts() | self._password(user, caller, body) | _roles(caller, body)
         edited = self._update(user["id"], lambda user: user | change | {"updated": cimi_time(now())})
+        self._sessions.changed(user["username"])
         if "_hash" in change:
             self._sessions.end_all(user["username"])
         assert edited is not None
@@ -76,6 +77,7 @@ class UserResource:
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         user, _ = self._find(req, name, MODIFY)
         self._update(user["id"], lambda user: None)
+        self._sessions.changed(user["username"])
         self._sessions.end_all(user["username"])
         done(resp, user["id"], "deleted")
 
