@@ -26,6 +26,7 @@ from geventjob.config.options import default_data_dir
 
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
 PR_SET_PDEATHSIG = 1
+DISTRIBUTORS = ("jobs_cleanup",)
 FIRST_DELAY, LONGEST_DELAY, STEADY = 1.0, 30.0, 60.0
 """Seconds before a child that died is started again: doubled each time, and forgotten once it ran steadily."""
 
@@ -154,7 +155,10 @@ class Up:
             self._log_dir,
         )
         distributor = Child(
-            "distributor", "geventjob.cli.distributor", [*connection, *settings.distributor], self._log_dir
+            "distributor",
+            "geventjob.cli.distributor",
+            [*connection, *(settings.distributor or DISTRIBUTORS)],
+            self._log_dir,
         )
         return [server, executor, distributor]
 

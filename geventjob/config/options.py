@@ -81,10 +81,8 @@ def written(value: Any) -> str:
 
 
 def default_data_dir() -> str:
-    """`/var/lib/geventjob` for root, else `geventjob` in the user's XDG data folder."""
-    if os.geteuid() == 0:
-        return "/var/lib/geventjob"
-    return str(Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "geventjob")
+    """`geventjob` in the user's XDG state folder."""
+    return str(Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "geventjob")
 
 
 ACTIONS = "/etc/slipstream/actions"
@@ -116,7 +114,7 @@ OPTIONS = (
            shown="<host>-<pid>", metavar="NAME"),
     Option("data-dir", kinds.path, "executor distributor server up client",
            "folder of the embedded queue and store, and of the client.ini that `geventjob up` writes",
-           shown="/var/lib/geventjob for root, else ~/.local/share/geventjob", usual="/var/lib/geventjob",
+           shown="~/.local/state/geventjob", usual="/var/lib/geventjob",
            metavar="DIR"),
     Option("session-timeout", kinds.seconds, f"{DAEMONS} up",
            "seconds without a sign of life after which a process is taken for dead", default=10.0),
@@ -150,8 +148,9 @@ OPTIONS = (
     Option("port", kinds.port, "server up", "port to listen on; 0 for any that is free", default=8200),
     Option("admin-pass-file", kinds.readable, "server",
            "file whose first line becomes the password of the administrator, super", metavar="FILE"),
-    Option("distributor", kinds.listed(kinds.text), "up", "distributor to run", default=(), metavar="NAME", many=True),
-    Option("demo", kinds.flag, "up", "run a distributor that makes jobs for show"),
+    Option("distributor", kinds.listed(kinds.text), "up", "distributor to run", default=(),
+           shown="jobs_cleanup", metavar="NAME", many=True),
+    Option("demo", kinds.flag, "up", "run a hundred jobs of several kinds for show"),
     Option("log-dir", kinds.path, f"{DAEMONS} up", "folder of the log files; without it the log goes to stderr",
            metavar="DIR"),
     Option("log-level", kinds.level, f"{DAEMONS} up", "debug, info, warning, error or critical", default="info",

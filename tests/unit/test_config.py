@@ -182,14 +182,11 @@ def test_the_default_name_is_host_and_pid():
 
 
 def test_the_default_data_dir_is_the_users_own(monkeypatch):
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setenv("XDG_DATA_HOME", "/somewhere")
+    monkeypatch.setenv("XDG_STATE_HOME", "/somewhere")
     assert default_data_dir() == "/somewhere/geventjob"
-    monkeypatch.setenv("XDG_DATA_HOME", "")
+    monkeypatch.setenv("XDG_STATE_HOME", "")
     monkeypatch.setenv("HOME", "/home/me")
-    assert parse("server", [], {}).data_dir == "/home/me/.local/share/geventjob"
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert default_data_dir() == "/var/lib/geventjob"
+    assert parse("server", [], {}).data_dir == "/home/me/.local/state/geventjob"
 
 
 def test_another_command_gets_the_same_settings_by_a_file(ini, tmp_path):
