@@ -166,7 +166,7 @@ class Transport:
 
     def _proxies_for(self, address: str) -> dict[str, str]:
         if address not in self._proxies:
-            self._proxies[address] = get_environ_proxies(address)
+            self._proxies[address] = {} if on_this_machine(address) else get_environ_proxies(address)
         return self._proxies[address]
 
 
@@ -187,6 +187,12 @@ def addresses(url: str) -> list[str]:
             raise ValueError(f"{address!r} is no URL of a server: expected http://host:port or https://host")
         _ = parts.port  # raises ValueError in words
     return found
+
+
+def on_this_machine(address: str) -> bool:
+    """No proxy can reach it, whatever the environment says of proxies."""
+    host = urlsplit(address).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _prepared(address: str, request: Request, cookie: str | None) -> requests.PreparedRequest:

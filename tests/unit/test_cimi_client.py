@@ -395,6 +395,26 @@ def test_healthy_never_raises() -> None:
         assert not client.healthy()
 
 
+def test_a_proxy_of_the_environment_is_used_but_not_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(always(200, JOB)) as server:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        with Client(server.url) as client:
+            assert client.get("job/1") == JOB
+        monkeypatch.setenv("http_proxy", server.url)
+        with Client("http://far-away.invalid") as client:
+            assert client.get("job/2") == JOB
+    assert server.asked[1].headers["Host"] == "far-away.invalid"
+
+
+def test_no_netrc_is_sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "netrc").write_text("default login someone password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with answering(always(200, JOB)) as server, Client(server.url) as client:
+        client.get("job/1")
+    assert "Authorization" not in server.asked[0].headers
+
+
 # --- several addresses
 
 
