@@ -29,6 +29,9 @@ SLICE = 1_000
 LOOKS = 3
 """How often one edit looks whether the entry that a job names still stands."""
 
+CONSUMED = FINAL - {"STOPPED"}
+"""States whose writer consumes the entry itself."""
+
 Outcome = Union[Document, Exception]
 
 
@@ -204,7 +207,7 @@ class Jobs:
 
     def _remove_of(self, jobs: Sequence[Document]) -> None:
         """Take the entries of these jobs, as far as they may still stand, out of the queue."""
-        entries = [entry_of(job) for job in jobs if job["state"] not in FINAL - {"STOPPED"}]
+        entries = [entry_of(job) for job in jobs if job["state"] not in CONSUMED]
         self._remove([entry for entry in entries if entry is not None])
 
     def _remove(self, entries: list[str]) -> None:

@@ -164,4 +164,4 @@ _VALUES: dict[Type, Callable[[Path, Any], Scalar]] = {
 
 
 def _name(path: Path) -> str:
-    return "/".join(path)
+    return "/".join(path)[:60]

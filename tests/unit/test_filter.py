@@ -1,0 +1,253 @@
+"""The CIMI filter language: every form of CIMI.md §5, its errors, its bounds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geventjob.server.filter import And, Compare, Date, Filter, FilterError, Or, Property, parse
+from geventjob.server.filter.tree import fold
+from tests.filters import texts, trees, written
+
+
+def eq(name: str, value: Any) -> Compare:
+    return Compare(tuple(name.split("/")), "=", value)
+
+
+A1, B2, C3 = eq("a", 1), eq("b", 2), eq("c", 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "tree"),
+    [
+        ("a=1", A1),
+        (" \t\n\r a \f = \v 1 ", A1),
+        ("1=a", A1),
+        ("a!=1", Compare(("a",), "!=", 1)),
+        ("a<1", Compare(("a",), "<", 1)),
+        ("a<=1", Compare(("a",), "<=", 1)),
+        ("a>1", Compare(("a",), ">", 1)),
+        ("a>='x'", Compare(("a",), ">=", "x")),
+        ("1<a", Compare(("a",), ">", 1)),
+        ("1<=a", Compare(("a",), ">=", 1)),
+        ("1>a", Compare(("a",), "<", 1)),
+        ("'x'>=a", Compare(("a",), "<=", "x")),
+        ("'x'!=a", Compare(("a",), "!=", "x")),
+        ("a^='x'", Compare(("a",), "^=", "x")),
+        ("'x'^=a", Compare(("a",), "^=", "x")),
+        ("a=='x'", Compare(("a",), "==", "x")),
+        ('"x"==a', Compare(("a",), "==", "x")),
+        ("a=true", eq("a", True)),
+        ("false=a", eq("a", False)),
+        ("a!=null", Compare(("a",), "!=", None)),
+        ("null=a", eq("a", None)),
+        ("a=007", eq("a", 7)),
+        ("a=9223372036854775807", eq("a", 2**63 - 1)),
+        ("a=2019-04", eq("a", Date("2019-04"))),
+        ("a>2019-04-02", Compare(("a",), ">", Date("2019-04-02"))),
+        ("2019-04-02T08:15:30Z<a", Compare(("a",), ">", Date("2019-04-02T08:15:30Z"))),
+        ("a<2019-04-02T08:15:30.1+02:00", Compare(("a",), "<", Date("2019-04-02T08:15:30.1+02:00"))),
+        ("a=2019T1", None),
+        ("a=''", eq("a", "")),
+        ('a="it\'s"', eq("a", "it's")),
+        (r"a='it\'s'", eq("a", r"it\'s")),
+        (r"a='\\'", eq("a", r"\\")),
+        ("a='x\ny'", eq("a", "x\ny")),
+        ("a/b/c=1", eq("a/b/c", 1)),
+        ("price:unitCost/x:y=1", eq("price:unitCost/x:y", 1)),
+        ("a-b_c9=1", eq("a-b_c9", 1)),
+        ("property['k']='v'", Property("k", "=", "v")),
+        ("property[ \"k\" ] != 'v'", Property("k", "!=", "v")),
+        ("property['k']=null", Property("k", "=", None)),
+        ("property['k']!=null", Property("k", "!=", None)),
+        ("property=1", eq("property", 1)),
+        ("a=1 and b=2 or c=3", Or((And((A1, B2)), C3))),
+        ("a=1 or b=2 and c=3", Or((A1, And((B2, C3))))),
+        ("a=1 and (b=2 or c=3)", And((A1, Or((B2, C3))))),
+        ("(a=1 or (b=2)) or ((c=3))", Or((A1, B2, C3))),
+        ("(a=1 and (b=2 and c=3))", And((A1, B2, C3))),
+        ("a=1and b=2or c=3", Or((And((A1, B2)), C3))),
+        ("a=1andb=2", And((A1, B2))),
+        ("(a=1)and(b=2)or(c=3)", Or((And((A1, B2)), C3))),
+        ("a='x'orb=2", Or((eq("a", "x"), B2))),
+        ("a=nullorb=2", Or((eq("a", None), B2))),
+        ("a=trueandfalse=b", And((eq("a", True), eq("b", False)))),
+        ("a=2019-04andb=2", And((eq("a", Date("2019-04")), B2))),
+        ("1=a and b=2", And((A1, B2))),
+        ("and=1 and or=2", And((eq("and", 1), eq("or", 2)))),
+        ("true=1", eq("true", 1)),
+        ("true=a", eq("a", True)),
+        ("null='x' and true^='y'", And((eq("null", "x"), Compare(("true",), "^=", "y")))),
+        ("1=true", eq("true", 1)),
+        ("trueish=1 or nullable=2", Or((eq("trueish", 1), eq("nullable", 2)))),
+        ("true/null=1", eq("true/null", 1)),
+    ],
+)
+def test_a_text_has_this_tree(text: str, tree: Filter | None) -> None:
+    if tree is None:
+        with pytest.raises(FilterError):
+            parse(text)
+    else:
+        assert parse(text) == tree
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "position 1: the end stands where a comparison such as state='QUEUED' was expected"),
+        ("   ", "position 4: the end stands where a comparison such as state='QUEUED' was expected"),
+        ("()", "position 2: ) stands where a comparison"),
+        ("a", "position 2: the end stands where = != < <= > >= ^= == was expected"),
+        ("a b", "position 3: b stands where = !="),
+        ("a=", "position 3: the end stands where a number, a date, a quoted text, true, false or null was expected"),
+        ("a=b", "position 3: b stands where a number, a date, a quoted text, true, false or null was expected"),
+        ("a=-1", "position 3: -1 stands where a number"),
+        ("a=1.5", "position 4: .5 stands where 'and', 'or' or the end was expected"),
+        ("a=True", "position 3: True stands where"),
+        ("a=1 AND b=2", "position 5: AND stands where 'and', 'or' or the end was expected"),
+        ("(a=1", "position 5: the end stands where 'and', 'or' or ')' was expected"),
+        ("a=1)", "position 4: ) stands where 'and', 'or' or the end was expected"),
+        ("a=1 and", "position 8: the end stands where a comparison"),
+        ("a=1 or or", "position 10: the end stands where = !="),
+        ("not a=1", "position 5: a=1 stands where = !="),
+        ("a<true", "position 3: true stands where a number, a date or a quoted text was expected"),
+        ("a>=null", "position 4: null stands where a number, a date or a quoted text was expected"),
+        ("true<a", "position 6: a stands where a number, a date or a quoted text was expected"),
+        ("a^=1", "position 4: 1 stands where a quoted text was expected"),
+        ("a==2019-04", "position 4: 2019-04 stands where a quoted text was expected"),
+        ("1^=a", "position 2: ^=a stands where = != < <= > >= was expected"),
+        ("1=1", "position 3: 1 stands where the name of an attribute"),
+        ("a='x", "position 3: the text that begins with 'x has no closing '"),
+        ('a="x\\"', 'position 3: the text that begins with "x\\" has no closing "'),
+        ("a/ b=1", "position 2: / stands where = !="),
+        ("_a=1", "position 1: _a=1 stands where a comparison"),
+        ("a-=1", "position 2: -=1 stands where = !="),
+        ("é=1", "position 1: é=1 stands where a comparison"),
+        ("a:b:c=1", "position 4: :c=1 stands where = !="),
+        ("a=2019-04-02T08:15:30", "position 13: T08:15:30 stands where 'and', 'or' or the end was expected"),
+        ("property['k'='v'", "position 13: ='v' stands where ']' was expected"),
+        ("property[k]='v'", "position 10: k]='v' stands where a quoted text was expected"),
+        ("property['k']<'v'", "position 14: <'v' stands where = != was expected"),
+        ("property['k']=1", "position 15: 1 stands where a quoted text or null was expected"),
+        ("'v'=property['k']", "position 13: ['k'] stands where"),
+        ("a=9223372036854775808", "position 3: the number 9223372036854775808 is above 9223372036854775807"),
+        ("a=" + "9" * 5000, "position 3: the number 99999999999999999999… is above 9223372036854775807"),
+        ("a='\ud800'", "position 4: half of a surrogate pair is no character"),
+        ("a='" + "é" * 40000 + "'", "the filter has 80004 bytes: 65536 at most"),
+        ("a=" + "x" * 50, "position 3: xxxxxxxxxxxxxxxxxxxx… stands where"),
+    ],
+)
+def test_what_is_no_filter_is_told_where_and_why(text: str, message: str) -> None:
+    with pytest.raises(FilterError) as caught:
+        parse(text)
+    assert str(caught.value).startswith(message)
+
+
+names = st.from_regex(r"[A-Za-z]([A-Za-z0-9_-]{0,5}[A-Za-z0-9_])?(:[a-z]+)?", fullmatch=True)
+paths = st.lists(names, min_size=1, max_size=3).map(tuple).filter(lambda path: path[0] not in ("true", "false", "null"))
+dates = st.from_regex(
+    r"\d+-\d+(-\d+)?(T\d+:\d+:\d+(\.\d+)?(Z|[+-]\d+:\d+))?", fullmatch=True, alphabet="0123456789T:-+.Z"
+)
+ordinals = st.one_of(texts, st.integers(0, 2**63 - 1), dates.map(Date))
+compares = st.one_of(
+    st.builds(Compare, paths, st.sampled_from(["=", "!="]), st.one_of(ordinals, st.booleans(), st.none())),
+    st.builds(Compare, paths, st.sampled_from(["<", "<=", ">", ">="]), ordinals),
+    st.builds(Compare, paths, st.sampled_from(["^=", "=="]), texts),
+)
+properties = st.builds(Property, texts, st.sampled_from(["=", "!="]), st.one_of(texts, st.none()))
+
+
+@given(trees(st.one_of(compares, properties)))
+def test_any_tree_is_read_as_it_was_written(tree: Filter) -> None:
+    assert parse(written(tree)) == tree
+
+
+@given(st.text(st.sampled_from("ab1'\"()=<>!^ -:/_[]\\TZorandnulltruefalseproperty."), max_size=40))
+def test_any_text_is_a_filter_or_a_filter_error(text: str) -> None:
+    try:
+        tree = parse(text)
+    except FilterError:
+        return
+    assert parse(written(tree)) == tree
+
+
+def leaves(tree: Filter) -> int:
+    return fold(tree, lambda leaf: 1, lambda node, parts: sum(parts))
+
+
+def alternating(levels: int) -> str:
+    return "(a=1 and(b=2 or" * levels + " c=3" + "))" * levels
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        (" or ".join(["a=1"] * 1000), 1000),
+        (" and ".join(["a=1"] * 8000), 8000),
+        ("(" * 3000 + "a=1" + ")" * 3000, 1),
+        ("(a=1 and " * 3000 + "b=2" + ")" * 3000, 3001),
+        ("(" * 3000 + "b=2" + " or a=1)" * 3000, 3001),
+        (alternating(1500), 3001),
+    ],
+)
+def test_long_and_deep_filters_are_read(text: str, count: int) -> None:
+    assert leaves(parse(text)) == count
+
+
+def calls_of(text: str) -> int:
+    """Calls of functions, Python's and C's, that parsing takes: the same each time, whatever else the machine does."""
+    calls = 0
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        parse(text)
+    except FilterError:
+        pass
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: " or ".join(["a=1"] * n),
+        lambda n: "a=1" + " and(a=1 or b=2)" * n,
+        lambda n: "(" * n + "a=1" + ")" * n,
+        lambda n: "(" * n + "a=1",
+        alternating,
+        lambda n: "(a=1 and " * n + "b=2" + ")" * n,
+    ],
+)
+def test_the_work_grows_with_the_text_and_no_faster(make: Callable[[int], str]) -> None:
+    parse("a=1 or b=2")  # what is done once is done
+    small, large = calls_of(make(200)), calls_of(make(1600))
+    assert large < 8.5 * small
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" + "-" * 65000,
+        "a='" + "\\a" * 32000,
+        "a=" + "1-" * 32000,
+        "a" * 65000,
+        "a/" * 32000,
+        "9" * 65000,
+        "'" * 65000,
+    ],
+)
+def test_no_token_is_searched_twice(text: str) -> None:
+    """Tokens of 64 KB that do not end as they should: were their regular expressions to go back, this took minutes."""
+    with pytest.raises(FilterError):
+        parse(text)
