@@ -13,6 +13,7 @@ whether another (or logrotate) has moved the file away.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -55,13 +56,16 @@ def configure(command: str, log_dir: str | None = None, level: str = "info") -> 
     A folder that cannot be written is wrong usage: one line on stderr, exit code 2.
     """
     try:
-        handler: Lines = FileLines(Path(log_dir) / f"{command}.log") if log_dir else StderrLines()
+        handler: logging.Handler = FileLines(Path(log_dir) / f"{command}.log") if log_dir else stderr()
     except OSError as error:
         refuse(command, f"--log-dir: expected a folder that can be written, {log_dir}: {error.strerror}")
     least = getattr(logging, level.upper())
     logging._lock = native_lock()  # type: ignore[attr-defined]  # it is taken by native threads as well
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    for before in root.handlers[:]:
+        root.removeHandler(before)
+        before.close()
+    root.addHandler(handler)
     root.setLevel(least)
     for name in CHATTY:
         logging.getLogger(name).setLevel(least if least <= logging.DEBUG else max(least, logging.WARNING))
@@ -101,6 +105,10 @@ def running(greenlet: Any = None) -> str:
     return f"{action.job_id} {action.action}" if action else "-"
 
 
+def encoded(line: str) -> bytes:
+    return f"{line}\n".encode(errors="backslashreplace")
+
+
 # --- the places
 
 
@@ -113,6 +121,8 @@ class Lines(logging.Handler):
         super().__init__()
         self.setFormatter(Line())
         self.lost = 0
+        """Lines that could not be written since one last could."""
+        self.why: str | None = None
         self._torn = False
 
     def createLock(self) -> None:
@@ -123,7 +133,10 @@ class Lines(logging.Handler):
         """Format outside the lock, since a message's `__str__` may wait for whatever it likes; then write."""
         if not self.filter(record):
             return False
-        data = (self.format(record) + "\n").encode(errors="backslashreplace")
+        try:
+            data = encoded(self.format(record))
+        except Exception as error:
+            data = encoded(f"{stamp(record.created)} a line of {record.name} cannot be made: {error!r}")
         self.acquire()
         try:
             self._write(data)
@@ -137,9 +150,12 @@ class Lines(logging.Handler):
     def _write(self, data: bytes) -> None:
         self.ready(len(data))
         if self.lost:
-            told = logging.makeLogRecord({"name": log.name, "levelname": "WARNING"})
-            told.msg = f"{self.lost} lines before this one could not be written: {self.why}"
-            self._put((self.format(told) + "\n").encode())
+            told = {
+                "name": log.name,
+                "levelname": "WARNING",
+                "msg": f"{self.lost} lines could not be written: {self.why}",
+            }
+            self._put(encoded(self.format(logging.makeLogRecord(told))))
             self.lost = 0
         self._put(data)
 
@@ -193,8 +209,8 @@ class FileLines(Lines):
         there = self._there()
         if there is None:
             self._open()
-        elif there + size > self._largest and there and time.monotonic() >= self._try_again:
-            self._rotate(size)
+        elif there > 0 and there + size > self._largest and time.monotonic() >= self._try_again:
+            self._rotate()
 
     def _there(self) -> int | None:
         """Size of the file at our path; None if that is not the one we have open."""
@@ -204,7 +220,7 @@ class FileLines(Lines):
             return None
         return found.st_size if self.fd >= 0 and os.path.samestat(found, os.fstat(self.fd)) else None
 
-    def _rotate(self, size: int) -> None:
+    def _rotate(self) -> None:
         """Move the files on, unless another process is about to: then this line makes the file a little longer."""
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -217,6 +233,7 @@ class FileLines(Lines):
         except BlockingIOError:
             return
         except OSError:
+            fcntl.flock(self.fd, fcntl.LOCK_UN)
             self._try_again = time.monotonic() + 60
 
     def _numbered(self, n: int) -> Path:
@@ -228,18 +245,26 @@ class FileLines(Lines):
 
 
 class StderrLines(Lines):
-    """stderr. A reader that does not read costs a tenth of a second, once: then lines are lost, not the process held."""
+    """stderr. A reader that does not read costs a tenth of a second, once; then lines are lost, and nobody waits."""
 
     fd = 2
     patience = 0.1
-    """Seconds."""
+    """Seconds, for a whole line."""
+
+    def ready(self, size: int) -> None:
+        self._until = time.monotonic() + (0 if self.lost else self.patience)
 
     def put(self, data: bytes) -> int:
         poll = native_poll()
         poll.register(self.fd, select.POLLOUT)
-        if not poll.poll(0 if self.lost else self.patience * 1000):
-            raise BlockingIOError(11, "the reader of stderr does not read")
+        if not poll.poll(max(0, self._until - time.monotonic()) * 1000):
+            raise BlockingIOError(errno.EAGAIN, "nobody reads")
         return os.write(self.fd, data[: select.PIPE_BUF])
+
+
+def stderr() -> logging.Handler:
+    """The place without a folder. If stderr was closed at start, its number belongs to something else by now."""
+    return StderrLines() if sys.__stderr__ else logging.NullHandler()
 
 
 # --- ends that nobody expected
