@@ -1,0 +1,481 @@
+"""A leader and its firings: over the real election, against a server that has bad days (DESIGN §8)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+
+from geventjob import Client, Distributor
+from geventjob.cimi.errors import ServerAway
+from geventjob.coordination.base import Coordination, CoordinationAway
+from geventjob.coordination.sqlite import SqliteCoordination
+from geventjob.distributor.endless import Endless
+from geventjob.distributor.engine import Engine, chosen
+from geventjob.distributor.firing import PAGE, gathered, key, without_pending
+from geventjob.distributor.leader import Leader
+from geventjob.distributor.schedule import Every
+from geventjob.distributor.ticking import Ticking
+from geventjob.plugins import Distributors, DistributorSpec, PluginError
+from tests.answering import Answering, Asked, Reply, answering, free_port
+from tests.waiting import eventually
+
+JOB = {"action": "act", "targetResource": {"href": "dummy"}}
+AGE = 10**12
+"""Milliseconds of a step whose next tick no run of these tests sees: it is in 2033."""
+
+
+class Server:
+    """Bulk adds as the real one does them, and searches that find `pending`; away while `away`."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.pending: list[dict[str, Any]] = []
+        self.filters: list[str] = []
+        self.added: list[dict[str, Any]] = []
+        self.statuses: dict[str, int] = {}
+        self.on_add: Callable[[], None] = lambda: None
+        self.pages = 0
+
+    def __call__(self, asked: Asked) -> Reply:
+        if self.away:
+            return Reply(503, {"status": 503, "message": "away"})
+        if asked.path == "/api/job/bulk-add":
+            self.pages += 1
+            self.on_add()
+            return Reply(200, {"results": [self.add(job) for job in asked.json["jobs"]]})
+        if asked.method == "PUT":
+            self.filters += asked.form["$filter"]
+            return Reply(200, {"count": len(self.pending), "jobs": self.pending})
+        self.added.append(asked.json)
+        return Reply(201, {"status": 201, "resource-id": f"job/{len(self.added)}"})
+
+    def add(self, job: dict[str, Any]) -> dict[str, Any]:
+        status = self.statuses.get(job["action"], 201)
+        if status != 201:
+            return {"status": status, "message": "no"}
+        self.added.append(job)
+        return {"status": 201, "resource-id": f"job/{len(self.added)}"}
+
+    @property
+    def keys(self) -> list[str]:
+        return [job["idempotencyKey"] for job in self.added]
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def http(server: Server) -> Iterator[Answering]:
+    with answering(server) as made:
+        yield made
+
+
+@pytest.fixture
+def client(http: Answering) -> Client:
+    return Client(http.url, "alice", "secret", patience=0, timeout=(2, 2))
+
+
+@pytest.fixture
+def member(tmp_path: Path) -> Iterator[Callable[[str], Coordination]]:
+    """Makes a process's part in one fleet."""
+    made: list[Coordination] = []
+
+    def make(name: str) -> Coordination:
+        made.append(SqliteCoordination(str(tmp_path / "c.db"), name, 2.0))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for coordination in made:
+        coordination.close()
+
+
+class Made(Distributor):
+    unless_pending = False
+
+    def __init__(self, *jobs: dict[str, Any]) -> None:
+        self.made = jobs
+
+    def jobs(self) -> Iterator[dict[str, Any]]:
+        yield from self.made
+
+
+@pytest.fixture
+def running() -> Iterator[Callable[..., gevent.Greenlet]]:
+    """Runs a leader until the test is over."""
+    greenlets: list[gevent.Greenlet] = []
+
+    def run(coordination: Coordination, work: Any) -> gevent.Greenlet:
+        greenlets.append(gevent.spawn(Leader("d", coordination, work).run))
+        return greenlets[-1]
+
+    yield run
+    gevent.killall(greenlets)
+
+
+def once(distributor: Distributor, client: Client, coordination: Coordination, step: int = AGE) -> Ticking:
+    return Ticking("d", distributor, Every(step), client, coordination)
+
+
+def tick(step: int = AGE) -> int:
+    now = time.time_ns() // 1_000_000
+    return now - now % step
+
+
+# --- keys
+
+
+def test_a_key_is_the_same_in_every_leader() -> None:
+    one = key("d", 5, {"action": "a", "targetResource": {"href": "x"}, "payload": {"a": 1, "b": 2}, "name": "n"})
+    other = key("d", 5, {"payload": {"b": 2, "a": 1}, "action": "a", "targetResource": {"href": "x"}})
+    assert one == other
+    assert one.startswith("d@5#")
+    assert len(one.partition("#")[2]) == 8
+
+
+@pytest.mark.parametrize(
+    "job", [{"action": "b"}, {"action": "a", "targetResource": {"href": "x"}}, {"action": "a", "payload": {}}]
+)
+def test_a_key_tells_jobs_apart(job: dict[str, Any]) -> None:
+    assert key("d", 5, job) != key("d", 5, {"action": "a"}) != key("d", 6, {"action": "a"})
+
+
+# --- what a distributor makes
+
+
+def test_jobs_alike_are_one_and_an_own_key_is_kept() -> None:
+    jobs = gathered("d", 1, lambda: [JOB, dict(JOB), {"action": "b", "idempotencyKey": "mine"}])
+    assert [job["idempotencyKey"] for job in jobs] == [key("d", 1, JOB), "mine"]
+
+
+def test_an_error_keeps_what_was_made_before_it(caplog: pytest.LogCaptureFixture) -> None:
+    def jobs() -> Iterator[Any]:
+        yield JOB
+        raise LookupError("no more")
+
+    assert len(gathered("d", 1, jobs)) == 1
+    assert "no more" in caplog.text
+
+
+def test_an_error_of_the_server_is_raised() -> None:
+    def jobs() -> Iterator[Any]:
+        yield JOB
+        raise ServerAway("away")
+
+    with pytest.raises(ServerAway):
+        gathered("d", 1, jobs)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [5, {}, {"action": None}, {"action": "a", "targetResource": {"href": 5}}, {"action": "\"'"}, {"action": "a\\"}],
+)
+def test_what_is_no_job_is_left_out(wrong: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert [job["action"] for job in gathered("d", 1, lambda: [wrong, JOB])] == ["act"]
+    assert "no job" in caplog.text
+
+
+# --- what is pending
+
+
+def test_a_pending_job_of_the_same_action_and_target_keeps_one_away(client: Client, server: Server) -> None:
+    jobs = [{"action": "a", "targetResource": {"href": href}} for href in ("x", "y")] + [
+        {"action": "b", "targetResource": {"href": "x"}}
+    ]
+    server.pending = [{"action": "a", "targetResource": {"href": "x"}}]
+    assert without_pending(client, jobs) == jobs[1:]
+    assert server.filters == [
+        "(state='QUEUED' or state='RUNNING') and (action='a' or action='b')"
+        " and (targetResource/href='x' or targetResource/href='y')"
+    ]
+
+
+def test_one_search_for_any_number_of_targets(client: Client, server: Server) -> None:
+    jobs = [{"action": "a", "targetResource": {"href": f"credential/c{n}"}} for n in range(3000)]
+    server.pending = [dict(job) for job in jobs[1000:]]
+    assert without_pending(client, jobs) == jobs[:1000]
+    assert server.filters == ["(state='QUEUED' or state='RUNNING') and (action='a')"]
+
+
+def test_a_job_without_a_target(client: Client, server: Server) -> None:
+    server.pending = [{"action": "a", "targetResource": {"href": "x"}}]
+    assert without_pending(client, [{"action": "a"}]) == [{"action": "a"}]
+    server.pending = [{"action": "a"}]
+    assert without_pending(client, [{"action": "a"}]) == []
+
+
+# --- ticks
+
+
+def test_a_tick_fires_once_and_is_remembered(client: Client, server: Server, member: Any, running: Any) -> None:
+    coordination = member("a")
+    running(coordination, once(Made(JOB, {"action": "b"}), client, coordination))
+    eventually(lambda: coordination.recall("d"))
+    assert coordination.recall("d") == {"tick": tick()}
+    assert server.keys == [key("d", tick(), JOB), key("d", tick(), {"action": "b"})]
+
+
+def test_a_tick_that_was_stored_does_not_fire_again(client: Client, server: Server, member: Any, running: Any) -> None:
+    coordination = member("a")
+    coordination.remember("d", {"tick": tick()})
+    running(coordination, once(Made(JOB), client, coordination))
+    eventually(lambda: coordination.leaders(["d"]))
+    gevent.sleep(0.3)
+    assert server.added == []
+
+
+def test_a_stored_tick_in_the_future_is_logged_and_passed_over(
+    client: Client, server: Server, member: Any, running: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    coordination = member("a")
+    coordination.remember("d", {"tick": tick() + 10 * AGE})
+    running(coordination, once(Made(JOB), client, coordination))
+    eventually(lambda: coordination.recall("d") == {"tick": tick()})
+    assert server.keys == [key("d", tick(), JOB)]
+    assert "later than now" in caplog.text
+
+
+@pytest.mark.parametrize("note", [{"tick": "yesterday"}, {"other": 1}])
+def test_a_note_that_is_junk_is_as_none(
+    client: Client, server: Server, member: Any, running: Any, note: dict[str, Any]
+) -> None:
+    coordination = member("a")
+    coordination.remember("d", note)
+    running(coordination, once(Made(JOB), client, coordination))
+    eventually(lambda: coordination.recall("d") == {"tick": tick()})
+
+
+def test_ticks_follow_each_other_without_drift(client: Client, server: Server, member: Any, running: Any) -> None:
+    coordination = member("a")
+    running(coordination, once(Made(JOB), client, coordination, step=100))
+    eventually(lambda: len(server.added) >= 8)
+    ticks = [int(name.partition("@")[2].partition("#")[0]) for name in server.keys]
+    assert ticks == sorted(set(ticks))
+    assert all(each % 100 == 0 for each in ticks)
+
+
+def test_ticks_that_passed_collapse_into_one(client: Client, server: Server, member: Any, running: Any) -> None:
+    coordination = member("a")
+    coordination.remember("d", {"tick": tick() - 50 * AGE})
+    running(coordination, once(Made(JOB), client, coordination))
+    eventually(lambda: coordination.recall("d") == {"tick": tick()})
+    assert server.keys == [key("d", tick(), JOB)]
+
+
+# --- bad days
+
+
+def test_a_server_that_is_away_is_tried_again_and_told_once(
+    client: Client, server: Server, member: Any, running: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    coordination = member("a")
+    server.away = True
+    running(coordination, once(Made(JOB), client, coordination))
+    eventually(lambda: "tried again" in caplog.text)
+    gevent.sleep(0.5)
+    assert coordination.recall("d") is None
+    server.away = False
+    eventually(lambda: coordination.recall("d"))
+    assert server.keys == [key("d", tick(), JOB)]
+    assert caplog.text.count("tried again") == 1
+    assert caplog.text.count("it works again") == 1
+
+
+def test_ones_own_key_is_done_and_a_refusal_is_logged(
+    client: Client, server: Server, member: Any, running: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    coordination = member("a")
+    server.statuses = {"known": 409, "wrong": 400}
+    running(coordination, once(Made({"action": "known"}, {"action": "wrong"}, JOB), client, coordination))
+    eventually(lambda: coordination.recall("d"))
+    assert server.keys == [key("d", tick(), JOB)]
+    errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert errors == ["d: a job of wrong was refused: no"]
+
+
+def test_a_tick_that_cannot_be_remembered_is_not_added_again(
+    client: Client, server: Server, member: Any, running: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordination = member("a")
+    remember = coordination.remember
+    failures = [1, 2]
+
+    def sometimes(*args: Any) -> None:
+        if failures:
+            failures.pop()
+            raise CoordinationAway("away")
+        remember(*args)
+
+    monkeypatch.setattr(coordination, "remember", sometimes)
+    running(coordination, once(Made(JOB), client, coordination))
+    eventually(lambda: coordination.recall("d"))
+    assert failures == []
+    assert len(server.added) == 1
+
+
+# --- leading
+
+
+def test_one_leads_and_the_next_takes_over(client: Client, server: Server, member: Any, running: Any) -> None:
+    one, two = member("a"), member("b")
+    first = running(one, once(Made(JOB), client, one))
+    eventually(lambda: one.leaders(["d"]) == {"d": "a"})
+    running(two, once(Made(JOB), client, two))
+    gevent.sleep(0.2)
+    assert one.leaders(["d"]) == {"d": "a"}
+    first.kill()
+    eventually(lambda: two.leaders(["d"]) == {"d": "b"})
+    gevent.sleep(0.2)
+    assert server.keys == [key("d", tick(), JOB)], "the tick was stored"
+
+
+def test_what_was_lost_creates_nothing_more(client: Client, server: Server, member: Any, running: Any) -> None:
+    """Between two pages of a large firing the leadership is lost: the rest is the next leader's."""
+    one, two = member("a"), member("b")
+    jobs = [{"action": "act", "payload": {"n": n}} for n in range(3 * PAGE)]
+
+    def lose() -> None:
+        server.on_add = lambda: None
+        assert one.session
+        one.session.end()
+
+    server.on_add = lose
+    running(one, once(Made(*jobs), client, one))
+    eventually(lambda: server.pages)
+    running(two, once(Made(*jobs), client, two))
+    eventually(lambda: two.recall("d"))
+    assert server.pages == 1 + 3, "one page by the first, then all of them by the next"
+    assert set(server.keys) == {key("d", tick(), job) for job in jobs}
+
+
+def test_code_that_waits_is_ended_with_the_leadership(client: Client, member: Any, running: Any) -> None:
+    ended = []
+
+    class Waits(Distributor):
+        def __init__(self) -> None:
+            pass
+
+        def jobs(self) -> Iterator[dict[str, Any]]:
+            try:
+                gevent.sleep(600)
+                yield JOB
+            finally:
+                ended.append(True)
+
+    one = member("a")
+    running(one, once(Waits(), client, one))
+    eventually(lambda: one.leaders(["d"]))
+    gevent.sleep(0.1)
+    assert one.session
+    one.session.end()
+    eventually(lambda: ended)
+
+
+# --- old ones
+
+
+class Old:
+    ACTION_NAME = "old_action"
+
+    def __init__(self) -> None:
+        self.collect_interval = 0.05
+        self.seen = (self.name, self.args.name, self.ss_api)  # type: ignore[attr-defined]
+
+    def job_generator(self) -> Iterator[dict[str, Any]]:
+        while True:
+            yield {"action": self.ACTION_NAME}
+            time.sleep(self.collect_interval)
+
+
+def old(target: Any, client: Client) -> Endless:
+    return Endless(DistributorSpec("d", target, "old.py", old=True), client, Namespace(name="me"))
+
+
+def test_an_old_one_runs_while_it_leads(client: Client, server: Server, member: Any, running: Any) -> None:
+    one = member("a")
+    greenlet = running(one, old(Old, client))
+    eventually(lambda: len(server.added) >= 3)
+    assert {job["action"] for job in server.added} == {"old_action"}
+    assert len(set(server.keys)) == len(server.added), "no key of a tick"
+    greenlet.kill()
+    count = len(server.added)
+    gevent.sleep(0.3)
+    assert len(server.added) == count
+
+
+def test_an_old_one_that_fails_is_run_again(
+    client: Client, server: Server, member: Any, running: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Fails(Old):
+        def job_generator(self) -> Iterator[dict[str, Any]]:
+            yield {"action": "old_action"}
+            raise LookupError("bad day")
+
+    one = member("a")
+    running(one, old(Fails, client))
+    eventually(lambda: len(server.added) >= 2)
+    assert "bad day" in caplog.text
+
+
+def test_an_old_one_waits_for_a_server_that_is_away(
+    client: Client, server: Server, member: Any, running: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = member("a")
+    server.away = True
+    running(one, old(Old, client))
+    eventually(lambda: "tried until it works" in caplog.text)
+    server.away = False
+    eventually(lambda: len(server.added) >= 2)
+
+
+# --- the process's parts
+
+
+def spec(name: str, target: Any) -> DistributorSpec:
+    return DistributorSpec(name, target, f"{name}.py")
+
+
+def test_names_that_are_chosen() -> None:
+    found = Distributors([spec("a", Made), spec("b", Old)], failures={"/x/c.py": "SyntaxError: no"})
+    assert [each.name for each in chosen(found, ["b", "a", "b"], False)] == ["b", "a"]
+    assert [each.name for each in chosen(found, [], True)] == ["a", "b"]
+    with pytest.raises(PluginError, match=r"no distributor 'c': there are a, b; /x/c\.py did not import: SyntaxError"):
+        chosen(found, ["c"], False)
+    with pytest.raises(PluginError, match="no distributor was found"):
+        chosen(Distributors(), [], True)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [({}, "either `interval`"), ({"cron": "never"}, "`cron`"), ({"interval": "x"}, "`interval`")],
+)
+def test_what_has_no_schedule_is_refused(attributes: dict[str, Any], words: str) -> None:
+    class Wrong(Distributor):
+        def jobs(self) -> Iterator[dict[str, Any]]:
+            return iter(())
+
+    for name, value in attributes.items():
+        setattr(Wrong, name, value)
+    coordination = SqliteCoordination("unused", "a", 2.0)
+    client = Client(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(PluginError, match=r"'w' in w\.py: ValueError") as refused:
+        Engine(coordination, client, [spec("w", Wrong)], Namespace())
+    assert words in str(refused.value)
+
+
+def test_a_constructor_that_fails_is_named() -> None:
+    def fails(client: Any, settings: Any) -> Iterable[Any]:
+        raise LookupError("no such thing")
+
+    coordination = SqliteCoordination("unused", "a", 2.0)
+    with pytest.raises(PluginError, match=r"'f' in f\.py: LookupError: no such thing"):
+        Engine(coordination, Client("http://127.0.0.1:1"), [spec("f", fails)], Namespace())
