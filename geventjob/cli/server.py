@@ -24,7 +24,7 @@ from geventjob.server.app import application
 from geventjob.server.password import Passwords
 from geventjob.server.serve import Server, allow_files
 from geventjob.server.sessions import Sessions, signing_key
-from geventjob.server.store.base import Store, StoreError
+from geventjob.server.store.base import Store, StoreAway, StoreError
 from geventjob.server.store.sqlite import SqliteStore
 
 log = logging.getLogger("geventjob.server")
@@ -100,12 +100,14 @@ class Process:
         allow_files(server.limits.connections)
         supervise.spawn("the sweep of old sessions", lambda: _sweep(sessions), self._failed)
         server.start()
-        address = _address(self._settings.host, server.server_port)
-        coordination.announce("servers", _info(address))
-        log.info("geventjob-server %s listens on %s", geventjob.__version__, address)
-        self._stop.wait()
-        log.info("stopping: requests under way get %g s to end", GRACE)
-        server.finish(GRACE)
+        try:
+            address = _address(self._settings.host, server.server_port)
+            coordination.announce("servers", _info(address))
+            log.info("geventjob-server %s listens on %s", geventjob.__version__, address)
+            self._stop.wait()
+            log.info("stopping: requests under way get %g s to end", GRACE)
+        finally:
+            server.finish(GRACE)
 
     def _failed(self) -> None:
         self._code = 1
@@ -120,6 +122,9 @@ def main() -> None:
     debug.Dumps(os.path.join(settings.log_dir, "server.log") if settings.log_dir else None)
     try:
         code = Process(settings).run()
+    except (StoreAway, CoordinationAway) as error:
+        log.critical("%s", error)
+        code = 1
     except (StoreError, CoordinationError, OSError) as error:
         config.refuse("server", str(error))
     sys.exit(code)
