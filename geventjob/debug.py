@@ -37,17 +37,7 @@ def stack(frame: FrameType | None) -> str:
 def dump(describe: Callable[[greenlet], str] = lambda _: "") -> str:
     """The stack of every greenlet and every native thread, those that run jobs first, each with its job id, action
     and running time, and what `describe` says of it."""
-    greenlets = [thing for thing in gc.get_objects() if isinstance(thing, greenlet) and not thing.dead]
-    greenlets.sort(key=lambda one: (_job(one) == "", _job(one)))
-    threads = sys._current_frames()
-    parts = [f"{len(greenlets)} greenlets, {len(threads)} threads"]
-    for one in greenlets:
-        words = ", ".join(filter(None, (_job(one), describe(one))))
-        frame = sys._getframe() if one is getcurrent() else one.gr_frame
-        parts.append(f"greenlet {_name(one)}: {words or 'no job'}\n{stack(frame) or '  not begun'}")
-    for ident, frame in threads.items():
-        parts.append(f"thread {ident}:\n{stack(frame)}")
-    return "\n".join(parts)
+    return "\n".join(text for _, text in _stacks(describe))
 
 
 class Dumps:
@@ -79,7 +69,8 @@ class Dumps:
             os.close(self.fd)
 
     def _write(self) -> None:
-        log.warning("SIGUSR1: %s", dump(self.describe))
+        for one, text in _stacks(self.describe):  # a line each: the log cuts what is too long for one
+            log.warning("SIGUSR1: %s", text, extra={"greenlet": one})
 
     def _follow(self, path: str) -> None:
         try:
@@ -127,6 +118,19 @@ def _tell_blocked(held: float, cpu: float, who: str, places: list[Place]) -> Non
     log.warning(
         "the hub did not run for %.1f s (%.1f s on the CPU): held by %s\n%s", held, cpu, who, _format(places).rstrip()
     )
+
+
+def _stacks(describe: Callable[[greenlet], str]) -> Iterator[tuple[greenlet, str]]:
+    greenlets = [thing for thing in gc.get_objects() if isinstance(thing, greenlet) and not thing.dead]
+    greenlets.sort(key=lambda one: (_job(one) == "", _job(one)))
+    threads = sys._current_frames()
+    yield getcurrent(), f"{len(greenlets)} greenlets, {len(threads)} threads"
+    for one in greenlets:
+        words = ", ".join(filter(None, (_job(one) or "no job", describe(one))))
+        frame = sys._getframe() if one is getcurrent() else one.gr_frame
+        yield one, f"greenlet {_name(one)}: {words}\n{stack(frame) or '  not begun'}"
+    for ident, frame in threads.items():
+        yield getcurrent(), f"thread {ident}\n{stack(frame)}"
 
 
 def _places(frame: FrameType | None) -> Iterator[Place]:

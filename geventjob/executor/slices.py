@@ -24,6 +24,8 @@ from gevent._waiter import Waiter
 
 FIRST = 2  # priorities of libev watchers: ahead of all others, behind all others
 LAST = -2
+CHECK = 0x8000  # libev's EV_CHECK
+RETRY = 0.001
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Slices:
         self._hub = gevent.get_hub()
         loop = self._hub.loop
         self._beats = loop.timer(0.0, pace.beat)
-        self._first = loop.check(priority=FIRST)
+        self._first: Any = loop.check(priority=FIRST)
         self._fair = loop.check(priority=LAST)
         self._idle = loop.idle(priority=LAST)  # nothing else is pending; it also keeps the loop from blocking in poll
         self._previous: Any = signal.SIG_DFL
@@ -67,7 +69,7 @@ class Slices:
         signal.siginterrupt(signal.SIGALRM, False)
         self._first.start(self._turn)
         self._beats.start(self._beat, beat)
-        self._arm()  # before the first greenlet runs: unarmed, a first one that computes would never be caught
+        self._beat(beat)  # before the first greenlet runs: unarmed, a first one that computes would never be caught
 
     def close(self) -> None:
         # A timer left behind ends the interpreter with "Alarm clock" while it shuts down.
@@ -89,6 +91,21 @@ class Slices:
             self._idle.start(self._resume)
             self._fair.start(self._resume_beside_others)
         return waiter
+
+    def retry(self) -> None:
+        """In the greenlet that runs, which is not at a safe point: look again soon.
+
+        A loop that does nothing but log is at one for a hundredth of its time: looked at each 10 ms it held up the hub
+        for 2.9 s, each millisecond for 0.1 to 0.4 s.
+        """
+        signal.setitimer(signal.ITIMER_REAL, min(RETRY, self._gap), self._gap)
+
+    def turn_soon(self) -> None:
+        """In the greenlet that runs: as soon as it gives way, `turned` is called, ahead of all that is pending.
+
+        Without it a process that was stopped among the sleepers of a turn ran the rest of them first: 300 of 300.
+        """
+        self._first.feed(CHECK, self._turn)
 
     def parked(self, greenlet: object) -> bool:
         """Whether this greenlet waits for its next slice."""

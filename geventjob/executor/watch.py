@@ -9,6 +9,7 @@ SIGALRM and SIGPROF, ITIMER_REAL and ITIMER_PROF are the engine's: `signal.alarm
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable
@@ -71,8 +72,11 @@ class Watch:
         self._hard_end = HardEnd(session_timeout + GRACE, fd) if session_timeout else None
         self._closed = False
         Greenlet.add_spawn_callback(self._spawned)
+        # A forked child has the hub's timers, which would arm the kernel's; an interpreter that shuts down with an
+        # armed one dies of "Alarm clock".
         close = WeakMethod(self.close)
-        os.register_at_fork(after_in_child=lambda: (watch := close()) and watch())
+        os.register_at_fork(after_in_child=lambda: (method := close()) and method())
+        atexit.register(self.close)
         self._slices.start(self._alarm, self._beat)
 
     def close(self) -> None:
@@ -81,6 +85,7 @@ class Watch:
         if self._closed:
             return
         self._closed = True
+        atexit.unregister(self.close)
         self._slices.close()
         Greenlet.remove_spawn_callback(self._spawned)
         if self._hard_end:
@@ -267,6 +272,8 @@ class Watch:
         """What is due to the action that runs, or that its slice is over; neither if it is not at a safe point."""
         now = monotonic()
         self._blocked.look(frame, now - self._slices.ran)
+        if any(session.over for session in self._sessions):
+            self._slices.turn_soon()
         current = getcurrent()
         running = self.running.get(current)
         child = running is None
@@ -276,7 +283,8 @@ class Watch:
             return None, None  # the hub, coordination, the engine itself
         point = self._safe.at(frame, child) if self._safe else Point.NOTHING
         if point is Point.NOTHING:
-            self.deferrals += 1  # the interval of the timer tries again
+            self.deferrals += 1
+            self._slices.retry()
             return None, None
         end = None if child else self._due(running, now)
         if end is not None or point is Point.RAISE or not running.preempt:
@@ -314,6 +322,7 @@ def _inner(error: BaseException) -> Any:
 
 
 def _tell_abandoned(running: Running, stack: str) -> None:
-    log.error("%s (action %r) swallows its end and is abandoned; it is at\n%s", running.job_id, running.action, stack)
+    who = {"greenlet": running.greenlet}
+    log.error("the action %r swallows its end and is abandoned; it is at\n%s", running.action, stack, extra=who)
     assert running.thrown is not None
     running.abandoned(running.ending_of(running.thrown))

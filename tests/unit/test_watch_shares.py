@@ -1,0 +1,69 @@
+"""Time slices (FINDINGS §1b): who runs beside what computes, and what is never interrupted."""
+
+from tests.watching.scenario import answer, run
+
+
+def test_ten_actions_that_compute_beside_a_hundred_that_sleep():
+    """For longer than the session may be silent: it is renewed by the same hub."""
+    found = answer("shares.fair")
+    assert found["endings"] == {"Returned": 10}, "none was lost"
+    assert found["largest gap"] < 0.9, "lag and turn are 0.35 s"
+    middle, largest = found["late"]
+    assert middle < 0.3
+    assert largest < 1.2
+    assert found["share of the least"] > 0.2
+    assert found["yields"] > 10
+
+
+def test_an_action_may_opt_out_of_slices_but_not_of_time_outs():
+    found = answer("shares.opted_out")
+    assert found["yields"] == 0
+    assert found["gap"] > 0.5
+    assert found["gap of a child"] > 0.5
+    said, seconds = found["timed out"]
+    assert said == "TimedOut 0.4"
+    assert seconds < 2
+
+
+def test_nothing_that_belongs_to_the_thread_is_seen_half_done():
+    found = answer("shares.states_of_the_thread")
+    assert found["wrong"] == {}
+    assert found["endings"] == {"Returned": 15}
+    assert set(found["counts"]) == {"repr", "gc", "qsort", "sqlite", "cache"}
+    assert found["yields"] > 5
+    assert found["faults"] == 0
+
+
+def test_without_the_guards_nothing_is_interrupted_and_the_log_says_so_once():
+    done = run("shares.without_guards")
+    assert done.stderr.count("are not interrupted") == 1
+    assert '"TimedOut 0.6"' in done.stdout
+    assert '"Returned' in done.stdout
+    assert '"yields": 0, "raises": 0' in done.stdout
+
+
+def test_a_process_that_was_stopped_past_its_lease_goes_on_with_nothing():
+    found = answer("shares.frozen")
+    assert found["over"]
+    assert found["endings"] == {"Lost": 405}
+    assert found["after"].get("computes", 0) == 0
+    assert sum(found["after"].values()) <= 2, "the one that was about to run when the process was stopped"
+    assert found["steps"] >= 300
+
+
+def test_of_an_interrupted_batch_of_callbacks_only_the_rest_runs():
+    found = answer("shares.frozen", "batch")
+    assert found["endings"] == {"Lost": 505}
+    assert sum(found["after"].values()) <= 102, "gevent runs a batch of callbacks to its end (FINDINGS §1b)"
+
+
+def test_fork_and_the_programs_of_an_action_have_no_timers():
+    found = answer("shares.forks")
+    assert found["fork"] == 0
+    assert found["program"].startswith("(0.0, 0.0) (0.0, 0.0)")
+    assert found["armed here"] == [True, True]
+    assert found["closed"] == [0.0] * 4
+
+
+def test_a_closed_watch_allows_exec():
+    assert answer("shares.becomes_another") == "alive"
