@@ -132,9 +132,9 @@ class Handler(pywsgi.WSGIHandler):
             self._end_head()
 
     def hang_up(self) -> None:
-        """Let the client see the end of the connection, and the handler too."""
+        """Let the handler see the end of the connection, behind what has come already."""
         with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
+            self.socket.shutdown(socket.SHUT_RD)
 
     # --- the head of a request
 
