@@ -84,7 +84,7 @@ def main(client_ini: str, command: str) -> None:
     console = Console()
     settings = config.parse("client", ["-c", client_ini])
     demo = Demo(Client(settings.ss_url, settings.ss_user, settings.ss_pass), console)
-    table = Table("jobs", "that", "ended", title="a hundred jobs, each as it was told to")
+    table = Table("jobs", "that", "ended")
     for (kind, state), count in demo.run().items():
         table.add_row(str(count), kind, state)
     console.print(table)

@@ -23,8 +23,8 @@ from geventjob.plugins import PluginError, find_actions
 
 def main() -> None:
     """The process ends here: 0 after a stop, 1 when a part of it failed, 2 for what an operator has to mend."""
+    config.hide_secrets("geventjob-executor")
     settings = config.parse("executor")
-    config.hide_secrets("executor")
     log.configure("executor", settings.log_dir, settings.log_level)
     try:
         engine = assemble(settings)

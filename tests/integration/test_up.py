@@ -1,0 +1,184 @@
+"""`geventjob up`: the whole engine as one command, and what is left of it however it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.fleet import free_port, until
+
+COMMAND = [sys.executable, "-m", "geventjob.cli.main"]
+ACTION = '''
+from geventjob import action
+
+@action("greet")
+def greet(job):
+    """From the tutorial."""
+    job.set_status_message(f"hello {job.payload['name']}")
+'''
+
+
+class Up:
+    """One `geventjob up`, and its command line."""
+
+    def __init__(self, folder: Path, port: int, *arguments: str) -> None:
+        self.data_dir = folder / "data"
+        self.output_file = folder / f"up-{port}.out"
+        self.address = ["--data-dir", str(self.data_dir), "--port", str(port)]
+        with self.output_file.open("ab") as output:
+            self.process = subprocess.Popen(
+                [*COMMAND, "up", *self.address, *arguments], stdout=output, stderr=output, start_new_session=True
+            )
+
+    @property
+    def output(self) -> str:
+        return self.output_file.read_text()
+
+    def ready(self) -> Up:
+        until(lambda: "geventjob is up" in self.output or self.process.poll() is not None)
+        assert self.process.poll() is None, self.output
+        until(lambda: {"executor", "distributor"} <= {node["role"] for node in self.json("nodes")})
+        return self
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        client = ["-c", str(self.data_dir / "client.ini")]
+        return subprocess.run([*COMMAND, *client, *arguments], capture_output=True, text=True, timeout=60)
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.run(*arguments, "--json").stdout)
+
+    def children(self) -> dict[str, psutil.Process]:
+        """By the last part of their module's name."""
+        found = {}
+        for child in psutil.Process(self.process.pid).children():
+            command = " ".join(child.cmdline())
+            for name in ("server", "executor", "distributor"):
+                if f"geventjob-{name}" in command or f"geventjob.cli.{name}" in command:
+                    found[name] = child
+        return found
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def up(tmp_path: Path, port: int) -> Iterator[Up]:
+    made = Up(tmp_path, port)
+    try:
+        yield made.ready()
+    finally:
+        made.process.kill()
+        made.process.wait()
+
+
+def test_it_comes_up_runs_jobs_and_goes_in_good_order(up: Up) -> None:
+    done = up.run("submit", "dummy_test_action", "--wait")
+    assert (done.returncode, done.stderr) == (0, "")
+    children = list(up.children().values())
+    assert len(children) == 3
+    assert up.stop() == 0
+    assert not any(child.is_running() for child in children)
+    log = up.data_dir / "log"
+    assert "has ended; 0 jobs left" in (log / "executor.log").read_text()
+
+
+def test_its_secrets_are_its_owners_alone(up: Up) -> None:
+    client_ini = up.data_dir / "client.ini"
+    password = client_ini.read_text().split("ss-pass = ")[1].strip()
+    assert len(password) >= 20
+    for path in (client_ini, up.data_dir / "admin-pass"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(up.data_dir.stat().st_mode) == 0o700
+    shown = [" ".join(child.cmdline()) for child in up.children().values()] + [up.output]
+    shown += [path.read_text() for path in (up.data_dir / "log").iterdir()]
+    assert not any(password in text for text in shown)
+
+
+def test_a_second_one_names_the_first(up: Up, tmp_path: Path, port: int) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    same_port, same_data = Up(elsewhere, port), Up(tmp_path, free_port())
+    for second in (same_port, same_data):
+        assert second.process.wait(20) == 2
+        expected = f"geventjob up: already running as PID {up.process.pid}; stop it or choose --port and --data-dir\n"
+        assert second.output.endswith(expected)
+
+
+def test_a_port_that_somebody_else_has(tmp_path: Path, port: int) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        up = Up(tmp_path, port)
+        assert up.process.wait(20) == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in up.output
+    assert up.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["server", "executor", "distributor"])
+def test_a_child_that_dies_is_started_again(up: Up, name: str) -> None:
+    first = up.children()[name]
+    first.kill()
+    until(lambda: f"{name} was killed by SIGKILL" in up.output)
+    until(lambda: up.children().get(name, first).pid != first.pid)
+    assert up.run("submit", "dummy_test_action", "--wait").returncode == 0
+
+
+def test_killed_it_leaves_nothing(up: Up) -> None:
+    children = list(up.children().values())
+    os.kill(up.process.pid, signal.SIGKILL)
+    up.process.wait()
+    until(lambda: not any(child.is_running() for child in children))
+
+
+def test_a_second_start_finds_the_jobs_of_the_first(up: Up, tmp_path: Path, port: int) -> None:
+    [id] = up.json("submit", "dummy_test_action", "--wait")
+    password = (up.data_dir / "client.ini").read_text()
+    assert up.stop() == 0
+    again = Up(tmp_path, port).ready()
+    try:
+        assert again.json("show", id)["state"] == "SUCCESS"
+        assert (again.data_dir / "client.ini").read_text() == password
+    finally:
+        assert again.stop() == 0
+
+
+def test_an_action_of_ones_own(up: Up, tmp_path: Path, port: int) -> None:
+    (up.data_dir / "actions" / "greet.py").write_text(ACTION)
+    assert up.stop() == 0
+    again = Up(tmp_path, port).ready()
+    try:
+        [id] = again.json("submit", "greet", "--payload", '{"name": "world"}', "--wait")
+        assert again.json("show", id)["statusMessage"] == "hello world"
+    finally:
+        assert again.stop() == 0
+
+
+def test_the_demo_ends_well(tmp_path: Path, port: int) -> None:
+    up = Up(tmp_path, port, "--demo")
+    try:
+        until(lambda: "the engine stays up" in up.output, 60)
+        found = up.json("jobs", "--last", "200")
+        states = [job["state"] for job in found if job.get("properties", {}).get("demo")]
+        assert {state: states.count(state) for state in states} == {"SUCCESS": 81, "FAILED": 18, "STOPPED": 1}
+        assert f"-c {up.data_dir}/client.ini submit" in up.output
+        assert up.stop() == 0
+    finally:
+        up.process.kill()
