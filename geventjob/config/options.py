@@ -68,7 +68,7 @@ class Option:
     @property
     def default_text(self) -> str:
         """The default for people."""
-        return self.shown or self.written_default or "none"
+        return self.shown or self.usual or self.written_default or "none"
 
 
 def written(value: Any) -> str:
@@ -114,8 +114,7 @@ OPTIONS = (
            shown="<host>-<pid>", metavar="NAME"),
     Option("data-dir", kinds.path, "executor distributor server up client",
            "folder of the embedded queue and store, and of the client.ini that `geventjob up` writes",
-           shown="~/.local/state/geventjob", usual="/var/lib/geventjob",
-           metavar="DIR"),
+           usual="~/.local/state/geventjob", metavar="DIR"),
     Option("session-timeout", kinds.seconds, f"{DAEMONS} up",
            "seconds without a sign of life after which a process is taken for dead", default=10.0),
     Option("threads", kinds.count, "executor up", "jobs that run at once, each in a greenlet", default=100,

@@ -26,13 +26,13 @@ class Settings(Namespace):
         return LOGIN.sub("://***@", super().__repr__())
 
 
-def hide_secrets(command: str, argv: Sequence[str] | None = None) -> None:
-    """Write the process title anew, passwords masked: an entry point calls this before anything else.
+def hide_secrets(program: str, argv: Sequence[str] | None = None) -> None:
+    """Write the process title anew, passwords masked: an entry point calls this before it parses its options.
 
     `/proc/PID/cmdline` holds no secret from then on. From exec to this call it does, which is why
     `--ss-pass-file` is better.
     """
-    setproctitle.setproctitle(" ".join([command, *masked(sys.argv[1:] if argv is None else argv)]))
+    setproctitle.setproctitle(" ".join([program, *masked(sys.argv[1:] if argv is None else argv)]))
 
 
 def masked(argv: Sequence[str]) -> list[str]:
