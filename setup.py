@@ -1,4 +1,4 @@
-"""Packaging: `actions/` and `distributors/` at the top are installed as `geventjob.actions` and `geventjob.distributors`."""
+"""`actions/` and `distributors/` at the top are installed as `geventjob.actions` and `geventjob.distributors`."""
 
 from setuptools import find_packages, setup
 

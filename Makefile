@@ -1,0 +1,48 @@
+# `make` lists what there is to do. What is needed is made on the way: .venv, and Debian packages for the tests.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+PATCHED := $(wildcard tests/unit tests/contract)
+PROCESSES := $(wildcard tests/integration tests/fault)
+CACHES := .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+.PHONY: help run test check test-patched test-processes bench docs dist clean
+
+help:  ## This list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+run: .venv/made  ## Start everything on this machine: job server, executor, distributor (ARGS: options of `geventjob up`)
+	@exec .venv/bin/geventjob up $(ARGS)
+
+test: .venv/made  ## Run all checks and tests, side by side
+	@tools/prepare tests
+	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target check test-patched test-processes
+
+check: .venv/made  ## Lint, formatting and types
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+
+# A group that has no tests (pytest's exit code 5) is well; without a folder pytest would collect all of them.
+test-patched: .venv/made  ## Unit and contract tests, in one process that gevent has patched
+	@[ -z "$(PATCHED)" ] || $(PY) -m tests $(PATCHED) || [ $$? = 5 ]
+
+test-processes: .venv/made  ## Integration and fault tests, over real processes
+	@[ -z "$(PROCESSES)" ] || $(PY) -m pytest -n 4 $(PROCESSES) || [ $$? = 5 ]
+
+bench: .venv/made  ## Measure on this machine, as tables
+	@for module in $(filter-out __init__ actions,$(basename $(notdir $(wildcard bench/*.py)))); do \
+	    echo "bench/$$module.py" && $(PY) -m bench.$$module || exit; done
+
+docs: .venv/made  ## Write the pages and ini files that come from the code
+	@$(PY) -m geventjob.config.reference
+
+dist: .venv/made  ## Build the wheel and the source distribution into dist/
+	@$(PY) -m build --no-isolation --outdir dist .
+
+clean:  ## Remove what was made here, .venv too
+	rm -rf .venv build dist *.egg-info $(CACHES)
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/made: pyproject.toml setup.py tools/prepare
+	@tools/prepare venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

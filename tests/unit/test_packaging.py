@@ -1,0 +1,141 @@
+"""What is published holds all that runs, and what the project's commands are made of is sound."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[2]
+MADE = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-info")
+SOURCES = {f.relative_to(TOP).as_posix() for f in TOP.glob("geventjob/**/*") if f.suffix in (".py", ".lark", ".typed")}
+SHIPPED = {f"{kind}/{f.name}" for kind in ("actions", "distributors") for f in (TOP / kind).glob("*.py")}
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory):
+    """The source distribution of a clean copy, and the wheel that is built of that."""
+    folder = tmp_path_factory.mktemp("dist")
+    shutil.copytree(TOP, folder / "tree", ignore=MADE)
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(folder / "tree")]
+    ran = subprocess.run(build, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(dist):
+    """The wheel's content, as it lies in site-packages."""
+    [wheel] = dist.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(dist / "site")
+    return dist / "site"
+
+
+def test_the_wheel_holds_every_module_and_grammar(installed):
+    names = {f.relative_to(installed).as_posix() for f in installed.rglob("*") if f.is_file()}
+    assert {"geventjob/py.typed", "geventjob/server/filter/grammar.lark"} <= SOURCES
+    assert names >= SOURCES | {f"geventjob/{name}" for name in SHIPPED}
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"geventjob"}
+
+
+def test_the_source_distribution_holds_the_project(dist):
+    [sdist] = dist.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {"README.md", "LICENSE", "CHANGELOG.md", "Makefile", "pyproject.toml", "setup.py", "conf/executor.ini"}
+    assert names >= SOURCES | SHIPPED | wanted | {"tests/unit/test_packaging.py", "docs/reference/options.md"}
+
+
+def test_what_is_installed_finds_what_is_shipped(installed, tmp_path):
+    code = """if True:
+        import geventjob, geventjob.server.filter
+        from geventjob.plugins import find_actions, find_distributors
+        print(geventjob.__file__)
+        for found in (find_actions(), find_distributors()):
+            print(sorted({found.get(name).source for name in found.names}), found.failures)
+    """
+    environ = {**os.environ, "PYTHONPATH": str(installed)}
+    run = [sys.executable, "-c", code]
+    ran = subprocess.run(run, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True, timeout=60)
+    package, *found = ran.stdout.splitlines()
+    assert package == str(installed / "geventjob/__init__.py")
+    for kind, line in zip(("actions", "distributors"), found, strict=True):
+        files = sorted(str(installed / f"geventjob/{name}") for name in SHIPPED if name.startswith(f"{kind}/"))
+        assert line == f"{[file for file in files if not file.endswith('__init__.py')]} {{}}"
+
+
+@pytest.mark.parametrize("name", ["geventjob", "geventjob-executor", "geventjob-distributor", "geventjob-server"])
+def test_each_command_starts_and_helps(name):
+    """As the wheel's script would start it, in a process of its own."""
+    [point] = [point for point in entry_points(group="console_scripts") if point.name == name]
+    start = f"import sys; from {point.module} import {point.attr} as main; sys.argv[0] = {name!r}; sys.exit(main())"
+    ran = subprocess.run([sys.executable, "-c", start, "--help"], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith(f"usage: {name} ")
+
+
+def test_bare_make_lists_the_targets():
+    ran = subprocess.run(["make", "-C", str(TOP)], capture_output=True, text=True, check=True, timeout=60)
+    targets = {line.split()[1] for line in ran.stdout.splitlines() if line.startswith("make ")}
+    assert targets >= {"run", "test", "check", "bench", "docs", "dist", "clean"}
+    for target in targets:
+        subprocess.run(["make", "-C", str(TOP), "--dry-run", target], capture_output=True, check=True, timeout=60)
+
+
+@pytest.mark.parametrize("script", [".ci/run", "tools/prepare"])
+def test_the_scripts_can_be_run(script):
+    assert os.access(TOP / script, os.X_OK)
+    subprocess.run(["bash", "-n", str(TOP / script)], check=True, timeout=60)
+
+
+@pytest.fixture
+def bare_machine(tmp_path):
+    """Runs `tools/prepare` where there is no apt-get and nothing else to speak of."""
+    shutil.copytree(TOP / "tools", tmp_path / "tools")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("bash", "env", "id"):
+        (tools / tool).symlink_to(shutil.which(tool))
+
+    def run(what, python):
+        return subprocess.run(
+            [str(tmp_path / "tools/prepare"), what],
+            cwd=tmp_path,
+            env={"PATH": str(tools), "PYTHON": python},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
+
+
+def test_a_python_that_is_old_or_cannot_make_environments_is_passed_over(bare_machine, tmp_path):
+    """The good one is real, but for the ten seconds that a real environment takes."""
+    made = tmp_path / ".venv/bin/python"
+    for name, code in (
+        ("old", "exit 1"),
+        ("bare", '[ "$2" != "import ensurepip, venv" ]'),
+        ("good", f'[ "$1" = -c ] && exec {sys.executable} "$@"; [ "$*" = "-m venv --clear .venv" ] && > {made}'),
+    ):
+        (tmp_path / "bin" / name).write_text(f"#!{tmp_path}/bin/bash\n{code}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    made.parent.mkdir(parents=True)
+    ran = bare_machine("venv", "missing old bare good")
+    assert (ran.returncode, ran.stdout, ran.stderr, made.exists()) == (0, "", "", True)
+    made.unlink()
+    made.symlink_to(sys.executable)  # an environment that works is left as it is
+    assert bare_machine("venv", "good").returncode == 0
+    assert made.is_symlink()
+
+
+def test_what_is_missing_where_it_cannot_be_installed_is_said(bare_machine):
+    said = [bare_machine(what, "none").stderr.partition(": ")[2] for what in ("venv", "tests")]
+    assert said[0] == "please install what Debian calls: python3 python3-venv\n"
+    assert said[1].startswith("please install what Debian calls: default-jre-headless openssl util-linux")
