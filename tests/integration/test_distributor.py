@@ -1,0 +1,272 @@
+"""Distributors as processes: one leads, a tick makes its jobs once, and nothing of it is lost (DESIGN §8)."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from geventjob import Client
+from tests.fleet import Fleet, Process, ended, fleet, until
+
+STEP = 0.5
+TIMEOUT = 2.0
+"""Session timeout of the processes, seconds."""
+
+TICKER = f"""
+import os
+from geventjob import Distributor, distributor
+
+@distributor("ticker")
+class Ticker(Distributor):
+    interval = {STEP}
+    unless_pending = False
+
+    def jobs(self):
+        # The maker in the payload makes the key another one: jobs of two leaders at one tick would be two.
+        yield {{"action": "tick", "payload": {{"by": self.settings.name}}}}
+
+@distributor("careful")
+class Careful(Distributor):
+    interval = 0.1
+
+    def jobs(self):
+        yield {{"action": "careful", "targetResource": {{"href": "dummy"}}}}
+
+@distributor("broken")
+class Broken(Distributor):
+    interval = 0.1
+
+    def jobs(self):
+        yield {{"action": "broken"}}
+
+    @property
+    def unless_pending(self):
+        raise LookupError("the part is broken")
+"""
+
+OLD = """
+import time
+
+class Collect:
+    ACTION_NAME = "old_collect"
+
+    def __init__(self):
+        self.collect_interval = 0.1
+
+    def job_generator(self):
+        while True:
+            yield {"action": self.ACTION_NAME, "targetResource": {"href": "job"}}
+            time.sleep(self.collect_interval)
+"""
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Fleet]:
+    """A server, and a folder of distributors."""
+    (tmp_path / "distributors").mkdir()
+    (tmp_path / "distributors" / "ticker.py").write_text(TICKER)
+    (tmp_path / "distributors" / "job_distributor_vms_collect.py").write_text(OLD)
+    with fleet(tmp_path) as made:
+        made.server()
+        yield made
+
+
+@pytest.fixture
+def client(made: Fleet) -> Iterator[Client]:
+    with made.client() as client:
+        yield client
+
+
+def start(made: Fleet, name: str, *arguments: str, timeout: float = TIMEOUT) -> Process:
+    folder = f"--distributors-dir={made.folder / 'distributors'}"
+    return made.distributor(name, folder, "--session-timeout", str(timeout), *arguments)
+
+
+def leads(client: Client, election: str) -> str | None:
+    """The process that leads."""
+    found = [node["name"] for node in client.nodes() if election in node.get("leads", ())]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+def jobs(client: Client, action: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.search("job", filter=f"action='{action}'", orderby="created")["jobs"]
+    return found
+
+
+def ticks(client: Client) -> list[int]:
+    """Of the jobs of `ticker`, in order, milliseconds."""
+    return sorted(int(job["idempotencyKey"].partition("@")[2].partition("#")[0]) for job in jobs(client, "tick"))
+
+
+def fired(process: Process) -> int:
+    return process.log.count("fired its tick")
+
+
+def just_fired(process: Process) -> None:
+    """Wait for the moment after a firing, so that the next is half a second away."""
+    before = fired(process)
+    until(lambda: fired(process) > before, every=0.01)
+
+
+def test_leaders_die_and_freeze(made: Fleet, client: Client) -> None:
+    processes = {name: start(made, name, "ticker") for name in "abc"}
+    killed = until(lambda: leads(client, "ticker"))
+
+    just_fired(processes[killed])
+    processes[killed].kill()
+    died = time.monotonic()
+    frozen = until(lambda: (name := leads(client, "ticker")) and name != killed and name, every=0.02)
+    assert time.monotonic() - died < TIMEOUT + 2
+
+    just_fired(processes[frozen])
+    processes[frozen].signal(signal.SIGSTOP)
+    stopped = time.monotonic()
+    before = ticks(client)
+    last = until(lambda: (name := leads(client, "ticker")) and name not in (killed, frozen) and name, every=0.02)
+    until(lambda: fired(processes[last]), every=0.02)
+    assert time.monotonic() - stopped < TIMEOUT + 2
+
+    processes[frozen].signal(signal.SIGCONT)
+    until(lambda: "leads no longer" in processes[frozen].log)
+    just_fired(processes[last])
+    assert leads(client, "ticker") == last
+    found = ticks(client)
+    assert len(found) == len(set(found)), "a tick was doubled"
+    assert all(tick % 500 == 0 for tick in found)
+    after = [tick for tick in found if tick > before[-1]]
+    assert after[0] - before[-1] >= 2 * 500, "ticks passed without a leader, and were not made up for one by one"
+    assert {job["payload"]["by"] for job in jobs(client, "tick")} == set("abc")
+    assert processes[last].stop() == processes[frozen].stop() == 0
+
+
+def test_a_leader_that_is_stopped_resigns(made: Fleet, client: Client) -> None:
+    """With a session timeout of a minute nobody could take over by waiting for it."""
+    one = start(made, "one", "ticker", timeout=60)
+    until(lambda: leads(client, "ticker") == "one")
+    start(made, "two", "ticker", timeout=60)
+    until(lambda: {node["name"] for node in client.nodes()} >= {"one", "two"})
+    began = time.monotonic()
+    assert one.stop() == 0
+    until(lambda: leads(client, "ticker") == "two")
+    assert time.monotonic() - began < 10
+    assert [node["name"] for node in client.nodes() if node["role"] == "distributor"] == ["two"]
+
+
+def test_the_server_is_away_for_some_ticks(made: Fleet, client: Client) -> None:
+    process = start(made, "one", "ticker")
+    until(lambda: fired(process) >= 2)
+    server = made.processes[0]
+    just_fired(process)
+    server.kill()
+    away = time.time()
+    until(lambda: time.time() - away > 4 * STEP and "tried again" in process.log)
+    made.server()
+    back = time.time()
+    just_fired(process)
+    just_fired(process)
+    found = ticks(client)
+    assert len(found) == len(set(found))
+    between = [tick for tick in found if away * 1000 < tick < (back - STEP - 1) * 1000]
+    assert not between, "those that passed collapse into the one after"
+    assert "it works again" in process.log
+    assert process.stop() == 0
+
+
+def test_nothing_while_one_is_pending(made: Fleet, client: Client) -> None:
+    process = start(made, "one", "careful")
+    until(lambda: fired(process) >= 5)
+    (first,) = jobs(client, "careful")
+    client.edit(first["id"], {"state": "RUNNING"})
+    before = fired(process)
+    until(lambda: fired(process) >= before + 5)
+    assert len(jobs(client, "careful")) == 1
+    client.edit(first["id"], {"state": "SUCCESS"})
+    until(lambda: len(jobs(client, "careful")) == 2)
+
+
+def test_an_old_one_runs_under_the_name_of_its_file(made: Fleet, client: Client) -> None:
+    process = start(made, "one", "vms_collect")
+    found = until(lambda: (found := jobs(client, "old_collect")) and len(found) >= 3 and found)
+    assert not [job for job in found if job["idempotencyKey"].startswith("vms_collect@")]
+    assert leads(client, "vms_collect") == "one"
+    assert process.stop() == 0
+
+
+def test_all_of_them_and_what_a_node_tells(made: Fleet, client: Client) -> None:
+    for file in (made.folder / "distributors").iterdir():
+        file.unlink()
+    process = start(made, "one", "--all")
+    node = until(lambda: next((n for n in client.nodes() if len(n.get("leads", ())) == 2), None))
+    assert sorted(node["leads"]) == ["dummy_test_action", "jobs_cleanup"]
+    assert node["pid"] == process.pid
+    assert {"role": "distributor", "name": "one"}.items() <= node.items()
+    assert {"host", "version", "since"} <= node.keys()
+    until(lambda: jobs(client, "dummy_test_action") and jobs(client, "jobs_cleanup"))
+    process.signal(signal.SIGUSR1)
+    until(lambda: "distributor jobs_cleanup" in process.log and "_until_next" in process.log)
+    assert process.stop() == 0
+
+
+def test_cleanup_from_end_to_end(made: Fleet, client: Client) -> None:
+    """A distributor makes the job, an executor runs it, and what ended a second ago is gone."""
+    made.executor("worker", "--cleanup-days", "0.00001")
+    ids = client.bulk_add([{"action": "dummy_test_action"} for _ in range(1200)])
+    assert {job["state"] for job in ended(client, [str(id) for id in ids]).values()} == {"SUCCESS"}
+    waiting = client.add("job", {"action": "nobody_has_it"})
+    over = time.time()
+    until(lambda: time.time() - over > 1)
+    start(made, "one", "jobs_cleanup")
+    (cleanup,) = until(lambda: client.search("job", filter="action='jobs_cleanup' and state='SUCCESS'")["jobs"])
+    assert cleanup["statusMessage"] == "1200 jobs deleted that ended more than 1e-05 days ago"
+    assert client.search("job", filter="action='dummy_test_action'", last=0)["count"] == 0
+    assert client.get(waiting)["state"] == "QUEUED"
+
+
+# --- what an operator has to mend
+
+
+def test_a_part_that_fails_ends_the_process(made: Fleet) -> None:
+    process = start(made, "one", "broken", "ticker")
+    assert process.wait() == 1
+    assert "LookupError: the part is broken" in process.log
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["nobody"], "no distributor 'nobody': there are broken, careful, dummy_test_action, jobs_cleanup, ticker"),
+        ([], "name the distributors to run"),
+        (["ticker", "--all"], "name the distributors to run"),
+        (["ticker", "--session-timeout", "x"], "--session-timeout"),
+    ],
+)
+def test_wrong_usage_is_one_line(made: Fleet, names: list[str], words: str) -> None:
+    process = start(made, "one", *names)
+    assert process.wait() == 2
+    (line,) = process.log.strip().splitlines()
+    assert line.startswith("geventjob-distributor: ")
+    assert words in line
+
+
+def test_a_schedule_that_is_none_names_the_file(made: Fleet) -> None:
+    file = made.folder / "distributors" / "wrong.py"
+    file.write_text(TICKER.replace(f"interval = {STEP}", "cron = 'often'").replace('"ticker"', '"wrong"'))
+    (made.folder / "distributors" / "ticker.py").unlink()
+    process = start(made, "one", "wrong")
+    assert process.wait() == 2
+    assert "`cron` is a crontab line as '0 3 * * *', not 'often'" in process.log
+    assert str(file) in process.log
+
+
+def test_a_name_in_use(made: Fleet, client: Client) -> None:
+    start(made, "one", "ticker")
+    until(lambda: leads(client, "ticker"))
+    other = start(made, "one", "ticker")
+    assert other.wait() == 2
+    assert "one: another of the distributors that live has this name" in other.log
