@@ -203,6 +203,10 @@ class Client:
         """The queue at a glance (DESIGN §6)."""
         return self._session.call("GET", "queue", answer=Document)
 
+    def reconcile(self, dry_run: bool = False) -> Document:
+        """Make the queue and the store agree; what was done: `jobs`, `requeued`, `removed`. It takes some seconds."""
+        return self._session.call("POST", "queue/reconcile", json={"dryRun": dry_run}, answer=Document)
+
     def healthy(self) -> bool:
         """Whether the server says that it can serve. Needs no user, raises nothing of CimiError."""
         try:

@@ -7,13 +7,17 @@ from geventjob.cli.screen import age, span
 
 
 def declare(commands: Commands) -> None:
-    """The commands; they have no arguments of their own."""
-    commands.add("queue", queue, "show the queue: how long it is, and what comes next")
+    """The commands."""
+    show = commands.add("queue", queue, "show the queue: how long it is, and what comes next; or mend it")
+    show.add_argument("do", nargs="?", choices=["reconcile"], metavar="reconcile", help="put back jobs without entry")
+    show.add_argument("--dry-run", action="store_true", help="only say what reconcile would do")
     commands.add("nodes", nodes, "list the executors, distributors and servers that live")
     commands.add("actions", actions, "list the actions that executors announce")
 
 
 def queue(context: Context) -> int:
+    if context.args.do == "reconcile":
+        return reconcile(context)
     look = context.ask(context.client.queue)
     if context.args.json:
         context.screen.document(look)
@@ -25,6 +29,20 @@ def queue(context: Context) -> int:
     rows = [(e.get("priority"), e.get("job"), e.get("takenBy"), str(e.get("entry")).rpartition("/")[2]) for e in head]
     if rows:
         context.screen.table(("priority", "job", "taken by", "entry"), rows)
+    return WELL
+
+
+def reconcile(context: Context) -> int:
+    """Every job that is not final stands in the queue afterwards, and nothing else does."""
+    did = context.ask(context.client.reconcile, context.args.dry_run)
+    if context.args.json:
+        context.screen.document(did)
+        return WELL
+    would = "would be" if did.get("dryRun") else "were"
+    context.screen.line(
+        f"{did.get('jobs')} jobs are not final; {did.get('requeued')} of them {would} put into the queue again, "
+        f"{did.get('removed')} entries without a job {would} removed"
+    )
     return WELL
 
 

@@ -22,6 +22,7 @@ from geventjob.coordination.base import Coordination, CoordinationAway, Coordina
 from geventjob.server import first_user
 from geventjob.server.app import application
 from geventjob.server.password import Passwords
+from geventjob.server.reconcile import Reconciler
 from geventjob.server.serve import Server, allow_files
 from geventjob.server.sessions import Sessions, signing_key
 from geventjob.server.store.base import Store, StoreAway, StoreError
@@ -80,6 +81,9 @@ class Process:
         try:
             app = application(store, coordination, sessions, passwords, geventjob.__version__)
             listener.listen(BACKLOG)
+            reconciler = Reconciler(store, coordination)
+            interval = self._settings.reconcile_interval
+            supervise.spawn("the reconciler", lambda: reconciler.keep(interval), self._failed)
             self._serve(Server(listener, app), coordination, sessions)
         finally:
             coordination.close()

@@ -141,6 +141,8 @@ OPTIONS = (
     Option("distributors-dir", kinds.listed(kinds.folder), "distributor up",
            "folder of distributor files, loaded at start", shown=f"{DISTRIBUTORS} where it exists", usual=DISTRIBUTORS,
            metavar="DIR", many=True),
+    Option("reconcile-interval", kinds.seconds, "server",
+           "seconds between two looks whether each job that is not final stands in the queue", default=60.0),
     Option("cleanup-days", kinds.days, "executor distributor up",
            "jobs that ended longer ago than this are deleted by cleanup_jobs", default=7.0, metavar="DAYS"),
     Option("host", kinds.host, "server up", "address to listen on; 0.0.0.0 for all", default="127.0.0.1"),

@@ -12,9 +12,10 @@ from geventjob.server.answer import fail
 from geventjob.server.jobs import Jobs
 from geventjob.server.password import Passwords
 from geventjob.server.problem import Problem, problem_of
+from geventjob.server.reconcile import Reconciler
 from geventjob.server.resources.bulk import BulkResource
 from geventjob.server.resources.entry_point import EntryPoint
-from geventjob.server.resources.fleet import Health, Nodes, Queue
+from geventjob.server.resources.fleet import Health, Nodes, Queue, ReconcileQueue
 from geventjob.server.resources.job import JobResource
 from geventjob.server.resources.session import SessionResource
 from geventjob.server.resources.session_template import SessionTemplates
@@ -36,6 +37,7 @@ def application(
     app.add_route("/api/cloud-entry-point", EntryPoint(version))
     app.add_route("/api/node", Nodes(coordination, sessions))
     app.add_route("/api/queue", Queue(coordination, sessions))
+    app.add_route("/api/queue/reconcile", ReconcileQueue(Reconciler(store, coordination), sessions))
     collections = {
         "session": SessionResource(store, sessions, passwords),
         "session-template": SessionTemplates(),

@@ -89,6 +89,12 @@ class JobsDelete(Body):
     filter: str
 
 
+class Reconcile(Body):
+    """What `queue/reconcile` may be told."""
+
+    dry_run: bool = False
+
+
 class OwnersEdit(Body):
     """One edit of a bulk request."""
 

@@ -142,6 +142,16 @@ def stopped(job: Document, *, now: datetime) -> Document:
     return _changed(job, {"state": following}, (), now)
 
 
+def requeued(job: Document, entry: str, *, now: datetime) -> Document:
+    """The job with another entry in place of one that is gone. It is nobody's until somebody takes it anew; claims of
+    the old entry reach nothing, and fences begin anew with the entry."""
+    after = _changed(job, {}, (), now)
+    _keep_entry(after, entry)
+    for name in ("fence", "_owned"):
+        after.pop(name, None)
+    return after
+
+
 # --- who writes
 
 

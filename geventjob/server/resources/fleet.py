@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import falcon
@@ -9,6 +10,9 @@ import gevent
 
 from geventjob.coordination.base import Coordination, CoordinationError
 from geventjob.server.answer import give
+from geventjob.server.bodies import Reconcile, body_of
+from geventjob.server.receive import read
+from geventjob.server.reconcile import Reconciler
 from geventjob.server.sessions import Sessions
 from geventjob.server.store.base import Store, StoreError
 
@@ -64,6 +68,19 @@ class Queue:
             for item in look.head
         ]
         give(resp, {"entries": look.entries, "taken": look.taken, "oldest": look.oldest, "head": head})
+
+
+class ReconcileQueue:
+    """`queue/reconcile`: the store and the queue made to agree now, in some seconds. For administrators."""
+
+    def __init__(self, reconciler: Reconciler, sessions: Sessions) -> None:
+        self._reconciler = reconciler
+        self._sessions = sessions
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        self._sessions.caller(req.get_header("Cookie")).need_role("ADMIN")
+        dry = body_of(Reconcile, read(req)).dry_run
+        give(resp, {**asdict(self._reconciler.run(dry=dry)), "dryRun": dry})
 
 
 class Health:

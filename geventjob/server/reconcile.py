@@ -1,0 +1,142 @@
+"""The queue and the store made to agree again: after ZooKeeper's data were lost, say, or jobs moved to another queue.
+
+A job that is not final and whose entry is gone is put into the queue anew; an entry whose job does not exist is
+removed. Whatever looks wrong is looked at again after a grace, since an add or an end may have been under way. It is
+safe beside executors and beside another reconciler: which entry counts is decided in the job, once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import gevent
+
+from geventjob.clock import boottime, now
+from geventjob.coordination.base import LOWEST_PRIORITY, Coordination, CoordinationError
+from geventjob.server.document import Document
+from geventjob.server.filter import And, Compare, Filter, Or
+from geventjob.server.life import FINAL, entry_of, requeued
+from geventjob.server.store.base import Change, Missing, Query, Store, StoreError, Update
+
+log = logging.getLogger(__name__)
+
+ELECTION = "reconciler"
+GRACE = 5.0
+"""Seconds between the two looks at what seems wrong."""
+PAGE = 1_000
+"""Jobs that are looked at together, and entries of the head of the queue."""
+REST = 3
+"""Times as long as a page took, that is rested after it: the server has other work to do."""
+UNFINISHED: Filter = Or(tuple(Compare(("state",), "=", state) for state in ("QUEUED", "RUNNING", "STOPPING")))
+
+
+@dataclass
+class Report:
+    """What one round has seen and done."""
+
+    jobs: int = 0
+    """Jobs that are not final."""
+    requeued: int = 0
+    """Jobs without an entry, that were put into the queue."""
+    removed: int = 0
+    """Entries without a job, that were taken out of it."""
+
+
+class Reconciler:
+    """Compares the two; raises StoreError and CoordinationError as they come."""
+
+    def __init__(self, store: Store, coordination: Coordination) -> None:
+        self._store = store
+        self._coordination = coordination
+
+    def keep(self, interval: float) -> None:
+        """Whenever this server is the elected one: a round each `interval` seconds. It does not return."""
+        while True:
+            leadership = self._coordination.lead(ELECTION)
+            while leadership and leadership.held:
+                try:
+                    self.run()
+                except (StoreError, CoordinationError) as error:
+                    log.warning("the queue and the store could not be compared: %s", error)
+                gevent.sleep(interval)
+
+    def run(self, *, dry: bool = False, grace: float = GRACE) -> Report:
+        """One round. `dry` only counts what it would do; `grace` in seconds."""
+        report = Report()
+        lost = [job for page in self._pages(report) for job in self._without_entry(page)]
+        orphans = self._orphans()
+        if lost or orphans:
+            gevent.sleep(grace)
+        for first in range(0, len(lost), PAGE):
+            report.requeued += self._requeue([job["id"] for job in lost[first : first + PAGE]], dry)
+        still = sorted(orphans & self._orphans())
+        report.removed = len(still) if dry else sum(self._coordination.remove(still))
+        if report.requeued or report.removed:
+            did = "would have been" if dry else "were"
+            log.warning(
+                "%d jobs without an entry %s put into the queue, %d entries without a job %s removed",
+                report.requeued, did, report.removed, did,
+            )  # fmt: skip
+        return report
+
+    def _pages(self, report: Report) -> Iterator[list[Document]]:
+        """The jobs that are not final, by their ids."""
+        last: str | None = None
+        while True:
+            began = boottime()
+            after: tuple[Filter, ...] = () if last is None else (Compare(("id",), ">", last),)
+            select = ("state", "properties", "priority")
+            query = Query(And((UNFINISHED, *after)), last=PAGE, orderby=[("id", False)], select=select)
+            page = self._store.search("job", query).documents
+            report.jobs += len(page)
+            yield page
+            if len(page) < PAGE:
+                return
+            last = page[-1]["id"]
+            gevent.sleep(REST * (boottime() - began))
+
+    def _without_entry(self, jobs: list[Document]) -> list[Document]:
+        entries = [entry_of(job) or "" for job in jobs]
+        standing = self._coordination.standing(entries) if jobs else []
+        return [job for job, stands in zip(jobs, standing, strict=True) if not stands]
+
+    def _requeue(self, ids: list[str], dry: bool) -> int:
+        """Put those into the queue that are still not final and still without an entry; how many."""
+        found = [job for job in self._store.get(ids) if job is not None and job["state"] not in FINAL]
+        lost = self._without_entry(found)
+        if dry or not lost:
+            return len(lost)
+        lost.sort(key=lambda job: (job.get("priority", LOWEST_PRIORITY), job["created"]))
+        entries = self._coordination.put([(job["id"], job.get("priority", LOWEST_PRIORITY)) for job in lost])
+        results = self._store.write(
+            [Update(job["id"], _move(entry_of(job), entry)) for job, entry in zip(lost, entries, strict=True)]
+        )
+        vain = [
+            entry
+            for entry, result in zip(entries, results, strict=True)
+            if not isinstance(result, dict) or entry_of(result) != entry
+        ]
+        if vain:  # deleted, ended, or put by another reconciler meanwhile
+            self._coordination.remove(vain)
+        for result in results:
+            if isinstance(result, Exception) and not isinstance(result, Missing):
+                raise result
+        return len(lost) - len(vain)
+
+    def _orphans(self) -> set[str]:
+        """Entries at the head of the queue that nobody holds and whose job does not exist."""
+        head = self._coordination.look(PAGE).head
+        free = [waiting for waiting in head if waiting.taken_by is None and waiting.job.startswith("job/")]
+        jobs = self._store.get([waiting.job for waiting in free])
+        return {waiting.entry for waiting, job in zip(free, jobs, strict=True) if job is None}
+
+
+def _move(old: str | None, new: str) -> Change:
+    def change(job: Document) -> Document:
+        if job["state"] in FINAL or entry_of(job) != old:
+            return job
+        return requeued(job, new, now=now())
+
+    return change

@@ -1,0 +1,153 @@
+"""The queue and the store made to agree again, over real ones of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+
+from geventjob.clock import now
+from geventjob.coordination.sqlite import SqliteCoordination
+from geventjob.server.life import Edit, Owner, added, edited, entry_of
+from geventjob.server.reconcile import Reconciler, Report
+from geventjob.server.store.base import Insert, Query, Update
+from geventjob.server.store.sqlite import SqliteStore
+
+ACL = {"owner": {"principal": "ADMIN", "type": "ROLE"}, "rules": []}
+
+
+class Both:
+    """A store and a queue, and jobs in them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = SqliteStore(folder / "store.db")
+        self.coordination = SqliteCoordination(str(folder / "coordination.db"), "server", 10)
+        self.store.start()
+        self.coordination.start()
+        self.reconciler = Reconciler(self.store, self.coordination)
+
+    def close(self) -> None:
+        self.coordination.close()
+        self.store.close()
+
+    def add(self, name: str, **attributes: Any) -> str:
+        """A job as the server adds it; its entry."""
+        job = added({"action": "noop", **attributes}, id=f"job/{name}", now=now(), acl=ACL)
+        [entry] = self.coordination.put([(job["id"], job["priority"])])
+        job["properties"] = {"zookeeper-path": entry}
+        self.store.write([Insert(job)])
+        return entry
+
+    def edit(self, name: str, edit: Edit) -> dict[str, Any]:
+        [result] = self.store.write([Update(f"job/{name}", lambda job: edited(job, edit, now=now()))])
+        assert isinstance(result, dict), result
+        return result
+
+    def lose(self, *entries: str) -> None:
+        assert self.coordination.remove(entries) == [True] * len(entries)
+
+    def job(self, name: str) -> dict[str, Any]:
+        [job] = self.store.get([f"job/{name}"])
+        assert job
+        return job
+
+    def queue(self) -> list[str]:
+        return [waiting.job.removeprefix("job/") for waiting in self.coordination.look(100).head]
+
+    def run(self, **options: Any) -> Report:
+        return self.reconciler.run(grace=0.1, **options)
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Iterator[Both]:
+    made = Both(tmp_path)
+    yield made
+    made.close()
+
+
+def test_where_all_is_well_nothing_is_done(both: Both) -> None:
+    for name in ("a", "b"):
+        both.add(name)
+    assert both.run() == Report(jobs=2)
+    assert both.queue() == ["a", "b"]
+
+
+def test_jobs_whose_entries_are_gone_come_back_by_priority(both: Both) -> None:
+    entries = [both.add("low"), both.add("first", priority=1), both.add("second", priority=5)]
+    both.lose(*entries)
+    assert both.run() == Report(jobs=3, requeued=3)
+    assert both.queue() == ["first", "second", "low"]
+    assert {entry_of(both.job(name)) for name in ("low", "first", "second")}.isdisjoint(entries)
+    assert both.run() == Report(jobs=3)
+
+
+def test_a_dry_run_only_counts(both: Both) -> None:
+    both.lose(both.add("a"))
+    both.coordination.put([("job/nobody", 999)])
+    assert both.run(dry=True) == Report(jobs=1, requeued=1, removed=1)
+    assert both.queue() == ["nobody"]
+
+
+def test_an_entry_without_a_job_is_removed_and_junk_left_to_the_executors(both: Both) -> None:
+    both.coordination.put([("job/nobody", 999), ("no id at all", 999)])
+    both.add("somebody")
+    assert both.run() == Report(jobs=1, removed=1)
+    assert both.queue() == ["no id at all", "somebody"]
+
+
+def test_an_entry_that_is_held_is_left_to_its_holder(both: Both) -> None:
+    both.coordination.put([("job/nobody", 999)])
+    [claim] = both.coordination.take(1)
+    assert both.run() == Report()
+    both.coordination.consume([claim])
+
+
+def test_a_job_that_ran_is_run_again_and_its_old_owner_reaches_nothing(both: Both) -> None:
+    entry = both.add("a")
+    old = Owner(entry, 1_000_000, "old")
+    both.edit("a", Edit({"state": "RUNNING"}, owner=old))
+    both.lose(entry)
+    both.run()
+    job = both.job("a")
+    assert (job["state"], job["attempts"]) == ("RUNNING", 1)
+    [claim] = both.coordination.take(1)
+    with pytest.raises(AssertionError, match="no longer, owned by old"):
+        both.edit("a", Edit({"state": "SUCCESS"}, owner=old))
+    taken = both.edit("a", Edit({"state": "RUNNING"}, owner=Owner(claim.entry, 1, "new")))
+    assert (taken["attempts"], taken["interruptions"], taken["executor"]) == (2, 1, "new")
+
+
+def test_final_jobs_stay_out_of_the_queue(both: Both) -> None:
+    entry = both.add("a")
+    both.edit("a", Edit({"state": "SUCCESS"}))
+    both.lose(entry)
+    assert both.run() == Report()
+    assert both.queue() == []
+
+
+def test_a_job_that_ends_within_the_grace_is_left_alone(both: Both) -> None:
+    entry = both.add("a")
+    both.lose(entry)
+    running = gevent.spawn(both.reconciler.run, grace=0.3)
+    gevent.sleep(0.1)
+    both.edit("a", Edit({"state": "FAILED"}))
+    assert running.get() == Report(jobs=1)
+    assert both.queue() == []
+
+
+def test_two_reconcilers_at_once_leave_one_entry_a_job(both: Both) -> None:
+    both.lose(*[both.add(f"n{n}") for n in range(50)])
+    reports = gevent.joinall([gevent.spawn(both.run) for _ in range(3)], raise_error=True)
+    assert sum(greenlet.value.requeued for greenlet in reports) == 50
+    assert sorted(both.queue()) == sorted(f"n{n}" for n in range(50))
+    stands = both.coordination.standing([entry_of(job) or "" for job in both.store.search("job", Query()).documents])
+    assert stands == [True] * 50
+
+
+def test_many_pages(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geventjob.server.reconcile.PAGE", 7)
+    both.lose(*[both.add(f"n{n}") for n in range(30)])
+    assert both.run() == Report(jobs=30, requeued=30)
