@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -45,6 +46,8 @@ class Keeper:
         self._ended = ended
         self._deaths: Deaths | None = None
         self._greenlet: gevent.Greenlet[..., Any] | None = None
+        self._disowned = False
+        self._others: Mapping[int, sessions.Other] = {}
         self.session: Session | None = None
         self.roles: dict[str, str] = {}
         """Role → info, as JSON, that this process keeps up from one session to the next."""
@@ -67,7 +70,8 @@ class Keeper:
             self._database.submit(partial(sessions.bury, session=int(self.session.id))).wait(1)
 
     def disown(self) -> None:
-        """In a forked child: its copy of the session is over."""
+        """In a forked child: its copy of the session is over, and nobody is told."""
+        self._disowned = True
         if self.session is not None:
             self.session.end()
         if self._greenlet is not None:
@@ -85,8 +89,10 @@ class Keeper:
                 self._began(self.session)
                 self._bell.wake(ALL)
                 while self._beat(self.session):
-                    rung.wait(self._interval)
+                    rung.wait(self._pause())
                     rung.clear()
+                if self._disowned:
+                    return
                 self.session.end()
                 self._ended(self.session)
                 self.session = self._begin_again(self.session)
@@ -124,13 +130,20 @@ class Keeper:
             return False
         if not answer.successful():
             log.warning("a heartbeat failed: %s", answer.exception)
+            self._others = {}  # what was known of their time is no reason to try again sooner
             return not session.over
         if answer.value is None or not session.renew(sent, self._margin):
             return False
         assert self._deaths is not None
-        self._deaths.watch(answer.value)
+        self._others = answer.value
+        self._deaths.watch({number: other.process for number, other in answer.value.items()})
         self._bell.wake(QUEUE + ELECTION + INBOX)  # should a process have died or been frozen before it could ring
         return True
+
+    def _pause(self) -> float:
+        """Seconds until the next heartbeat: earlier if the session of another, who may have less time, is to expire."""
+        first = min((other.expires for other in self._others.values()), default=math.inf)
+        return min(self._interval, max(0.0, first - boottime()) + 0.005)
 
     def _died(self, session: int) -> None:
         self._database.submit(partial(sessions.bury, session=session))

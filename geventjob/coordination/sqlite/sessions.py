@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from geventjob.clock import boottime
 from geventjob.coordination.base import Session
@@ -44,18 +45,25 @@ def begin(tx: Transaction, process: Process, name: str, bell: str, timeout: floa
     return number
 
 
+class Other(NamedTuple):
+    """The session of another member."""
+
+    process: Process
+    expires: float
+
+
 def beat(
     tx: Transaction, process: Process, name: str, session: Session, roles: Mapping[str, str]
-) -> dict[int, Process] | None:
-    """A sign of life; the processes of the other sessions, or None for a session that is over. Buries the expired."""
+) -> dict[int, Other] | None:
+    """A sign of life; the other sessions, or None for a session that is over. Buries the expired."""
     bury_expired(tx, process.boot)
     number, now = alive(session)
     if not tx.change("UPDATE session SET expires = ? WHERE id = ?", now + session.timeout, number):
         return None
     for role, info in roles.items():
         tx.change("INSERT OR IGNORE INTO member VALUES (?, ?, ?, ?)", role, name, number, info)
-    others = tx.rows("id, boot, namespace, pid, started", "FROM session WHERE id <> ?", number)
-    return {other: Process(*process) for other, *process in others}
+    others = tx.rows("id, expires, boot, namespace, pid, started", "FROM session WHERE id <> ?", number)
+    return {other: Other(Process(*process), expires) for other, expires, *process in others}
 
 
 def bury_expired(tx: Transaction, boot: str) -> None:

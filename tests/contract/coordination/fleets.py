@@ -1,0 +1,123 @@
+"""What the contract suite needs of an implementation of coordination: fresh namespaces, members, and their ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from gevent.monkey import get_original
+
+from geventjob.coordination.base import Coordination
+from geventjob.coordination.sqlite import SqliteCoordination
+from geventjob.coordination.sqlite.bell import ALL, ring
+from tests.contract.coordination.process import Process
+
+
+def connect(where: dict[str, Any], name: str, timeout: float) -> Coordination:
+    """A coordination, not started, from what `Fleet.where` says."""
+    return SqliteCoordination(where["path"], name, timeout)
+
+
+class Fleet(ABC):
+    """A namespace of its own; all that joins it is ended by `close`."""
+
+    timeout = 10.0
+    """The session timeout of members, seconds, where a test does not ask for another."""
+    short = 1.5
+    """One for tests that must see it pass."""
+    death = timeout + 2
+    """Seconds after which what a dead process held is free."""
+
+    def __init__(self) -> None:
+        self.where: dict[str, Any] = {}
+        self._numbers = count(1)
+        self._members: list[Coordination] = []
+        self._processes: list[Process] = []
+
+    def member(self, name: str = "", timeout: float | None = None) -> Coordination:
+        """One more member, started, in this process."""
+        member = self.unstarted(name, timeout)
+        member.start()
+        return member
+
+    def unstarted(self, name: str = "", timeout: float | None = None) -> Coordination:
+        member = connect(self.where, name or f"member-{next(self._numbers)}", timeout or self.timeout)
+        self._members.append(member)
+        return member
+
+    def process(self, name: str = "", timeout: float | None = None) -> Process:
+        """One more member, started, in a process of its own."""
+        process = Process(self.where, name or f"process-{next(self._numbers)}", timeout or self.timeout)
+        self._processes.append(process)
+        return process
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.kill()
+        for member in self._members:
+            member.close()
+
+    def freeze(self, process: Process) -> None:
+        """Stop a process, in no critical section of the implementation."""
+        process.stop()
+
+    @abstractmethod
+    def cut_off(self, member: Coordination) -> AbstractContextManager[None]:
+        """A member of this process is out of reach of the others: nothing that it asks for is answered."""
+
+    @abstractmethod
+    def expire(self, member: Coordination) -> None:
+        """End the session of a member at once and without its knowledge, as an administrator could."""
+
+
+class SqliteFleet(Fleet):
+    """Here the death of a process is seen at once, long before its session expires."""
+
+    timeout = 60.0
+    death = 1.0
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self.where = {"path": str(directory / "coordination.db")}
+
+    def freeze(self, process: Process) -> None:
+        """Under the lock, so that it is not stopped while it has it: all would wait for it, and rightly so."""
+        lock = os.open(self.where["path"] + ".lock", os.O_RDWR)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            process.stop()
+        finally:
+            os.close(lock)
+
+    @contextmanager
+    def cut_off(self, member: Coordination) -> Iterator[None]:
+        """Its thread is stuck, as in a disk that does not answer."""
+        assert isinstance(member, SqliteCoordination)
+        assert member._database._pool is not None
+        answered = get_original("threading", "Event")()
+        member._database._pool.spawn(answered.wait)
+        try:
+            yield
+        finally:
+            answered.set()
+
+    def expire(self, member: Coordination) -> None:
+        assert member.session is not None
+        database = sqlite3.connect(self.where["path"], timeout=5)
+        with database:
+            database.execute("PRAGMA foreign_keys=ON")
+            database.execute("DELETE FROM session WHERE id = ?", (member.session.id,))
+            others = database.execute("SELECT bell FROM session").fetchall()
+        database.close()
+        for (bell,) in others:
+            ring(self.where["path"], bell, ALL)
+
+
+IMPLEMENTATIONS = {"sqlite": SqliteFleet}

@@ -1,0 +1,436 @@
+"""The queue: order, claims and their ends, waking, and what people see of it."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from functools import partial
+
+import gevent
+import pytest
+
+from geventjob.coordination.base import Claim, Coordination, Waiting
+from geventjob.coordination.names import parse_entry
+from tests.contract.coordination.fleets import Fleet
+from tests.waiting import eventually
+
+
+def entries(claims: list[Claim]) -> list[str]:
+    return [claim.entry for claim in claims]
+
+
+def jobs(claims: list[Claim]) -> list[str]:
+    return [claim.job for claim in claims]
+
+
+def waiting(take: Callable[[], list[Claim]]) -> gevent.Greenlet:
+    """A greenlet in a take that has had the time to find nothing, and waits."""
+    greenlet = gevent.spawn(take)
+    gevent.sleep(0.1)
+    assert not greenlet.ready(), "this take was to wait"
+    return greenlet
+
+
+# --- put, and the order of the queue
+
+
+def test_the_path_of_an_entry_says_its_priority_and_its_turn(member: Coordination) -> None:
+    paths = member.put([("job/a", 7), ("job/b", 999), ("job/c", 0)])
+    names = [parse_entry(path) for path in paths]
+    assert [name[0] for name in names if name] == [7, 999, 0]
+    assert [name[1] - names[0][1] for name in names if name and names[0]] == [0, 1, 2]
+
+
+def test_nothing_is_put_for_no_items(member: Coordination) -> None:
+    assert member.put([]) == []
+    assert member.look().entries == 0
+
+
+@pytest.mark.parametrize("priority", [-1, 1000])
+def test_a_priority_that_is_none_is_refused_and_nothing_put(member: Coordination, priority: int) -> None:
+    with pytest.raises(ValueError, match=f"job/b.*{priority}"):
+        member.put([("job/a", 5), ("job/b", priority)])
+    assert member.look().entries == 0
+
+
+def test_entries_are_taken_by_priority_and_then_in_the_order_of_their_putting(
+    member: Coordination, other: Coordination
+) -> None:
+    first = member.put([("job/1", 999), ("job/2", 5), ("job/3", 999)])
+    second = other.put([("job/4", 0), ("job/5", 5)])
+    claims = member.take(10)
+    assert jobs(claims) == ["job/4", "job/2", "job/5", "job/1", "job/3"]
+    assert entries(claims) == [second[0], first[1], second[1], first[0], first[2]]
+
+
+def test_many_greenlets_put_at_once_and_each_gets_its_own_paths(member: Coordination) -> None:
+    putting = [gevent.spawn(member.put, [(f"job/{i}", 500), (f"job/{i}", 2)]) for i in range(100)]
+    put = {path: f"job/{i}" for i, done in enumerate(gevent.joinall(putting)) for path in done.get()}
+    assert len(put) == 200
+    taken: dict[str, str] = {}
+    while len(taken) < 200:
+        taken.update((claim.entry, claim.job) for claim in member.take(100, timeout=5))
+    assert taken == put
+
+
+# --- take
+
+
+def test_a_claim_says_what_was_put_and_when(member: Coordination) -> None:
+    before = time.time()
+    (path,) = member.put([("job/a", 3)])
+    (claim,) = member.take(1)
+    assert (claim.entry, claim.job, claim.session) == (path, "job/a", member.session)
+    assert before - 1 <= claim.put_at <= time.time() + 1
+    assert not claim.lost
+
+
+def test_a_take_brings_no_more_than_its_limit(member: Coordination) -> None:
+    member.put([(f"job/{i}", 1) for i in range(5)])
+    assert [jobs(member.take(2, timeout=0)) for _ in range(4)] == [
+        ["job/0", "job/1"],
+        ["job/2", "job/3"],
+        ["job/4"],
+        [],
+    ]
+
+
+def test_what_one_holds_nobody_else_is_given(member: Coordination, other: Coordination) -> None:
+    member.put([("job/a", 1), ("job/b", 1)])
+    assert jobs(member.take(1)) == ["job/a"]
+    assert jobs(other.take(10)) == ["job/b"]
+    assert other.take(10, timeout=0) == []
+
+
+def test_members_that_take_at_once_share_the_queue_without_an_entry_twice(fleet: Fleet, member: Coordination) -> None:
+    member.put([(f"job/{i}", i % 3) for i in range(200)])
+    taken: list[str] = []
+
+    def work(one: Coordination) -> None:
+        while claims := one.take(7, timeout=0.5):
+            taken.extend(jobs(claims))
+            one.consume(claims)
+
+    gevent.joinall([gevent.spawn(work, fleet.member()) for _ in range(4)], raise_error=True)
+    assert sorted(taken) == sorted(f"job/{i}" for i in range(200))
+    assert member.look().entries == 0
+
+
+def test_each_claim_of_an_entry_has_a_greater_fence_than_those_before(fleet: Fleet, member: Coordination) -> None:
+    member.put([("job/a", 1)])
+    fences = []
+    for _ in range(3):
+        one = fleet.member()
+        for taker in (member, one):
+            (claim,) = taker.take(1)
+            fences.append(claim.fence)
+            taker.release([claim])
+        (claim,) = one.take(1)
+        fences.append(claim.fence)
+        one.close()
+    assert fences == sorted(set(fences))
+
+
+def test_what_is_left_is_passed_over_and_stays(member: Coordination, other: Coordination) -> None:
+    paths = member.put([(f"job/{i}", 1) for i in range(5)])
+    assert jobs(member.take(2, leave={paths[0], paths[2]})) == ["job/1", "job/3"]
+    assert jobs(member.take(5, leave=[paths[0], paths[2]])) == ["job/4"]
+    assert member.take(5, leave={paths[0], paths[2]}, timeout=0) == []
+    assert jobs(other.take(5)) == ["job/0", "job/2"]
+
+
+def test_thousands_of_entries_can_be_left(member: Coordination) -> None:
+    paths = member.put([(f"job/{i}", 1) for i in range(5000)])
+    assert jobs(member.take(5, leave=set(paths[:-1]))) == ["job/4999"]
+
+
+def test_to_leave_what_is_no_entry_does_no_harm(member: Coordination) -> None:
+    member.put([("job/a", 1)])
+    assert jobs(member.take(1, leave={"", "/job/entries/entry-001-9999999999", "/job/entries/", "x' OR 1"})) == [
+        "job/a"
+    ]
+
+
+def test_a_take_without_time_does_not_wait(member: Coordination) -> None:
+    began = time.monotonic()
+    assert member.take(1, timeout=0) == []
+    assert time.monotonic() - began < 1
+
+
+def test_a_take_waits_no_longer_than_its_time(member: Coordination) -> None:
+    began = time.monotonic()
+    assert member.take(1, timeout=0.3) == []
+    assert 0.3 <= time.monotonic() - began < 1.5
+
+
+def test_a_take_that_waits_gets_what_is_put(member: Coordination, other: Coordination) -> None:
+    take = waiting(partial(member.take, 5))
+    other.put([("job/a", 1)])
+    assert jobs(take.get(timeout=1)) == ["job/a"]
+
+
+def test_a_take_that_waits_gets_what_is_released(member: Coordination, other: Coordination) -> None:
+    other.put([("job/a", 1)])
+    claims = other.take(1)
+    take = waiting(partial(member.take, 5))
+    other.release(claims)
+    assert jobs(take.get(timeout=1)) == ["job/a"]
+
+
+def test_a_take_that_waits_gets_what_a_closed_member_held(fleet: Fleet, member: Coordination) -> None:
+    leaving = fleet.member()
+    leaving.put([("job/a", 1)])
+    leaving.take(1)
+    take = waiting(partial(member.take, 5))
+    leaving.close()
+    assert jobs(take.get(timeout=1)) == ["job/a"]
+
+
+def test_all_who_wait_are_woken_by_as_many_entries(fleet: Fleet, member: Coordination) -> None:
+    takes = [waiting(partial(fleet.member().take, 1)) for _ in range(4)]
+    member.put([(f"job/{i}", 1) for i in range(4)])
+    assert sorted(jobs(claims)[0] for claims in (take.get(timeout=1) for take in takes)) == [
+        f"job/{i}" for i in range(4)
+    ]
+
+
+def test_entries_put_one_by_one_find_all_who_wait(fleet: Fleet, member: Coordination) -> None:
+    takes = [waiting(partial(fleet.member().take, 1)) for _ in range(4)]
+    for i in range(4):
+        member.put([(f"job/{i}", 1)])
+    assert sorted(jobs(take.get(timeout=1))[0] for take in takes) == [f"job/{i}" for i in range(4)]
+
+
+def test_one_who_leaves_an_entry_does_not_keep_it_from_another(fleet: Fleet, member: Coordination) -> None:
+    (path,) = member.put([("job/a", 1)])
+    claims = member.take(1)
+    one_who_leaves = fleet.member()
+    passing = waiting(partial(one_who_leaves.take, 1, leave={path}))
+    take = waiting(partial(fleet.member().take, 1))
+    member.release(claims)
+    assert jobs(take.get(timeout=1)) == ["job/a"]
+    one_who_leaves.interrupt()
+    assert passing.get(timeout=1) == []
+
+
+def test_one_who_has_stopped_waiting_does_not_keep_an_entry_from_another(fleet: Fleet, member: Coordination) -> None:
+    gone = fleet.member()
+    waiting(partial(gone.take, 1)).kill()
+    impatient = fleet.member()
+    assert impatient.take(1, timeout=0.1) == []
+    take = waiting(partial(fleet.member().take, 1))
+    member.put([("job/a", 1)])
+    eventually(lambda: take.ready() or gone.look().taken == 1, within=1)
+    assert take.ready()
+    assert jobs(take.get()) == ["job/a"]
+
+
+# --- interrupt
+
+
+def test_an_interrupt_ends_a_take_that_waits(member: Coordination) -> None:
+    take = waiting(partial(member.take, 1))
+    member.interrupt()
+    assert take.get(timeout=1) == []
+
+
+def test_an_interrupt_ends_the_next_take_if_none_waits_and_only_that(member: Coordination) -> None:
+    member.interrupt()
+    assert gevent.spawn(member.take, 1).get(timeout=1) == []
+    take = waiting(partial(member.take, 1))
+    member.put([("job/a", 1)])
+    assert jobs(take.get(timeout=1)) == ["job/a"]
+
+
+def test_what_is_left_is_not_brought_by_an_earlier_take_that_was_interrupted(
+    fleet: Fleet, member: Coordination, other: Coordination
+) -> None:
+    """It may have been taken before its caller was told to leave it, and is given back then."""
+    (path,) = other.put([("job/a", 1)])
+    with fleet.cut_off(member):
+        take = gevent.spawn(member.take, 1)
+        gevent.sleep(0.1)
+        member.interrupt()
+        assert take.get(timeout=1) == []
+    assert member.take(1, leave={path}, timeout=0.1) == []
+    assert jobs(other.take(1, timeout=1)) == ["job/a"]
+
+
+def test_what_an_interrupted_take_brings_too_late_comes_with_the_next(
+    fleet: Fleet, member: Coordination, other: Coordination
+) -> None:
+    other.put([("job/a", 1), ("job/b", 1), ("job/c", 1)])
+    with fleet.cut_off(member):
+        take = gevent.spawn(member.take, 2)
+        gevent.sleep(0.1)
+        take.kill()
+    assert [jobs(member.take(1, timeout=1)) for _ in range(3)] == [["job/a"], ["job/b"], ["job/c"]]
+
+
+def test_an_interrupt_may_come_from_the_hub(member: Coordination) -> None:
+    take = waiting(partial(member.take, 1))
+    gevent.get_hub().loop.run_callback(member.interrupt)
+    assert take.get(timeout=1) == []
+
+
+def test_interrupts_and_kills_at_any_moment_lose_no_entry(member: Coordination, other: Coordination) -> None:
+    """A take is ended again and again while entries come; in the end each of them was given to somebody, once."""
+    total, given = 300, []
+    dice = random.Random(4)
+
+    def put() -> None:
+        for i in range(0, total, 3):
+            other.put([(f"job/{i + k}", 1) for k in range(3)])
+
+    def take() -> None:
+        given.extend(jobs(claims := member.take(5)))
+        member.consume(claims)
+
+    putting = gevent.spawn(put)
+    while len(given) < total:
+        taking = gevent.spawn(take)
+        gevent.sleep(dice.choice([0, 0.0005, 0.002]))
+        if dice.random() < 0.5:
+            member.interrupt()
+            taking.join()
+        elif not taking.ready() and len(given) < total:
+            killed_in_take = gevent.spawn(taking.kill)
+            killed_in_take.join()
+        assert taking.exception is None
+    putting.get()
+    assert sorted(given) == sorted(f"job/{i}" for i in range(total))
+    assert member.look().entries == 0
+
+
+# --- consume and release
+
+
+def test_what_is_consumed_is_gone(member: Coordination, other: Coordination) -> None:
+    paths = member.put([("job/a", 1), ("job/b", 1)])
+    claims = member.take(2)
+    member.consume(claims[:1])
+    assert member.standing(paths) == [False, True]
+    assert (member.look().entries, member.look().taken) == (1, 1)
+    assert other.take(1, timeout=0) == []
+
+
+def test_what_is_released_stands_in_its_old_place(member: Coordination, other: Coordination) -> None:
+    member.put([("job/a", 1), ("job/b", 1), ("job/c", 0)])
+    claims = member.take(3)
+    member.release([claims[2], claims[0]])
+    assert jobs(other.take(3)) == ["job/c", "job/b"]
+
+
+def test_an_end_that_is_told_twice_is_one(member: Coordination, other: Coordination) -> None:
+    """And what another member has taken since is not touched by it."""
+    member.put([("job/a", 1), ("job/b", 1)])
+    a, b = member.take(2)
+    member.consume([a])
+    member.release([b])
+    (again,) = other.take(2)
+    for end in (member.consume, member.release):
+        end([a, b])
+        end([a, a, b])
+    assert not again.lost
+    assert [(w.job, w.taken_by) for w in member.look().head] == [("job/b", other.name)]
+    other.consume([again])
+    assert member.look().entries == 0
+
+
+def test_a_claim_ends_but_once_though_its_holder_takes_the_entry_again(member: Coordination) -> None:
+    member.put([("job/a", 1)])
+    (first,) = member.take(1)
+    member.release([first])
+    (second,) = member.take(1)
+    member.consume([first])
+    member.release([first])
+    assert [w.taken_by for w in member.look().head] == [member.name]
+    member.consume([second])
+    assert member.look().entries == 0
+
+
+def test_claims_are_consumed_by_many_greenlets_at_once(member: Coordination) -> None:
+    member.put([(f"job/{i}", 1) for i in range(100)])
+    claims = member.take(100)
+    consuming = [gevent.spawn(member.consume, [claim]) for claim in claims[:90]]
+    releasing = [gevent.spawn(member.release, [claim]) for claim in claims[90:]]
+    gevent.joinall(consuming + releasing, raise_error=True)
+    assert jobs(member.take(100)) == jobs(claims[90:])
+
+
+# --- remove and standing
+
+
+def test_what_nobody_holds_can_be_removed(member: Coordination, other: Coordination) -> None:
+    free, held, gone = member.put([("job/free", 2), ("job/held", 0), ("job/gone", 1)])
+    claims = member.take(2)
+    member.consume(claims[1:])
+    assert other.standing([free, held, gone]) == [True, True, False]
+    assert other.remove([gone, held, free]) == [True, False, True]
+    assert other.standing([free, held, gone]) == [False, True, False]
+    assert other.remove([]) == other.standing([]) == []
+    member.release(claims[:1])
+    assert other.remove([held]) == [True]
+
+
+def test_an_entry_is_named_by_its_whole_path(member: Coordination) -> None:
+    (path,) = member.put([("job/a", 5)])
+    wrong = [path.replace("005", "006"), path + "0", "entry-005-0000000001", ""]
+    assert member.standing(wrong) == [False] * 4
+    assert member.remove(wrong) == [True] * 4
+    assert member.standing([path]) == [True]
+
+
+# --- look
+
+
+def test_a_look_at_an_empty_queue(member: Coordination) -> None:
+    look = member.look()
+    assert (look.entries, look.taken, look.oldest, look.head, dict(look.holders)) == (0, 0, None, [], {})
+
+
+def test_a_look_shows_the_head_of_the_queue_and_who_holds_what(member: Coordination, other: Coordination) -> None:
+    member.put([("job/a", 5), ("job/b", 1), ("job/c", 1), ("job/d", 9)])
+    held = member.take(1)
+    other.take(1)
+    member.take(1)
+    look = other.look(head=3)
+    assert (look.entries, look.taken, dict(look.holders)) == (4, 3, {member.name: 2, other.name: 1})
+    assert [(w.priority, w.job, w.taken_by) for w in look.head] == [
+        (1, "job/b", member.name),
+        (1, "job/c", other.name),
+        (5, "job/a", member.name),
+    ]
+    assert look.head[0] == Waiting(held[0].entry, 1, "job/b", member.name)
+    assert look.oldest is not None
+    assert 0 <= look.oldest < 5
+
+
+# --- close
+
+
+def test_to_close_frees_everything_at_once_and_takes_no_time(fleet: Fleet, member: Coordination) -> None:
+    leaving = fleet.member()
+    leaving.put([(f"job/{i}", 1) for i in range(50)])
+    leaving.take(50)
+    began = time.monotonic()
+    leaving.close()
+    assert time.monotonic() - began < 1
+    assert len(member.take(50, timeout=0)) == 50
+    leaving.close()
+
+
+def test_a_take_that_waits_ends_when_its_member_closes(fleet: Fleet) -> None:
+    leaving = fleet.member()
+    take = waiting(partial(leaving.take, 1))
+    leaving.close()
+    assert take.get(timeout=1) == []
+
+
+def test_what_was_put_outlives_its_putter_and_all_members(fleet: Fleet) -> None:
+    first = fleet.member()
+    (path,) = first.put([("job/a", 1)])
+    first.close()
+    second = fleet.member()
+    assert entries(second.take(1)) == [path]

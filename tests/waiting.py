@@ -1,0 +1,22 @@
+"""Waiting for what a test expects, in a gevent process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import gevent
+
+Found = TypeVar("Found")
+
+
+def eventually(condition: Callable[[], Found], within: float = 10.0) -> Found:
+    """The first truthy answer of `condition`; fails with its last one after `within` seconds."""
+    end = time.monotonic() + within
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < end, f"not within {within:g} s: {found!r}"
+        gevent.sleep(0.01)
