@@ -103,6 +103,8 @@ class Ticking:
         if self._firing is None or self._firing.tick != tick:
             self._firing = Firing(self._name, tick, self._jobs(tick))
         added = self._firing.add(self._client, lambda: leadership.held)
+        if not leadership.held:  # the next leader may have noted a later one
+            raise NotLeading
         self._coordination.remember(self._name, {"tick": tick})
         self._fired = tick
         log.info("%s fired its tick %d: %d jobs", self._name, tick, added)
