@@ -108,8 +108,8 @@ OPTIONS = (
     Option("zk-root", kinds.root, DAEMONS, "path in ZooKeeper under which everything lies", default="",
            metavar="PATH"),
     Option("es-hosts-list", kinds.listed(kinds.search_host), "executor server",
-           "Elasticsearch, as HOST:PORT or URL: where the server keeps jobs (without it, a file in data-dir) and what"
-           " old actions know as executor.es", default=(), metavar="HOST", many=True, several=True),
+           "Elasticsearch nodes, as HOST:PORT or URL, for a later version: an executor ignores them, a server refuses"
+           " them", default=(), metavar="HOST", many=True, several=True),
     Option("name", kinds.node_name, DAEMONS, "name of this process, which no other may have",
            shown="<host>-<pid>", metavar="NAME"),
     Option("data-dir", kinds.path, "executor distributor server up client",
