@@ -111,10 +111,6 @@ class Slices:
         """Whether this greenlet waits for its next slice."""
         return any(waiter.greenlet is greenlet for waiter in self._parked)
 
-    def __len__(self) -> int:
-        """How many greenlets are parked."""
-        return len(self._parked)
-
     # --- in the hub
 
     def _beat(self, beat: Callable[[], None]) -> None:

@@ -236,9 +236,10 @@ class Watch:
         running.end_children(type(end))
 
     def _abandon(self, running: Running) -> None:
-        if self.running.pop(running.greenlet, None) is not running:
+        if self.running.get(running.greenlet) is not running:
             return
         assert running.thrown is not None
+        del self.running[running.greenlet]
         self.abandoned.add(running)
         self._forget(running)
         running.end_children(type(running.thrown))

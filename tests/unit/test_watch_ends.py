@@ -65,6 +65,7 @@ def test_a_lease_that_ends_loses_the_actions_of_its_session():
     assert 0.3 < found["seconds"] < 0.5 + LATE
     assert found["kept"] == [True, True]
     assert found["steps after"] == 0
+    assert found["unsliced"] == "Lost", "the hub that would find it out is the one that is held up"
     assert found["sessions"] == 1
 
 

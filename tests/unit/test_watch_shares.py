@@ -23,6 +23,7 @@ def test_an_action_may_opt_out_of_slices_but_not_of_time_outs():
     said, seconds = found["timed out"]
     assert said == "TimedOut 0.4"
     assert seconds < 2
+    assert found["the next"] >= 0.49, "its time begins with it, not when the hub last looked at the clock"
 
 
 def test_nothing_that_belongs_to_the_thread_is_seen_half_done():

@@ -332,7 +332,9 @@ def leases() -> Any:
     seconds = monotonic() - begun
     after = steps["short"]
     gevent.sleep(0.1)
+    unsliced = Act(watch, loop, claim(session=living(0.3)), preempt=False)
     return {
+        "unsliced": unsliced.said,
         "lost": endings,
         "seconds": seconds,
         "kept": [not act.greenlet.ready() for act in kept],

@@ -144,7 +144,7 @@ def dumps(path: str) -> Any:
     acts.append(Act(watch, swallows_here, claim("job/9"), timeout=0.1))
     until(lambda: watch.abandoned)
     log.lines.clear()
-    until(lambda: len(watch._slices))
+    until(lambda: len(watch._slices._parked))
     os.kill(os.getpid(), signal.SIGUSR1)
     until(lambda: len(log.lines) > 5 and "thread" in log.lines[-1])
     live, live_raw = list(log.lines), raw.read_text()

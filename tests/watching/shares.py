@@ -101,6 +101,16 @@ def opted_out() -> Any:
     answers["gap of a child"] = gaps.largest
     act = Act(watch, loop, preempt=False, timeout=0.4)
     answers["timed out"] = [act.said, act.seconds]
+
+    def one_after_the_other() -> None:
+        held = claim()
+        options: dict[str, Any] = {"claim": held, "job_id": held.job, "action": "x", "abandoned": print}
+        watch.run(lambda: spin(0.4), preempt=False, **options)
+        begun = monotonic()
+        watch.run(lambda: gevent.sleep(60), timeout=0.5, **options)
+        answers["the next"] = monotonic() - begun
+
+    gevent.spawn(one_after_the_other).join()
     answers["yields"] = watch.yields
     return answers
 

@@ -285,8 +285,8 @@ def run(seconds: str = "8", seed: str = "1") -> Any:
     free = gevent.spawn(bench.free).get(timeout=12)
     bench.session.close()
     bench.server.stop()
-    until(lambda: not len(watch._slices), 3)  # those that were ended while they were parked still stand in the queue
-    left = [len(watch.running), len(watch._slices), len(watch._sessions), len(watch._ending), len(pool)]
+    until(lambda: not watch._slices._parked, 3)  # those that were ended while they were parked still stand in the queue
+    left = [len(watch.running), len(watch._slices._parked), len(watch._sessions), len(watch._ending), len(pool)]
     watch.close()
     until(lambda: not greenlets(), 3)
     return {

@@ -1,0 +1,95 @@
+"""Where the code of an action may be interrupted, told from its frames."""
+
+import sys
+
+import pytest
+from greenlet import greenlet
+
+from geventjob.executor import safepoints
+from geventjob.executor.safepoints import Point, SafePoints, begin
+
+FRAME = greenlet(lambda: sys._getframe()).switch()
+"""A frame of nothing but this module."""
+
+
+def point_of(layers, child=False):
+    """What may be done to the innermost of these functions, each given as `module` or `module:function`, which call
+    one another; `begin` is where the action begins."""
+
+    def probe():
+        found.append(safepoints._point(sys._getframe(1), child))
+
+    def calling(layer, inner):
+        if layer == "begin":
+            return lambda: begin(inner)
+        module, _, name = layer.partition(":")
+        name = name or "work"
+        names = {"__name__": module, "inner": inner}
+        exec(f"def {name}():\n    return inner()\n", names)
+        return names[name]
+
+    found = []
+    call = probe
+    for layer in reversed(layers):
+        call = calling(layer, call)
+    greenlet(call).switch()  # whose outermost frame is the first layer's
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ("begin plugin", Point.ANY),
+        ("begin geventjob.actions.http_request", Point.ANY),
+        ("begin geventjob_actions_0badcafe_mine", Point.ANY),
+        ("begin queue_tools", Point.ANY),
+        ("begin geventjob.executor.runner plugin", Point.ANY),
+        ("begin geventjob.executor.runner geventjob.plugins plugin json plugin", Point.ANY),
+        ("begin plugin geventjob.executor.job", Point.NOTHING),
+        ("begin plugin geventjob.executor.job plugin", Point.NOTHING),
+        ("begin geventjob.executor.runner", Point.NOTHING),
+        ("begin geventjob.executor.runner plugin geventjob.executor.job", Point.NOTHING),
+        ("begin plugin logging plugin", Point.NOTHING),
+        ("begin plugin gevent.pool", Point.NOTHING),
+        ("begin plugin urllib3.connectionpool plugin", Point.NOTHING),
+        ("begin plugin:__del__ plugin", Point.NOTHING),
+        ("begin plugin plugin:__repr__", Point.NOTHING),
+        ("begin plugin importlib._bootstrap new_module", Point.RAISE),
+        ("begin plugin importlib._bootstrap new_module logging", Point.NOTHING),
+        ("begin plugin importlib._bootstrap", Point.NOTHING),
+        ("logging begin plugin", Point.ANY),
+    ],
+)
+def test_points(layers, expected):
+    assert point_of(layers.split()) is expected
+
+
+def test_begin_itself_is_no_place_to_interrupt():
+    assert point_of(["begin"]) is Point.NOTHING
+
+
+def test_outside_of_begin_only_a_child_is_interrupted():
+    assert point_of(["plugin"]) is Point.NOTHING
+    assert point_of(["plugin"], child=True) is Point.ANY
+    assert point_of(["plugin", "geventjob.executor.job"], child=True) is Point.NOTHING
+
+
+def test_nothing_while_the_collector_runs_or_within_a_repr():
+    points = SafePoints()
+
+    class Thing:
+        def __repr__(self):
+            found.append(points.at(FRAME, child=True))
+            return ""
+
+    try:
+        assert points.at(FRAME, child=True) is Point.ANY
+        found = []
+        repr([Thing()])
+        assert found == [Point.NOTHING]
+        points._collection("start", {})
+        assert points.at(FRAME, child=True) is Point.NOTHING
+        points._collection("stop", {})
+        assert points.at(FRAME, child=True) is Point.ANY
+    finally:
+        points.close()
