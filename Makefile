@@ -11,8 +11,8 @@ CACHES := .hypothesis .mypy_cache .pytest_cache .ruff_cache
 help:  ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-run: .venv/made  ## Start everything on this machine: job server, executor, distributor (ARGS: options of `geventjob up`)
-	@exec .venv/bin/geventjob up $(ARGS)
+run: .venv/made  ## Bring the engine up, run a demo of a hundred jobs, and stay up (ARGS: options of `geventjob up`)
+	@exec .venv/bin/geventjob up --demo $(ARGS)
 
 test: .venv/made  ## Run all checks and tests, side by side
 	@tools/prepare tests
