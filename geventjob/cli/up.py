@@ -154,10 +154,11 @@ class Up:
             [*connection, "--threads", str(settings.threads), *folders],
             self._log_dir,
         )
+        places = [f"--distributors-dir={folder}" for folder in settings.distributors_dir]
         distributor = Child(
             "distributor",
             "geventjob.cli.distributor",
-            [*connection, *(settings.distributor or DISTRIBUTORS)],
+            [*connection, *places, *(settings.distributor or DISTRIBUTORS)],
             self._log_dir,
         )
         return [server, executor, distributor]

@@ -208,6 +208,7 @@ def test_all_of_them_and_what_a_node_tells(made: Fleet, client: Client) -> None:
     assert {"role": "distributor", "name": "one"}.items() <= node.items()
     assert {"host", "version", "since"} <= node.keys()
     until(lambda: jobs(client, "dummy_test_action") and jobs(client, "jobs_cleanup"))
+    until(lambda: fired(process) >= 2)  # both sleep until their next tick
     process.signal(signal.SIGUSR1)
     until(lambda: "distributor jobs_cleanup" in process.log and "_until_next" in process.log)
     assert process.stop() == 0
