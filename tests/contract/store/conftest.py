@@ -1,0 +1,30 @@
+"""Every test here runs over every implementation of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from geventjob.server.store.base import Store
+from geventjob.server.store.sqlite import SqliteStore
+
+IMPLEMENTATIONS: dict[str, Callable[[Path], Store]] = {
+    "sqlite": lambda directory: SqliteStore(directory / "server.db"),
+}
+"""Makes a store, not started, which is the same one for the same directory."""
+
+
+@pytest.fixture(params=sorted(IMPLEMENTATIONS))
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
+    return lambda: IMPLEMENTATIONS[request.param](tmp_path)
+
+
+@pytest.fixture
+def store(make: Callable[[], Store]) -> Iterator[Store]:
+    """An empty store."""
+    made = make()
+    made.start()
+    yield made
+    made.close()

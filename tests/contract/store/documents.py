@@ -1,0 +1,28 @@
+"""Documents for tests of stores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from geventjob.server.store.base import Document, Insert, Store
+
+ACL = {
+    "owner": {"type": "ROLE", "principal": "ADMIN"},
+    "rules": [{"type": "ROLE", "principal": "USER", "right": "VIEW"}],
+}
+
+
+def job(number: str | int, /, **attributes: Any) -> Document:
+    return {"id": f"job/{number}", "acl": ACL, **attributes}
+
+
+def inserted(store: Store, *documents: Document) -> list[Document]:
+    """The documents, now in the store."""
+    results = store.write([Insert(document) for document in documents])
+    assert results == list(documents)
+    return list(documents)
+
+
+def names(documents: list[Document]) -> str:
+    """What comes after the kind in their ids, joined by blanks."""
+    return " ".join(document["id"].partition("/")[2] for document in documents)
