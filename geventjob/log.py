@@ -21,6 +21,7 @@ import select
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -233,8 +234,9 @@ class FileLines(Lines):
         except BlockingIOError:
             return
         except OSError:
-            fcntl.flock(self.fd, fcntl.LOCK_UN)
             self._try_again = time.monotonic() + 60
+            with suppress(OSError):  # a file system may know no locks
+                fcntl.flock(self.fd, fcntl.LOCK_UN)
 
     def _numbered(self, n: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{n}") if n else self.path

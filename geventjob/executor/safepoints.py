@@ -24,6 +24,15 @@ PROTECTED = frozenset(
     gc gevent kazoo logging multiprocessing pdb queue selectors signal socket sqlite3 ssl subprocess threading
     traceback urllib3 warnings weakref""".split()  # noqa: SIM905
 )
+# Functions of theirs that do nothing but call an action's code, for as long as it takes.
+CALLERS = frozenset(
+    (
+        "contextlib.inner",  # a context manager that decorates a function
+        "gevent.timeout.with_timeout",
+        "multiprocessing.pool.mapstar",
+        "multiprocessing.pool.worker",
+    )
+)
 # Below these, a module is being imported. It may fail at any line, but to be parked it would hold the import's locks.
 IMPORT = frozenset(("importlib", "_frozen_importlib", "_frozen_importlib_external", "zipimport"))
 ENGINE = "geventjob"
@@ -102,7 +111,7 @@ def _point(frame: FrameType, child: bool) -> Point:
     while walk is not None and walk.f_code not in _BEGINNINGS:
         module = walk.f_globals.get("__name__") or ""
         top = module.partition(".")[0]
-        if top in PROTECTED or walk.f_code.co_name in NAMES:
+        if walk.f_code.co_name in NAMES or (top in PROTECTED and (walk is frame or not _calls(walk, module))):
             return Point.NOTHING
         if top in IMPORT:
             if walk is frame:
@@ -118,6 +127,10 @@ def _point(frame: FrameType, child: bool) -> Point:
     if walk is frame or (walk is None and not child):
         return Point.NOTHING  # not begun yet, or ended: an exception would land in the runner
     return point
+
+
+def _calls(frame: FrameType, module: str) -> bool:
+    return f"{module}.{frame.f_code.co_name}" in CALLERS
 
 
 def _exiting(frame: FrameType) -> bool:

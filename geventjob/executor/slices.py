@@ -46,7 +46,7 @@ class Slices:
     """The kernel timer and the queue of parked greenlets. One for a process; the hub's, except where said."""
 
     def __init__(self, pace: Pace, turned: Callable[[float], None]) -> None:
-        """`turned(now)` is called in the hub at each turn of its loop, before anything else runs in that turn."""
+        """`turned(seconds since the last)` is called in the hub at each turn of its loop, ahead of all else in it."""
         self._pace = pace
         self._turned = turned
         self._gap = pace.turn / 25
@@ -121,9 +121,8 @@ class Slices:
         signal.setitimer(signal.ITIMER_REAL, self._pace.lag, self._gap)
 
     def _turn(self) -> None:
-        now = monotonic()
-        self._turned(now)
-        self.ran = now
+        last, self.ran = self.ran, monotonic()
+        self._turned(self.ran - last)
 
     def _resume(self) -> None:
         """Give the greenlet that is parked longest its next slice."""

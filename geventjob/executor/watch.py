@@ -200,14 +200,14 @@ class Watch:
 
     # --- in the hub
 
-    def _turned(self, now: float) -> None:
-        """At each turn of the loop, before anything else in it."""
+    def _turned(self, held: float) -> None:
+        """At each turn of the loop, before anything else in it; the hub did not run for so long."""
         for session in list(self._sessions):
             if session.over:
                 for running in self._sessions.pop(session):
                     running.ask(JobLost())
                     self._shoot(running)
-        self._blocked.over(now - self._slices.ran)
+        self._blocked.over(held)
 
     def _beat(self) -> None:
         now = monotonic()

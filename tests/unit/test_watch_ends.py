@@ -10,7 +10,7 @@ LATE = 1.5
 
 def test_a_time_out_ends_whatever_computes_or_waits():
     found = answer("ends.limits")
-    assert len(found["answers"]) == 16
+    assert len(found["answers"]) == 18
     for kind, (said, seconds) in found["answers"].items():
         assert said == "TimedOut 0.15", kind
         # A loop of nothing but logging is almost never at a safe point.

@@ -130,12 +130,27 @@ def reduces() -> None:
     reduce(lambda a, b: b, iter(int, 1))
 
 
+def decorated() -> None:
+    @contextlib.contextmanager
+    def manager() -> Any:
+        yield
+
+    gevent.with_timeout(60, manager()(loop))
+
+
+def in_a_pool() -> None:
+    from multiprocessing.pool import ThreadPool
+
+    pool = ThreadPool(2)
+    pool.map(lambda _: loop(), range(2))
+
+
 def waits() -> None:
     gevent.sleep(60)
 
 
 COMPUTE = (loop, generator, regular_expression, powers, sort, c_calls, in_finally, in_except, in_del, lock, gevent_lock)
-COMPUTE += (logs, imports, recursion, reduces, waits)
+COMPUTE += (logs, imports, recursion, reduces, decorated, in_a_pool, waits)
 
 
 def limits() -> Any:

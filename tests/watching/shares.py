@@ -103,6 +103,7 @@ def opted_out() -> Any:
     answers["timed out"] = [act.said, act.seconds]
 
     def one_after_the_other() -> None:
+        gevent.sleep(0.01)
         held = claim()
         options: dict[str, Any] = {"claim": held, "job_id": held.job, "action": "x", "abandoned": print}
         watch.run(lambda: spin(0.4), preempt=False, **options)
