@@ -88,9 +88,7 @@ class IniFile(configargparse.ConfigFileParser):  # type: ignore[misc]
 
 def read(stream: IO[str]) -> configparser.RawConfigParser:
     """The sections of a file. Raises Broken."""
-    sections = configparser.RawConfigParser(
-        delimiters=("=",), allow_no_value=True, default_section="\0", empty_lines_in_values=False
-    )
+    sections = configparser.RawConfigParser(delimiters=("=",), allow_no_value=True, default_section="\0")
     sections.optionxform = str  # type: ignore[method-assign,assignment]  # names keep their case
     try:
         content = stream.read(LARGEST + 1)

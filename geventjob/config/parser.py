@@ -103,6 +103,9 @@ class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
         except Broken as broken:
             self.error(str(broken))
         settings.timeouts = self.ini.timeouts
+        if self.command == "distributor":  # argparse takes the names of one place only
+            settings.names += [word for word in rest if not word.startswith("-")]
+            rest = [word for word in rest if word.startswith("-")]
         if self.ini.exposed:
             self.warn_exposed("ss-pass", self.ini.exposed)
         return settings, rest

@@ -82,6 +82,8 @@ def test_hosts_are_joined_by_commas_or_several_words(argv):
 def test_a_distributors_name_is_not_taken_for_a_host():
     settings = parse("distributor", [*LOGIN, "--zk-hosts", "a:1", "jobs_cleanup", "vms_cleanup"], {})
     assert (settings.zk_hosts, settings.names) == ("a:1", ["jobs_cleanup", "vms_cleanup"])
+    settings = parse("distributor", ["one", "--zk-hosts", "a:1", "two", *LOGIN, "three"], {"GEVENTJOB_NAME": "n"})
+    assert (settings.zk_hosts, settings.names) == ("a:1", ["one", "two", "three"])
 
 
 def test_a_flag_counts_before_the_environment_before_the_file_before_the_default(ini):

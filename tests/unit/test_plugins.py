@@ -246,7 +246,8 @@ def test_a_file_may_have_any_name(folder):
     assert find_actions([folder(**{"my-action 2.0": "@action('seen')\ndef work(job): pass"})]).get("seen")
 
 
-def test_no_bytecode_is_left_and_none_is_believed(folder, tmp_path):
+def test_no_bytecode_is_left_and_none_is_believed(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     one = folder(a="@action('before')\ndef work(job): pass")
     find_actions([one])
     (tmp_path / "folder0" / "a.py").write_text(HEAD + "@action('after_')\ndef work(job): pass")
@@ -418,6 +419,22 @@ def test_old_distributors_have_the_name_of_their_file(folder):
     assert spec.old
     assert list(spec.target().job_generator()) == [{"action": "cleanup_jobs"}]
     assert found.get("plain_name").old
+
+
+def test_an_old_distributor_whose_file_is_no_name_costs_the_whole_file(folder):
+    code = """
+        @distributor("new")
+        class New(Distributor):
+            def jobs(self): yield {}
+
+        class Old:
+            ACTION_NAME = "old"
+            def job_generator(self): yield {}
+    """
+    one = folder(**{"no name": code})
+    found = find_distributors_in([one])
+    assert found.get("new") is None
+    assert found.failures[f"{one}/no name.py"].startswith("ValueError: a name is up to 100 of letters")
 
 
 def test_two_distributors_of_one_name(folder):
