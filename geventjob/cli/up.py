@@ -6,7 +6,6 @@ They end with it, however it ends: each asks the kernel for SIGKILL at its paren
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import fcntl
 import os
@@ -57,6 +56,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                env={name: value for name, value in os.environ.items() if not name.startswith("GEVENTJOB_")},
                 start_new_session=True,  # a Ctrl-C in the terminal is for us alone; we stop them in order
                 preexec_fn=lambda: _die_with(parent),  # noqa: PLW1509  (no threads here)
             )
@@ -96,13 +96,15 @@ class Child:
 class Up:
     """The children and the loop that keeps them."""
 
-    def __init__(self, settings: argparse.Namespace) -> None:
+    def __init__(self, settings: config.Settings) -> None:
         self.data_dir = Path(settings.data_dir).absolute()
+        settings.data_dir = str(self.data_dir)
+        settings.log_dir = settings.log_dir or str(self.data_dir / "log")
         self.url = f"http://{settings.host}:{settings.port}"
         self.actions_dir = self.data_dir / "actions"
+        settings.actions_dir = [str(self.actions_dir), *settings.actions_dir]
         self.client_ini = self.data_dir / "client.ini"
         self._settings = settings
-        self._log_dir = self.data_dir / "log"
         self._locks: list[int] = []
         self._stopping = False
 
@@ -111,7 +113,7 @@ class Up:
     def prepare(self) -> None:
         """Folders, locks and, at the first start, a password. Raises UsageError."""
         try:
-            for folder in (self.data_dir, self._log_dir, self.actions_dir):
+            for folder in (self.data_dir, Path(self._settings.log_dir), self.actions_dir):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock(self.data_dir / "up.lock")
             self._lock(_port_lock(self._settings.port))
@@ -142,26 +144,19 @@ class Up:
 
     def children(self) -> list[Child]:
         """In the order in which they start; they stop the other way round."""
-        settings, data = self._settings, ["--data-dir", str(self.data_dir), "--log-dir", str(self._log_dir)]
-        connection = ["-c", str(self.client_ini), *data]
-        folders = [f"--actions-dir={folder}" for folder in [str(self.actions_dir), *settings.actions_dir]]
-        address = ["--host", settings.host, "--port", str(settings.port)]
-        password = ["--admin-pass-file", str(self.data_dir / "admin-pass")]
-        server = Child("server", "geventjob.cli.server", [*address, *password, *data], self._log_dir)
-        executor = Child(
-            "executor",
-            "geventjob.cli.executor",
-            [*connection, "--threads", str(settings.threads), *folders],
-            self._log_dir,
-        )
-        places = [f"--distributors-dir={folder}" for folder in settings.distributors_dir]
-        distributor = Child(
-            "distributor",
-            "geventjob.cli.distributor",
-            [*connection, *places, *(settings.distributor or DISTRIBUTORS)],
-            self._log_dir,
-        )
-        return [server, executor, distributor]
+        login = self.client_ini.read_text()
+        names = self._settings.distributor or DISTRIBUTORS
+        return [
+            self._child("server", f"admin-pass-file = {self.data_dir / 'admin-pass'}\n"),
+            self._child("executor", login),
+            self._child("distributor", login, *names),
+        ]
+
+    def _child(self, command: str, lines: str, *arguments: str) -> Child:
+        """A command with our own settings and these lines besides."""
+        file = self.data_dir / f"{command}.ini"
+        _write_private(file, lines + config.as_ini(self._settings, command))
+        return Child(command, f"geventjob.cli.{command}", ["-c", str(file), *arguments], Path(self._settings.log_dir))
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT. Raises UsageError when the server cannot be started as it was asked for."""

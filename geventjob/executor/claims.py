@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import gevent
 
 from geventjob.batch import Batcher
+from geventjob.cimi.patience import delays
 from geventjob.clock import boottime
 from geventjob.coordination.base import Claim, Coordination, CoordinationAway
-from geventjob.executor.writes import OutOfPatience, delays
+from geventjob.executor.writes import OutOfPatience
 
 log = logging.getLogger(__name__)
 

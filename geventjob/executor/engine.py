@@ -15,6 +15,7 @@ from gevent.lock import Semaphore
 import geventjob
 from geventjob import supervise
 from geventjob.cimi.errors import CimiError
+from geventjob.cimi.patience import delays
 from geventjob.clock import cimi_time, now
 from geventjob.coordination.base import Claim, Coordination, CoordinationAway, Session
 from geventjob.executor.claims import Claims
@@ -23,7 +24,7 @@ from geventjob.executor.runner import LAST_WRITE, Context, Runner
 from geventjob.executor.take import Taker
 from geventjob.executor.unknown import UnknownActions
 from geventjob.executor.watch import Watch
-from geventjob.executor.writes import Writes, delays
+from geventjob.executor.writes import Writes
 from geventjob.plugins import Actions
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,7 @@ whether it is back, and while it is away nothing new is taken (`up`).
 from __future__ import annotations
 
 import logging
-import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from gevent.event import Event
 from geventjob.batch import Batcher
 from geventjob.cimi.client import Client
 from geventjob.cimi.errors import CimiError, ServerAway
+from geventjob.cimi.patience import delays
 from geventjob.coordination.base import Claim
 
 log = logging.getLogger(__name__)
@@ -114,11 +114,3 @@ class Writes:
             log.warning("the server is back")
         self._told = False
         self.up.set()
-
-
-def delays() -> Iterator[float]:
-    """Seconds between tries: 0.1 doubling to 5, each with jitter so that executors do not come in step."""
-    delay = 0.1
-    while True:
-        yield delay * random.uniform(0.5, 1.0)  # noqa: S311  (jitter, no secret)
-        delay = min(5.0, delay * 2)

@@ -147,17 +147,18 @@ class Jobs:
         return [_outcome(result) for result in self._store.write([Update(c.id, change(c.edit)) for c in changes])]
 
     def _superseded(self, outcomes: list[Outcome], gone: set[str]) -> list[int]:
-        """Which edits were refused for an entry that does not stand in the queue any more."""
+        """Which edits were refused for an entry that does not stand in the queue any more, while their own does."""
         differing = {index: outcome for index, outcome in enumerate(outcomes) if isinstance(outcome, EntryDiffers)}
         if not differing:
             return []
         try:
-            standing = self._coordination.standing([outcome.entry for outcome in differing.values()])
+            named = self._coordination.standing([outcome.entry for outcome in differing.values()])
+            sent = self._coordination.standing([outcome.sent for outcome in differing.values()])
         except CoordinationError as error:
             for index in differing:
                 outcomes[index] = away(f"the queue is out of reach: {error}")
             return []
-        again = [index for index, stands in zip(differing, standing, strict=True) if not stands]
+        again = [index for index, old, new in zip(differing, named, sent, strict=True) if new and not old]
         gone.update(differing[index].entry for index in again)
         return again
 

@@ -305,6 +305,9 @@ def test_another_entry_counts_only_if_the_first_is_gone(jobs: Jobs, queue: Queue
     (refused,) = jobs.edit([change(id, other, state="RUNNING")], ADMIN)
     assert getattr(refused, "reason", None) == "entry"
     del queue.entries[first]
+    (late,) = jobs.edit([change(id, other, state="RUNNING")], ADMIN)
+    assert getattr(late, "reason", None) == "entry", "the sender's own entry is gone too"
+    queue.entries[other] = id
     job = one(jobs.edit([change(id, other, state="RUNNING")], ADMIN))
     assert (job["state"], job["properties"]["zookeeper-path"]) == ("RUNNING", other)
 
