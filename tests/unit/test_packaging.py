@@ -1,6 +1,7 @@
 """What is published holds all that runs, and what the project's commands are made of is sound."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -86,6 +87,14 @@ def test_bare_make_lists_the_targets():
     assert targets >= {"run", "test", "check", "bench", "docs", "dist", "clean"}
     for target in targets:
         subprocess.run(["make", "-C", str(TOP), "--dry-run", target], capture_output=True, check=True, timeout=60)
+
+
+def test_the_links_of_all_pages_lead_somewhere():
+    pages = [TOP / "README.md", TOP / "CHANGELOG.md", *(TOP / "docs").rglob("*.md")]
+    links = {(page, link) for page in pages for link in re.findall(r"\]\(([^)#]+)", page.read_text())}
+    local = {(page, link) for page, link in links if "://" not in link}
+    assert len(local) > 5
+    assert [f"{page}: {link}" for page, link in sorted(local) if not (page.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize("script", [".ci/run", "tools/prepare"])
