@@ -277,6 +277,8 @@ class Runner:
         elif work.giving_up:
             self._give_back(work)
             self._claims.release(work.claim, work.patience)
+        elif not work.claim.lost:
+            self._write_end(work, failed("JobLost: raised by the action itself"))
 
     def _write_end(self, work: Work, end: Document) -> None:
         """A final state, then the entry is consumed: in this order, so that nothing is lost in between."""

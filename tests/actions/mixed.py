@@ -5,7 +5,7 @@ import time
 
 import gevent
 
-from geventjob import Action, action
+from geventjob import Action, JobLost, action
 
 log = logging.getLogger("mixed")
 
@@ -35,6 +35,11 @@ class Answers(Action):
 @action("raises")
 def raises(job):
     raise RuntimeError(job.payload["text"])
+
+
+@action("claims_to_be_lost")
+def claims_to_be_lost(job):
+    raise JobLost
 
 
 @action("waits")

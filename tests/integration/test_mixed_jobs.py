@@ -36,7 +36,7 @@ def kind(name: str, count: int, action: str, payload: dict[str, Any], state: str
 
 
 KINDS = [
-    kind("success", 900, "succeeds", {"seconds": 0.01}, "SUCCESS", expected={"returnCode": 0, "progress": 100}),
+    kind("success", 890, "succeeds", {"seconds": 0.01}, "SUCCESS", expected={"returnCode": 0, "progress": 100}),
     kind("return code", 200, "answers", {"code": 3}, "FAILED", expected={"returnCode": 3}),
     kind("negative code", 50, "answers", {"code": -1}, "FAILED", expected={"returnCode": -1}),
     kind(
@@ -48,6 +48,14 @@ KINDS = [
         expected={"statusMessage": "TypeError: the action returned str, expected an int or None"},
     ),
     kind("raises", 200, "raises", {"text": "no"}, "FAILED", expected={"statusMessage": "RuntimeError: no"}),
+    kind(
+        "says that it is lost",
+        10,
+        "claims_to_be_lost",
+        {},
+        "FAILED",
+        expected={"statusMessage": "JobLost: raised by the action itself"},
+    ),
     kind("unknown action", 20, "nobody_knows_it", {}, "FAILED"),
     kind(
         "timeout while waiting",
