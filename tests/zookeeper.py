@@ -6,6 +6,7 @@ wire), so that a test can also end somebody else's session: who opens its id aga
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import random
 import shutil
@@ -17,6 +18,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 JARS = Path("/usr/share/java")
@@ -236,6 +238,14 @@ def running(ensemble: Ensemble) -> Iterator[Ensemble]:
         yield ensemble.start()
     finally:
         ensemble.close()
+
+
+@cache
+def shared() -> Ensemble:
+    """One server for all the tests of this process, each of which needs a root of its own."""
+    ensemble = Ensemble().start()
+    atexit.register(ensemble.close)
+    return ensemble
 
 
 def free_ports(count: int) -> list[int]:

@@ -60,22 +60,22 @@ class Candidates:
             self._run_out = min(self._run_out, boottime())
         return drawn
 
-    def choose(self, free: Sequence[str], takers: Collection[str], limit: int, cpu: float, hasty: bool) -> None:
+    def choose(self, free: Sequence[str], takers: Collection[str], limit: int, cpu: float, alone: bool) -> None:
         """Anew, from all entries that may be taken.
 
         The head is twice what all the takers could take: until the next list if they are fast, at least `limit` each.
         It is parted among them, so that they do not race for the same entries; what is not ours becomes ours only when
-        ours is empty and the others have left it from one list to the next (`hasty`: at once).
+        ours is empty and the others have left it from one list to the next. `alone`: nobody else is taking now.
         `cpu`: seconds that the list has cost so far.
         """
         began, now = time.thread_time(), boottime()
         if self._drawn:
             self._speed = self._drawn / max(0.001, min(now, self._run_out) - self._listed)
-        all_takers = sorted({*takers, self._name})
+        all_takers = [self._name] if alone else sorted({*takers, self._name})
         parts, rank = len(all_takers), all_takers.index(self._name)
         head = first_of(free, 2 * parts * max(limit, math.ceil(self._speed * self._pace)))
         mine = [name for name in head if zlib.crc32(name.encode()) % parts == rank]
-        ripe = mine or [name for name in head if hasty or name in self._others]
+        ripe = mine or [name for name in head if name in self._others]
         self.unripe = bool(head) and not ripe
         self._others = frozenset(head).difference(mine)
         self._names = deque(ripe)

@@ -125,7 +125,7 @@ class Ensemble:
                 log.warning("no session with ZooKeeper at %s: %s", self._access.hosts, error)
                 if not self._first.ready():
                     self._first.set_exception(error)
-            gevent.sleep(self._access.timeout / PROBES)
+                gevent.sleep(self._access.timeout / PROBES)
 
     def _one_session(self) -> None:
         client = Client(self._access)

@@ -10,6 +10,8 @@ from typing import Any
 from kazoo.exceptions import NodeExistsError, NoNodeError
 
 from geventjob.coordination.base import ENTRIES, LOWEST_PRIORITY, Claim, Look, Waiting
+from geventjob.coordination.names import parse_entry
+from geventjob.coordination.zookeeper.apart import apart
 from geventjob.coordination.zookeeper.claims import Claims
 from geventjob.coordination.zookeeper.ensemble import Ensemble
 from geventjob.coordination.zookeeper.membership import Membership
@@ -50,11 +52,12 @@ class Queue:
         """See `Coordination.remove`."""
         membership = self._ensemble.now()
         held = []
-        for number, outcome in commit(membership, [self._removal(membership.nodes, entry) for entry in entries]):
+        there = [entry for entry in entries if parse_entry(entry)]
+        for number, outcome in commit(membership, [self._removal(membership.nodes, entry) for entry in there]):
             if isinstance(outcome, Failure) and not isinstance(outcome.error, NoNodeError):
                 if not isinstance(outcome.error, NodeExistsError):
                     raise outcome.error
-                held.append(entries[number])
+                held.append(there[number])
         held = [entry for entry, stands in zip(held, self.standing(held), strict=True) if stands]
         return [entry not in held for entry in entries]
 
@@ -65,7 +68,9 @@ class Queue:
 
     def standing(self, entries: Sequence[str]) -> list[bool]:
         """See `Coordination.standing`."""
-        return [found is not None for found in self._ensemble.now().read(entries)]
+        there = [entry for entry in entries if parse_entry(entry)]
+        found = dict(zip(there, self._ensemble.now().read(there), strict=True))
+        return [found.get(entry) is not None for entry in entries]
 
     def look(self, head: int) -> Look:
         """See `Coordination.look`."""
@@ -90,11 +95,11 @@ class Queue:
 
     def consume(self, claims: Sequence[Claim]) -> None:
         """See `Coordination.consume`."""
-        self._end(claims, lambda nodes, claim: [nodes.delete(taken_of(claim)), nodes.delete(claim.entry)])
+        apart(self._end, claims, lambda nodes, claim: [nodes.delete(taken_of(claim)), nodes.delete(claim.entry)])
 
     def release(self, claims: Sequence[Claim]) -> None:
         """See `Coordination.release`."""
-        self._end(claims, lambda nodes, claim: [nodes.delete(taken_of(claim))])
+        apart(self._end, claims, lambda nodes, claim: [nodes.delete(taken_of(claim))])
 
     def _end(self, claims: Sequence[Claim], operations: Callable[[Nodes, Claim], Group]) -> None:
         claims = self._claims.ours(claims)

@@ -27,6 +27,11 @@ log = logging.getLogger(__name__)
 
 PAUSE = 0.1
 """Seconds after a round that failed."""
+RACE = 10.0
+"""Seconds after a lost race for which the head of the queue is parted with the other takers.
+
+Who takes alone, or by turns with others, takes in the queue's order and waits for nobody's part.
+"""
 LINGER = 0.5
 """Seconds after a take for which this process still counts among the takers."""
 
@@ -55,6 +60,7 @@ class Taker(Part):
         self._interrupted = False
         self._closed = False
         self._not_before = -math.inf
+        self._collided = -math.inf
         self._unwanted: list[Claim] = []  # taken for a caller who is gone
         self.taken = 0
         self.collisions = 0
@@ -96,7 +102,7 @@ class Taker(Part):
                 return []
             first, due, end = membership, math.inf, until
             if membership is not None:
-                due = self._go_on(membership, limit, leave, hasty=timeout == 0)
+                due = self._go_on(membership, limit, leave, now=timeout == 0)
                 if timeout == 0 and self._rounds == rounds:
                     end += membership.session.timeout / PATIENCE  # a look is no wait
             if boottime() >= end:
@@ -109,31 +115,37 @@ class Taker(Part):
             (self._unwanted if claim.entry in leave else given).append(claim)
         return given
 
-    def _go_on(self, membership: Membership, limit: int, leave: frozenset[str], hasty: bool) -> float:
-        """Begin a round if it is time for one; when (boottime) it will be, if nothing stirs before."""
+    def _go_on(self, membership: Membership, limit: int, leave: frozenset[str], now: bool) -> float:
+        """Begin a round if it is time for one; when (boottime) it will be, if nothing stirs before.
+
+        `now`: for a caller who does not wait, and wants what is first in the queue at this moment.
+        """
         self._show(membership)
         if self._round is not None and not self._round.ready():
             return math.inf
         if not self._left <= leave:
             self._armed = False  # what was left alone may be taken now, and no watch tells of that
-        due = -math.inf if self._candidates else math.inf if self._armed else self._candidates.due
+        if now:
+            due = self._candidates.due
+        else:
+            due = -math.inf if self._candidates else math.inf if self._armed else self._candidates.due
         due = max(due, self._not_before)
         if boottime() >= due:
-            look = partial(self._look, membership, limit, leave, hasty)
+            look = partial(self._look, membership, limit, leave, now)
             self._round = supervise.spawn("a take", look, supervise.end_process)
             return math.inf
         return due
 
     # --- a round
 
-    def _look(self, membership: Membership, limit: int, leave: frozenset[str], hasty: bool) -> None:
-        alone = {name_of(entry) for entry in leave}
+    def _look(self, membership: Membership, limit: int, leave: frozenset[str], now: bool) -> None:
+        passed_over = {name_of(entry) for entry in leave}
         try:
-            names = self._candidates.draw(limit, alone) if self._candidates else []
+            names = self._candidates.draw(limit, passed_over) if self._candidates and not now else []
             if len(names) < limit and boottime() >= self._candidates.due:
-                self._list(membership, limit, alone, hasty, waiting=not names)
+                self._list(membership, limit, passed_over, alone=now or not self._raced, waiting=not names)
                 self._left = leave
-                names = self._candidates.draw(limit, alone)
+                names = self._candidates.draw(limit, passed_over)
             if names:
                 self._grab(membership, names)
         except (CoordinationAway, KazooException) as error:
@@ -144,7 +156,7 @@ class Taker(Part):
             self._rounds += 1
             self._stir.set()
 
-    def _list(self, membership: Membership, limit: int, leave: set[str], hasty: bool, waiting: bool) -> None:
+    def _list(self, membership: Membership, limit: int, leave: set[str], alone: bool, waiting: bool) -> None:
         """Find candidates. With `waiting` a watch is left, for the case that there are none."""
         nodes, watch = membership.nodes, self._changed if waiting else None
         self._armed = waiting
@@ -155,9 +167,14 @@ class Taker(Part):
         free = _without(entries, {*taken, *passed_over})
         if waiting and entries and not free:  # to see it, should an owner die
             free = _without(entries, {*membership.ask(nodes.children(TAKEN, watch)), *passed_over})
-        self._candidates.choose(free, takers, limit, listing.cpu, hasty)
+        self._candidates.choose(free, takers, limit, listing.cpu, alone)
         if free:
             self._armed = False
+
+    @property
+    def _raced(self) -> bool:
+        """Whether others take at the same time, so that the head of the queue is to be parted with them."""
+        return boottime() < self._collided + RACE
 
     def _changed(self, _: Any) -> None:
         self._armed = False
@@ -190,6 +207,7 @@ class Taker(Part):
         """An entry that was not got: gone or somebody else's by now, or not for us for good. Always False."""
         if error is None or isinstance(error, (NodeExistsError, NoNodeError)):
             self.collisions += 1
+            self._collided = boottime()
         elif not isinstance(error, CoordinationAway):
             log.error("%s cannot be taken, and is left alone: %r", entry_path(name), error)
             self._shunned.add(name)

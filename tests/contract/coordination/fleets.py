@@ -11,18 +11,24 @@ from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from gevent.monkey import get_original
 
 from geventjob.coordination.base import Coordination
 from geventjob.coordination.sqlite import SqliteCoordination
 from geventjob.coordination.sqlite.bell import ALL, ring
+from geventjob.coordination.zookeeper import ZookeeperCoordination
 from tests.contract.coordination.process import Process
+from tests.proxy import Proxy
+from tests.zookeeper import RawSession, shared
 
 
 def connect(where: dict[str, Any], name: str, timeout: float) -> Coordination:
     """A coordination, not started, from what `Fleet.where` says."""
-    return SqliteCoordination(where["path"], name, timeout)
+    if "path" in where:
+        return SqliteCoordination(where["path"], name, timeout)
+    return ZookeeperCoordination(where["hosts"], name, timeout, root=where["root"])
 
 
 class Fleet(ABC):
@@ -120,4 +126,45 @@ class SqliteFleet(Fleet):
             ring(self.where["path"], bell, ALL)
 
 
-IMPLEMENTATIONS = {"sqlite": SqliteFleet}
+class ZookeeperFleet(Fleet):
+    """Under a root of its own of a server that all share. Each member of this process has its own way there."""
+
+    timeout = 3.0
+    death = timeout + 2
+    """A death shows by the timeout alone."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self.where = {"hosts": shared().hosts, "root": f"/{uuid4().hex}"}
+        self._ways: dict[Coordination, Proxy] = {}
+
+    def unstarted(self, name: str = "", timeout: float | None = None) -> Coordination:
+        way = Proxy(shared().port)
+        where = {**self.where, "hosts": way.hosts}
+        member = connect(where, name or f"member-{next(self._numbers)}", timeout or self.timeout)
+        self._members.append(member)
+        self._ways[member] = way
+        return member
+
+    def close(self) -> None:
+        super().close()
+        for way in self._ways.values():
+            way.close()
+
+    @contextmanager
+    def cut_off(self, member: Coordination) -> Iterator[None]:
+        self._ways[member].go_silent()
+        try:
+            yield
+        finally:
+            self._ways[member].speak()
+
+    def expire(self, member: Coordination) -> None:
+        """By who opens the session again elsewhere, and closes it; the server hangs up on the one it was taken from."""
+        assert isinstance(member, ZookeeperCoordination)
+        client = member._ensemble.now().client
+        RawSession(shared().port, client.identity, client._session_passwd).close()
+        self._ways[member].cut()
+
+
+IMPLEMENTATIONS = {"sqlite": SqliteFleet, "zookeeper": ZookeeperFleet}

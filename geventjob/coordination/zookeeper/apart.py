@@ -1,0 +1,28 @@
+"""Work that goes on though its caller is killed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import gevent
+from gevent.event import AsyncResult
+
+Result = TypeVar("Result")
+
+
+def apart(call: Callable[..., Result], *args: Any) -> Result:
+    """Call it in a greenlet of its own and wait for that.
+
+    The hub spawns it: spawned here, it would pass for a child of the caller's action, and be ended with it.
+    """
+    result: AsyncResult[Result] = AsyncResult()
+    gevent.get_hub().loop.run_callback(gevent.spawn, _call, result, call, args)
+    return cast(Result, result.get())
+
+
+def _call(result: AsyncResult[Any], call: Callable[..., Any], args: Any) -> None:
+    try:
+        result.set(call(*args))
+    except BaseException as error:  # whoever waits gets it, whatever it is
+        result.set_exception(error)
