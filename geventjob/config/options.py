@@ -107,6 +107,14 @@ OPTIONS = (
            metavar="HOST", many=True, several=True),
     Option("zk-root", kinds.root, DAEMONS, "path in ZooKeeper under which everything lies", default="",
            metavar="PATH"),
+    Option("zk-tls-ca", kinds.readable, DAEMONS,
+           "PEM file of the authorities that ZooKeeper's certificate may come from; with this or zk-tls-cert the"
+           " connection is TLS", metavar="FILE"),
+    Option("zk-tls-cert", kinds.readable, DAEMONS, "PEM file of the certificate to show to ZooKeeper", metavar="FILE"),
+    Option("zk-tls-key", kinds.readable, DAEMONS, "PEM file of its key, if that is not in zk-tls-cert", metavar="FILE"),
+    Option("zk-auth-file", kinds.readable, DAEMONS,
+           "file with USER:PASSWORD, the digest log-in to ZooKeeper; all nodes are then for this user alone",
+           metavar="FILE"),
     Option("es-hosts-list", kinds.listed(kinds.search_host), "executor server",
            "Elasticsearch nodes, as HOST:PORT or URL, for a later version: an executor ignores them, a server refuses"
            " them", default=(), metavar="HOST", many=True, several=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 
-from geventjob.coordination.base import Coordination, CoordinationError
+from geventjob.coordination.base import Coordination
 
 
 def open_coordination(settings: Namespace, name: str) -> Coordination:
@@ -14,7 +14,19 @@ def open_coordination(settings: Namespace, name: str) -> Coordination:
     `name` is what this process is called in the fleet. Nothing is connected or opened here.
     """
     if settings.zk_hosts:
-        raise CoordinationError("zk-hosts: coordination over ZooKeeper is not part of this version")
+        from geventjob.coordination.zookeeper import ZookeeperCoordination
+
+        return ZookeeperCoordination(
+            settings.zk_hosts,
+            name,
+            settings.session_timeout,
+            root=settings.zk_root,
+            tls_ca=settings.zk_tls_ca,
+            tls_cert=settings.zk_tls_cert,
+            tls_key=settings.zk_tls_key,
+            auth_file=settings.zk_auth_file,
+            relist_interval=getattr(settings, "relist_interval", 0.05),  # only who takes has the option
+        )
     from geventjob.coordination.sqlite import SqliteCoordination
 
     return SqliteCoordination(os.path.join(settings.data_dir, "coordination.db"), name, settings.session_timeout)
