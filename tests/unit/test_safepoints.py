@@ -24,8 +24,8 @@ def point_of(layers, child=False):
             return lambda: begin(inner)
         module, _, name = layer.partition(":")
         name = name or "work"
-        names = {"__name__": module, "inner": inner}
-        exec(f"def {name}():\n    return inner()\n", names)
+        names = {"__name__": module, "_next": inner}
+        exec(f"def {name}():\n    return _next()\n", names)
         return names[name]
 
     found = []

@@ -2,14 +2,25 @@
 
 import pytest
 
-from tests.watching.scenario import answer
+from tests.watching.scenario import Answers
+
+found_by = Answers(
+    "ends.limits",
+    "ends.swallows computes",
+    "ends.swallows waits",
+    "ends.own_errors",
+    "ends.stops",
+    "ends.leases",
+    "ends.children",
+    "ends.races",
+)
 
 LATE = 1.5
 """Seconds that an end may come late on a busy machine."""
 
 
 def test_a_time_out_ends_whatever_computes_or_waits():
-    found = answer("ends.limits")
+    found = found_by["ends.limits"]
     assert len(found["answers"]) == 18
     for kind, (said, seconds) in found["answers"].items():
         assert said == "TimedOut 0.15", kind
@@ -22,7 +33,7 @@ def test_a_time_out_ends_whatever_computes_or_waits():
 
 @pytest.mark.parametrize("how", ["computes", "waits"])
 def test_code_that_swallows_its_time_out_gets_it_again_and_is_abandoned(how):
-    found = answer("ends.swallows", how)
+    found = found_by[f"ends.swallows {how}"]
     assert found["abandoned"] == ["TimedOut 0.15"]
     assert found["before"] == {"running": 0, "abandoned": 1}
     assert "abandoned" in found["described"]
@@ -34,7 +45,7 @@ def test_code_that_swallows_its_time_out_gets_it_again_and_is_abandoned(how):
 
 
 def test_what_an_action_raises_by_itself_is_its_own():
-    found = answer("ends.own_errors")
+    found = found_by["ends.own_errors"]
     for error in ("SystemExit", "KeyboardInterrupt", "GreenletExit", "JobLost", "JobStopped", "ValueError"):
         assert found[error] == f"Raised {error}"
     assert found["own timeout"] == "Raised Timeout"
@@ -46,7 +57,7 @@ def test_what_an_action_raises_by_itself_is_its_own():
 
 
 def test_stops_and_losses():
-    found = answer("ends.stops")
+    found = found_by["ends.stops"]
     for name in ("waits", "loop", "in_finally", "cleans_up", "swallows_once"):
         for end, said in (("stop", "Stopped"), ("lose", "Lost")):
             ending, seconds = found[f"{end} {name}"]
@@ -60,7 +71,7 @@ def test_stops_and_losses():
 
 
 def test_a_lease_that_ends_loses_the_actions_of_its_session():
-    found = answer("ends.leases")
+    found = found_by["ends.leases"]
     assert found["lost"] == ["Lost"] * 3
     assert 0.3 < found["seconds"] < 0.5 + LATE
     assert found["kept"] == [True, True]
@@ -70,7 +81,7 @@ def test_a_lease_that_ends_loses_the_actions_of_its_session():
 
 
 def test_what_an_action_started_ends_with_it():
-    found = answer("ends.children")
+    found = found_by["ends.children"]
     answers = found["answers"]
     for name, said, error in (
         ("timed out", "TimedOut 0.4", "GreenletExit"),
@@ -87,7 +98,7 @@ def test_what_an_action_started_ends_with_it():
 
 
 def test_ends_that_race_the_end():
-    found = answer("ends.races")
+    found = found_by["ends.races"]
     assert found["stray"] == found["wrong"] == []
     assert found["endings"]["timed out"] > 500
     assert found["endings"]["returned"] > 100

@@ -1,6 +1,15 @@
 """Time slices (FINDINGS §1b): who runs beside what computes, and what is never interrupted."""
 
-from tests.watching.scenario import answer, run
+from tests.watching.scenario import Answers, answer, run
+
+found_by = Answers(
+    "shares.opted_out",
+    "shares.states_of_the_thread",
+    "shares.frozen",
+    "shares.frozen batch",
+    "shares.forks",
+    "shares.becomes_another",
+)
 
 
 def test_ten_actions_that_compute_beside_a_hundred_that_sleep():
@@ -16,7 +25,7 @@ def test_ten_actions_that_compute_beside_a_hundred_that_sleep():
 
 
 def test_an_action_may_opt_out_of_slices_but_not_of_time_outs():
-    found = answer("shares.opted_out")
+    found = found_by["shares.opted_out"]
     assert found["yields"] == 0
     assert found["gap"] > 0.5
     assert found["gap of a child"] > 0.5
@@ -27,7 +36,7 @@ def test_an_action_may_opt_out_of_slices_but_not_of_time_outs():
 
 
 def test_nothing_that_belongs_to_the_thread_is_seen_half_done():
-    found = answer("shares.states_of_the_thread")
+    found = found_by["shares.states_of_the_thread"]
     assert found["wrong"] == {}
     assert found["endings"] == {"Returned": 15}
     assert set(found["counts"]) == {"repr", "gc", "qsort", "sqlite", "cache"}
@@ -44,7 +53,7 @@ def test_without_the_guards_nothing_is_interrupted_and_the_log_says_so_once():
 
 
 def test_a_process_that_was_stopped_past_its_lease_goes_on_with_nothing():
-    found = answer("shares.frozen")
+    found = found_by["shares.frozen"]
     assert found["over"]
     assert found["endings"] == {"Lost": 405}
     assert found["after"].get("computes", 0) == 0
@@ -53,13 +62,13 @@ def test_a_process_that_was_stopped_past_its_lease_goes_on_with_nothing():
 
 
 def test_of_an_interrupted_batch_of_callbacks_only_the_rest_runs():
-    found = answer("shares.frozen", "batch")
+    found = found_by["shares.frozen batch"]
     assert found["endings"] == {"Lost": 505}
     assert sum(found["after"].values()) <= 102, "gevent runs a batch of callbacks to its end (FINDINGS §1b)"
 
 
 def test_fork_and_the_programs_of_an_action_have_no_timers():
-    found = answer("shares.forks")
+    found = found_by["shares.forks"]
     assert found["fork"] == 0
     assert found["program"].startswith("(0.0, 0.0) (0.0, 0.0)")
     assert found["armed here"] == [True, True]
@@ -67,4 +76,4 @@ def test_fork_and_the_programs_of_an_action_have_no_timers():
 
 
 def test_a_closed_watch_allows_exec():
-    assert answer("shares.becomes_another") == "alive"
+    assert found_by["shares.becomes_another"] == "alive"
