@@ -48,6 +48,10 @@ class Caller:
         template = {"href": "session-template/internal", "username": username, "password": password}
         return self.post("session", {"sessionTemplate": template})
 
+    def login_by_key(self, key: str, secret: str) -> requests.Response:
+        template = {"href": "session-template/api-key", "key": key, "secret": secret}
+        return self.post("session", {"sessionTemplate": template})
+
     def add(self, **job: Any) -> str:
         """A new job; its id."""
         answer = self.post("job", {"action": "nothing", **job})

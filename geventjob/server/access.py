@@ -26,6 +26,8 @@ class Caller:
     username: str | None = None
     roles: frozenset[str] = frozenset({"ANON"})
     """ANON for everybody; a user also has that of his session, `session/<uuid>`."""
+    key: str | None = None
+    """The credential that he has logged in with, if that was no password."""
 
     @property
     def admin(self) -> bool:

@@ -14,11 +14,12 @@ from geventjob.server.password import Passwords
 from geventjob.server.problem import Problem, problem_of
 from geventjob.server.reconcile import Reconciler
 from geventjob.server.resources.bulk import BulkResource
+from geventjob.server.resources.credential import CredentialResource
 from geventjob.server.resources.entry_point import EntryPoint
 from geventjob.server.resources.fleet import Health, Nodes, Queue, ReconcileQueue
 from geventjob.server.resources.job import JobResource
 from geventjob.server.resources.session import SessionResource
-from geventjob.server.resources.session_template import SessionTemplates
+from geventjob.server.resources.templates import credential_templates, session_templates
 from geventjob.server.resources.user import UserResource
 from geventjob.server.sessions import Sessions
 from geventjob.server.store.base import Store
@@ -40,7 +41,9 @@ def application(
     app.add_route("/api/queue/reconcile", ReconcileQueue(Reconciler(store, coordination), sessions))
     collections = {
         "session": SessionResource(store, sessions, passwords),
-        "session-template": SessionTemplates(),
+        "session-template": session_templates(),
+        "credential": CredentialResource(store, sessions),
+        "credential-template": credential_templates(),
         "user": UserResource(store, sessions, passwords),
         "job": job,
     }

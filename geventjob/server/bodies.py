@@ -1,4 +1,4 @@
-"""The bodies that clients send, besides a job itself (schema.py): sessions, users, and the envelopes of bulk requests.
+"""The bodies that clients send, besides a job itself (schema.py): sessions, users, keys, envelopes of bulk requests.
 
 Every object is closed: an unknown attribute is an error that names it, and null does not stand for an absent one.
 """
@@ -45,16 +45,30 @@ class Resource(Body, kw_only=True):
         return {name: text for name, text in texts.items() if text is not UNSET}
 
 
-class Credentials(Body, kw_only=True):
-    """The template of a session with a client's values in it. What he leaves out ends as a wrong password."""
+class PasswordLogIn(Body, kw_only=True):
+    """`session-template/internal` with a client's values in it. What he leaves out ends as a wrong password."""
 
-    href: Annotated[str, Meta(max_length=256)]
+    href: str
     username: Annotated[str, Meta(max_length=256)] = ""
     password: Annotated[str, Meta(max_length=1_024)] = ""
 
 
+class KeyLogIn(Body, kw_only=True):
+    """The same of `session-template/api-key`."""
+
+    href: str
+    key: Annotated[str, Meta(max_length=256)] = ""
+    secret: Annotated[str, Meta(max_length=1_024)] = ""
+
+
+class Href(Struct):
+    """Which template it is that the rest is to fit."""
+
+    href: Annotated[str, Meta(max_length=256)]
+
+
 class SessionAdd(Resource, kw_only=True):
-    session_template: Credentials
+    session_template: dict[str, Any]
 
 
 Username = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.@-]*[A-Za-z0-9])?\Z", max_length=64)]
@@ -73,6 +87,18 @@ class UserEdit(Resource, kw_only=True):
     password: Union[Password, UnsetType] = UNSET
     old_password: Union[Password, UnsetType] = UNSET
     roles: Union[Roles, UnsetType] = UNSET
+
+
+class KeyTemplate(Body, kw_only=True):
+    """What a new API key shall be: one that lasts `ttl` seconds (0: for ever), and has these roles of its maker."""
+
+    href: Literal["credential-template/generate-api-key"]
+    ttl: Annotated[int, Meta(ge=0, le=10**10)] = 0
+    roles: Union[Roles, UnsetType] = UNSET
+
+
+class KeyAdd(Resource, kw_only=True):
+    credential_template: KeyTemplate
 
 
 class JobsAdd(Body):
@@ -116,7 +142,7 @@ class OwnersEdit(Body):
         return Owner(entry, fence, executor)
 
 
-Shape = TypeVar("Shape", bound=Body)
+Shape = TypeVar("Shape", bound=Struct)
 
 
 def decoded(data: bytes) -> Any:

@@ -1,8 +1,8 @@
 """Sessions: the cookie that a log-in gives, and who it stands for.
 
-A cookie is the signed name of a session document. It is good while that document stands and its user has the
-password with which it was opened: log-out, a new password and the end of a user all revoke it, on every server that
-shares the store, at once or within CACHE seconds.
+A cookie is the signed name of a session document. It is good while that document stands, and the user has the password
+with which it was opened, or still has the key: log-out, a new password, the end of a user and that of a key all revoke
+it, at once on the server that is told, within CACHE seconds on any other that shares the store.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from geventjob.clock import boottime, cimi_time, now
 from geventjob.server.access import ANYBODY, Caller, acl
 from geventjob.server.document import Document, born
 from geventjob.server.filter import Compare, Filter
+from geventjob.server.keys import is_of
 from geventjob.server.store.base import Insert, Query, Store, Taken, Update
 
 COOKIE = "com.sixsq.slipstream.cookie"
@@ -47,22 +48,23 @@ class Sessions:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._revocations = 0
 
-    def open(self, user: Document, template: str) -> tuple[Document, str]:
-        """A new session of this user, stored, and the cookie's value."""
+    def open(self, user: Document, template: str, key: Document | None = None) -> tuple[Document, str]:
+        """A new session of this user, who has shown his password or this key; stored, and the cookie's value."""
         id = f"session/{uuid4()}"
-        roles = " ".join(sorted(roles_of(user))) + f" {id}"
+        end = cimi_time(now() + LIFE)
         document = born(id, "Session", acl("ROLE", id, [("ROLE", "ADMIN", "VIEW")])) | {
-            "method": "internal",
+            "method": template.partition("/")[2],
             "sessionTemplate": {"href": template},
             "username": user["username"],
-            "roles": roles,
-            "expiry": cimi_time(now() + LIFE),
-            "_password": user["_generation"],
+            "roles": " ".join(sorted(roles_of(user, key))) + f" {id}",
+            "expiry": min(end, key.get("expiry", end)) if key else end,
         }
+        document |= {"credential": {"href": key["id"]}} if key else {"_password": user["_generation"]}
         (result,) = self._store.write([Insert(document)])
         if isinstance(result, Exception):
             raise result
-        return document, "token=" + str(self._signer.dumps([id, user["username"]]))
+        named = [id, user["username"], *([key["id"]] if key else [])]
+        return document, "token=" + str(self._signer.dumps(named))
 
     def caller(self, cookies: str | None) -> Caller:
         """Who sends this `Cookie` header: nobody, if no cookie in it is good. Raises StoreAway."""
@@ -82,6 +84,11 @@ class Sessions:
     def changed(self, username: str) -> None:
         """What is in the store of a user has changed: ask it again."""
         self._revoke(lambda known: known.caller.username == username)
+
+    def end_key(self, id: str) -> None:
+        """Delete the sessions of a key that is gone: they are good for nothing already. Raises StoreAway."""
+        self._revoke(lambda known: known.caller.key == id)
+        self._delete(Compare(("credential", "href"), "=", id))
 
     def end_all(self, username: str) -> None:
         """Delete the sessions of a user, who is gone or has a new password: they are good for nothing already."""
@@ -103,15 +110,15 @@ class Sessions:
 
     def _look_up(self, value: str) -> Caller:
         try:
-            id, username = self._signer.loads(value.removeprefix("token="))
+            id, username, *keys = self._signer.loads(value.removeprefix("token="))
         except (BadData, ValueError, TypeError):
             return ANYBODY
         revocations = self._revocations
-        session, user = self._store.get([id, f"user/{username}"])
-        if session is None or user is None or not _good(session, user):
+        session, user, *found = self._store.get([id, f"user/{username}", *keys])
+        if session is None or user is None or not _good(session, user, found):
             self._known.pop(value, None)
             return ANYBODY
-        caller = Caller(username, roles_of(user) | {id})
+        caller = Caller(username, roles_of(user, *found) | {id}, *keys)
         if revocations == self._revocations:  # else it may have been revoked while the store was asked
             self._remember(value, _Known(caller, id, boottime() + CACHE))
         return caller
@@ -123,13 +130,20 @@ class Sessions:
             self._known.popitem(last=False)
 
 
-def roles_of(user: Document) -> frozenset[str]:
-    """What a user is, besides his session."""
-    return frozenset([*user["roles"].split(), "USER", "ANON"])
+def roles_of(user: Document, key: Document | None = None) -> frozenset[str]:
+    """What a user is, besides his session; with a key, only as far as the key goes."""
+    roles = frozenset(user["roles"].split())
+    if key is not None:
+        roles &= set(key["claims"]["roles"])
+    return roles | {"USER", "ANON"}
 
 
-def _good(session: Document, user: Document) -> bool:
-    return bool(session["_password"] == user["_generation"] and session["expiry"] > cimi_time(now()))
+def _good(session: Document, user: Document, keys: list[Document | None]) -> bool:
+    """`keys`: the one that the session was opened with, if it was one."""
+    stands = all(key is not None and is_of(key, user) for key in keys)
+    if not keys:
+        stands = session["_password"] == user["_generation"]
+    return stands and bool(session["expiry"] > cimi_time(now()))
 
 
 def _cookie(header: str | None) -> str | None:

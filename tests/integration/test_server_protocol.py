@@ -20,6 +20,8 @@ def test_the_entry_point_names_the_collections_to_everybody(server: JobServer) -
     assert entry["geventjob"]["version"]
     collections = {name: value["href"] for name, value in entry.items() if isinstance(value, dict) and "href" in value}
     assert collections == {
+        "credentials": "credential",
+        "credentialTemplates": "credential-template",
         "jobs": "job",
         "sessions": "session",
         "sessionTemplates": "session-template",
@@ -50,12 +52,24 @@ def test_health_is_a_word(server: JobServer) -> None:
 def test_the_log_in_templates(server: JobServer) -> None:
     anybody = server.anonymous()
     for found in (good(anybody.get("session-template")), good(anybody.put("session-template"))):
-        assert found["count"] == 1
+        assert found["count"] == 2
         assert found["resourceURI"] == "http://sixsq.com/slipstream/1/SessionTemplateCollection"
-        assert [template["id"] for template in found["sessionTemplates"]] == ["session-template/internal"]
+        ids = [template["id"] for template in found["sessionTemplates"]]
+        assert ids == ["session-template/internal", "session-template/api-key"]
     template = good(anybody.get("session-template/internal"))
     assert (template["method"], template["instance"]) == ("internal", "internal")
-    problem(anybody.get("session-template/api-key"), 404, "session-template/api-key not found")
+    template = good(anybody.get("session-template/api-key"))
+    assert (template["method"], template["instance"]) == ("api-key", "api-key")
+    assert (template["key"], template["secret"]) == ("key", "secret")
+    problem(anybody.get("session-template/oidc"), 404, "session-template/oidc not found")
+
+
+def test_the_template_of_keys(server: JobServer) -> None:
+    found = good(server.anonymous().get("credential-template"))
+    assert found["resourceURI"] == "http://sixsq.com/slipstream/1/CredentialTemplateCollection"
+    [template] = found["credentialTemplates"]
+    assert template == good(server.anonymous().get("credential-template/generate-api-key"))
+    assert (template["type"], template["method"], template["ttl"]) == ("api-key", "generate-api-key", 0)
 
 
 @pytest.mark.parametrize(

@@ -84,3 +84,21 @@ def test_it_logs_in_again_by_itself(server: JobServer, tmp_path: Path) -> None:
     assert api.cimi_search("jobs").count >= 0
     api.session.delete(f"{server.url}/api/{api.current_session()}")
     assert api.cimi_search("jobs").count >= 0
+
+
+def test_a_log_in_by_key(server: JobServer, api: Any, tmp_path: Path) -> None:
+    template = {"href": "credential-template/generate-api-key", "ttl": 600}
+    made = api.cimi_add("credentials", {"name": "slipstream", "credentialTemplate": template}).json
+    key, secret = made["resource-id"], made["secretKey"]
+    (tmp_path / "robot").mkdir()
+    robot = make(server, tmp_path / "robot")
+    assert robot.login_apikey(key, secret[:-1]).status_code == 403
+    assert not robot.is_authenticated()
+    assert robot.login_apikey(key, secret).status_code == 201
+    assert robot.username == "super"
+    assert robot.cimi_add("jobs", {"action": "by_key"}).json["status"] == 201
+    assert [found.id for found in api.cimi_search("credentials", filter="name='slipstream'")] == [key]
+    api.cimi_delete(key)
+    assert not robot.is_authenticated()
+    with pytest.raises(SlipStreamError, match="credentials required"):
+        robot.cimi_search("jobs")

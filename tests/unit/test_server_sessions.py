@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,18 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from geventjob.clock import boottime
 from geventjob.server import sessions as module
 from geventjob.server.access import ANYBODY
+from geventjob.server.keys import ALPHABET, is_of, new_key, new_secret, opens
 from geventjob.server.password import Passwords
 from geventjob.server.problem import Problem
 from geventjob.server.resources.user import new_user
-from geventjob.server.sessions import COOKIE, Sessions, signing_key
+from geventjob.server.sessions import CACHE, COOKIE, Sessions, signing_key
 from geventjob.server.store.base import Document, Insert, Query, Update
 from geventjob.server.store.sqlite import SqliteStore
+
+SECRET = "aaaaaa.bbbbbb.cccccc.dddddd.eeeeee"
 
 
 @pytest.fixture
@@ -39,6 +43,18 @@ def user(store: SqliteStore) -> Document:
 @pytest.fixture
 def sessions(store: SqliteStore) -> Sessions:
     return Sessions(store, signing_key(store))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets so many seconds pass."""
+    passed = [0.0]
+
+    def go_on(seconds: float) -> None:
+        passed[0] += seconds
+
+    monkeypatch.setattr(module, "boottime", lambda: boottime() + passed[0])
+    return go_on
 
 
 def opened(sessions: Sessions, user: Document) -> tuple[str, str]:
@@ -79,13 +95,14 @@ def test_a_known_cookie_does_not_ask_the_store(store: SqliteStore, sessions: Ses
 
 
 def test_another_server_hears_of_a_log_out(
-    store: SqliteStore, sessions: Sessions, user: Document, monkeypatch: pytest.MonkeyPatch
+    store: SqliteStore, sessions: Sessions, user: Document, clock: Callable[[float], None]
 ) -> None:
-    monkeypatch.setattr(module, "CACHE", 0.0)
     other = Sessions(store, signing_key(store))
     id, cookie = opened(sessions, user)
     assert other.caller(cookie).username == "ann"
     sessions.end(id)
+    assert sessions.caller(cookie) is ANYBODY
+    clock(CACHE)
     assert other.caller(cookie) is ANYBODY
 
 
@@ -116,6 +133,80 @@ def test_a_log_in_that_raced_a_new_password_is_void(store: SqliteStore, sessions
     sessions.end_all("ann")
     _, cookie = opened(sessions, user)  # with the user as he was when the old password was checked
     assert sessions.caller(cookie) is ANYBODY
+
+
+# --- keys
+
+
+@pytest.fixture
+def key(store: SqliteStore, user: Document) -> Document:
+    made = new_key(user, SECRET, {"USER"}, None)
+    store.write([Insert(made)])
+    return made
+
+
+def by_key(sessions: Sessions, user: Document, key: Document) -> str:
+    return f"{COOKIE}={sessions.open(user, 'session-template/api-key', key)[1]}"
+
+
+def test_another_server_hears_of_the_end_of_a_key(
+    store: SqliteStore, sessions: Sessions, user: Document, key: Document, clock: Callable[[float], None]
+) -> None:
+    other = Sessions(store, signing_key(store))
+    cookie = by_key(sessions, user, key)
+    assert other.caller(cookie).key == key["id"]
+    store.write([Update(key["id"], lambda key: None)])
+    sessions.end_key(key["id"])
+    assert sessions.caller(cookie) is ANYBODY
+    clock(CACHE)
+    assert other.caller(cookie) is ANYBODY
+
+
+def test_the_end_of_a_key_ends_sessions_that_are_still_stored(
+    store: SqliteStore, sessions: Sessions, user: Document, key: Document
+) -> None:
+    store.write([Update(key["id"], lambda key: None)])
+    cookie = by_key(sessions, user, key)  # with the key as it was when its secret was checked
+    assert sessions.caller(cookie) is ANYBODY
+    assert store.search("session", Query(last=0)).count == 1
+
+
+def test_a_key_is_no_key_of_the_next_user_of_that_name(
+    store: SqliteStore, sessions: Sessions, user: Document, key: Document
+) -> None:
+    cookie = by_key(sessions, user, key)
+    store.write([Update(user["id"], lambda user: user | {"_generation": "a new password"})])
+    assert sessions.caller(cookie).username == "ann"
+    assert is_of(key, user)
+    following = user | {"created": "2000-01-01T00:00:00.000Z"}
+    store.write([Update(user["id"], lambda user: following)])
+    sessions.changed("ann")
+    assert sessions.caller(cookie) is ANYBODY
+    assert not is_of(key, following)
+
+
+def test_a_session_of_a_key_ends_with_it(sessions: Sessions, user: Document) -> None:
+    short, long = (new_key(user, SECRET, {"USER"}, timedelta(hours=hours)) for hours in (1, 48))
+    assert sessions.open(user, "session-template/api-key", short)[0]["expiry"] == short["expiry"]
+    assert sessions.open(user, "session-template/api-key", long)[0]["expiry"] < long["expiry"]
+
+
+def test_a_key_opens_with_its_secret_until_it_ends(user: Document) -> None:
+    key = new_key(user, SECRET, {"USER"}, None)
+    assert SECRET not in str(key)
+    assert opens(key, SECRET)
+    assert opens(key, SECRET.replace(".", " -0"))
+    assert not opens(key, SECRET.swapcase())
+    assert not opens(None, SECRET)
+    assert not opens(None, "")
+    assert opens(new_key(user, SECRET, {"USER"}, timedelta(seconds=60)), SECRET)
+    assert not opens(new_key(user, SECRET, {"USER"}, timedelta(seconds=-1)), SECRET)
+
+
+def test_secrets_are_chance() -> None:
+    made = {new_secret() for _ in range(200)}
+    assert len(made) == 200
+    assert {letter for secret in made for letter in secret} == {*ALPHABET, "."}
 
 
 def test_the_cache_is_bounded(sessions: Sessions, user: Document, monkeypatch: pytest.MonkeyPatch) -> None:

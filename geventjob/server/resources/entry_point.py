@@ -12,7 +12,14 @@ from geventjob.server.answer import give
 
 API = 1
 """Version of what is ours in the API (DESIGN §6)."""
-COLLECTIONS = {"jobs": "job", "sessions": "session", "sessionTemplates": "session-template", "users": "user"}
+COLLECTIONS = {
+    "credentials": "credential",
+    "credentialTemplates": "credential-template",
+    "jobs": "job",
+    "sessions": "session",
+    "sessionTemplates": "session-template",
+    "users": "user",
+}
 
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 

@@ -11,13 +11,14 @@ import falcon
 
 from geventjob.server.access import MODIFY, VIEW, Caller, acl
 from geventjob.server.answer import done, give
-from geventjob.server.bodies import Credentials, SessionAdd, body_of, fitted
+from geventjob.server.bodies import Href, KeyLogIn, PasswordLogIn, SessionAdd, body_of, fitted
 from geventjob.server.document import Document, operation, shown
+from geventjob.server.keys import is_of, opens
 from geventjob.server.password import Passwords
 from geventjob.server.problem import Problem, not_found
 from geventjob.server.receive import FORM, JSON, read, text
 from geventjob.server.resources.entry_point import scheme
-from geventjob.server.resources.session_template import INTERNAL
+from geventjob.server.resources.templates import API_KEY, INTERNAL
 from geventjob.server.search import collection, search_parameters
 from geventjob.server.sessions import COOKIE, Sessions
 from geventjob.server.store.base import Page, Store
@@ -36,22 +37,31 @@ class SessionResource:
         self._passwords = passwords
 
     def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
-        credentials = _credentials(req)
-        if credentials.href != INTERNAL:
-            raise not_found(credentials.href)
-        user = self._user(credentials)
-        session, token = self._sessions.open(user, credentials.href)
+        given = _log_in(req)
+        if isinstance(given, KeyLogIn):
+            user, key = self._by_key(given)
+        else:
+            user, key = self._by_password(given), None
+        session, token = self._sessions.open(user, given.href, key)
         _set_cookie(req, resp, token, session["expiry"])
         done(resp, session["id"], "created", 201)
 
-    def _user(self, credentials: Credentials) -> Document:
-        (user,) = self._store.get([f"user/{credentials.username}"])
+    def _by_password(self, given: PasswordLogIn) -> Document:
+        (user,) = self._store.get([f"user/{given.username}"])
         hash = None if user is None else user["_hash"]
-        if not self._passwords.matches(hash, credentials.password) or user is None:
-            name = credentials.username
-            log.warning("log-in refused for %r", name)
-            raise Problem(403, f"invalid credentials for '{name}'", resource_id=name)
+        if not self._passwords.matches(hash, given.password) or user is None:
+            raise _wrong(given.username)
         return user
+
+    def _by_key(self, given: KeyLogIn) -> tuple[Document, Document]:
+        """The user and the key; clients leave out what stands before the uuid, or do not (CIMI.md §2)."""
+        (key,) = self._store.get([f"credential/{given.key.removeprefix('credential/')}"])
+        if not opens(key, given.secret) or key is None:
+            raise _wrong(given.key)
+        (user,) = self._store.get([f"user/{key['claims']['identity']}"])
+        if user is None or not is_of(key, user):
+            raise _wrong(given.key)
+        return user, key
 
     def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
         """One's own session, whatever is searched for: clients ask this to know whether they are logged in."""
@@ -84,11 +94,24 @@ class SessionResource:
         return session, caller
 
 
-def _credentials(req: falcon.Request) -> Credentials:
+_LOG_INS: dict[str, type[PasswordLogIn | KeyLogIn]] = {INTERNAL: PasswordLogIn, API_KEY: KeyLogIn}
+
+
+def _log_in(req: falcon.Request) -> PasswordLogIn | KeyLogIn:
     data = read(req, 64 * 1024, JSON, FORM)
     if (req.content_type or "").startswith(FORM):
-        return fitted(Credentials, dict(parse_qsl(text(data), keep_blank_values=True)))
-    return body_of(SessionAdd, data).session_template
+        template: Document = dict(parse_qsl(text(data), keep_blank_values=True))
+    else:
+        template = body_of(SessionAdd, data).session_template
+    href = fitted(Href, template).href
+    if href not in _LOG_INS:
+        raise not_found(href)
+    return fitted(_LOG_INS[href], template)
+
+
+def _wrong(name: str) -> Problem:
+    log.warning("log-in refused for %r", name)
+    return Problem(403, f"invalid credentials for '{name}'", resource_id=name)
 
 
 def _set_cookie(req: falcon.Request, resp: falcon.Response, token: str, expiry: str) -> None:

@@ -15,6 +15,7 @@ from geventjob.server.document import Document, born, operation, selected, shown
 from geventjob.server.password import Passwords
 from geventjob.server.problem import Problem, forbidden, not_found
 from geventjob.server.receive import read
+from geventjob.server.resources.credential import delete_keys
 from geventjob.server.search import collection, parameters, query, search_parameters, selection
 from geventjob.server.sessions import Sessions
 from geventjob.server.store.base import Insert, Store, Taken, Update
@@ -23,7 +24,7 @@ _ACL = acl("ROLE", "ADMIN", [("ROLE", "USER", "VIEW")])
 
 
 class UserResource:
-    """A new password, and the end of a user, end all of his sessions."""
+    """A new password, and the end of a user, end all of his sessions; his keys stay until he goes."""
 
     def __init__(self, store: Store, sessions: Sessions, passwords: Passwords) -> None:
         self._store = store
@@ -79,6 +80,7 @@ class UserResource:
         self._update(user["id"], lambda user: None)
         self._sessions.changed(user["username"])
         self._sessions.end_all(user["username"])
+        delete_keys(self._store, user["username"])
         done(resp, user["id"], "deleted")
 
     def _caller(self, req: falcon.Request) -> Caller:

@@ -18,7 +18,7 @@ from geventjob.server.filter import Filter
 
 Document = dict[str, Any]
 
-KINDS = ("job", "user", "session", "secret")
+KINDS = ("job", "user", "session", "secret", "credential")
 """`secret` holds what the server keeps for itself, such as the key that signs its cookies."""
 
 WINDOW = 10_000

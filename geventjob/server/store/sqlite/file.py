@@ -10,8 +10,8 @@ from pathlib import Path
 from geventjob.server.store.base import KINDS, StoreAway, StoreError, StoreRefused
 from geventjob.server.store.sqlite.rows import NAMES
 
-VERSION = 1
-"""Of the tables, in `user_version`."""
+VERSION = 2
+"""Of the tables, in `user_version`: each since 1 has brought kinds of documents, and nothing else."""
 APPLICATION = 0x676A6F62
 """`gjob`, in `application_id`: marks the file as ours."""
 PATIENCE = 5.0
@@ -79,14 +79,16 @@ def _connection(path: Path, mode: str, *settings: str) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables of a new file; refuse one that is not ours."""
+    """Make the tables of a new file, and those that an older one lacks; refuse one that is not ours."""
     version, application = _number(connection, "user_version"), _number(connection, "application_id")
     if (version, application) == (0, 0) and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
         _make(connection, path)
     elif application != APPLICATION:
         raise StoreError(f"{path} is another program's file: name another")
-    elif version != VERSION:
+    elif version > VERSION:
         raise StoreError(f"{path} has version {version}, this program knows {VERSION}: use the newer geventjob")
+    elif version < VERSION:
+        _make_tables(connection)
 
 
 def failure(error: sqlite3.Error) -> StoreError:
@@ -104,11 +106,18 @@ def _make(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA page_size = 8192")
     if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
         raise StoreError(f"{path}: its file system cannot share memory, as SQLite's WAL needs: use a local disk")
+    _make_tables(connection)
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    """Those of all kinds, as far as they are not there. An older program refuses the file from then on."""
     connection.execute("BEGIN IMMEDIATE")
+    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     for kind in KINDS:
-        connection.execute(f"CREATE TABLE {kind} ({_TABLE})")
-        for index in _INDEXES:
-            connection.execute(f"CREATE {index.format(kind=kind)}")
+        if kind not in there:
+            connection.execute(f"CREATE TABLE {kind} ({_TABLE})")
+            for index in _INDEXES:
+                connection.execute(f"CREATE {index.format(kind=kind)}")
     connection.execute(f"PRAGMA application_id = {APPLICATION}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")

@@ -1,0 +1,115 @@
+"""`credential`: API keys. Everybody has his own, an administrator sees and deletes all of them (CIMI.md §2).
+
+A key is made by who has shown his password: one that has leaked cannot make itself another that outlives it.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import falcon
+
+from geventjob.server.access import MODIFY, VIEW, Caller, acl
+from geventjob.server.answer import done, give, report
+from geventjob.server.bodies import KeyAdd, KeyTemplate, body_of
+from geventjob.server.document import Document, operation, selected, shown
+from geventjob.server.filter import Compare
+from geventjob.server.keys import new_key, new_secret
+from geventjob.server.problem import Problem, forbidden, not_found
+from geventjob.server.receive import read
+from geventjob.server.search import collection, parameters, query, search_parameters, selection
+from geventjob.server.sessions import Sessions
+from geventjob.server.store.base import Insert, Query, Store, Update
+
+_ACL = acl("ROLE", "ADMIN", [("ROLE", "USER", "MODIFY")])
+
+SLICE = 1_000
+"""Keys that one call to the store deletes."""
+
+
+class CredentialResource:
+    """The secret is in the answer to an add, and nowhere else."""
+
+    def __init__(self, store: Store, sessions: Sessions) -> None:
+        self._store = store
+        self._sessions = sessions
+
+    def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
+        caller = self._caller(req)
+        caller.need_role("USER")
+        body = body_of(KeyAdd, read(req))
+        secret = new_secret()
+        key = self._made(caller, body.credential_template, secret) | body.texts()
+        (result,) = self._store.write([Insert(key)])
+        if isinstance(result, Exception):
+            raise result
+        resp.set_header("Location", key["id"])
+        give(resp, report(key["id"], "created", 201) | {"secretKey": secret}, 201)
+
+    def _made(self, caller: Caller, template: KeyTemplate, secret: str) -> Document:
+        if caller.key is not None:
+            raise Problem(403, "a key makes no other keys: log in with the password")
+        (user,) = self._store.get([f"user/{caller.username}"])
+        if user is None:
+            raise forbidden()
+        life = timedelta(seconds=template.ttl) if template.ttl else None
+        return new_key(user, secret, _roles(caller, template), life)
+
+    def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
+        caller = self._caller(req)
+        caller.need_role("USER")
+        given = search_parameters(req)
+        answer = collection(
+            "credential",
+            self._store.search("credential", query(given, caller)),
+            acl=_ACL,
+            operations=[operation("add", "credential")],
+            item_operations=lambda key: _operations(key, caller),
+            select=selection(given),
+        )
+        give(resp, answer)
+
+    on_put_all = on_get_all
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        key, caller = self._find(req, name, VIEW)
+        give(resp, selected(shown(key), selection(parameters(req))) | {"operations": _operations(key, caller)})
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        key, _ = self._find(req, name, MODIFY)
+        (result,) = self._store.write([Update(key["id"], lambda key: None)])
+        if isinstance(result, Exception):
+            raise result
+        self._sessions.end_key(key["id"])
+        done(resp, key["id"], "deleted")
+
+    def _caller(self, req: falcon.Request) -> Caller:
+        return self._sessions.caller(req.get_header("Cookie"))
+
+    def _find(self, req: falcon.Request, name: str, rights: frozenset[str]) -> tuple[Document, Caller]:
+        (key,) = self._store.get([f"credential/{name}"])
+        if key is None:
+            raise not_found(f"credential/{name}")
+        caller = self._caller(req)
+        caller.need(rights, key)
+        return key, caller
+
+
+def delete_keys(store: Store, username: str) -> None:
+    """Delete the keys of a user who is gone: they are good for nothing already. Raises StoreAway."""
+    own = Query(filter=Compare(("claims", "identity"), "=", username))
+    while len(store.delete("credential", own, SLICE)) == SLICE:
+        pass
+
+
+def _roles(caller: Caller, template: KeyTemplate) -> set[str]:
+    """What the key may be: what was asked for, else all that its maker is now. Raises Problem 403."""
+    own = {role for role in caller.roles if not role.startswith("session/")}
+    wanted = set(template.roles.split()) if isinstance(template.roles, str) else own
+    if wanted - own:
+        raise Problem(403, f"a key has roles of its user only, not {' '.join(sorted(wanted - own))}")
+    return wanted | {"USER", "ANON"}
+
+
+def _operations(key: Document, caller: Caller) -> list[dict[str, str]]:
+    return [operation("delete", key["id"])] if caller.may(MODIFY, key) else []

@@ -1,0 +1,78 @@
+"""`session-template` and `credential-template`: the ways to log in, and what keys can be made (CIMI.md §2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import falcon
+
+from geventjob.server.access import acl
+from geventjob.server.answer import give
+from geventjob.server.document import URI, Document, born
+from geventjob.server.keys import TYPE
+from geventjob.server.problem import not_found
+
+INTERNAL = "session-template/internal"
+API_KEY = "session-template/api-key"
+GENERATE = "credential-template/generate-api-key"
+
+_ACL = acl("ROLE", "ADMIN", [("ROLE", "ANON", "VIEW")])
+
+
+class Templates:
+    """A fixed collection, open to everybody."""
+
+    def __init__(self, kind: str, templates: Sequence[Document]) -> None:
+        """`kind`: what they are templates of, `Session`."""
+        self._kind = kind
+        self._templates = {template["id"]: template for template in templates}
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        id = f"{self._kind.lower()}-template/{name}"
+        if id not in self._templates:
+            raise not_found(id)
+        give(resp, self._templates[id])
+
+    def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """As a PUT: what it would search for is not looked at, since there are so few."""
+        answer = {
+            "count": len(self._templates),
+            "id": f"{self._kind.lower()}-template",
+            "resourceURI": f"{URI}{self._kind}TemplateCollection",
+            "acl": _ACL,
+            f"{self._kind.lower()}Templates": list(self._templates.values()),
+        }
+        give(resp, answer)
+
+    on_put_all = on_get_all
+
+
+def session_templates() -> Templates:
+    internal = born(INTERNAL, "SessionTemplate", _ACL) | {
+        "method": "internal",
+        "instance": "internal",
+        "name": "Internal",
+        "description": "Log in with a username and a password.",
+        "username": "username",
+        "password": "password",
+    }
+    api_key = born(API_KEY, "SessionTemplate", _ACL) | {
+        "method": "api-key",
+        "instance": "api-key",
+        "name": "API key",
+        "description": "Log in with an API key and its secret.",
+        "key": "key",
+        "secret": "secret",
+    }
+    return Templates("Session", [internal, api_key])
+
+
+def credential_templates() -> Templates:
+    generate = born(GENERATE, "CredentialTemplate", _ACL) | {
+        "type": TYPE,
+        "method": "generate-api-key",
+        "name": "API key",
+        "description": "Makes an API key; ttl is the seconds after which it ends, 0 for never.",
+        "ttl": 0,
+    }
+    return Templates("Credential", [generate])
