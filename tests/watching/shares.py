@@ -199,7 +199,7 @@ def without_guards() -> Any:
 def frozen(batch: str = "") -> Any:
     """The process is stopped for longer than its lease: everything is lost when it wakes, and does nothing more."""
     watch = Watch()
-    session = living(0.6)
+    session = living()
     steps = [0]
     after: Counter[str] = Counter()
 
@@ -228,7 +228,12 @@ def frozen(batch: str = "") -> Any:
         bodies += [spins] * 100
     acts = [Act(watch, body, claim(session=session)) for body in bodies]
     until(lambda: len(watch.running) == len(bodies) and watch.yields > 5)
-    subprocess.Popen(["/bin/sh", "-c", f"kill -STOP {os.getpid()}; sleep 1.2; kill -CONT {os.getpid()}"])
+    stops = f"read go; kill -STOP {os.getpid()}; sleep 1.2; kill -CONT {os.getpid()}"
+    helper = subprocess.Popen(["/bin/sh", "-c", stops], stdin=subprocess.PIPE)
+    assert helper.stdin
+    session.lease = boottime() + 0.8  # it must end while the process is stopped, not in the middle of a turn
+    helper.stdin.write(b"\n")
+    helper.stdin.close()
     before = until(lambda: session.over, 10)
     woke = monotonic()
     endings = Counter(type(act.ending).__name__ for act in acts)
