@@ -168,6 +168,38 @@ def test_a_filter_finds(filled: Store, text: str, found: Any) -> None:
         assert page.count == len(page.documents)
 
 
+def test_an_object_is_there_with_any_value_in_it(store: Store) -> None:
+    inserted(
+        store,
+        job("a", targetResource={"href": "cloud/1"}),
+        job("b", targetResource={"zone": ["x"]}),
+        job("c", targetResource={"zone": [None, {}]}),
+        job("d"),
+    )
+    assert names(store.search("job", Query(parse("targetResource!=null"))).documents) == "a b"
+    assert names(store.search("job", Query(parse("targetResource=null"))).documents) == "c d"
+
+
+@pytest.mark.parametrize(
+    "text", ["\ud7ff", "\U0010ffff", "a\U0010ffff", "\uffff", "\x7f", "%", "a=b", 'q"', "\\\\", "\n"]
+)
+def test_any_text_can_be_a_prefix(store: Store, text: str) -> None:
+    inserted(
+        store,
+        job("a", name=text, custom=[text]),
+        job("b", name=text + "\U0010ffff", custom=[text + "\U0010ffff"]),
+        job("c", name=chr(ord(text[0]) - 1) + "\U0010ffff", custom=[chr(ord(text[0]) - 1)]),
+        job("d", name="\U0010fffe", custom=["\U0010fffe"]),
+        job("e", name="", custom=[""]),
+    )
+    following = text[:-1] + chr(min(ord(text[-1]) + 1, 0x10FFFF))
+    if following != text and following != "\ud800":
+        inserted(store, job("f", name=following, custom=[following]))
+    for attribute in ("name", "custom"):
+        query = Query(parse(f"{attribute}^='{text}'"), orderby=[("name", False)])
+        assert names(store.search("job", query).documents) == "a b"
+
+
 def test_found_documents_are_whole(filled: Store) -> None:
     assert filled.search("job", Query()).documents == DOCUMENTS
 
@@ -252,7 +284,7 @@ def test_viewers_see_what_names_them(store: Store) -> None:
         ([("interrupted", True)], "a b c d"),
         ([("created", True)], "c a b d"),
         ([("custom/list", False)], "b a c d"),
-        ([("custom/list", True)], "a b c d"),
+        ([("custom/list", True)], "b a c d"),
         ([("targetResource/href", True)], "b a c d"),
         ([("none", True)], "a b c d"),
         ([("id", True)], "d c b a"),
@@ -273,7 +305,7 @@ def test_documents_come_in_order_and_those_without_a_value_last(
             interrupted=False,
             created=moments[1],
             targetResource={"href": "y"},
-            custom={"list": ["a", "m"]},
+            custom={"list": ["a", "z"]},
         ),
         job(
             "a",
@@ -282,7 +314,7 @@ def test_documents_come_in_order_and_those_without_a_value_last(
             interrupted=True,
             created=moments[0],
             targetResource={"href": "x"},
-            custom={"list": ["b", "z"]},
+            custom={"list": ["b", "m"]},
         ),
     )
     for text in (None, "id!='job/x'"):
@@ -440,5 +472,7 @@ def test_a_filter_may_nest_deeply(filled: Store, levels: int) -> None:
     assert names(filled.search("job", Query(parse(last))).documents) == "a"
     first = "(" * levels * 2 + "state='QUEUED'" + " or state='X')and state!='X')" * levels
     assert names(filled.search("job", Query(parse(first))).documents) == "a"
-    missing = "(none!='X' and(none='X' or " * levels + "state='QUEUED'" + "))" * levels
+    missing = "(progress!=7 and(progress=7 or " * levels + "state='QUEUED'" + "))" * levels
     assert names(filled.search("job", Query(parse(missing))).documents) == "a"
+    never = f"progress=7 and {last}"
+    assert names(filled.search("job", Query(parse(never))).documents) == ""

@@ -99,6 +99,12 @@ def test_an_unchanged_document_stays_as_it_is(store: Store) -> None:
     assert store.get(["job/1"]) == [document]
 
 
+def test_a_payload_can_change_alone(store: Store) -> None:
+    inserted(store, job(1, payload={"n": 1}))
+    assert store.write([Update("job/1", put("payload", {"n": 2}))]) == [job(1, payload={"n": 2})]
+    assert store.get(["job/1"]) == [job(1, payload={"n": 2})]
+
+
 def test_an_attribute_can_be_taken_out(store: Store) -> None:
     inserted(store, job(1, state="QUEUED", payload={"n": 1}, targetResource={"href": "cloud/1"}))
     assert store.write([Update("job/1", lambda document: job(1))]) == [job(1)]

@@ -67,9 +67,9 @@ class Sql:
             return self._cases(node, shape)
         if isinstance(node, And):
             return _joined("AND", [self._expression(term, shape) for term in node.terms])
-        values = [term for term in node.terms if isinstance(term, Is)]
+        equal = [term for term in node.terms if isinstance(term, Is)]
         others = [self._expression(term, shape) for term in node.terms if not isinstance(term, Is)]
-        return _joined("OR", [*self._one_of(values), *others])
+        return _joined("OR", [*self._one_of(equal), *others])
 
     def _cases(self, node: Condition, shape: _Shape) -> str:
         """A deep tree as a list of cases along its heaviest path: what decides it first, else the next level.
@@ -105,6 +105,8 @@ class Sql:
 
     def _one_of(self, leaves: Sequence[Is]) -> list[str]:
         """Equalities joined by OR: one list for each attribute, and one for all terms."""
+        if len(leaves) == 1:
+            return [self._leaf(leaves[0])]
         lists: dict[str, list[str]] = {}
         for leaf in leaves:
             [(_, value)] = _of_terms(leaf) if type_of(leaf.path) is Type.TERMS else _comparisons(leaf)
