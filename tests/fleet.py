@@ -97,6 +97,8 @@ class Fleet:
         self.password_file = folder / "password"
         self.password_file.write_text(PASSWORD)
         self.password_file.chmod(0o600)
+        self.login = ["--ss-user", "super", "--ss-pass-file", str(self.password_file)]
+        """Of executors and distributors."""
 
     def client(self, **options: Any) -> Client:
         return Client(self.url, "super", PASSWORD, **options)
@@ -125,8 +127,7 @@ class Fleet:
         return self._start("distributor", [*self._connection(name), *arguments])
 
     def _connection(self, name: str) -> list[str]:
-        login = ["--ss-url", self.url, "--ss-user", "super", "--ss-pass-file", str(self.password_file)]
-        return [*login, "--name", name]
+        return ["--ss-url", self.url, *self.login, "--name", name]
 
     def _start(self, command: str, arguments: list[str]) -> Process:
         log = self.folder / f"{command}-{len(self.processes)}.log"

@@ -12,7 +12,7 @@ import msgspec
 from geventjob.cimi.bulk import Bulk, EditAnswer, oversize, pages
 from geventjob.cimi.errors import CimiError, Refused, ServerAway
 from geventjob.cimi.patience import patiently
-from geventjob.cimi.session import Session
+from geventjob.cimi.session import Session, by_key, by_password
 from geventjob.cimi.transport import Request, Transport
 
 T = TypeVar("T")
@@ -21,6 +21,16 @@ Document = dict[str, Any]
 
 class _Added(msgspec.Struct):
     id: str = msgspec.field(name="resource-id")
+
+
+class NewKey(msgspec.Struct):
+    """An API key as it is made."""
+
+    id: str = msgspec.field(name="resource-id")
+    secret: str = msgspec.field(name="secretKey")
+
+    def __repr__(self) -> str:
+        return f"NewKey({self.id!r})"
 
 
 class _Nodes(msgspec.Struct):
@@ -46,6 +56,8 @@ class Client:
         user: str | None = None,
         password: str | None = None,
         *,
+        key: str | None = None,
+        secret: str | None = None,
         ca: str | None = None,
         insecure: bool = False,
         connections: int = 10,
@@ -54,22 +66,26 @@ class Client:
     ) -> None:
         """Nothing is sent yet.
 
-        `url` may hold several addresses of one service, comma-separated: it stays with one that answers. `ca` is a
-        file or folder of certificates to trust, `insecure` trusts any. `connections` is how many calls may be under
-        way at once; more of them wait. `timeout` is seconds to connect and to wait for an answer. `patience` is for how
-        many seconds an add is tried again while the server is away. Raises ValueError for a URL that cannot be one.
+        `url` may hold several addresses of one service, comma-separated: it stays with one that answers. It logs in as
+        `user`, or with an API `key`, or not at all. `ca` is a file or folder of certificates to trust, `insecure`
+        trusts any. `connections` is how many calls may be under way at once; more of them wait. `timeout` is seconds to
+        connect and to wait for an answer. `patience` is for how many seconds an add is tried again while the server is
+        away. Raises ValueError for a URL that cannot be one, and for a user and a key at once.
         """
+        if user is not None and key is not None:
+            raise ValueError("both a user and a key were given: one of them is enough")
         self.url = url
         self.user = user
+        self.key = key
         self.patience = patience
-        self._session = Session(
-            Transport(url, ca=ca, insecure=insecure, connections=connections, timeout=timeout), user, password
-        )
+        transport = Transport(url, ca=ca, insecure=insecure, connections=connections, timeout=timeout)
+        self._session = Session(transport, _log_in(user, password, key, secret))
         self._bulk = Bulk(self._session)
         self._entry_points: dict[str, str] | None = None
 
     def __repr__(self) -> str:
-        return f"Client({self.url!r}, user={self.user!r})"
+        who = f"user={self.user!r}" if self.key is None else f"key={self.key!r}"
+        return f"Client({self.url!r}, {who})"
 
     def __enter__(self) -> Client:
         return self
@@ -108,6 +124,17 @@ class Client:
             return self._session.call("POST", kind, json=body, repeatable=True, answer=_Added).id
 
         return patiently(add, self.patience)
+
+    def new_key(self, *, name: str | None = None, days: float | None = None, roles: Sequence[str] = ()) -> NewKey:
+        """Make an API key of one's own: one that lasts so many days (None: for ever) and has no other roles than these
+        (none given: all that one has). Its secret is never shown again."""
+        template: Document = {"href": "credential-template/generate-api-key"}
+        if days is not None:
+            template["ttl"] = max(1, round(days * 86_400))
+        if roles:
+            template["roles"] = " ".join(roles)
+        doc = {"credentialTemplate": template} | ({"name": name} if name else {})
+        return self._session.call("POST", "credential", json=doc, answer=NewKey)
 
     def edit(self, id: str, set: Mapping[str, Any], delete: Iterable[str] = ()) -> Document:
         """Set attributes and delete others (those that are not set); the whole resource as it is then."""
@@ -213,6 +240,12 @@ class Client:
             return self._session.transport.send(Request("GET", "/healthz", repeatable=True)).status == 200
         except CimiError:
             return False
+
+
+def _log_in(user: str | None, password: str | None, key: str | None, secret: str | None) -> dict[str, str] | None:
+    if key is not None:
+        return by_key(key, secret or "")
+    return None if user is None else by_password(user, password or "")
 
 
 def _keyed(job: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -47,10 +47,10 @@ class _Login:
 class Session:
     """What `Client` speaks through. Safe for threads and greenlets; no I/O before the first call."""
 
-    def __init__(self, transport: Transport, user: str | None, password: str | None) -> None:
+    def __init__(self, transport: Transport, template: Mapping[str, str] | None) -> None:
+        """`template`: of a session, filled in (`by_password`, `by_key`); None to stay anonymous."""
         self.transport = transport
-        self.user = user
-        self._password = password
+        self._template = template
         self._login: _Login | None = None
         self._one_at_a_time = threading.Lock()
 
@@ -84,7 +84,7 @@ class Session:
                 self.transport.send(Request("DELETE", f"/api/{checked(login.id)}"), login.cookie)
 
     def _authorised(self, request: Request) -> Answer:
-        if self.user is None:
+        if self._template is None:
             return self._anonymous(request)
         login = self._login
         if login is None or time.monotonic() >= login.until:
@@ -108,8 +108,7 @@ class Session:
             return self._login
 
     def _log_in(self) -> _Login:
-        template = {"href": "session-template/internal", "username": self.user, "password": self._password or ""}
-        body = msgspec.json.encode({"sessionTemplate": template})
+        body = msgspec.json.encode({"sessionTemplate": self._template})
         answer = self.transport.send(Request("POST", "/api/session", body, "application/json", repeatable=True))
         if answer.status in (400, 401, 403):
             raise LoginRefused(f"log-in refused: {_said(answer).message}", status=answer.status)
@@ -119,6 +118,16 @@ class Session:
         if login is None:
             raise ServerAway(f"{answer.to} answered {answer.status} and no session: is this a CIMI server?")
         return login
+
+
+def by_password(user: str, password: str) -> dict[str, str]:
+    """A log-in as a user."""
+    return {"href": "session-template/internal", "username": user, "password": password}
+
+
+def by_key(key: str, secret: str) -> dict[str, str]:
+    """A log-in with an API key."""
+    return {"href": "session-template/api-key", "key": key, "secret": secret}
 
 
 def checked(path: str) -> str:

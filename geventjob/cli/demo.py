@@ -83,7 +83,8 @@ def main(client_ini: str, command: str) -> None:
     """Run it, and say what to type next."""
     console = Console()
     settings = config.parse("client", ["-c", client_ini])
-    demo = Demo(Client(settings.ss_url, settings.ss_user, settings.ss_pass), console)
+    client = Client(settings.ss_url, settings.ss_user, settings.ss_pass, key=settings.ss_key, secret=settings.ss_secret)
+    demo = Demo(client, console)
     table = Table("jobs", "that", "ended")
     for (kind, state), count in demo.run().items():
         table.add_row(str(count), kind, state)

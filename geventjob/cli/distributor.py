@@ -41,6 +41,8 @@ def assemble(settings: Namespace) -> Engine:
         settings.ss_url,
         settings.ss_user,
         settings.ss_pass,
+        key=settings.ss_key,
+        secret=settings.ss_secret,
         ca=settings.ss_ca,
         insecure=settings.ss_insecure,
         connections=len(specs) + 1,

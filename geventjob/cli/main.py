@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from geventjob import config
 from geventjob.cimi.errors import CimiError
-from geventjob.cli import context, fleet, jobs, submit, user, watch
+from geventjob.cli import context, fleet, jobs, key, submit, user, watch
 from geventjob.cli.context import Context, OutOfTime, Wrong
 from geventjob.config import kinds
 
@@ -47,7 +47,7 @@ class Tree:
         )
         self.parser.add_argument("--version", action=_Version)
         self._commands = self.parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-        for module in (submit, jobs, watch, fleet, user):
+        for module in (submit, jobs, watch, fleet, user, key):
             module.declare(self)
         self._commands.add_parser("up", help="run server, executor and distributors on this machine")
 
@@ -143,6 +143,8 @@ def connect(settings: argparse.Namespace, args: argparse.Namespace) -> Any:
             settings.ss_url,
             settings.ss_user,
             settings.ss_pass,
+            key=settings.ss_key,
+            secret=settings.ss_secret,
             ca=settings.ss_ca,
             insecure=settings.ss_insecure,
             connections=2,

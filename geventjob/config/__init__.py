@@ -65,7 +65,7 @@ def finish(parser: Parser, settings: Settings) -> Settings:
             settings.zk_hosts = ",".join(value or ()) or None
         if option.name == "ss-url":
             settings.ss_url = ",".join(value)
-            settings.ss_pass = parser.password(settings)
+            parser.log_in(settings)
         if option.name == "admin-pass-file":
             settings.admin_pass = parser.first_line(option.name, value) if value else None
     parser.check(settings)

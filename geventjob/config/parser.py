@@ -134,6 +134,22 @@ class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
         except OSError as error:
             self.error(f"cannot read {path}: {error.strerror}")
 
+    def log_in(self, settings: Namespace) -> None:
+        """Leave one of user and key, with what it needs: the one that was given in the place that counts first."""
+        user, key = self.source("ss-user"), self.source("ss-key")
+        if settings.ss_user and settings.ss_key and user == key:
+            self.error(f"--ss-user and --ss-key are both given in {key[1]}: one is enough")
+        if bool(settings.ss_key) != bool(settings.ss_secret_file):
+            given, missing = ("ss-key", "ss-secret-file") if settings.ss_key else ("ss-secret-file", "ss-key")
+            self.error(f"--{given}: --{missing} is needed with it")
+        settings.ss_secret = None
+        if key < user:
+            settings.ss_user = settings.ss_pass = None
+            settings.ss_secret = self.first_line("ss-secret-file", settings.ss_secret_file, "secret")
+        else:
+            settings.ss_key = None
+            settings.ss_pass = self.password(settings)
+
     def password(self, settings: Namespace) -> str | None:
         """`ss-pass`, or what `ss-pass-file` holds: whichever was given in the place that counts first."""
         own, file = self.source("ss-pass"), self.source("ss-pass-file")
@@ -143,8 +159,8 @@ class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
             return self.first_line("ss-pass-file", settings.ss_pass_file)
         return settings.ss_pass  # type: ignore[no-any-return]
 
-    def first_line(self, option: str, file: str) -> str:
-        """The password in a file."""
+    def first_line(self, option: str, file: str, what: str = "password") -> str:
+        """The password in a file, or another secret."""
         try:
             with open(file, encoding="utf-8") as lines:
                 line = lines.readline(LONGEST_PASSWORD).rstrip("\r\n")
@@ -152,9 +168,9 @@ class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
         except (OSError, UnicodeDecodeError) as error:
             self.error(f"--{option}: cannot read {file}: {getattr(error, 'strerror', 'no UTF-8 text')}")
         if not line:
-            self.error(f"--{option}: expected a password in the first line of {file}, which is empty")
+            self.error(f"--{option}: expected a {what} in the first line of {file}, which is empty")
         if exposed:
-            self.warn_exposed("a password", file)
+            self.warn_exposed(f"a {what}", file)
         return line
 
     # --- what is wrong
@@ -173,8 +189,12 @@ class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
 
     def check(self, settings: Namespace) -> None:
         """What must be given, and what does not go together."""
-        if self.command in ("executor", "distributor") and not (settings.ss_user and settings.ss_pass):
-            self.error("--ss-user and --ss-pass-file (or --ss-pass, or $GEVENTJOB_SS_PASS) are needed")
+        by_key = getattr(settings, "ss_key", None)
+        if self.command in ("executor", "distributor") and not (by_key or (settings.ss_user and settings.ss_pass)):
+            self.error(
+                "--ss-user and --ss-pass-file (or --ss-pass, or $GEVENTJOB_SS_PASS) are needed,"
+                " or --ss-key and --ss-secret-file"
+            )
         if self.command == "distributor" and bool(settings.names) == settings.all:
             self.error("name the distributors to run, or give --all")
 

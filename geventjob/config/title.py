@@ -11,7 +11,7 @@ from typing import Any
 import setproctitle
 
 OPTION = "--ss-pass"
-SECRETS = ("ss_pass", "admin_pass")
+SECRETS = ("ss_pass", "ss_secret", "admin_pass")
 LOGIN = re.compile(r"://[^/\s]*@")
 """The log-in in a URL."""
 

@@ -99,11 +99,18 @@ def test_every_option_is_read_from_all_three_places(option, ini, tmp_path):
     command = option.commands.split()[-1]
     value, read = sample(option, tmp_path)
     dest = option.dest
-    named = NAMED.get(command, [])
+    named = [*NAMED.get(command, []), *(f"--{name}={sample(of, tmp_path)[0]}" for name, of in beside(option))]
     flag = [f"--{option.name}"] if option.switch else [f"--{option.name}={value}"]
     assert getattr(parse(command, [*flag, *named], {}), dest) == read
     assert getattr(parse(command, named, {option.variable: value}), dest) == read
     assert getattr(parse(command, ["-c", ini(f"{option.name} = {value}"), *named], {}), dest) == read
+
+
+def beside(option):
+    """Options that this one does not go without."""
+    pairs = [("ss-key", "ss-secret-file")]
+    names = [other for pair in pairs if option.name in pair for other in pair if other != option.name]
+    return [(o.name, o) for o in OPTIONS if o.name in names]
 
 
 def sample(option, tmp_path):
@@ -273,9 +280,55 @@ def test_files_that_everybody_can_read_are_warned_about(ini, tmp_path, capsys):
     assert "warning: everybody can read a password in" in capsys.readouterr().err
 
 
+def test_a_key_and_its_secret(ini, secret_file, capsys):
+    key = ["--ss-key=credential/1", f"--ss-secret-file={secret_file}"]
+    for command, words in (("client", []), ("executor", []), ("distributor", ["jobs_cleanup"])):
+        settings = parse(command, [*key, *words], {})
+        assert (settings.ss_key, settings.ss_secret) == ("credential/1", "aaaaaa.bbbbbb")
+        assert (settings.ss_user, settings.ss_pass) == (None, None)
+        assert "bbbbbb" not in f"{settings} {settings!r}"
+    environ = {"GEVENTJOB_SS_KEY": "1", "GEVENTJOB_SS_SECRET_FILE": secret_file}
+    assert parse("client", [], environ).ss_secret == "aaaaaa.bbbbbb"
+    assert parse("client", ["-c", ini(f"ss-key = 1\nss-secret-file = {secret_file}")], {}).ss_secret == "aaaaaa.bbbbbb"
+    assert capsys.readouterr().err == ""
+
+
+def test_of_user_and_key_the_one_that_stands_first_counts(ini, secret_file, refused):
+    key = ["--ss-key=1", f"--ss-secret-file={secret_file}"]
+    environ = {"GEVENTJOB_SS_KEY": "1", "GEVENTJOB_SS_SECRET_FILE": secret_file}
+    user = "ss-user = super\nss-pass = hunter2\n"
+    for argv, variables in (
+        (["-c", ini(user), *key], {}),
+        (["-c", ini(user)], environ),
+        (key, {"GEVENTJOB_SS_USER": "u"}),
+    ):
+        settings = parse("client", argv, variables)
+        assert (settings.ss_user, settings.ss_pass, settings.ss_key) == (None, None, "1")
+    settings = parse("client", LOGIN, environ)
+    assert (settings.ss_user, settings.ss_pass, settings.ss_key, settings.ss_secret) == ("super", "hunter2", None, None)
+    assert "--ss-user and --ss-key are both given in the command line" in refused(*LOGIN, *key, command="client")
+
+
+def test_a_key_goes_with_its_secret(ini, secret_file, refused):
+    assert refused("--ss-key=1", command="client") == "--ss-key: --ss-secret-file is needed with it"
+    assert refused(f"--ss-secret-file={secret_file}", command="client").startswith(
+        "--ss-secret-file: --ss-key is needed"
+    )
+    assert refused("--ss-key=1", "--ss-secret-file=/nowhere", command="client").startswith("--ss-secret-file: ")
+
+
 def test_executors_and_distributors_need_a_log_in(refused):
+    assert "or --ss-key and --ss-secret-file" in refused(command="executor")
     assert "--ss-user and --ss-pass-file" in refused("--ss-user=x", command="executor")
     assert "--ss-user and --ss-pass-file" in refused("--ss-pass=x", "jobs_cleanup", command="distributor")
+
+
+@pytest.fixture
+def secret_file(tmp_path):
+    file = tmp_path / "secret"
+    file.write_text("aaaaaa.bbbbbb\n")
+    file.chmod(0o600)
+    return str(file)
 
 
 def test_settings_show_no_secret():

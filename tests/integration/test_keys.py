@@ -1,0 +1,118 @@
+"""API keys in the hands of the commands and of the client: nothing else is needed to log in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from geventjob import Client
+from geventjob.cimi.errors import Forbidden, LoginRefused
+from tests.fleet import Fleet, ended, fleet, until
+from tests.integration.test_cli import ACTIONS, Cli
+
+TICKER = """
+from geventjob import Distributor, distributor
+
+@distributor("ticker")
+class Ticker(Distributor):
+    interval = 0.2
+
+    def jobs(self):
+        yield {"action": "succeeds", "targetResource": {"href": "by-key"}}
+"""
+
+SecretFile = Callable[[str], str]
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with fleet(tmp_path_factory.mktemp("keys")) as made:
+        made.server()
+        yield made
+
+
+@pytest.fixture
+def boss(up: Fleet) -> Cli:
+    return Cli(None, GEVENTJOB_SS_URL=up.url, GEVENTJOB_SS_USER="super", GEVENTJOB_SS_PASS_FILE=str(up.password_file))
+
+
+@pytest.fixture
+def secret_file(tmp_path: Path) -> SecretFile:
+    """Puts a secret into a file."""
+
+    def made(secret: str) -> str:
+        file = tmp_path / "secret"
+        file.write_text(f"{secret}\n")
+        file.chmod(0o600)
+        return str(file)
+
+    return made
+
+
+def test_a_key_is_made_used_listed_and_deleted(up: Fleet, boss: Cli, secret_file: SecretFile) -> None:
+    done = boss("key", "new", "--name", "ci", "--expires", "30", "--role", "USER")
+    (_, id), (_, secret) = (line.split() for line in done.stdout.splitlines())
+    assert "not shown again" in done.stderr
+    robot = Cli(None, GEVENTJOB_SS_URL=up.url)
+    by_key = ["--ss-key", id, "--ss-secret-file", secret_file(secret)]
+    robot(*by_key, "jobs")
+    assert "not allowed" in robot.wrong("nodes", *by_key, code=5)
+    assert "log in with the password" in robot.wrong(*by_key, "key", "new", code=5)
+    environ = {"GEVENTJOB_SS_KEY": id.partition("/")[2], "GEVENTJOB_SS_SECRET_FILE": by_key[-1]}
+    assert Cli(None, GEVENTJOB_SS_URL=up.url, **environ).json("jobs") == []
+
+    [key] = boss.json("key", "list")
+    assert (key["id"], key["name"], key["claims"]["identity"]) == (id, "ci", "super")
+    header, row = boss("key", "list").stdout.splitlines()
+    assert header.split() == ["ID", "NAME", "USER", "ROLES", "AGE", "ENDS"]
+    assert row.split()[:4] == [id, "ci", "super", "USER"]
+    assert row.endswith(key["expiry"])
+    assert secret not in boss("key", "list", "--json").stdout
+
+    assert boss.json("key", "delete", id.partition("/")[2]) == {"id": id}
+    assert "log-in refused" in robot.wrong(*by_key, "jobs", code=5)
+    assert "there is no key credential/" in boss.wrong("key", "delete", id)
+    assert boss.json("key", "list") == []
+
+
+def test_what_is_wrong_with_a_key_is_one_line(boss: Cli) -> None:
+    assert "days, a number above 0" in boss.wrong("key", "new", "--expires", "soon")
+    assert "roles" in boss.wrong("key", "new", "--role", "admin")
+    assert "not BISHOP" in boss.wrong("key", "new", "--role", "BISHOP", code=5)
+    assert boss.json("key", "list") == []
+    boss.wrong("key")
+    assert "--role" in boss("key", "new", "--help").stdout
+
+
+def test_executors_and_distributors_log_in_by_key(up: Fleet, boss: Cli, secret_file: SecretFile) -> None:
+    made = boss.json("key", "new")
+    up.login = ["--ss-key", made["id"], "--ss-secret-file", secret_file(made["secret"])]
+    (up.folder / "ticker.py").write_text(TICKER)
+    up.executor("worker", actions_dir=ACTIONS.parent)
+    up.distributor("ticking", "--distributors-dir", str(up.folder), "ticker")
+    with up.client() as client:
+        jobs = until(lambda: client.search("job", filter="targetResource/href='by-key'")["jobs"])
+        done = ended(client, [jobs[0]["id"]])
+        assert [job["state"] for job in done.values()] == ["SUCCESS"]
+        assert all(made["secret"] not in process.log for process in up.processes)
+        client.delete(made["id"])
+
+
+def test_a_client_logs_in_by_key(up: Fleet) -> None:
+    with up.client() as client:
+        new = client.new_key(name="program", days=1)
+        with Client(up.url, key=new.id, secret=new.secret) as robot:
+            session = robot.search("session")["sessions"][0]
+            assert (session["username"], session["credential"]) == ("super", {"href": new.id})
+            with pytest.raises(Forbidden):
+                robot.new_key()
+            assert new.secret not in repr(robot) + repr(new)
+            robot.delete(session["id"])
+            assert robot.search("job")["count"] >= 0, "it logs in again"
+            client.delete(new.id)
+            with pytest.raises(LoginRefused, match=new.id):
+                robot.search("job")
+    with pytest.raises(ValueError, match="both a user and a key"):
+        Client(up.url, "super", "x", key=new.id, secret=new.secret)
