@@ -6,7 +6,7 @@ import math
 import time
 import zlib
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from geventjob.clock import boottime
 from geventjob.coordination.zookeeper.order import first_of
@@ -32,6 +32,7 @@ class Candidates:
         """As after the beginning of a session."""
         self._names: deque[str] = deque()
         self._others: frozenset[str] = frozenset()
+        self._takers = [self._name]
         self._listed = -math.inf
         self._pace = self._interval
         self._drawn = 0
@@ -60,24 +61,35 @@ class Candidates:
             self._run_out = min(self._run_out, boottime())
         return drawn
 
-    def choose(self, free: Sequence[str], takers: Collection[str], limit: int, cpu: float, alone: bool) -> None:
+    def choose(self, free: Sequence[str], takers: Collection[str], raced: bool, limit: int, cpu: float) -> None:
         """Anew, from all entries that may be taken.
 
         The head is twice what all the takers could take: until the next list if they are fast, at least `limit` each.
         It is parted among them, so that they do not race for the same entries; what is not ours becomes ours only when
-        ours is empty and the others have left it from one list to the next. `alone`: nobody else is taking now.
-        `cpu`: seconds that the list has cost so far.
+        ours is empty and the others have left it from one list to the next. A queue that is no longer than its head is
+        parted only if there have been races (`raced`): who takes by turns with others takes in the queue's order, and
+        waits for nobody's part. `cpu`: seconds that the list has cost.
         """
         began, now = time.thread_time(), boottime()
         if self._drawn:
             self._speed = self._drawn / max(0.001, min(now, self._run_out) - self._listed)
-        all_takers = [self._name] if alone else sorted({*takers, self._name})
-        parts, rank = len(all_takers), all_takers.index(self._name)
-        head = first_of(free, 2 * parts * max(limit, math.ceil(self._speed * self._pace)))
-        mine = [name for name in head if zlib.crc32(name.encode()) % parts == rank]
+        all_takers = sorted({*takers, self._name})
+        deep = len(free) > 2 * len(all_takers) * limit
+        self._takers = all_takers if raced or deep else [self._name]
+        head = first_of(free, 2 * len(self._takers) * max(limit, math.ceil(self._speed * self._pace)))
+        mine = self._part(head)
         ripe = mine or [name for name in head if name in self._others]
         self.unripe = bool(head) and not ripe
         self._others = frozenset(head).difference(mine)
         self._names = deque(ripe)
         self._pace = max(self._interval, SHARE_OF_CPU * (cpu + time.thread_time() - began))
         self._listed, self._drawn, self._run_out = now, 0, math.inf
+
+    def part(self, takers: Collection[str]) -> None:
+        """Leave to other takers what is theirs."""
+        self._takers = sorted({*takers, self._name})
+        self._names = deque(self._part(self._names))
+
+    def _part(self, names: Iterable[str]) -> list[str]:
+        parts, rank = len(self._takers), self._takers.index(self._name)
+        return [name for name in names if zlib.crc32(name.encode()) % parts == rank]

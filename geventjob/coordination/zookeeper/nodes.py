@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from kazoo.protocol.serialization import CheckVersion, Create, Delete, Exists, GetChildren, SetData, Transaction
+from kazoo.protocol.serialization import (
+    CheckVersion,
+    Create,
+    Delete,
+    Exists,
+    GetChildren,
+    GetChildren2,
+    SetData,
+    Transaction,
+)
 from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
 
 from geventjob.coordination.base import ENTRIES
@@ -59,6 +68,9 @@ class Nodes:
 
     def children(self, path: str, watch: Watch | None = None) -> GetChildren:
         return GetChildren(self.root + path, watch)
+
+    def children_and_stat(self, path: str) -> GetChildren2:
+        return GetChildren2(self.root + path, None)
 
     def entries(self, watch: Watch | None = None) -> EntryNames:
         return EntryNames(self.root + ENTRIES, watch)

@@ -19,16 +19,17 @@ from geventjob.coordination.zookeeper.candidates import Candidates
 from geventjob.coordination.zookeeper.claims import Claims
 from geventjob.coordination.zookeeper.ensemble import PATIENCE, Ensemble, Part
 from geventjob.coordination.zookeeper.membership import Membership
-from geventjob.coordination.zookeeper.nodes import TAKEN, TAKERS, Nodes, entry_path, name_of, taken_path
+from geventjob.coordination.zookeeper.nodes import TAKEN, TAKERS, Nodes, Watch, entry_path, name_of, taken_path
 from geventjob.coordination.zookeeper.queue import Queue
+from geventjob.coordination.zookeeper.requests import EntryNames
 from geventjob.coordination.zookeeper.transactions import Failure, Group, commit
 
 log = logging.getLogger(__name__)
 
 PAUSE = 0.1
 """Seconds after a round that failed."""
-RACE = 10.0
-"""Seconds after a lost race for which the head of the queue is parted with the other takers.
+RACE = 60.0
+"""Seconds after a lost race for which the head of the queue is parted among the takers.
 
 Who takes alone, or by turns with others, takes in the queue's order and waits for nobody's part.
 """
@@ -60,7 +61,9 @@ class Taker(Part):
         self._interrupted = False
         self._closed = False
         self._not_before = -math.inf
-        self._collided = -math.inf
+        self._raced = -math.inf
+        self._races: int | None = None
+        self._takers: list[str] = []
         self._unwanted: list[Claim] = []  # taken for a caller who is gone
         self.taken = 0
         self.collisions = 0
@@ -143,7 +146,7 @@ class Taker(Part):
         try:
             names = self._candidates.draw(limit, passed_over) if self._candidates and not now else []
             if len(names) < limit and boottime() >= self._candidates.due:
-                self._list(membership, limit, passed_over, alone=now or not self._raced, waiting=not names)
+                self._list(membership, limit, passed_over, alone=now, waiting=not names)
                 self._left = leave
                 names = self._candidates.draw(limit, passed_over)
             if names:
@@ -158,23 +161,39 @@ class Taker(Part):
 
     def _list(self, membership: Membership, limit: int, leave: set[str], alone: bool, waiting: bool) -> None:
         """Find candidates. With `waiting` a watch is left, for the case that there are none."""
-        nodes, watch = membership.nodes, self._changed if waiting else None
-        self._armed = waiting
-        listing = nodes.entries(watch)
-        answers = membership.ask_each([listing, nodes.children(TAKEN), nodes.children(TAKERS)])
-        entries, taken, takers = answers
         passed_over = leave | self._shunned
-        free = _without(entries, {*taken, *passed_over})
-        if waiting and entries and not free:  # to see it, should an owner die
-            free = _without(entries, {*membership.ask(nodes.children(TAKEN, watch)), *passed_over})
-        self._candidates.choose(free, takers, limit, listing.cpu, alone)
+        self._armed = waiting
+        free, listing, takers = self._free(membership, passed_over, self._changed if waiting else None)
+        if waiting and listing.count and not free:  # the death of an owner is to be seen, too
+            free, listing, takers = self._free(membership, passed_over, self._changed, self._changed)
+        self._candidates.choose(free, [] if alone else takers, boottime() < self._raced + RACE, limit, listing.cpu)
         if free:
             self._armed = False
 
-    @property
-    def _raced(self) -> bool:
-        """Whether others take at the same time, so that the head of the queue is to be parted with them."""
-        return boottime() < self._collided + RACE
+    def _free(
+        self, membership: Membership, passed_over: set[str], on_entries: Watch | None, on_taken: Watch | None = None
+    ) -> tuple[list[str], EntryNames, list[str]]:
+        """Entries that nobody holds, the request that listed them, and the takers.
+
+        What is taken is listed first: an entry that is consumed between the two lists is in the first of them only.
+        """
+        nodes = membership.nodes
+        listing = nodes.entries(on_entries)
+        taken, entries, (takers, stat) = membership.ask_each(
+            [nodes.children(TAKEN, on_taken), listing, nodes.children_and_stat(TAKERS)]
+        )
+        if self._races not in (None, stat.version):  # who loses a race writes to the takers' folder, for all to see
+            self._raced = boottime()
+        self._races, self._takers = stat.version, takers
+        held = passed_over.union(taken)
+        return [name for name in entries if name not in held], listing, takers
+
+    def _lost_race(self, membership: Membership) -> None:
+        now = boottime()
+        if now >= self._raced + 1:
+            membership.send([membership.nodes.write(TAKERS, b"")])
+        self._raced = now
+        self._candidates.part(self._takers)
 
     def _changed(self, _: Any) -> None:
         self._armed = False
@@ -192,6 +211,8 @@ class Taker(Part):
                     self._shun(name, outcome.error)
                 elif claim := self._claims.add(membership, name, data, outcome[0]):
                     claims[number] = claim
+            if len(claims) < len(names):
+                self._lost_race(membership)
         finally:
             self.taken += len(claims)
             self._claims.offer(claims[number] for number in sorted(claims))
@@ -207,7 +228,6 @@ class Taker(Part):
         """An entry that was not got: gone or somebody else's by now, or not for us for good. Always False."""
         if error is None or isinstance(error, (NodeExistsError, NoNodeError)):
             self.collisions += 1
-            self._collided = boottime()
         elif not isinstance(error, CoordinationAway):
             log.error("%s cannot be taken, and is left alone: %r", entry_path(name), error)
             self._shunned.add(name)
@@ -256,6 +276,7 @@ class Taker(Part):
 
     def began(self, membership: Membership) -> None:
         self._closed = False
+        self._races = None
         self._candidates.forget()
         self._shunned.clear()
         self._armed = False
@@ -266,7 +287,3 @@ class Taker(Part):
         self._shown = None
         self._unwanted.clear()
         self._stir.set()
-
-
-def _without(names: Sequence[str], others: set[str]) -> list[str]:
-    return [name for name in names if name not in others] if others else list(names)

@@ -1,0 +1,132 @@
+"""The queue over ZooKeeper: takes a second by depth and by number of processes, and how long an entry waits for one.
+
+A server of its own is started (Debian's `zookeeper`), writes to disk as in production, and shares the machine.
+`python -m bench.zookeeper [--short]`. Figures of one run: read them as ±30 %.
+"""
+
+import geventjob.patch  # noqa: F401, I001  (first of all)
+
+import json
+import subprocess
+import sys
+import time
+from uuid import uuid4
+
+import gevent
+from rich.console import Console
+from rich.table import Table
+
+from geventjob.coordination.zookeeper import ZookeeperCoordination
+from tests.zookeeper import Ensemble, running
+
+SLOTS = 100
+MOST = 20_000
+"""Entries that are taken of a deeper queue."""
+
+
+def fill(hosts: str, root: str, count: int) -> None:
+    putting = ZookeeperCoordination(hosts, "bench", root=root)
+    putting.start()
+    for start in range(0, count, 1000):
+        putting.put([(f"job/{uuid4()}", (100, 500, 999)[n % 3]) for n in range(start, min(count, start + 1000))])
+    putting.close()
+
+
+def work(hosts: str, root: str, name: str, share: int) -> None:
+    """Take and consume; the process of one taker. It has SLOTS slots, and its jobs take no time."""
+    taking = ZookeeperCoordination(hosts, name, root=root)
+    taking.start()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    began, cpu, taken = time.monotonic(), time.process_time(), 0
+    consuming: list[gevent.Greenlet] = []
+    while taken < share and (claims := taking.take(SLOTS, timeout=2)):
+        taken += len(claims)
+        ended = time.monotonic()
+        consuming = [one for one in consuming if not one.ready()]
+        if len(consuming) > 2:
+            consuming[0].join()
+        consuming.append(gevent.spawn(taking.consume, claims))
+    gevent.joinall(consuming, raise_error=True)
+    seconds, cpu = ended - began, time.process_time() - cpu
+    print(json.dumps([taken, seconds, cpu, taking._taker.collisions]), flush=True)
+    taking.close()
+
+
+def rate(hosts: str, depth: int, processes: int) -> list[str]:
+    root = f"/{uuid4().hex}"
+    fill(hosts, root, depth)
+    share = min(depth, MOST) // processes if depth > MOST else depth
+    command = [sys.executable, "-m", "bench.zookeeper", "work", hosts, root]
+    workers = [
+        subprocess.Popen([*command, str(n), str(share)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for n in range(processes)
+    ]
+    for worker in workers:
+        worker.stdout.readline()
+    for worker in workers:
+        worker.stdin.write("\n")
+        worker.stdin.flush()
+    results = [json.loads(worker.communicate()[0]) for worker in workers]
+    taken, collided = sum(result[0] for result in results), sum(result[3] for result in results)
+    return [
+        f"{depth:,}",
+        str(processes),
+        f"{taken / max(result[1] for result in results):,.0f}/s",
+        f"{1e6 * sum(result[2] for result in results) / taken:.0f} us",
+        f"{100 * collided / (taken + collided):.2f} %",
+    ]
+
+
+def latency(hosts: str, takers: int, samples: int, pause: float) -> list[str]:
+    """From the beginning of a put to the claim, in one process with `takers` members that wait."""
+    root = f"/{uuid4().hex}"
+    putting = ZookeeperCoordination(hosts, "bench", root=root)
+    putting.start()
+    seen: list[float] = []
+
+    def serve(member: ZookeeperCoordination) -> None:
+        while claims := member.take(SLOTS, timeout=5):
+            seen.extend(time.time() - float(claim.job) for claim in claims)
+            member.consume(claims)
+
+    members = [ZookeeperCoordination(hosts, f"m{n}", root=root) for n in range(takers)]
+    for member in members:
+        member.start()
+    serving = [gevent.spawn(serve, member) for member in members]
+    gevent.sleep(0.2)
+    for _ in range(samples):
+        putting.put([(repr(time.time()), 100)])
+        gevent.sleep(pause)
+    gevent.sleep(0.5)
+    gevent.killall(serving)
+    collided = sum(member._taker.collisions for member in members)
+    for member in [*members, putting]:
+        member.close()
+    assert len(seen) == samples
+    seen.sort()
+    return [
+        str(takers),
+        f"{1000 * pause:.0f} ms",
+        f"{1000 * seen[samples // 2]:.1f} ms",
+        f"{1000 * seen[int(samples * 0.99)]:.1f} ms",
+        f"{collided}",
+    ]
+
+
+def main(short: bool) -> None:
+    with running(Ensemble(tick=2000, fsync=True)) as ensemble:
+        rates = Table("entries", "processes", "take + consume", "CPU of all an entry", "collided takes")
+        for depth, processes in [(1000, 1), (20_000, 1), (100_000, 1), (20_000, 2), (20_000, 4), (100_000, 4)]:
+            rates.add_row(*rate(ensemble.hosts, depth // 10 if short else depth, processes))
+        waits = Table("takers", "put each", "put to claim, p50", "p99", "collisions")
+        for takers, pause in [(1, 0.1), (1, 0.02), (4, 0.1), (4, 0.02)]:
+            waits.add_row(*latency(ensemble.hosts, takers, 50 if short else 300, pause))
+        Console().print(rates, waits)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["work"]:
+        work(*sys.argv[2:5], int(sys.argv[5]))
+    else:
+        main("--short" in sys.argv)
