@@ -60,7 +60,7 @@ _BEGINNINGS = frozenset(
 
 
 # Python 3.10 looks for signals between the unwinding of an exception and the first instruction of its handler, which in
-# a `with` calls __exit__. An exception raised there leaves the lock held: 5 of 20 locks in 32 s of stress.
+# a `with` calls __exit__. An exception raised there leaves the lock held: 5 of 16 locks in 32 s of stress.
 LOOKS_BEFORE_EXIT = sys.version_info < (3, 11)
 
 
