@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 COOKIE = "com.sixsq.slipstream.cookie"
@@ -45,7 +45,13 @@ class Reply:
 
 
 class Answering:
-    """`reply(asked)` answers everything; log-ins too, unless `logins` is left to do it. `asked` are all requests."""
+    """`reply(asked)` answers everything but log-ins and the cloud entry point, unless its attributes `logins` and
+    `entry_point` say that it does these too. `asked` are all requests, without those for the entry point."""
+
+    entry_point: ClassVar[dict[str, Any]] = {
+        "resourceURI": "http://schemas.dmtf.org/cimi/2/CloudEntryPoint",
+        "geventjob": {"version": "1", "api": 1},
+    }
 
     def __init__(self, reply: Callable[[Asked], Reply]) -> None:
         self.reply = reply
@@ -94,6 +100,9 @@ def answering(reply: Callable[[Asked], Reply]) -> Iterator[Answering]:
             parts = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             asked = Asked(self.command, parts.path, parse_qs(parts.query), self.headers, body)
+            if asked.path == "/api/cloud-entry-point" and not getattr(reply, "entry_point", False):
+                self.answer(Reply(200, what.entry_point))
+                return
             what.asked.append(asked)
             login = asked.path == "/api/session" and asked.method == "POST"
             self.answer(what.login(asked) if login and not getattr(reply, "logins", False) else what.reply(asked))

@@ -9,7 +9,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from geventjob.cimi.bulk import Bulk, EditAnswer, oversize, pages
+from geventjob.cimi.bulk import oversize, pages
+from geventjob.cimi.dialects import Dialect, EditAnswer
+from geventjob.cimi.dialects.geventjob import Geventjob
+from geventjob.cimi.dialects.slipstream import SlipStream
 from geventjob.cimi.errors import CimiError, Refused, ServerAway
 from geventjob.cimi.patience import patiently
 from geventjob.cimi.session import Session, by_key, by_password
@@ -80,7 +83,9 @@ class Client:
         self.patience = patience
         transport = Transport(url, ca=ca, insecure=insecure, connections=connections, timeout=timeout)
         self._session = Session(transport, _log_in(user, password, key, secret))
-        self._bulk = Bulk(self._session)
+        self._geventjob = Geventjob(self._session)
+        self._slipstream = SlipStream(self._session, connections)
+        self._dialect: Dialect | None = None
         self._entry_points: dict[str, str] | None = None
 
     def __repr__(self) -> str:
@@ -106,24 +111,21 @@ class Client:
     # --- one resource
 
     def get(self, id: str, select: Iterable[str] | None = None) -> Document:
-        """The resource of this id, or only those of its attributes that are named."""
-        query = [("$select", ",".join(select))] if select is not None else []
+        """The resource of this id, or only its id and those of its attributes that are named."""
+        query = [("$select", ",".join(_with_id(select)))] if select is not None else []
         return self._session.call("GET", id, query=query, answer=Document)
 
     def add(self, kind: str, doc: Mapping[str, Any]) -> str:
         """Add a resource to a collection (`job`); its id.
 
         A job is given an idempotencyKey unless it has one, so that trying again, as this does for `patience` seconds
-        while the server is away, never doubles it (DESIGN §5.2).
+        while the server is away, never doubles it (DESIGN §5.2). A SlipStream server knows no keys: there it is not
+        tried again, and after ServerAway the job may have been added.
         """
         if kind != "job":
             return self._session.call("POST", kind, json=doc, answer=_Added).id
         body = msgspec.json.encode(_keyed(doc))
-
-        def add() -> str:
-            return self._session.call("POST", kind, json=body, repeatable=True, answer=_Added).id
-
-        return patiently(add, self.patience)
+        return self._patiently(lambda dialect: dialect.add_one(body))
 
     def new_key(self, *, name: str | None = None, days: float | None = None, roles: Sequence[str] = ()) -> NewKey:
         """Make an API key of one's own: one that lasts so many days (None: for ever) and has no other roles than these
@@ -155,7 +157,7 @@ class Client:
     def entry_points(self) -> dict[str, str]:
         """The collections of the server by the plural of their names, `jobs` → `job`; asked for once."""
         if self._entry_points is None:
-            found = self.get("cloud-entry-point")
+            found = self._entry_point()
             hrefs = {name: value.get("href") for name, value in found.items() if isinstance(value, dict)}
             self._entry_points = {name: href for name, href in hrefs.items() if isinstance(href, str)}
         return self._entry_points
@@ -164,8 +166,10 @@ class Client:
         """Search a collection (`job`): a page with `count` (of all matches), `jobs` and perhaps `aggregations`.
 
         Parameters are `filter`, `first`, `last`, `orderby`, `select`, `aggregation`; a list stands for a repeated one,
-        None for none.
+        None for none. `id` is always selected.
         """
+        if params.get("select") is not None:
+            params["select"] = _with_id(_listed(params["select"]))
         form = [(f"${name}", str(value)) for name, values in params.items() for value in _listed(values)]
         page = self._session.call("PUT", kind, form=form, answer=Document)
         try:
@@ -191,11 +195,45 @@ class Client:
         `actions` is refused.
         """
         encoded = [msgspec.json.encode(edit) for edit in edits]
-        return self._in_pages(encoded, lambda page: self._bulk.edit(page, actions, answer))
+        return self._in_pages(encoded, lambda page: self._speak(lambda dialect: dialect.edit(page, actions, answer)))
 
     def bulk_delete(self, filter: str) -> int:
         """Delete all jobs that match the filter; how many that were."""
-        return self._bulk.delete(filter)
+        return self._speak(lambda dialect: dialect.delete(filter))
+
+    def stopping(self, executor: str, running: Sequence[str]) -> list[str]:
+        """The ids of those jobs that run on this executor and shall stop. `running` are all that run there."""
+        return self._speak(lambda dialect: dialect.stopping(executor, running))
+
+    @property
+    def dialect(self) -> Dialect:
+        """Ours, or a SlipStream server's. Asked for on first need, and again when the server was away."""
+        if self._dialect is None:
+            self._dialect = self._geventjob if "geventjob" in self._entry_point() else self._slipstream
+        return self._dialect
+
+    def _entry_point(self) -> Document:
+        """The cloud entry point. Raises ServerAway where there is none: what lies behind the URL is no CIMI server."""
+        try:
+            found = self.get("cloud-entry-point")
+        except Refused as error:
+            raise ServerAway(f"{self.url} is no CIMI server: it has no cloud-entry-point: {error}") from error
+        if not str(found.get("resourceURI", "")).endswith("/CloudEntryPoint"):
+            raise ServerAway(f"{self.url} is no CIMI server: what it calls its cloud-entry-point is none")
+        return found
+
+    def _speak(self, call: Callable[[Dialect], T]) -> T:
+        """After ServerAway it is asked again what it is: another server may have come in its place."""
+        try:
+            return call(self.dialect)
+        except ServerAway:
+            self._dialect = None
+            raise
+
+    def _patiently(self, add: Callable[[Dialect], T]) -> T:
+        """Again while the server is away; not where that might double what was added."""
+        keeps_keys = patiently(lambda: self.dialect, self.patience).keeps_keys
+        return patiently(lambda: self._speak(add), self.patience if keeps_keys else 0)
 
     def _in_pages(
         self, items: Sequence[bytes], send: Callable[[Sequence[bytes]], Sequence[T | CimiError]]
@@ -210,14 +248,14 @@ class Client:
         """Until the server has said yes or no to each of them, or patience is over."""
         results: dict[int, str | CimiError] = {}
 
-        def add() -> None:
+        def add(dialect: Dialect) -> None:
             due = [i for i in range(len(page)) if not isinstance(results.get(i), (str, Refused))]
-            results.update(zip(due, self._bulk.add([page[i] for i in due]), strict=True))
+            results.update(zip(due, dialect.add([page[i] for i in due]), strict=True))
             for result in results.values():
                 if not isinstance(result, (str, Refused)):
                     raise result
 
-        patiently(add, self.patience)
+        self._patiently(add)
         return [results[i] for i in range(len(page))]
 
     # --- for operators
@@ -250,6 +288,13 @@ def _log_in(user: str | None, password: str | None, key: str | None, secret: str
 
 def _keyed(job: Mapping[str, Any]) -> Mapping[str, Any]:
     return job if job.get("idempotencyKey") else {**job, "idempotencyKey": str(uuid.uuid4())}
+
+
+def _with_id(names: Iterable[Any]) -> list[str]:
+    """A SlipStream server leaves the id out unless it is named (CIMI.md §3)."""
+    named = list(names)
+    there = {part.strip() for name in named for part in str(name).split(",")}
+    return named if there & {"id", "*"} else [*named, "id"]
 
 
 def _listed(values: Any) -> Iterable[Any]:

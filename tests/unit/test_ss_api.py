@@ -18,7 +18,7 @@ JOB = {
     "statusMessage": "well",
     "operations": [{"rel": "edit", "href": "job/1"}],
 }
-ENTRY = {"baseURI": "http://x/api/", "jobs": {"href": "job"}, "geventjob": {"version": "1", "api": 1}}
+ENTRY = {"baseURI": "http://x/api/", "jobs": {"href": "job"}} | Answering.entry_point
 
 
 def reply(asked: Asked) -> Reply:
@@ -33,6 +33,9 @@ def reply(asked: Asked) -> Reply:
     if asked.path == "/api/job/broken":
         return Reply(500, {"status": 500, "message": "Unexpected exception thrown: x"})
     return Reply(200, JOB)
+
+
+reply.entry_point = True  # type: ignore[attr-defined]
 
 
 @pytest.fixture

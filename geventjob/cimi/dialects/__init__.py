@@ -1,0 +1,43 @@
+"""What a server can do at once and what it knows of a job's life: ours (DESIGN §6), and SlipStream's (CIMI.md §3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+from geventjob.cimi.errors import CimiError
+
+Document = dict[str, Any]
+EditAnswer = Literal["job", "status"]
+
+
+class Dialect(Protocol):
+    """Many jobs in one call. Items are JSON already and come as one page; results come in their order.
+
+    A result of one item alone is its error where it failed. What fails as a whole is raised.
+    """
+
+    @property
+    def keeps_keys(self) -> bool:
+        """Whether an add with the idempotencyKey of an earlier one is no second job."""
+
+    @property
+    def sends_stops(self) -> bool:
+        """Whether an executor is sent a message when a job of its shall stop. Otherwise it has to ask."""
+
+    def add_one(self, job: bytes) -> str:
+        """Add a job that has an idempotencyKey; its id. Its error is raised."""
+
+    def add(self, jobs: Sequence[bytes]) -> Sequence[str | CimiError]:
+        """Add jobs that each have an idempotencyKey; their ids."""
+
+    def edit(
+        self, edits: Sequence[bytes], actions: Sequence[str] | None, answer: EditAnswer
+    ) -> Sequence[Document | CimiError]:
+        """Edit jobs; each as it is then, or `{"status": 200}`."""
+
+    def delete(self, filter: str) -> int:
+        """Delete what matches; how many."""
+
+    def stopping(self, executor: str, running: Sequence[str]) -> list[str]:
+        """The ids of those jobs, all of which run on this executor, that shall stop."""
