@@ -15,6 +15,7 @@ from geventjob.server.document import URI, Document, selected, shown
 from geventjob.server.filter import And, Filter, parse
 from geventjob.server.problem import Problem
 from geventjob.server.receive import FORM, read, text
+from geventjob.server.store.aggregation import ALGORITHMS
 from geventjob.server.store.base import WINDOW, Page, Query
 
 FIELDS = 100
@@ -24,7 +25,6 @@ BREATH = 500
 """Items of a page, some 3 ms, after which other requests have their turn."""
 
 PARAMETERS = frozenset({"$first", "$last", "$filter", "$select", "$expand", "$orderby", "$aggregation", "$format"})
-ALGORITHMS = ("terms", "count", "min", "max", "sum", "avg", "cardinality")
 
 _ID = r"[A-Za-z](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
 _PATH = re.compile(rf"{_ID}(?::{_ID})?(?:[/.]{_ID}(?::{_ID})?)*")

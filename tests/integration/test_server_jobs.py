@@ -273,9 +273,15 @@ def test_filters_are_joined_and_attributes_selected(admin: Caller, action: str) 
 def test_aggregations(admin: Caller, action: str) -> None:
     for priority in (1, 2):
         admin.add(action=action, priority=priority)
-    answer = admin.search("job", filter=f"action='{action}'", last=0, aggregation="terms:state,max:priority")
+    wanted = "terms:state,max:priority,stats:priority,extendedstats:priority,percentiles:priority,missing:name"
+    answer = admin.search("job", filter=f"action='{action}'", last=0, aggregation=wanted)
     assert answer["jobs"] == []
     found = answer["aggregations"]
+    assert list(found) == wanted.split(",")
+    assert found["stats:priority"] == {"count": 2, "min": 1, "max": 2, "avg": 1.5, "sum": 3}
+    assert found["extendedstats:priority"]["std_deviation_bounds"] == {"upper": 2.5, "lower": 0.5}
+    assert found["percentiles:priority"]["values"]["50.0"] == 1.5
+    assert found["missing:name"] == {"doc_count": 2}
     assert found["terms:state"]["buckets"] == [{"key": "QUEUED", "doc_count": 2}]
     assert found["max:priority"] == {"value": 2}
 

@@ -92,7 +92,7 @@ class Query:
     orderby: Sequence[tuple[str, bool]] = ()
     """(attribute path with `/`, descending); missing values last; ties, and a search without an order, go by id."""
     aggregations: Sequence[tuple[str, str]] = ()
-    """(algorithm, attribute path): terms count min max sum avg cardinality; others are refused before they come."""
+    """(algorithm, attribute path): those of store/aggregation.py; others are refused before they come."""
     select: Sequence[str] | None = None
     """Top-level attributes to read; a hint that saves work, `id` and `acl` always come. None: all."""
 
@@ -105,7 +105,7 @@ class Page:
     """All matches, whatever the page."""
     documents: list[Document]
     aggregations: dict[str, Any] = field(default_factory=dict)
-    """`algo:attribute` → its result in the shape of CIMI.md §3."""
+    """`algo:attribute` → its result in the shape of store/aggregation.py."""
 
 
 class Store(ABC):

@@ -396,6 +396,64 @@ def test_aggregations(filled: Store) -> None:
     assert found["min:created"]["value_as_string"] == "2019-04-02T08:15:30.123Z"
 
 
+def aggregated(store: Store, *wanted: str) -> dict[str, Any]:
+    pairs = [(algorithm, name) for algorithm, _, name in (one.partition(":") for one in wanted)]
+    found = store.search("job", Query(last=0, aggregations=pairs)).aggregations
+    assert list(found) == list(wanted)
+    return found
+
+
+def test_missing_counts_the_documents_without_a_value(filled: Store) -> None:
+    counts = {
+        "state": 0, "name": 2, "priority": 1, "interrupted": 1, "started": 2, "affectedResources": 2,
+        "affectedResources/href": 2, "targetResource": 2, "targetResource/href": 2, "custom": 2, "custom/deep/er": 2,
+        "custom/nothing": 3, "properties/zookeeper-path": 2, "none": 3, "none/x": 3, "payload": 3, "_own": 3,
+    }  # fmt: skip
+    found = aggregated(filled, *(f"missing:{name}" for name in counts))
+    assert found == {f"missing:{name}": {"doc_count": count} for name, count in counts.items()}
+    query = Query(parse("action='copy'"), aggregations=[("missing", "started")])
+    assert filled.search("job", query).aggregations == {"missing:started": {"doc_count": 1}}
+
+
+def test_statistics_of_numbers(store: Store) -> None:
+    inserted(
+        store, *(job(number, progress=value) for number, value in enumerate([2, 4, 4, 4, 5, 5, 7, 9])), job("none")
+    )
+    found = aggregated(store, "stats:progress", "extendedstats:progress")
+    plain = {"count": 8, "min": 2, "max": 9, "avg": 5, "sum": 40}
+    assert found["stats:progress"] == plain
+    assert found["extendedstats:progress"] == {
+        **plain, "sum_of_squares": 232, "variance": 4, "std_deviation": 2,
+        "std_deviation_bounds": {"upper": 9, "lower": 1},
+    }  # fmt: skip
+
+
+def test_statistics_of_nothing_and_of_what_is_no_number(filled: Store) -> None:
+    plain = {"count": 0, "min": None, "max": None, "avg": None, "sum": 0}
+    more = {"sum_of_squares": None, "variance": None, "std_deviation": None}
+    percents = ["1.0", "5.0", "25.0", "50.0", "75.0", "95.0", "99.0"]
+    for name in ("attempts", "none", "state", "created", "interrupted", "custom", "_own", "payload"):
+        found = aggregated(filled, f"stats:{name}", f"extendedstats:{name}", f"percentiles:{name}")
+        assert found == {
+            f"stats:{name}": plain,
+            f"extendedstats:{name}": {**plain, **more, "std_deviation_bounds": {"upper": None, "lower": None}},
+            f"percentiles:{name}": {"values": dict.fromkeys(percents)},
+        }
+
+
+def test_percentiles(store: Store) -> None:
+    """A store may be off by one in a hundred, which is what Elasticsearch's digests are for many values."""
+    inserted(store, *(job(number, priority=number * 8 % 1001) for number in range(1001)), job("none"))
+    values = aggregated(store, "percentiles:priority")["percentiles:priority"]["values"]
+    assert list(values) == ["1.0", "5.0", "25.0", "50.0", "75.0", "95.0", "99.0"]
+    assert values == pytest.approx({percent: float(percent) * 10 for percent in values}, abs=10)
+    query = Query(parse("priority<3"), aggregations=[("percentiles", "priority")])
+    few = store.search("job", query).aggregations["percentiles:priority"]["values"]
+    assert few == pytest.approx(
+        {"1.0": 0.02, "5.0": 0.1, "25.0": 0.5, "50.0": 1.0, "75.0": 1.5, "95.0": 1.9, "99.0": 1.98}, abs=0.5
+    )
+
+
 def test_aggregations_are_over_all_matches_and_no_others(filled: Store) -> None:
     query = Query(parse("action='copy'"), last=1, aggregations=[("terms", "state"), ("sum", "priority")])
     page = filled.search("job", query)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -77,6 +79,8 @@ ATTRIBUTES = [
     "fulltext",
 ]
 
+COUNTING = ("terms", "count", "cardinality", "missing")
+
 quoted = st.one_of(
     short,
     st.sampled_from(
@@ -148,8 +152,9 @@ def test_a_search_finds_what_the_model_finds(
     name=st.sampled_from(MANY.split() + TEXTS.split() + TYPED.split()),
 )
 def test_aggregations_count_what_the_model_counts(store: Store, contents: list[Any], tree: Any, name: str) -> None:
-    query = Query(tree, last=0, aggregations=[(algorithm, name) for algorithm in ("terms", "count", "cardinality")])
-    expected = model.terms(model.found(fill(store, contents), query), name)
+    query = Query(tree, last=0, aggregations=[(algorithm, name) for algorithm in COUNTING])
+    matching = model.found(fill(store, contents), query)
+    expected = model.terms(matching, name)
     result = store.search("job", query).aggregations
     path = tuple(name.split("/"))
     buckets = [
@@ -160,6 +165,29 @@ def test_aggregations_count_what_the_model_counts(store: Store, contents: list[A
     assert result[f"terms:{name}"]["sum_other_doc_count"] == sum(count for _, count in ranked[10:])
     assert result[f"count:{name}"]["value"] == sum(expected.values())
     assert result[f"cardinality:{name}"]["value"] == len(expected)
+    assert result[f"missing:{name}"]["doc_count"] == sum(not model.exists(document, path) for document in matching)
+
+
+@settings(shared, max_examples=100)
+@given(
+    values=st.lists(st.one_of(st.none(), st.integers(-1000, 1000)), max_size=20),
+    tree=st.one_of(st.none(), st.just(Compare(("progress",), ">", 0))),
+)
+def test_statistics_are_those_of_the_model(store: Store, values: list[int | None], tree: Any) -> None:
+    filled = fill(store, [{} if value is None else {"progress": value} for value in values])
+    query = Query(tree, last=0, aggregations=[("stats", "progress"), ("extendedstats", "progress")])
+    numbers = [document["progress"] for document in model.found(filled, query) if "progress" in document]
+    found = store.search("job", query).aggregations
+    extended = found["extendedstats:progress"]
+    assert {name: extended[name] for name in found["stats:progress"]} == found["stats:progress"]
+    assert (extended["count"], extended["sum"]) == (len(numbers), sum(numbers))
+    if numbers:
+        assert (extended["min"], extended["max"]) == (min(numbers), max(numbers))
+        assert extended["avg"] == pytest.approx(statistics.fmean(numbers))
+        assert extended["sum_of_squares"] == sum(number**2 for number in numbers)
+        assert extended["variance"] == pytest.approx(statistics.pvariance(numbers), abs=1e-6)
+        bounds = extended["std_deviation_bounds"]
+        assert bounds["upper"] - bounds["lower"] == pytest.approx(4 * extended["std_deviation"])
 
 
 @settings(shared, max_examples=100)

@@ -1,15 +1,24 @@
-"""Aggregations: what the values of an attribute are, over all that matches (CIMI.md §3)."""
+"""Aggregations: what the values of an attribute are, over all that matches (store/aggregation.py)."""
 
 from __future__ import annotations
 
 import sqlite3
+from math import ceil, floor
 from typing import Any
 
+from geventjob.server.store.aggregation import (
+    BUCKETS,
+    PERCENTS,
+    Result,
+    extended,
+    looks_at,
+    of_nothing,
+    percentiles,
+    stats,
+    terms,
+)
 from geventjob.server.store.attributes import Path, Type, type_of
 from geventjob.server.store.dates import milliseconds
-
-BUCKETS = 10
-"""Values that are told apart, as Elasticsearch does; the others are counted together."""
 
 _FUNCTIONS = {
     "count": "count(v)",
@@ -19,37 +28,72 @@ _FUNCTIONS = {
     "sum": "total(v)",
     "avg": "avg(v)",
 }
-_OF_NUMBERS = ("min", "max", "sum", "avg")
 
 
-def aggregated(
-    connection: sqlite3.Connection, algorithm: str, path: Path, values: str, parameters: dict[str, Any]
-) -> dict[str, Any]:
-    """The result over `values`, a FROM item with a column `v`. Only numbers are summed and averaged."""
-    if algorithm == "terms":
-        return _terms(connection, path, values, parameters)
-    if algorithm in _OF_NUMBERS and not _has_numbers(algorithm, path):
-        return {"value": 0 if algorithm == "sum" else None}
-    (value,) = connection.execute(f"SELECT {_FUNCTIONS[algorithm]} FROM {values}", parameters).fetchone()
-    if type_of(path) is Type.DATE and algorithm in _OF_NUMBERS and value is not None:
-        return {"value": milliseconds(value), "value_as_string": value}
-    return {"value": value}
+class Values:
+    """The values of one attribute: a FROM item with a column `v`."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, source: str, parameters: dict[str, Any]) -> None:
+        self._connection = connection
+        self._path = path
+        self._source = source
+        self._parameters = parameters
+
+    def aggregated(self, algorithm: str) -> Result:
+        """Any but `missing`, which is about documents."""
+        if not looks_at(algorithm, self._path):
+            return of_nothing(algorithm)
+        of_several = {
+            "terms": self._terms,
+            "stats": self._stats,
+            "extendedstats": self._extended,
+            "percentiles": self._percentiles,
+        }
+        return of_several[algorithm]() if algorithm in of_several else self._single(algorithm)
+
+    def _single(self, algorithm: str) -> Result:
+        (value,) = self._row(_FUNCTIONS[algorithm])
+        if algorithm in ("min", "max") and type_of(self._path) is Type.DATE and value is not None:
+            return {"value": milliseconds(value), "value_as_string": value}
+        return {"value": value}
+
+    def _terms(self) -> Result:
+        found = self._rows("v, count(*) AS n, sum(count(*)) OVER ()", f"GROUP BY v ORDER BY n DESC, v LIMIT {BUCKETS}")
+        is_boolean = type_of(self._path) is Type.BOOLEAN
+        total = found[0][2] if found else 0
+        buckets = [(bool(value) if is_boolean else value, count) for value, count, _ in found]
+        return terms(buckets, total - sum(count for _, count in buckets))
+
+    def _stats(self) -> Result:
+        return stats(*self._row("count(v), min(v), max(v), total(v)"))
+
+    def _extended(self) -> Result:
+        """In two passes: squares of large numbers would hide small differences."""
+        plain = self._stats()
+        if not plain["count"]:
+            return of_nothing("extendedstats")
+        squares, spread = self._row("total(1.0 * v * v), total((v - :mean) * (v - :mean))", mean=plain["avg"])
+        return extended(plain, squares, spread / plain["count"])
+
+    def _percentiles(self) -> Result:
+        (count,) = self._row("count(v)")
+        if not count:
+            return of_nothing("percentiles")
+        places = [percent / 100 * (count - 1) for percent in PERCENTS]
+        wanted = sorted({whole for place in places for whole in (floor(place), ceil(place))})
+        ranked = f"(SELECT v, row_number() OVER (ORDER BY v) - 1 AS place FROM {self._source})"
+        sql = f"SELECT place, v FROM {ranked} WHERE place IN ({', '.join(map(str, wanted))})"
+        at: dict[int, float] = dict(self._connection.execute(sql, self._parameters).fetchall())
+        return percentiles(_between(at[floor(place)], at[ceil(place)], place % 1) for place in places)
+
+    def _row(self, columns: str, **more: float) -> Any:
+        [row] = self._rows(columns, "", **more)
+        return row
+
+    def _rows(self, columns: str, rest: str, **more: float) -> list[Any]:
+        sql = f"SELECT {columns} FROM {self._source} {rest}"
+        return self._connection.execute(sql, {**self._parameters, **more}).fetchall()
 
 
-def _has_numbers(algorithm: str, path: Path) -> bool:
-    type_ = type_of(path)
-    return type_ is Type.NUMBER or (type_ is Type.DATE and algorithm in ("min", "max"))
-
-
-def _terms(connection: sqlite3.Connection, path: Path, values: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    found = connection.execute(
-        f"SELECT v, count(*) AS n, sum(count(*)) OVER () FROM {values} GROUP BY v ORDER BY n DESC, v LIMIT {BUCKETS}",
-        parameters,
-    ).fetchall()
-    buckets = [{"key": bool(v) if type_of(path) is Type.BOOLEAN else v, "doc_count": n} for v, n, _ in found]
-    total = found[0][2] if found else 0
-    return {
-        "doc_count_error_upper_bound": 0,
-        "sum_other_doc_count": total - sum(n for _, n, _ in found),
-        "buckets": buckets,
-    }
+def _between(below: float, above: float, part: float) -> float:
+    return below if below == above else below + (above - below) * part

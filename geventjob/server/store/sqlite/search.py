@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from geventjob.server.filter import FilterError
-from geventjob.server.store.attributes import NOT_SEARCHED
+from geventjob.server.store.attributes import NOT_SEARCHED, Path, searched
 from geventjob.server.store.base import WINDOW, Document, Page, Query, SearchTooLong
-from geventjob.server.store.resolve import resolve
-from geventjob.server.store.sqlite.aggregation import aggregated
+from geventjob.server.store.resolve import Exists, Not, resolve
+from geventjob.server.store.sqlite.aggregation import Values
 from geventjob.server.store.sqlite.file import failure
 from geventjob.server.store.sqlite.rows import document
 from geventjob.server.store.sqlite.sql import Sql
@@ -76,8 +76,8 @@ class Search:
         )
         return [row for (row,) in found]
 
-    def _count(self, connection: sqlite3.Connection) -> int:
-        count = f"SELECT count(*) FROM {self.kind} AS d WHERE {self.condition}"
+    def _count(self, connection: sqlite3.Connection, also: str = "TRUE") -> int:
+        count = f"SELECT count(*) FROM {self.kind} AS d WHERE {self.condition} AND {also}"
         return int(connection.execute(count, self.sql.parameters).fetchone()[0])
 
     def _documents(self, connection: sqlite3.Connection, rows: Sequence[int]) -> list[Document]:
@@ -91,11 +91,18 @@ class Search:
         return [{name: value for name, value in one.items() if name in wanted} for one in found]
 
     def _aggregated(self, connection: sqlite3.Connection, algorithm: str, name: str) -> dict[str, object]:
-        values = self.sql.values(_path(name), self.kind, self.condition)
-        return aggregated(connection, algorithm, _path(name), values, self.sql.parameters)
+        path = _path(name)
+        if algorithm == "missing":
+            return {"doc_count": self._count(connection, self._lacking(path))}
+        source = self.sql.values(path, self.kind, self.condition)
+        return Values(connection, path, source, self.sql.parameters).aggregated(algorithm)
+
+    def _lacking(self, path: Path) -> str:
+        """True where this attribute has no value that a search could see."""
+        return self.sql.condition(Not(Exists(path))) if searched(path) else "TRUE"
 
 
-def _path(name: str) -> tuple[str, ...]:
+def _path(name: str) -> Path:
     return tuple(name.split("/"))
 
 

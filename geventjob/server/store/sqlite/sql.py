@@ -41,9 +41,7 @@ class Sql:
         return _joined("OR", seen or ["FALSE"])
 
     def values(self, path: Path, kind: str, condition: str) -> str:
-        """A FROM item with a column `v` of all values of an attribute in the documents that match."""
-        if not searched(path):
-            return "(SELECT NULL AS v WHERE FALSE)"
+        """A FROM item with a column `v` of all values of a searched attribute in the documents that match."""
         if type_of(path) is not Type.TERMS:
             return f"(SELECT {column(path)} AS v FROM {kind} AS d WHERE {condition} AND {column(path)} IS NOT NULL)"
         start = len(term(path, "")) + 1

@@ -1,0 +1,85 @@
+"""Aggregations: which there are, what each looks at, and the shape of its result: the same in every store (CIMI.md §3).
+
+| | of | result |
+|---|---|---|
+| terms | all values | the most frequent, `{"buckets":[{"key","doc_count"}], …}` |
+| count, cardinality | all values | how many, and how many different ones, `{"value"}` |
+| missing | documents | how many have no value, as `attribute=null` finds them, `{"doc_count"}` |
+| min, max | numbers and dates | `{"value"}`, of a date milliseconds since 1970 and `value_as_string` |
+| sum, avg | numbers | `{"value"}` |
+| stats | numbers | `{"count","min","max","avg","sum"}` |
+| extendedstats | numbers | the same with `sum_of_squares`, `variance`, `std_deviation`, `std_deviation_bounds` |
+| percentiles | numbers | `{"values":{"1.0":…}}`; between two values it lies on the line that joins them |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import sqrt
+from typing import Any
+
+from geventjob.server.store.attributes import Path, Type, searched, type_of
+
+ALGORITHMS = (
+    "terms", "count", "cardinality", "missing", "min", "max", "sum", "avg", "stats", "extendedstats", "percentiles"
+)  # fmt: skip
+BUCKETS = 10
+"""Values that `terms` tells apart, as Elasticsearch does; the others are counted together."""
+PERCENTS = (1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0)
+BOUNDS = 2.0
+"""Standard deviations from the average at which the bounds lie."""
+
+Result = dict[str, Any]
+
+
+def looks_at(algorithm: str, path: Path) -> bool:
+    """Whether values of this attribute count for it. `missing` looks at no value."""
+    if not searched(path) or algorithm == "missing":
+        return False
+    if algorithm in ("terms", "count", "cardinality"):
+        return True
+    type_ = type_of(path)
+    return type_ is Type.NUMBER or (type_ is Type.DATE and algorithm in ("min", "max"))
+
+
+def of_nothing(algorithm: str) -> Result:
+    """The result where no value counts."""
+    if algorithm == "terms":
+        return terms([], 0)
+    if algorithm == "stats":
+        return stats(0, None, None, 0)
+    if algorithm == "extendedstats":
+        return extended(of_nothing("stats"), None, None)
+    if algorithm == "percentiles":
+        return percentiles([None] * len(PERCENTS))
+    return {"value": 0 if algorithm in ("count", "cardinality", "sum") else None}
+
+
+def terms(buckets: Iterable[tuple[Any, int]], others: int) -> Result:
+    """Values with the number of documents that have each, and how many the other values have."""
+    found = [{"key": key, "doc_count": count} for key, count in buckets]
+    return {"doc_count_error_upper_bound": 0, "sum_other_doc_count": others, "buckets": found}
+
+
+def stats(count: int, least: float | None, greatest: float | None, total: float) -> Result:
+    return {"count": count, "min": least, "max": greatest, "avg": total / count if count else None, "sum": total}
+
+
+def extended(stats: Result, squares: float | None, variance: float | None) -> Result:
+    """`variance` is that of all there is, no estimate from a sample."""
+    deviation = None if variance is None else sqrt(variance)
+    upper, lower = (
+        None if deviation is None else stats["avg"] + sign * BOUNDS * deviation for sign in (1, -1)
+    )  # fmt: skip
+    return {
+        **stats,
+        "sum_of_squares": squares,
+        "variance": variance,
+        "std_deviation": deviation,
+        "std_deviation_bounds": {"upper": upper, "lower": lower},
+    }
+
+
+def percentiles(values: Iterable[float | None]) -> Result:
+    """Of PERCENTS, in their order."""
+    return {"values": {str(percent): value for percent, value in zip(PERCENTS, values, strict=True)}}
