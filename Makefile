@@ -2,11 +2,10 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-PATCHED := $(wildcard tests/unit tests/contract)
 PROCESSES := $(wildcard tests/integration tests/fault)
 CACHES := .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help run test check test-patched test-processes bench docs dist clean
+.PHONY: help run test check test-unit test-contract test-processes bench docs dist clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -16,14 +15,17 @@ run: .venv/made  ## Bring the engine up, run a demo of a hundred jobs, and stay 
 
 test: .venv/made  ## Run all checks and tests, side by side
 	@tools/prepare tests
-	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target check test-patched test-processes
+	@$(MAKE) --no-print-directory --keep-going --jobs=4 --output-sync=target check test-unit test-contract test-processes
 
 check: .venv/made  ## Lint, formatting and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 
 # A group that has no tests (pytest's exit code 5) is well; without a folder pytest would collect all of them.
-test-patched: .venv/made  ## Unit and contract tests, in one process that gevent has patched
-	@[ -z "$(PATCHED)" ] || $(PY) -m tests $(PATCHED) || [ $$? = 5 ]
+test-unit: .venv/made  ## Unit tests, in one process that gevent has patched
+	@$(PY) -m tests tests/unit || [ $$? = 5 ]
+
+test-contract: .venv/made  ## The contracts of coordination and store, over each of their implementations
+	@$(PY) -m tests tests/contract || [ $$? = 5 ]
 
 test-processes: .venv/made  ## Integration and fault tests, over real processes
 	@[ -z "$(PROCESSES)" ] || $(PY) -m pytest -n 4 $(PROCESSES) || [ $$? = 5 ]

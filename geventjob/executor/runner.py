@@ -14,7 +14,7 @@ from gevent.event import Event
 from gevent.lock import Semaphore
 
 from geventjob.cimi.client import Client
-from geventjob.cimi.errors import Conflict, Forbidden, NotFound, Refused
+from geventjob.cimi.errors import CimiError, Conflict, Forbidden, NotFound, Refused
 from geventjob.clock import boottime
 from geventjob.coordination.base import Claim
 from geventjob.ends import JobLost
@@ -166,6 +166,9 @@ class Runner:
             log.error("%s holds no job id but %.100r: removed", claim.entry, claim.job)
             self._claims.consume(claim)
             return None
+        if self._beside_a_suspect(work):
+            self._claims.leave_alone(claim, suspect=True)
+            return None
         try:
             return self._running(work)
         except OutOfPatience:
@@ -204,6 +207,17 @@ class Runner:
         self._give_back(work)
         self._claims.leave_alone(work.claim, suspect=True)
         return False
+
+    def _beside_a_suspect(self, work: Work) -> bool:
+        """Whether this is one suspect too many: found out before RUNNING is written, since one may die in between."""
+        if not any(other.decided for other in self.works):
+            return False
+        try:
+            job = self._context.client.get(work.claim.job)
+        except CimiError:
+            return False
+        work.interruptions = job.get("interruptions", 0) + (job["state"] == "RUNNING")
+        return not self._room_for(work)
 
     def _room_for(self, work: Work) -> bool:
         """Whether not too many run already that were interrupted twice or more often, and thrice, and so on."""
