@@ -1,0 +1,110 @@
+"""Members of a fleet over real ZooKeeper servers, and plain kazoo beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from kazoo.client import KazooClient
+from kazoo.handlers.gevent import SequentialGeventHandler
+
+from geventjob.coordination.base import Claim, Session
+from geventjob.coordination.zookeeper import ZookeeperCoordination
+from tests.proxy import Proxy
+from tests.zookeeper import Ensemble, RawSession, shared
+
+
+class Member(ZookeeperCoordination):
+    """A coordination that keeps what it was told."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.lost: list[list[Claim]] = []
+        self.sessions: list[Session] = []
+        self.on_lost = lambda claims: self.lost.append(list(claims))
+        self.on_session = self.sessions.append
+
+    @property
+    def identity(self) -> int:
+        """Of the session."""
+        return self._ensemble.now().client.identity
+
+    @property
+    def collisions(self) -> int:
+        return self._taker.collisions
+
+
+class Site:
+    """A root of its own in an ensemble, and all that is connected to it."""
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        self.ensemble = ensemble
+        self.root = f"/{uuid4().hex}"
+        self._members: list[ZookeeperCoordination] = []
+        self._clients: list[KazooClient] = []
+        self._proxies: list[Proxy] = []
+
+    def unstarted(self, name: str = "", timeout: float = 4.0, hosts: str = "", **more: object) -> Member:
+        name = name or f"member-{len(self._members) + 1}"
+        more.setdefault("root", self.root)
+        member = Member(hosts or self.ensemble.hosts, name, timeout, **more)
+        self._members.append(member)
+        return member
+
+    def member(self, name: str = "", timeout: float = 4.0, hosts: str = "", **more: object) -> Member:
+        """Started."""
+        member = self.unstarted(name, timeout, hosts, **more)
+        member.start()
+        return member
+
+    def kazoo(self, timeout: float = 4.0, **more: object) -> KazooClient:
+        """A plain client whose `/` is this site's root."""
+        more.setdefault("hosts", self.ensemble.hosts + self.root)
+        client = KazooClient(timeout=timeout, handler=SequentialGeventHandler(), **more)
+        self._clients.append(client)
+        client.start_async().wait(10)
+        assert client.connected
+        return client
+
+    def proxy(self, server: int = 0) -> Proxy:
+        proxy = Proxy(self.ensemble.servers[server].port)
+        self._proxies.append(proxy)
+        return proxy
+
+    def expire(self, member: Member) -> None:
+        """End its session by opening it again elsewhere and closing it."""
+        client = member._ensemble.now().client
+        RawSession(self.ensemble.port, client.identity, client._session_passwd).close()
+
+    def close(self) -> None:
+        for member in self._members:
+            member.close()
+        for proxy in self._proxies:
+            proxy.close()
+        for client in self._clients:
+            client.stop()
+            client.close()
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """In the one server that all tests share."""
+    made = Site(shared())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def member(site: Site) -> Member:
+    return site.member()
+
+
+@pytest.fixture
+def kazoo(site: Site, member: Member) -> KazooClient:
+    """A plain client, where a member has been already."""
+    return site.kazoo()
+
+
+def jobs(claims: list[Claim]) -> list[str]:
+    return [claim.job for claim in claims]
