@@ -29,8 +29,8 @@ NOTES = ("attempts", "interruptions", "executor", "fence")
 KEPT = (ENTRY, *NOTES)
 
 EDITED = frozenset(
-    ("state", "progress", "returnCode", "statusMessage", "targetResource", "affectedResources")
-    + ("parentJob", "nestedJobs", "name", "description", "properties", "acl")
+    {"state", "progress", "returnCode", "statusMessage", "targetResource", "affectedResources", "parentJob"}
+    | {"nestedJobs", "name", "description", "properties", "acl"}
 )
 ADDED = EDITED | {"action", "priority"}
 
