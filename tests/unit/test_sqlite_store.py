@@ -61,6 +61,12 @@ def test_only_its_owner_reads_the_files(store: SqliteStore, path: Path) -> None:
     assert modes == dict.fromkeys(["server.db", "server.db-wal", "server.db-shm", "server.db.lock"], "0o600")
 
 
+def test_a_commit_is_flushed_to_the_disk(store: SqliteStore) -> None:
+    """What a power loss needs, and no test can bring about."""
+    settings = [store._writing.execute(f"PRAGMA {name}").fetchone() for name in ("synchronous", "journal_mode")]
+    assert settings == [(2,), ("wal",)]
+
+
 def test_a_file_has_one_server(store: SqliteStore, path: Path) -> None:
     message = f"{path} is in use by another server, PID {os.getpid()}: stop it or name another file"
     assert refusal(path) == message

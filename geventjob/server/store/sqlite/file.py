@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from contextlib import ExitStack
 from pathlib import Path
 
 from geventjob.server.store.base import KINDS, StoreAway, StoreError, StoreRefused
@@ -59,15 +60,19 @@ def opened(path: Path, readers: int) -> list[sqlite3.Connection]:
 
     Only its owner may read it: it holds keys and password hashes. Raises StoreError.
     """
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        writing = _connection(path, "rw", "synchronous = FULL", "wal_autocheckpoint = 2000")
-        _prepare(writing, path)
-        return [writing, *(_connection(path, "ro") for _ in range(readers))]
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from None
-    except sqlite3.Error as error:
-        raise StoreError(f"{path}: {error}") from None
+    with ExitStack() as closed_if_it_fails:
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            writing = _connection(path, "rw", "synchronous = FULL", "wal_autocheckpoint = 2000")
+            closed_if_it_fails.callback(writing.close)
+            _prepare(writing, path)
+            connections = [writing, *(_connection(path, "ro") for _ in range(readers))]
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}") from None
+        except sqlite3.Error as error:
+            raise StoreError(f"{path}: {error}") from None
+        closed_if_it_fails.pop_all()
+    return connections
 
 
 def _connection(path: Path, mode: str, *settings: str) -> sqlite3.Connection:
