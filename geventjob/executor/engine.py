@@ -14,13 +14,13 @@ from gevent.lock import Semaphore
 
 import geventjob
 from geventjob import supervise
-from geventjob.cimi.errors import CimiError
 from geventjob.cimi.patience import delays
 from geventjob.clock import cimi_time, now
 from geventjob.coordination.base import Claim, Coordination, CoordinationAway, Session
 from geventjob.executor.claims import Claims
 from geventjob.executor.limits import Limits
 from geventjob.executor.runner import LAST_WRITE, Context, Runner
+from geventjob.executor.stops import Stops
 from geventjob.executor.take import Taker
 from geventjob.executor.unknown import UnknownActions
 from geventjob.executor.watch import Watch
@@ -41,7 +41,6 @@ class Engine:
         self, coordination: Coordination, context: Context, actions: Actions, limits: Limits, watch: Watch
     ) -> None:
         self._coordination = coordination
-        self._client = context.client
         self._actions = actions
         self._limits = limits
         self._watch = watch
@@ -59,6 +58,7 @@ class Engine:
             unknown=UnknownActions(lambda: coordination.members(ROLE), limits.unknown_grace),
         )
         self._taker = Taker(coordination, self._claims, self._writes.up, self._slots, self._runner.run)
+        self._stops = Stops(context.client, coordination.name, watch, self._runner.stop)
         self._stop = Event()
         self._hurry = Event()
         self._code = 0
@@ -89,7 +89,11 @@ class Engine:
             return False
         self._coordination.announce(ROLE, self._info())
         self._coordination.listen(self._message)
-        for name, part in (("the connection to the server", self._writes.connect), ("the take loop", self._taker.run)):
+        for name, part in (
+            ("the connection to the server", self._writes.connect),
+            ("the take loop", self._taker.run),
+            ("the question for stops", self._stops.run),
+        ):
             supervise.spawn(name, part, self._failed)
         log.info(
             "%s takes jobs: %d slots, actions %s", self._coordination.name, self._limits.threads, self._actions.names
@@ -135,15 +139,7 @@ class Engine:
 
     def _ask_for_stops(self) -> None:
         self._writes.up.wait()
-        try:
-            jobs = self._client.search("job", filter=f"state='STOPPING' and executor='{self._coordination.name}'")[
-                "jobs"
-            ]
-        except CimiError as error:
-            log.warning("cannot ask which jobs shall stop: %s", error)
-            return
-        for job in jobs:
-            self._runner.stop(job["id"])
+        self._stops.ask()
 
     def _message(self, message: dict[str, Any]) -> None:
         if "stop" in message:
