@@ -163,7 +163,7 @@ def test_ctrl_c_stops_watching_and_says_how_to_go_on(cli: Cli, client: Client) -
     process = cli.start("submit", "waits", "--payload", '{"seconds": 30}', "--wait")
     assert process.stdout
     id = process.stdout.readline().strip()
-    until(lambda: client.get(id)["state"] == "RUNNING")
+    assert any(line.startswith("RUNNING") for line in process.stdout)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 130
@@ -273,15 +273,13 @@ def test_watch_follows_a_job_to_its_end(cli: Cli) -> None:
 def test_watch_shows_all_that_happens(cli: Cli) -> None:
     process = cli.start("watch")
     assert process.stdout
-    (id,) = cli.json("submit", "steps")
-    lines = []
-    while not (lines and lines[-1].startswith(id) and "SUCCESS" in lines[-1]):
-        lines.append(process.stdout.readline())
-        assert lines[-1]
+    (id,) = cli.json("submit", "waits", "--payload", '{"seconds": 60}')
+    assert any(line.startswith(id) and "RUNNING" in line for line in process.stdout)
+    cli("stop", id)
+    assert any(line.startswith(id) and "STOPPED" in line for line in process.stdout)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=10)
     assert (process.returncode, errors) == (0, "")
-    assert any(line.startswith(id) and "RUNNING" in line for line in lines)
 
 
 # --- the fleet and users
