@@ -112,6 +112,20 @@ def test_with_a_session_all_its_claims_are_lost_once_and_a_new_one_works(fleet: 
     assert len(listener.sessions) == 1
 
 
+def test_each_loss_tells_of_its_own_claims_only(fleet: Fleet, other: Coordination) -> None:
+    member, listener = listened_to(fleet)
+    for job in ("job/a", "job/b"):
+        other.put([(job, 1)])
+        (claim,) = member.take(1)
+        fleet.expire(member)
+        eventually(lambda claim=claim: [claim] in listener.lost)
+        eventually(lambda claim=claim: member.session is not claim.session)
+        other.consume(other.take(1))
+    fleet.expire(member)
+    eventually(lambda: len(listener.sessions) == 3)
+    assert [[claim.job for claim in lost] for lost in listener.lost] == [["job/a"], ["job/b"]]
+
+
 def test_calls_in_the_name_of_an_expired_session_touch_nothing(fleet: Fleet, other: Coordination) -> None:
     """Not even before its owner knows, whose lease goes on: others hold now what it held."""
     member = fleet.member()
@@ -186,11 +200,13 @@ def test_who_is_cut_off_knows_that_its_session_is_over_before_anybody_is_given_i
 
 def test_calls_of_one_who_is_cut_off_are_refused_in_time(fleet: Fleet, other: Coordination) -> None:
     member = fleet.member(timeout=fleet.short)
+    (gone,) = member.put([("job/gone", 0)])
+    member.consume(member.take(1))
     member.put([("job/a", 1), ("job/b", 1)])
     claims = member.take(2)
     with fleet.cut_off(member):
         calls = [
-            partial(member.remove, [claims[0].entry]),
+            partial(member.remove, [gone]),
             partial(member.consume, claims[:1]),
             partial(member.release, claims[1:]),
             partial(member.send, "anybody", {}),
