@@ -11,31 +11,35 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import psutil
 from rich.console import Console
 from rich.table import Table
 
-from tests.fleet import Fleet, Process, fleet, until
+from tests.fleet import Fleet, fleet, until
+from tests.zookeeper import Ensemble
+from tests.zookeeper import running as running_ensemble
 
 ACTIONS = Path(__file__).parent / "actions.py"
 THREADS = "200"
 SAMPLES = 300
+SIDES = ("executor", "server", "zookeeper")
+
+Row = Callable[[], list[str]]
 
 
 @contextmanager
-def engine() -> Iterator[Fleet]:
-    with tempfile.TemporaryDirectory(prefix="geventjob-bench-") as folder, fleet(Path(folder)) as made:
+def engine(zk_hosts: str = "") -> Iterator[Fleet]:
+    with tempfile.TemporaryDirectory(prefix="geventjob-bench-") as folder, fleet(Path(folder), zk_hosts) as made:
         shutil.copy(ACTIONS, made.actions_dir)
         yield made
 
 
-def cpu(process: Process) -> float:
+def cpu(pid: int) -> float:
     """CPU seconds that a process has used, user and system."""
-    times = psutil.Process(process.pid).cpu_times()
+    times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
 
 
@@ -44,19 +48,31 @@ def finished(made: Fleet, count: int, **more: str) -> bool:
     return bool(found["count"] >= count)
 
 
-def noop(depth: int, executors: int = 1) -> list[str]:
-    """Jobs per second from the first start to the last end, by the server's own times; CPU of each side."""
-    with engine() as made:
-        server = made.server()
-        made.client().bulk_add([{"action": "noop"}] * depth)
-        before = cpu(server)
+def add(made: Fleet, count: int) -> None:
+    made.client().bulk_add([{"action": "noop"}] * count)
+
+
+def span(made: Fleet) -> float:
+    """Seconds from the first start to the last end, by the server's own times."""
+    found = made.client().search("job", last=0, aggregation="min:started,max:updated")["aggregations"]
+    return float(found["max:updated"]["value"] - found["min:started"]["value"]) / 1000
+
+
+def noop(depth: int, executors: int = 1, ensemble: Ensemble | None = None) -> list[str]:
+    """Jobs per second, and CPU of each side per 1,000 jobs."""
+    with engine(ensemble.hosts if ensemble else "") as made:
+        sides = {"server": [made.server().pid]}
+        add(made, depth)
+        if ensemble:
+            sides["zookeeper"] = [server.pid for server in ensemble.servers]
+        before = {side: sum(map(cpu, pids)) for side, pids in sides.items()}
         running = [made.start_executor(f"bench-{n}", "--threads", THREADS) for n in range(executors)]
-        until(lambda: finished(made, depth), 300, every=0.5)
-        found = made.client().search("job", last=0, aggregation="min:started,max:updated")["aggregations"]
-        seconds = (found["max:updated"]["value"] - found["min:started"]["value"]) / 1000
-        used = sum(cpu(process) for process in running), cpu(server) - before
-    per_thousand = [f"{1000 * seconds_used / depth:.2f} s" for seconds_used in used]
-    return [f"{depth:,} no-op jobs in the queue, {executors} executor(s)", f"{depth / seconds:,.0f}/s", *per_thousand]
+        sides["executor"] = [process.pid for process in running]
+        until(lambda: finished(made, depth), 600, every=0.5)
+        used = {side: sum(map(cpu, pids)) - before.get(side, 0.0) for side, pids in sides.items()}
+        seconds = span(made)
+    shown = [f"{1000 * used[side] / depth:.2f} s" if side in used else "" for side in SIDES]
+    return [f"{depth:,}", str(executors), f"{depth / seconds:,.0f}/s", *shown]
 
 
 def percentiles(samples: list[float]) -> list[str]:
@@ -64,9 +80,9 @@ def percentiles(samples: list[float]) -> list[str]:
     return [f"{1000 * cuts[cut - 1]:.1f} ms" for cut in (50, 95, 99)]
 
 
-def latency(computing: int) -> list[str]:
+def latency(computing: int, zk_hosts: str = "") -> list[str]:
     """From before the add until the action's first line, one job at a time."""
-    with engine() as made:
+    with engine(zk_hosts) as made:
         made.server()
         made.executor("bench", "--threads", THREADS)
         client = made.client()
@@ -95,34 +111,39 @@ def slices(action: str, jobs: int) -> list[str]:
         client = made.client()
         client.bulk_add([{"action": action, "payload": {"turns": turns}}] * jobs)
         until(lambda: finished(made, jobs), 120, every=0.2)
-        found = client.search("job", last=0, aggregation="min:started,max:updated")["aggregations"]
-        seconds = (found["max:updated"]["value"] - found["min:started"]["value"]) / 1000
+        seconds = span(made)
     return [f"{jobs} x {turns:,} turns, {action}", f"{seconds:.2f} s", f"{jobs * turns / seconds / 1e6:.1f} M turns/s"]
 
 
-def table(console: Console, title: str, columns: tuple[str, ...], rows: list[Callable[[], list[str]]]) -> None:
+def table(console: Console, title: str, columns: tuple[str, ...], rows: list[Row]) -> None:
     made = Table(*columns, title=title)
     for row in rows:
-        made.add_row(*row())
+        made.add_row(*row()[: len(columns)])
     console.print(made)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--depths", default="1000,20000", help="entries in the queue for the no-op rows")
-    depths = [int(depth) for depth in parser.parse_args().depths.split(",")]
-    console = Console(width=120)
-    throughput: list[Any] = [lambda depth=depth: noop(depth) for depth in depths]
-    table(
-        console,
-        f"no-op jobs, SQLite queue and store, {THREADS} slots",
-        ("what", "rate", "executor CPU per 1,000", "server CPU per 1,000"),
-        [*throughput, lambda: noop(depths[-1], 2)],
-    )
-    table(console, "latency", ("what", "p50", "p95", "p99"), [lambda: latency(0), lambda: latency(10)])
-    kinds = [(action, jobs) for jobs in (1, 10) for action in ("compute_unsliced", "compute")]
-    rows: list[Any] = [lambda action=action, jobs=jobs: slices(action, jobs) for action, jobs in kinds]
-    table(console, "what time slices cost a computing action", ("what", "time", "speed"), rows)
+    parser.add_argument("--zookeeper", action="store_true", help="the queue in a ZooKeeper of its own")
+    args = parser.parse_args()
+    depths = [int(depth) for depth in args.depths.split(",")]
+    with running_ensemble(Ensemble(tick=2000, fsync=True)) if args.zookeeper else nullcontext() as ensemble:
+        report(Console(width=120), depths, ensemble)
+
+
+def report(console: Console, depths: list[int], ensemble: Ensemble | None) -> None:
+    where, hosts = ("ZooKeeper", ensemble.hosts) if ensemble else ("SQLite", "")
+    rows: list[Row] = [lambda depth=depth: noop(depth, 1, ensemble) for depth in depths]
+    rows += [lambda executors=executors: noop(depths[-1], executors, ensemble) for executors in (2, 4)]
+    cpus = [f"{side} CPU per 1,000" for side in SIDES if ensemble or side != "zookeeper"]
+    title = f"no-op jobs that stand in the queue, {THREADS} slots an executor, queue in {where}"
+    table(console, title, ("entries", "executors", "rate", *cpus), rows)
+    table(console, "latency", ("what", "p50", "p95", "p99"), [lambda: latency(0, hosts), lambda: latency(10, hosts)])
+    if not ensemble:
+        kinds = [(action, jobs) for jobs in (1, 10) for action in ("compute_unsliced", "compute")]
+        rows = [lambda action=action, jobs=jobs: slices(action, jobs) for action, jobs in kinds]
+        table(console, "what time slices cost a computing action", ("what", "time", "speed"), rows)
 
 
 if __name__ == "__main__":

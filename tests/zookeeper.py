@@ -107,6 +107,11 @@ class Server:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def await_ready(self, seconds: float = 60) -> None:
         """Wait until a session works."""
         deadline = time.monotonic() + seconds
