@@ -14,9 +14,9 @@ from geventjob import config, debug, log
 from geventjob.cimi.client import Client
 from geventjob.coordination import open_coordination
 from geventjob.coordination.base import CoordinationError
+from geventjob.executor.context import Context
 from geventjob.executor.engine import Engine
 from geventjob.executor.limits import Limits
-from geventjob.executor.runner import Context
 from geventjob.executor.watch import Watch
 from geventjob.plugins import PluginError, find_actions
 

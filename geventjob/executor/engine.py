@@ -18,8 +18,9 @@ from geventjob.cimi.patience import delays
 from geventjob.clock import cimi_time, now
 from geventjob.coordination.base import Claim, Coordination, CoordinationAway, Session
 from geventjob.executor.claims import Claims
+from geventjob.executor.context import Context
 from geventjob.executor.limits import Limits
-from geventjob.executor.runner import LAST_WRITE, Context, Runner
+from geventjob.executor.runner import LAST_WRITE, Runner
 from geventjob.executor.stops import Stops
 from geventjob.executor.take import Taker
 from geventjob.executor.unknown import UnknownActions

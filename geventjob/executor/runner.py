@@ -7,18 +7,17 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import gevent
 from gevent.event import Event
 from gevent.lock import Semaphore
 
-from geventjob.cimi.client import Client
 from geventjob.cimi.errors import CimiError, Conflict, Forbidden, NotFound, Refused
 from geventjob.clock import boottime
 from geventjob.coordination.base import Claim
 from geventjob.ends import JobLost
 from geventjob.executor.claims import Claims
+from geventjob.executor.context import Context
 from geventjob.executor.ending import Ending, Lost, Raised, Stopped
 from geventjob.executor.job import Job
 from geventjob.executor.limits import Limits
@@ -64,17 +63,6 @@ class Work:
     @property
     def patience(self) -> float | None:
         return LAST_WRITE if self.giving_up else None
-
-
-class Context:
-    """What an action class knows as `self.executor`: the server's API, and `settings`."""
-
-    def __init__(self, client: Client, settings: Any) -> None:
-        from geventjob.cimi.ss_api import SsApi
-
-        self.client = client
-        self.ss_api = SsApi(client)
-        self.settings = settings
 
 
 class Runner:

@@ -1,0 +1,26 @@
+"""What an action class knows as `self.executor`."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from geventjob.cimi.client import Client
+from geventjob.cimi.ss_api import SsApi
+
+
+class Context:
+    """The server's API, the options, and for actions of SlipStream's engine its Elasticsearch."""
+
+    def __init__(self, client: Client, settings: Any) -> None:
+        self.client = client
+        self.ss_api = SsApi(client)
+        self.settings = settings
+
+    @cached_property
+    def es(self) -> Any:
+        """A client for `--es-hosts-list`, made at first use, with a connection for each job that may run."""
+        from geventjob.executor import elastic
+
+        hosts = getattr(self.settings, "es_hosts_list", ())
+        return elastic.connect(hosts, self.settings.threads) if hosts else elastic.Missing()

@@ -1,0 +1,77 @@
+"""`executor.es`: Elasticsearch as actions of SlipStream's engine know it, through the client of today.
+
+That client speaks to servers of its own version and of the next. SlipStream's are of version 6: they take plain JSON
+only, and do not say in each answer what they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from elastic_transport import HttpHeaders, Urllib3HttpNode
+from elastic_transport.client_utils import DEFAULT, DefaultType
+from elasticsearch import Elasticsearch
+
+PORT = 9200
+PATIENCE = 300.0
+"""Seconds that one request may take: to delete by query does so."""
+VERSIONED = re.compile(r"application/vnd\.elasticsearch\+([a-z-]+); *compatible-with=[0-9]+")
+
+
+def connect(hosts: Sequence[str], connections: int) -> Old:
+    """A client for these nodes, `HOST`, `HOST:PORT` or a URL, with so many connections to each. No I/O yet."""
+    urls = [_url(host) for host in hosts]
+    return Old(Elasticsearch(urls, connections_per_node=connections, request_timeout=PATIENCE, node_class=PlainNode))
+
+
+class Old:
+    """The methods of a client, or of a part of it, called as they were: `doc_type` means nothing any more and is left
+    out, and answers are plain dicts."""
+
+    def __init__(self, current: Any) -> None:
+        self._current = current
+
+    def __getattr__(self, name: str) -> Old:
+        return Old(getattr(self._current, name))
+
+    def __call__(self, *args: Any, doc_type: str | None = None, **kwargs: Any) -> Any:
+        answer = self._current(*args, **kwargs)
+        return getattr(answer, "body", answer)
+
+
+class Missing:
+    """Stands for the client where no hosts were given: actions take it and may never use it."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("executor.es is not there: the executor was started without --es-hosts-list")
+
+
+class PlainNode(Urllib3HttpNode):
+    """Speaks plain JSON to a server of any version, and takes it for an Elasticsearch."""
+
+    def perform_request(  # type: ignore[no-untyped-def]  # (what it answers has no public name)
+        self,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        headers: HttpHeaders | None = None,
+        request_timeout: DefaultType | float | None = DEFAULT,
+    ):
+        plain = HttpHeaders({name: VERSIONED.sub(r"application/\1", value) for name, value in (headers or {}).items()})
+        answer = super().perform_request(method, target, body, plain, request_timeout)
+        named = HttpHeaders({**answer.meta.headers, "x-elastic-product": "Elasticsearch"})
+        return answer._replace(meta=replace(answer.meta, headers=named))
+
+
+def _url(host: str) -> str:
+    """As the client wants it, with a port."""
+    url = host if "://" in host else f"http://{host}"
+    authority = url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+    if re.search(r":[0-9]+$", authority):
+        return url
+    head, _, path = url.partition("://")[2].partition("/")
+    scheme = url.partition("://")[0]
+    return f"{scheme}://{head}:{PORT}/{path}".rstrip("/")
