@@ -34,7 +34,8 @@ class Run:
         job = Job(self.document, self.write, client)
         spec = ACTIONS.get(action)
         assert spec
-        self.do_work = spec.instance(Namespace(settings=Namespace(cleanup_days=7, **settings)), job)
+        settings = {"cleanup_days": 7, "es_hosts_list": [], **settings}
+        self.do_work = spec.instance(Namespace(settings=Namespace(**settings)), job)
 
     def write(self, attributes: dict[str, Any]) -> dict[str, Any]:
         self.progress += [attributes["progress"]] if "progress" in attributes else []

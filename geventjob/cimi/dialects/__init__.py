@@ -18,6 +18,10 @@ class Dialect(Protocol):
     """
 
     @property
+    def name(self) -> str:
+        """`geventjob` or `slipstream`."""
+
+    @property
     def keeps_keys(self) -> bool:
         """Whether an add with the idempotencyKey of an earlier one is no second job."""
 

@@ -51,6 +51,7 @@ class _Page(msgspec.Struct):
 class Geventjob:
     """See `Dialect`. Each call is one request."""
 
+    name = "geventjob"
     keeps_keys = True
     sends_stops = True
 

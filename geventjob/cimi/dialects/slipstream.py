@@ -45,6 +45,7 @@ class _Page(msgspec.Struct):
 class SlipStream:
     """See `Dialect`."""
 
+    name = "slipstream"
     keeps_keys = False
     sends_stops = False
 
