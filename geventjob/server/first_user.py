@@ -1,8 +1,7 @@
-"""The administrator `super`, without whom nobody could make users."""
+"""The administrator `super`, without whom nobody could make users. Of servers that start at once, one makes him."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import secrets
@@ -26,27 +25,36 @@ def ensure(store: Store, passwords: Passwords, password: str | None, data_dir: P
     """
     (user,) = store.get([f"user/{NAME}"])
     if user is None:
-        _make(store, passwords.hash(password) if password else _random(passwords, data_dir))
-    elif password and not passwords.matches(user["_hash"], password):
+        user = _make(store, passwords, password) if password else _make_random(store, passwords, data_dir)
+    if user is not None and password and not passwords.matches(user["_hash"], password):
         change = secret(passwords.hash(password))
         _only(store.write([Update(user["id"], lambda user: user | change)]))
         log.info("user %s has the password of --admin-pass-file now", NAME)
 
 
-def _make(store: Store, hash: str) -> None:
-    with contextlib.suppress(Taken):  # by another server that starts now
-        _only(store.write([Insert(new_user(NAME, hash, ROLES))]))
+def _make(store: Store, passwords: Passwords, password: str) -> Document | None:
+    """None, or the one that another server has made meanwhile."""
+    try:
+        _only(store.write([Insert(new_user(NAME, passwords.hash(password), ROLES))]))
+    except Taken as taken:
+        return taken.document
+    return None
 
 
-def _random(passwords: Passwords, data_dir: Path) -> str:
-    file = data_dir / "admin-pass"
+def _make_random(store: Store, passwords: Passwords, data_dir: Path) -> Document | None:
+    """As `_make`. The password is in a file before it is anybody's; under the file's name once it is his."""
     password = secrets.token_urlsafe(24)
-    with contextlib.suppress(FileNotFoundError):
-        file.unlink()
-    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file, draft = data_dir / "admin-pass", data_dir / f"admin-pass.{secrets.token_hex(4)}"
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
         out.write(password + "\n")
+    other = _make(store, passwords, password)
+    if other is not None:
+        draft.unlink()
+        return other
+    draft.replace(file)
     log.info("user %s is the administrator; his password is in %s", NAME, file)
-    return passwords.hash(password)
+    return None
 
 
 def _only(results: list[Document | Exception | None]) -> None:

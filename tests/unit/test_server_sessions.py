@@ -11,7 +11,6 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from geventjob.clock import boottime
 from geventjob.server import sessions as module
 from geventjob.server.access import ANYBODY
 from geventjob.server.keys import ALPHABET, is_of, new_key, new_secret, opens
@@ -47,13 +46,13 @@ def sessions(store: SqliteStore) -> Sessions:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Lets so many seconds pass."""
+    """Time stands still, but for so many seconds."""
     passed = [0.0]
 
     def go_on(seconds: float) -> None:
         passed[0] += seconds
 
-    monkeypatch.setattr(module, "boottime", lambda: boottime() + passed[0])
+    monkeypatch.setattr(module, "boottime", lambda: passed[0])
     return go_on
 
 

@@ -1,0 +1,381 @@
+"""Two servers over one store and one queue, in one process: any of them serves any client (DESIGN §5, CIMI.md §2)."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+from falcon import testing
+from gevent.event import Event
+
+from geventjob.cimi.client import Client
+from geventjob.cimi.errors import ServerAway
+from geventjob.cimi.patience import patiently
+from geventjob.coordination.base import CoordinationAway
+from geventjob.coordination.sqlite import SqliteCoordination
+from geventjob.server import first_user
+from geventjob.server import sessions as sessions_module
+from geventjob.server.app import application
+from geventjob.server.password import Passwords
+from geventjob.server.serve import Server
+from geventjob.server.sessions import CACHE, Sessions, signing_key
+from geventjob.server.store.base import Query, StoreAway
+from geventjob.server.store.sqlite import SqliteStore
+from tests.waiting import eventually
+
+PASSWORD = "secret of super"
+COOKIE = "com.sixsq.slipstream.cookie"
+GENERATE = {"href": "credential-template/generate-api-key"}
+
+
+class Mortal:
+    """What a server has of the store or the queue: once it is dead, no call of it has an effect."""
+
+    def __init__(self, part: Any, error: type[Exception]) -> None:
+        self._part = part
+        self._error = error
+        self.dead = False
+        self.before: Callable[[str], object] = lambda call: None
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._part, name)
+        return partial(self._call, name, value) if callable(value) else value
+
+    def _call(self, name: str, method: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        self.before(name)
+        if self.dead:
+            raise self._error("killed")
+        return method(*args, **options)
+
+
+class Killable(Server):
+    """Knows its connections."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.sockets: list[socket.socket] = []
+
+    def handle(self, sock: socket.socket, address: Any) -> None:
+        self.sockets.append(sock)
+        super().handle(sock, address)
+
+    def kill(self) -> None:
+        self.close()
+        for sock in self.sockets:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        self._handlers.kill()
+
+
+class One:
+    """A server: its application, and HTTP in front of it."""
+
+    def __init__(
+        self, store: SqliteStore, coordination: SqliteCoordination, passwords: Passwords, folder: Path
+    ) -> None:
+        self.store = Mortal(store, StoreAway)
+        self.queue = Mortal(coordination, CoordinationAway)
+        self.sessions = Sessions(self.store, signing_key(self.store))  # type: ignore[arg-type]
+        first_user.ensure(self.store, passwords, PASSWORD, folder)  # type: ignore[arg-type]
+        self.app = application(self.store, self.queue, self.sessions, passwords, "0")  # type: ignore[arg-type]
+        self.http = Killable(("127.0.0.1", 0), self.app)
+        self.http.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http.server_port}"
+
+    def as_(self, cookie: str) -> Callable[..., testing.Result]:
+        """Requests with this cookie: method, path below /api, JSON."""
+        client = testing.TestClient(self.app, headers={"Cookie": cookie} if cookie else {})
+
+        def ask(method: str, path: str, json: Any = None) -> testing.Result:
+            return client.simulate_request(method, f"/api/{path}", json=json)
+
+        return ask
+
+    def log_in(self, **template: str) -> str:
+        """The cookie of a new session."""
+        full = {"href": "session-template/internal", "username": "super", "password": PASSWORD, **template}
+        answer = self.as_("")("POST", "session", {"sessionTemplate": full})
+        assert answer.status_code == 201, answer.text
+        return f"{COOKIE}={answer.cookies[COOKIE].value}"
+
+    def kill(self) -> None:
+        """As kill -9 looks from outside: no work of it goes on, its connections end without an answer."""
+        self.store.dead = self.queue.dead = True
+        self.http.kill()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def store(folder: Path) -> Iterator[SqliteStore]:
+    made = SqliteStore(folder / "store.db")
+    made.start()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pair(store: SqliteStore, folder: Path) -> Iterator[tuple[One, One]]:
+    queues = [SqliteCoordination(str(folder / "coordination.db"), name, 10) for name in ("a", "b")]
+    for queue in queues:
+        queue.start()
+    passwords = Passwords()
+    one, other = (One(store, queue, passwords, folder) for queue in queues)
+    yield one, other
+    for server in (one, other):
+        server.http.finish(1)
+    for queue in queues:
+        queue.close()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Time stands still for what servers know of sessions, but for so many seconds."""
+    passed = [0.0]
+
+    def go_on(seconds: float) -> None:
+        passed[0] += seconds
+
+    monkeypatch.setattr(sessions_module, "boottime", lambda: passed[0])
+    return go_on
+
+
+# --- the first start
+
+
+def test_the_key_of_the_cookies_is_made_once(store: SqliteStore) -> None:
+    making = [gevent.spawn(signing_key, store) for _ in range(5)]
+    gevent.joinall(making, raise_error=True)
+    assert len({each.value for each in making}) == 1
+
+
+def random_start(store: Any, folder: Path) -> None:
+    first_user.ensure(store, Passwords(), None, folder)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_super_is_made_once_and_his_password_is_told(store: SqliteStore, folder: Path, shared: bool) -> None:
+    """The slower server finds him made when it comes to write him; both may have one data folder."""
+    first, second = folder / "1", folder / ("1" if shared else "2")
+    slow = Mortal(store, StoreAway)
+
+    def overtaken(call: str) -> None:
+        if call == "write" and slow.before is overtaken:
+            slow.before = lambda call: None
+            random_start(store, first)
+
+    slow.before = overtaken
+    random_start(slow, second)
+    files = sorted(folder.glob("*/admin-pass*"))
+    assert files == [first / "admin-pass"]
+    (user,) = store.get(["user/super"])
+    assert user is not None
+    assert Passwords().matches(user["_hash"], files[0].read_text().strip())
+    assert store.search("user", Query()).count == 1
+
+
+def test_of_two_first_starts_the_one_that_was_given_a_password_wins(store: SqliteStore, folder: Path) -> None:
+    slow = Mortal(store, StoreAway)
+
+    def overtaken(call: str) -> None:
+        if call == "write" and slow.before is overtaken:
+            slow.before = lambda call: None
+            random_start(store, folder)
+
+    slow.before = overtaken
+    first_user.ensure(slow, Passwords(), PASSWORD, folder)  # type: ignore[arg-type]
+    (user,) = store.get(["user/super"])
+    assert user is not None
+    assert Passwords().matches(user["_hash"], PASSWORD)
+
+
+# --- sessions
+
+
+def test_a_cookie_is_good_on_every_server(pair: tuple[One, One]) -> None:
+    one, other = pair
+    cookie = one.log_in()
+    assert other.as_(cookie)("GET", "node").status_code == 200
+    found = other.as_(cookie)("GET", "session").json["sessions"]
+    assert [session["username"] for session in found] == ["super"]
+
+
+def log_out(one: One, cookie: str, key: str) -> testing.Result:
+    id = one.as_(cookie)("GET", "session").json["sessions"][0]["id"]
+    return one.as_(cookie)("DELETE", id)
+
+
+ENDS: dict[str, Callable[[One, str, str], testing.Result]] = {
+    "log-out": log_out,
+    "password": lambda one, _, key: one.as_(one.log_in())("PUT", "user/ann", {"password": "new"}),
+    "role": lambda one, _, key: one.as_(one.log_in())("PUT", "user/ann", {"roles": "USER"}),
+    "user": lambda one, _, key: one.as_(one.log_in())("DELETE", "user/ann"),
+    "key": lambda one, _, key: one.as_(one.log_in())("DELETE", key),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_what_ends_on_one_server_ends_on_the_other_within_two_seconds(
+    pair: tuple[One, One], end: str, clock: Callable[[float], None]
+) -> None:
+    one, other = pair
+    boss = one.as_(one.log_in())
+    assert boss("POST", "user", {"username": "ann", "password": "x", "roles": "ADMIN USER"}).status_code == 201
+    cookie = one.log_in(username="ann", password="x")
+    made = one.as_(cookie)("POST", "credential", {"credentialTemplate": GENERATE}).json
+    if end == "key":
+        answer = one.as_("")("POST", "session", {
+            "sessionTemplate": {
+                "href": "session-template/api-key", "key": made["resource-id"], "secret": made["secretKey"]
+            }
+        })  # fmt: skip
+        cookie = f"{COOKIE}={answer.cookies[COOKIE].value}"
+
+    def node(server: One) -> int:
+        return server.as_(cookie)("GET", "node").status_code
+
+    assert [node(one), node(other)] == [200, 200]
+    assert ENDS[end](one, cookie, made["resource-id"]).status_code == 200
+    assert node(one) == 403
+    assert node(other) == 200, "it has not asked again"
+    clock(CACHE)
+    assert node(other) == 403
+
+
+# --- jobs
+
+
+def test_a_job_is_on_every_server_once_its_add_is_answered(pair: tuple[One, One]) -> None:
+    """While it is not, another server may not know it: an executor asks again for some seconds (DESIGN §5.6)."""
+    one, other = pair
+    cookie = one.log_in()
+    put, go = Event(), Event()
+
+    def hold(call: str) -> None:
+        if call == "write":
+            put.set()
+            go.wait()
+
+    one.store.before = hold
+    adding = gevent.spawn(one.as_(cookie), "POST", "job", {"action": "a"})
+    assert put.wait(3)
+    (waiting,) = other.queue.look(10).head
+    beginning = {"id": waiting.job, "set": {"state": "RUNNING"}, "entry": waiting.entry, "fence": 1, "executor": "e"}
+    for method, path in (("GET", waiting.job), ("DELETE", waiting.job), ("POST", f"{waiting.job}/stop")):
+        assert other.as_(cookie)(method, path).status_code == 404
+    (refused,) = other.as_(cookie)("POST", "job/bulk-edit", {"edits": [beginning]}).json["results"]
+    assert refused["status"] == 404
+    go.set()
+    answer = adding.get(timeout=5)
+    assert (answer.status_code, answer.json["resource-id"]) == (201, waiting.job)
+    assert other.as_(cookie)("GET", waiting.job).json["state"] == "QUEUED"
+    (begun,) = other.as_(cookie)("POST", "job/bulk-edit", {"edits": [beginning]}).json["results"]
+    assert begun["job"]["state"] == "RUNNING"
+    assert one.as_(cookie)("GET", waiting.job).json["executor"] == "e"
+
+
+@pytest.mark.parametrize("overtaken_at", ["put", "write"])
+def test_one_idempotency_key_on_both_servers_makes_one_job(pair: tuple[One, One], overtaken_at: str) -> None:
+    """The slower one has looked for the key and found nothing."""
+    one, other = pair
+    cookie = one.log_in()
+    arrived, go = Event(), Event()
+
+    def hold(call: str) -> None:
+        if call == overtaken_at:
+            arrived.set()
+            go.wait()
+
+    one.store.before = one.queue.before = hold
+    same = {"action": "a", "idempotencyKey": "k", "payload": {"n": 1}}
+    slow = gevent.spawn(one.as_(cookie), "POST", "job/bulk-add", {"jobs": [same, {**same, "payload": {"n": 2}}]})
+    assert arrived.wait(3)
+    quick = other.as_(cookie)("POST", "job", same)
+    assert quick.status_code == 201
+    go.set()
+    first, second = slow.get(timeout=5).json["results"]
+    assert (first["status"], first["resource-id"]) == (201, quick.json["resource-id"])
+    assert (second["status"], second["resource-id"]) == (409, quick.json["resource-id"])
+    assert one.as_(cookie)("GET", "job").json["count"] == 1
+    look = other.queue.look(10)
+    assert [waiting.job for waiting in look.head] == [quick.json["resource-id"]]
+
+
+# --- one of them dies
+
+
+def test_clients_go_on_to_the_next_server(pair: tuple[One, One]) -> None:
+    one, other = pair
+    with Client(f"{one.url},{other.url}", "super", PASSWORD, timeout=(2, 10)) as client:
+        id = client.add("job", {"action": "a"})
+        one.kill()
+        assert client.get(id)["state"] == "QUEUED"
+        assert client.edit(id, {"progress": 5})["progress"] == 5
+        client.operation(id, "stop")
+        client.log_out()
+    with Client(f"{one.url},{other.url}", "super", PASSWORD) as fresh:
+        assert fresh.get(id)["state"] == "STOPPED"
+
+
+WORKERS, EACH = 24, 12
+
+
+def test_no_job_is_lost_or_doubled_when_a_server_dies_under_load(pair: tuple[One, One], store: SqliteStore) -> None:
+    one, other = pair
+    urls = [f"{one.url},{other.url}", f"{other.url},{one.url}"]
+    clients = [Client(url, "super", PASSWORD, timeout=(2, 10), connections=WORKERS) for url in urls]
+    ids: dict[str, str] = {}
+    reached: dict[str, int] = {}
+    answers: list[str] = []
+
+    def work(number: int) -> None:
+        client = clients[number % 2]
+        for turn in range(EACH):
+            name = f"{number}-{turn}"
+            ids[name] = client.add("job", {"action": "a", "name": name})
+            answers.append(name)
+            for progress in (10, 20, 30):
+                edited = patiently(partial(client.edit, ids[name], {"progress": progress}), 30)
+                assert edited["progress"] == progress
+                reached[name] = progress
+
+    working = [gevent.spawn(work, number) for number in range(WORKERS)]
+    eventually(lambda: len(answers) >= WORKERS * EACH // 3)
+    one.kill()
+    assert not all(each.ready() for each in working)
+    gevent.joinall(working, timeout=60, raise_error=True)
+    assert all(each.successful() for each in working)
+
+    jobs = store.search("job", Query()).documents
+    assert sorted(job["name"] for job in jobs) == sorted(ids)
+    assert {job["name"]: job["id"] for job in jobs} == ids
+    assert {job["name"]: job["progress"] for job in jobs} == reached
+    queued = [waiting.job for waiting in other.queue.look(10_000).head]
+    stored = {job["id"] for job in jobs}
+    assert sorted(job for job in queued if job in stored) == sorted(stored), "each has one entry"
+    orphans = [job for job in queued if job not in stored]
+    assert len(orphans) <= WORKERS, "of adds that were under way: executors consume them"
+    for client in clients:
+        client.close()
+
+
+def test_all_addresses_away_is_told_of_each(pair: tuple[One, One]) -> None:
+    one, other = pair
+    one.kill()
+    other.kill()
+    with Client(f"{one.url},{other.url}", "super", PASSWORD, patience=0) as client, pytest.raises(ServerAway) as away:
+        client.add("job", {"action": "a"})
+    for server in (one, other):
+        assert server.url in str(away.value)
