@@ -1,8 +1,9 @@
-"""Real processes for tests: a job server, executors and distributors over one data folder, on free ports."""
+"""Real processes for tests: a job server, executors and distributors, on free ports, over SQLite or ZooKeeper."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -10,8 +11,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from geventjob import Client
 
@@ -61,6 +64,11 @@ class Process:
     def running(self) -> bool:
         return self._popen.poll() is None
 
+    @property
+    def failed(self) -> bool:
+        """It has come to an end by itself."""
+        return not self.running and self._popen.returncode > 0
+
     def signal(self, number: signal.Signals) -> None:
         self._popen.send_signal(number)
 
@@ -82,11 +90,21 @@ class Process:
             raise AssertionError(f"still running after {seconds} s:\n{self.log[-4000:]}") from None
 
 
-class Fleet:
-    """Processes over one data folder. Everything ends with `close`."""
+@dataclass(frozen=True)
+class Way:
+    """How a process reaches the job server and ZooKeeper."""
 
-    def __init__(self, folder: Path) -> None:
+    url: str
+    zk_hosts: str
+
+
+class Fleet:
+    """Processes over one data folder, and a root of its own in ZooKeeper, if there is one. All ends with `close`."""
+
+    def __init__(self, folder: Path, zk_hosts: str = "") -> None:
         self.folder = folder
+        self.zk_hosts = zk_hosts
+        self.zk_root = f"/{uuid4().hex}"
         self.data_dir = folder / "data"
         self.actions_dir = folder / "actions"
         self.port = free_port()
@@ -103,37 +121,71 @@ class Fleet:
     def client(self, **options: Any) -> Client:
         return Client(self.url, "super", PASSWORD, **options)
 
-    def server(self) -> Process:
+    def server(self, *arguments: str) -> Process:
         """A job server that answers."""
         address = ["--host", "127.0.0.1", "--port", str(self.port)]
-        process = self._start("server", [*address, "--admin-pass-file", str(self.password_file)])
+        process = self._start("server", [*address, "--admin-pass-file", str(self.password_file), *arguments])
         until(lambda: self.client().healthy() or not process.running)
         assert process.running, process.log
         return process
 
+    @property
+    def way(self) -> Way:
+        """The straight one."""
+        return Way(self.url, self.zk_hosts)
+
     def executor(self, name: str, *arguments: str, actions_dir: Path | None = None) -> Process:
         """An executor that takes jobs."""
         process = self.start_executor(name, *arguments, actions_dir=actions_dir)
-        until(lambda: any(node["name"] == name for node in self.client().nodes()) or not process.running)
-        assert process.running, process.log
+        self.await_nodes(name)
         return process
 
-    def start_executor(self, name: str, *arguments: str, actions_dir: Path | None = None) -> Process:
+    def await_nodes(self, *names: str) -> None:
+        """Wait until processes of these names have announced themselves."""
+        client = self.client()
+
+        def there() -> bool:
+            ended = [process.log for process in self.processes if process.failed]
+            assert not ended, ended[0]
+            return {node["name"] for node in client.nodes()}.issuperset(names)
+
+        until(there)
+
+    def start_executor(
+        self, name: str, *arguments: str, actions_dir: Path | None = None, way: Way | None = None
+    ) -> Process:
         """An executor, whether or not it lives on."""
         folder = f"--actions-dir={actions_dir or self.actions_dir}"
-        return self._start("executor", [*self._connection(name), folder, *arguments])
+        return self._start("executor", [*self._connection(name, way), folder, *arguments], way)
 
-    def distributor(self, name: str, *arguments: str) -> Process:
-        return self._start("distributor", [*self._connection(name), *arguments])
+    def distributor(self, name: str, *arguments: str, way: Way | None = None) -> Process:
+        return self._start("distributor", [*self._connection(name, way), *arguments], way)
 
-    def _connection(self, name: str) -> list[str]:
-        return ["--ss-url", self.url, *self.login, "--name", name]
+    def _connection(self, name: str, way: Way | None) -> list[str]:
+        return ["--ss-url", (way or self.way).url, *self.login, "--name", name]
 
-    def _start(self, command: str, arguments: list[str]) -> Process:
+    def _start(self, command: str, arguments: list[str], way: Way | None = None) -> Process:
         log = self.folder / f"{command}-{len(self.processes)}.log"
-        process = Process(command, [*arguments, "--data-dir", str(self.data_dir)], log)
+        hosts = (way or self.way).zk_hosts
+        zookeeper = ["--zk-hosts", hosts, "--zk-root", self.zk_root] if hosts else []
+        process = Process(command, ["--data-dir", str(self.data_dir), *zookeeper, *arguments], log)
         self.processes.append(process)
         return process
+
+    @contextlib.contextmanager
+    def in_no_transaction(self) -> Iterator[None]:
+        """Over SQLite: nobody can change the queue meanwhile. Whoever is stopped in a transaction holds up them all."""
+        if self.zk_hosts:
+            yield
+            return
+        with (self.data_dir / "coordination.db.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def freeze(self, *processes: Process) -> None:
+        with self.in_no_transaction():
+            for process in processes:
+                process.signal(signal.SIGSTOP)
 
     def close(self) -> None:
         for process in self.processes:
@@ -141,8 +193,8 @@ class Fleet:
 
 
 @contextlib.contextmanager
-def fleet(folder: Path) -> Iterator[Fleet]:
-    made = Fleet(folder)
+def fleet(folder: Path, zk_hosts: str = "") -> Iterator[Fleet]:
+    made = Fleet(folder, zk_hosts)
     try:
         yield made
     finally:

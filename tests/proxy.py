@@ -12,14 +12,20 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
+from tests.holding import Hold
+
 MULTI = 14
-"""The operation of a transaction; others that tests name: CREATE 1, GET_CHILDREN 8, MULTI_READ 22, ..."""
+"""The operation of a transaction; others follow."""
 CREATE = 1
 DELETE = 2
 SET_DATA = 5
+GET_CHILDREN = 8
 MULTI_READ = 22
+GET_EPHEMERALS = 103
+"""Goes with each probe, which is a MULTI."""
 UNIMPLEMENTED = -6
 
 
@@ -46,6 +52,9 @@ class Proxy:
         self.refused: dict[int, int] = {}
         """Operation → error code with which it is answered in the server's stead."""
         self.losses: list[Loss] = []
+        self.requests: Counter[int] = Counter()
+        """Operation → how many requests were passed on."""
+        self._holds: list[tuple[int, Hold]] = []
         self.speaking = threading.Event()
         self.speaking.set()
         self._links: list[_Link] = []
@@ -56,6 +65,12 @@ class Proxy:
         loss = Loss(operation, containing)
         self.losses.append(loss)
         return loss
+
+    def hold_request(self, operation: int, *containing: bytes) -> Hold:
+        """The next request of this operation with these pieces in it is kept back, and all that follow it."""
+        hold = Hold(*containing)
+        self._holds.append((operation, hold))
+        return hold
 
     def go_silent(self) -> None:
         """From now on nothing passes in either direction; connections are accepted and stay open."""
@@ -75,8 +90,17 @@ class Proxy:
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
+        for _, hold in self._holds:
+            hold.drop()
         self.cut()
         self.speaking.set()
+
+    def keep_back(self, operation: int, body: bytes) -> None:
+        """Wait, if this is a request that is to be held. Raises ConnectionError if it was dropped."""
+        for held, hold in self._holds:
+            if held == operation and hold.matches(body):
+                hold.wait()
+                hold.passed_on.set()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -133,6 +157,8 @@ class _Link:
                     self._proxy.losses.remove(loss)
                     self._lost[xid] = loss
                     break
+            self._proxy.keep_back(operation, body)
+            self._proxy.requests[operation] += 1
             _send(self._server, body)
 
     def _receive_answers(self) -> None:

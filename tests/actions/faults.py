@@ -36,6 +36,20 @@ def noted_computing(job):
     note(job, "end")
 
 
+@action("gated")
+def gated(job):
+    """Waits at its executor's gate, for as long as that file is there."""
+    note(job, "begin")
+    gate = f"{job.payload['file']}-{job['executor']}"
+    try:
+        while os.path.exists(gate):
+            time.sleep(0.02)
+    except JobLost:
+        note(job, "lost")
+        raise
+    note(job, "end")
+
+
 @action("kills_its_executor")
 def kills_its_executor(job):
     note(job, "begin")

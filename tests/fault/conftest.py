@@ -1,0 +1,26 @@
+"""Fleets over each coordination, with actions that leave notes behind."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fleet import Fleet, fleet
+from tests.noted import ACTIONS, Notes
+from tests.zookeeper import shared
+
+
+@pytest.fixture(params=["sqlite", "zookeeper"])
+def engine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Fleet]:
+    """No process runs yet. A ZooKeeper serves all tests of this process, each under a root of its own."""
+    with fleet(tmp_path, shared().hosts if request.param == "zookeeper" else "") as made:
+        shutil.copy(ACTIONS, made.actions_dir)
+        yield made
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Notes:
+    return Notes(tmp_path / "notes")
