@@ -17,6 +17,13 @@ LONGEST_MESSAGE = 32_000
 """Bytes of a statusMessage, DESIGN §3."""
 
 
+class NoSuchAttribute(AttributeError, KeyError):
+    """The job has no such attribute. Actions of SlipStream's engine expect a KeyError here, `getattr` and `hasattr`
+    what they always do."""
+
+    __str__ = Exception.__str__
+
+
 class Job(Mapping[str, Any]):
     """A job that runs here: its document as a read-only mapping, and what its action may tell of it.
 
@@ -69,7 +76,7 @@ class Job(Mapping[str, Any]):
         try:
             return self._document[attribute]
         except KeyError:
-            raise AttributeError(f"{self.id} has no {attribute!r}") from None
+            raise NoSuchAttribute(f"{self.id} has no {attribute!r}") from None
 
     def __repr__(self) -> str:
         return f"<Job {self._document.get('id')} {self._document.get('action')}>"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 import pkgutil
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -209,9 +210,17 @@ class FreshLoader(SourceFileLoader):
         raise OSError(path)
 
 
+RELATIVE = re.compile(rb"^from \.\.?[a-z]", re.MULTILINE)
+OLD_PACKAGE = "slipstream.job.actions."
+
+
 def load_file(file: Path, group: str) -> ModuleType:
-    """Import a drop-in under a name that nothing else has."""
-    name = f"{group.replace('.', '_')}_{zlib.crc32(str(file).encode()):08x}_{file.stem}"
+    """Import a drop-in under a name that nothing else has.
+
+    One that imports relative to itself lay in the package of SlipStream's actions, and is put there again.
+    """
+    package = OLD_PACKAGE if RELATIVE.search(file.read_bytes()) else ""
+    name = f"{package}{group.replace('.', '_')}_{zlib.crc32(str(file).encode()):08x}_{file.stem}"
     spec = spec_from_file_location(name, file, loader=FreshLoader(name, str(file)))
     assert spec
     assert spec.loader

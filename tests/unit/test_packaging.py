@@ -15,6 +15,7 @@ import pytest
 TOP = Path(__file__).parents[2]
 MADE = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-info")
 SOURCES = {f.relative_to(TOP).as_posix() for f in TOP.glob("geventjob/**/*") if f.suffix in (".py", ".lark", ".typed")}
+SOURCES |= {f.relative_to(TOP).as_posix() for f in TOP.glob("slipstream/**/*.py")}
 SHIPPED = {f"{kind}/{f.name}" for kind in ("actions", "distributors") for f in (TOP / kind).glob("*.py")}
 
 
@@ -42,7 +43,9 @@ def test_the_wheel_holds_every_module_and_grammar(installed):
     names = {f.relative_to(installed).as_posix() for f in installed.rglob("*") if f.is_file()}
     assert {"geventjob/py.typed", "geventjob/server/filter/grammar.lark"} <= SOURCES
     assert names >= SOURCES | {f"geventjob/{name}" for name in SHIPPED}
-    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"geventjob"}
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"geventjob", "slipstream"}
+    assert "slipstream/job/actions/__init__.py" in names
+    assert "slipstream/__init__.py" not in names, "it is a namespace, and slipstream-api lies in it too"
 
 
 def test_the_source_distribution_holds_the_project(dist):
