@@ -152,8 +152,20 @@ def test_a_locked_file_is_away_and_the_next_start_works(path: str, join: Join) -
     with locked(path), pytest.raises(CoordinationAway, match=r"\.lock: held by another process"):
         member.start()
     member.start()
-    assert member.session is not None
+    member.put([("job/a", 1)])
+    assert [claim.job for claim in member.take(1, timeout=1)] == ["job/a"]
     member.close()
+
+
+def test_a_new_file_does_not_repeat_the_names_of_a_lost_one(path: str, join: Join) -> None:
+    """Jobs go on naming their entries, and must not take those of others for their own."""
+    names: list[str] = []
+    for _ in range(2):
+        member = join()
+        names += member.put([("job/a", 1)] * 1000)
+        member.close()
+        os.unlink(path)
+    assert len(set(names)) == 2000
 
 
 # --- the thread and the lock
@@ -196,7 +208,7 @@ def test_a_file_locked_for_longer_than_a_session_ends_it_and_a_new_one_works(joi
     claims = member.take(1)
     with locked(path):
         eventually(lambda: lost, within=2)
-        with pytest.raises(CoordinationAway, match="no answer within 1 s"):
+        with pytest.raises(CoordinationAway, match=f"no answer within 1 s; its lock is held by process {os.getpid()}"):
             member.put([("job/b", 1)])
     eventually(lambda: member.session is not None and not member.session.over)
     assert lost == [claims]
@@ -431,6 +443,17 @@ def test_the_bells_of_the_dead_are_swept_away(join: Join, path: str, run: Run) -
     dead.wait()
     join()
     assert not os.path.exists(bell)
+
+
+def test_a_part_that_fails_unexpectedly_ends_the_process(run: Run) -> None:
+    process = run(
+        """
+        m._keeper._pause = lambda: 1 / 0
+        m._bell.wake(b"s")
+        gevent.sleep(20)
+        """
+    )
+    assert process.wait(timeout=10) == 1
 
 
 def test_a_fork_keeps_neither_lock_nor_claims_of_its_dead_parent(join: Join, path: str, run: Run) -> None:

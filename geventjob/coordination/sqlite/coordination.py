@@ -57,14 +57,17 @@ class SqliteCoordination(Coordination):
             self._bell.start()
             self._keeper.start()
         except BaseException:
-            self.close()
+            self._disconnect()
             raise
         _open.add(self)
 
     def close(self) -> None:
-        _open.discard(self)
         self._claims.close()
         self._inbox.close()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        _open.discard(self)
         self._keeper.close()
         self._bell.close()
         self._database.close()

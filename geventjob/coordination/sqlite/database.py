@@ -127,7 +127,9 @@ class Database:
         return self._batch.submit((operation, need))
 
     def _unanswered(self) -> CoordinationAway:
-        return CoordinationAway(f"{self.path}: no answer within {self._patience:g} s (is a process stopped in it?)")
+        return CoordinationAway(
+            f"{self.path}: no answer within {self._patience:g} s; its lock is held by {_holder(self.path + '.lock')}"
+        )
 
     def _send(self, batch: list[tuple[Operation[Any], Need]]) -> Sequence[Any]:
         if self._pool is None:
@@ -194,3 +196,13 @@ def _locked(lock: int) -> Iterator[None]:
         yield
     finally:
         fcntl.flock(lock, fcntl.LOCK_UN)
+
+
+def _holder(lock: str) -> str:
+    """Who has the lock, for people; a process that is stopped in a transaction makes all others wait."""
+    inode = str(os.stat(lock).st_ino)
+    with open("/proc/locks") as file:
+        for fields in map(str.split, file):
+            if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == inode:
+                return f"process {fields[4]}"
+    return "nobody"

@@ -48,6 +48,7 @@ CREATE TABLE fence (
     last INTEGER NOT NULL
 );
 INSERT INTO fence VALUES ('', 0);
+INSERT INTO sqlite_sequence VALUES ('entry', abs(random()) % 1000000000); -- a new file repeats no names of a lost one
 CREATE TABLE candidate (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     election TEXT NOT NULL,
