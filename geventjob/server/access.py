@@ -58,6 +58,11 @@ class Caller:
         if not self.may(rights, document):
             raise forbidden()
 
+    @property
+    def governs(self) -> bool:
+        """Whether he may change who can log in, as far as acls let him: a key that leaked shall not harm its user."""
+        return self.admin or self.key is None
+
     def acl(self) -> Document:
         """The acl of what the caller makes, if he says nothing else (CIMI.md §3)."""
         return acl("ROLE", "ADMIN") if self.admin else acl("USER", self.username or "")

@@ -176,6 +176,29 @@ def test_a_key_makes_no_keys(server: JobServer) -> None:
     problem(caller.post("credential", {"credentialTemplate": {"href": GENERATE}}), 403, "log in with the password")
 
 
+def test_a_key_ends_itself_and_harms_nobody_else(server: JobServer, user: MakeUser) -> None:
+    owner = user("careless")
+    leaked, other = make(owner), make(owner)
+    thief = log_in(server, *leaked)
+    for method, path in (("DELETE", other[0]), ("DELETE", "user/careless"), ("PUT", "user/careless")):
+        problem(thief(method, path, json={"name": "x"} if method == "PUT" else None), 403)
+    shown = {key["id"]: key.get("operations") for key in good(thief.get("credential"))["credentials"]}
+    assert shown == {leaked[0]: [{"rel": "delete", "href": leaked[0]}], other[0]: None}
+    assert good(thief.get("user/careless"))["operations"] == []
+    good(thief.delete(leaked[0]))
+    problem(thief.get("job"), 403)
+    good(log_in(server, *other).get("job"))
+
+
+def test_the_key_of_an_administrator_governs(server: JobServer, admin: Caller, user: MakeUser) -> None:
+    id, _ = make(user("governed"))
+    key = make(admin)
+    boss = log_in(server, *key)
+    assert good(boss.put("user/governed", {"name": "Gov"}))["name"] == "Gov"
+    good(boss.delete(id))
+    good(boss.delete(key[0]))
+
+
 def test_keys_are_seen_by_their_owner_and_administrators(server: JobServer, admin: Caller, user: MakeUser) -> None:
     one, other, anybody = user("mine"), user("yours"), server.anonymous()
     id, _ = make(one)

@@ -76,7 +76,9 @@ class CredentialResource:
         give(resp, selected(shown(key), selection(parameters(req))) | {"operations": _operations(key, caller)})
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        key, _ = self._find(req, name, MODIFY)
+        key, caller = self._find(req, name, MODIFY)
+        if not _may_delete(key, caller):
+            raise forbidden()
         (result,) = self._store.write([Update(key["id"], lambda key: None)])
         if isinstance(result, Exception):
             raise result
@@ -112,4 +114,9 @@ def _roles(caller: Caller, template: KeyTemplate) -> set[str]:
 
 
 def _operations(key: Document, caller: Caller) -> list[dict[str, str]]:
-    return [operation("delete", key["id"])] if caller.may(MODIFY, key) else []
+    return [operation("delete", key["id"])] if _may_delete(key, caller) else []
+
+
+def _may_delete(key: Document, caller: Caller) -> bool:
+    """A key may always end itself."""
+    return caller.may(MODIFY, key) and (caller.governs or caller.key == key["id"])

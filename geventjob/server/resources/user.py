@@ -92,6 +92,8 @@ class UserResource:
             raise not_found(f"user/{name}")
         caller = self._caller(req)
         caller.need(rights, user)
+        if rights is MODIFY and not caller.governs:
+            raise forbidden()
         return user, caller
 
     def _password(self, user: Document, caller: Caller, body: UserEdit) -> dict[str, str]:
@@ -130,4 +132,5 @@ def _roles(caller: Caller, body: UserEdit) -> dict[str, str]:
 
 
 def _operations(user: Document, caller: Caller) -> list[dict[str, str]]:
-    return [operation(rel, user["id"]) for rel in ("edit", "delete") if caller.may(MODIFY, user)]
+    may = caller.governs and caller.may(MODIFY, user)
+    return [operation(rel, user["id"]) for rel in ("edit", "delete") if may]
