@@ -163,6 +163,14 @@ def test_a_damaged_file_is_away(path: Path) -> None:
         store.close()
 
 
+def test_an_expected_error_prints_nothing(slow: tuple[SqliteStore, Query], capfd: pytest.CaptureFixture[str]) -> None:
+    store, query = slow
+    store._patience = 0.1
+    with pytest.raises(SearchTooLong):
+        store.search("job", query)
+    assert capfd.readouterr() == ("", "")
+
+
 def statements(store: SqliteStore) -> list[str]:
     """What the writing connection is told from now on."""
     told: list[str] = []

@@ -108,13 +108,23 @@ def one_of(path: Path, operator: str, value: Leaf) -> Callable[[list[Any]], bool
 
 def date(operator: str, value: Leaf) -> Callable[[list[Any]], bool]:
     written = value.text if isinstance(value, Date) else value
-    if operator == "^=" or not isinstance(written, str) or written not in PERIODS:
+    if operator == "^=" or not isinstance(written, str):
         raise Refused
-    first, last = (PERIODS[written][0],) * 2 if isinstance(value, Date) else PERIODS[written]
+    first, last = period(written)
+    if isinstance(value, Date):
+        last = first
     if operator in ("=", "=="):
         return lambda found: any(first.encode() <= one <= last.encode() for one in found)
     bound = (first if operator in ("<", ">=") else last).encode()
     return lambda found: any(COMPARED[operator](one, bound) for one in found)
+
+
+def period(written: str) -> tuple[str, str]:
+    if re.fullmatch("[0-9]{4}", written) and written != "0000":
+        return f"{written}-01-01T00:00:00.000Z", f"{written}-12-31T23:59:59.999Z"
+    if written not in PERIODS:
+        raise Refused
+    return PERIODS[written]
 
 
 def number(value: Leaf) -> float:

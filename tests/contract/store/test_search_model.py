@@ -204,6 +204,8 @@ def test_a_deletion_takes_what_a_search_finds(store: Store, contents: list[Any],
 @given(leaf=leaves)
 @example(Compare(("payload", "x"), "=", 1))
 @example(Compare(("fulltext",), "=", "a"))
+@example(Compare(("created",), "=", "0001"))
+@example(Compare(("created",), "=", "0000"))
 def test_what_makes_no_sense_and_only_that_is_refused(store: Store, leaf: Compare | Property) -> None:
     try:
         store.search("job", Query(leaf))

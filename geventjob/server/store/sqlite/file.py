@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from contextlib import ExitStack
 from pathlib import Path
 
 from geventjob.server.store.base import KINDS, StoreAway, StoreError, StoreRefused
@@ -60,27 +59,32 @@ def opened(path: Path, readers: int) -> list[sqlite3.Connection]:
 
     Only its owner may read it: it holds keys and password hashes. Raises StoreError.
     """
-    with ExitStack() as closed_if_it_fails:
-        try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            writing = _connection(path, "rw", "synchronous = FULL", "wal_autocheckpoint = 2000")
-            closed_if_it_fails.callback(writing.close)
-            _prepare(writing, path)
-            connections = [writing, *(_connection(path, "ro") for _ in range(readers))]
-        except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}") from None
-        except sqlite3.Error as error:
-            raise StoreError(f"{path}: {error}") from None
-        closed_if_it_fails.pop_all()
+    connections: list[sqlite3.Connection] = []
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connections.append(_connected(path, "rw"))
+        _set(connections[0], "synchronous = FULL", "wal_autocheckpoint = 2000")
+        _prepare(connections[0], path)
+        connections += [_connected(path, "ro") for _ in range(readers)]
+        for connection in connections:
+            _set(connection, "temp_store = MEMORY", "cache_size = -16384")
+    except (OSError, sqlite3.Error, StoreError) as error:
+        for connection in connections:
+            connection.close()
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(f"{path}: {error.strerror if isinstance(error, OSError) else error}") from None
     return connections
 
 
-def _connection(path: Path, mode: str, *settings: str) -> sqlite3.Connection:
+def _connected(path: Path, mode: str) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    connection = sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
-    for setting in (*settings, "temp_store = MEMORY", "cache_size = -16384"):
+    return sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+
+
+def _set(connection: sqlite3.Connection, *settings: str) -> None:
+    for setting in settings:
         connection.execute(f"PRAGMA {setting}")
-    return connection
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:

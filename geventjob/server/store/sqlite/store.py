@@ -92,14 +92,14 @@ class SqliteStore(Store):
         return deleted
 
     def _written(self, lists: list[Sequence[Item]]) -> list[list[Result]]:
-        return self._writer.apply(Writer(self._writing), (lists,))
+        return _in_thread(self._writer, Writer(self._writing), lists)
 
     def _found(self, lists: list[Sequence[Wanted]]) -> list[list[Document | None]]:
-        return self._reader.apply(lambda: [[_read(self._reading, wanted) for wanted in one] for one in lists])
+        return _in_thread(self._reader, lambda: [[_read(self._reading, wanted) for wanted in one] for one in lists])
 
     def _searched(self, search: Callable[[sqlite3.Connection, float], Answer]) -> Answer:
         deadline = time.monotonic() + self._patience
-        answer: Answer = self._searcher.apply(self._search_with_free, (search, deadline))
+        answer: Answer = _in_thread(self._searcher, self._search_with_free, search, deadline)
         return answer
 
     def _search_with_free(self, search: Callable[[sqlite3.Connection, float], Answer], deadline: float) -> Answer:
@@ -108,6 +108,21 @@ class SqliteStore(Store):
             return search(connection, deadline)
         finally:
             self._searching.append(connection)
+
+
+def _in_thread(pool: ThreadPool, call: Callable[..., Answer], *arguments: object) -> Answer:
+    """The call's result or error, from a thread of the pool; gevent prints the traceback of what a thread raises."""
+
+    def outcome() -> tuple[Answer | None, Exception | None]:
+        try:
+            return call(*arguments), None
+        except Exception as error:
+            return None, error
+
+    answer, error = pool.apply(outcome)
+    if error is not None:
+        raise error
+    return cast(Answer, answer)
 
 
 def _read(connection: sqlite3.Connection, wanted: Wanted) -> Document | None:
