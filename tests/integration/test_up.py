@@ -18,6 +18,8 @@ import pytest
 from tests.fleet import free_port, until
 
 COMMAND = [sys.executable, "-m", "geventjob.cli.main"]
+DYING = ["setpriv", "--pdeathsig", "KILL"]
+"""With the test run, should that be killed."""
 ACTION = '''
 from geventjob import action
 
@@ -37,7 +39,10 @@ class Up:
         self.address = ["--data-dir", str(self.data_dir), "--port", str(port)]
         with self.output_file.open("ab") as output:
             self.process = subprocess.Popen(
-                [*COMMAND, "up", *self.address, *arguments], stdout=output, stderr=output, start_new_session=True
+                [*DYING, *COMMAND, "up", *self.address, *arguments],
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
 
     @property
