@@ -95,6 +95,9 @@ class Query:
     """(algorithm, attribute path): those of store/aggregation.py; others are refused before they come."""
     select: Sequence[str] | None = None
     """Top-level attributes to read; a hint that saves work, `id` and `acl` always come. None: all."""
+    fresh: bool = True
+    """Whether all must be seen that was written through this store before, at some cost in stores that show writes to
+    searches after a moment (one second at most)."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,10 @@ import pytest
 
 from geventjob.server.store.base import Store
 from geventjob.server.store.sqlite import SqliteStore
+from tests.elastic_stores import elasticsearch_store
 
 IMPLEMENTATIONS: dict[str, Callable[[Path], Store]] = {
+    "elasticsearch": elasticsearch_store,
     "sqlite": lambda directory: SqliteStore(directory / "server.db"),
 }
 """Makes a store, not started, which is the same one for the same directory."""

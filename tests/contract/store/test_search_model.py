@@ -24,7 +24,8 @@ KEYS = ["k", "a/b", "x=y", "50%", "é", ""]
 VIEWERS = ["USER alice", "USER bob", "ROLE USER", "ROLE ADMIN"]
 
 short = st.one_of(st.sampled_from(["a", "A", "ab", "b", "true", "3", "1.5"]), texts)
-numbers = st.one_of(st.integers(-2, 5), st.sampled_from([-(2**63), 2**63 - 1, 1.5, 999]))
+integers = st.one_of(st.integers(-2, 5), st.sampled_from([-(2**63), 2**63 - 1, 999]))
+seconds = st.one_of(st.integers(0, 5), st.sampled_from([1.5, 2.0, 999]))
 dates = st.sampled_from(INSTANTS)
 loose = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(-3, 3), st.just(1.5), short),
@@ -44,9 +45,9 @@ documents = st.fixed_dictionaries(
         "description": short,
         "statusMessage": short,
         "parentJob": st.sampled_from(["job/0", "job/1"]),
-        "priority": numbers,
-        "progress": numbers,
-        "timeout": numbers,
+        "priority": integers,
+        "progress": integers,
+        "timeout": seconds,
         "created": dates,
         "updated": dates,
         "started": dates,

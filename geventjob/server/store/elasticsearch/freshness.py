@@ -1,0 +1,43 @@
+"""What a search sees: Elasticsearch shows a write to searches at its next refresh, each second or when it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+from geventjob.batch import Batcher
+from geventjob.clock import boottime
+from geventjob.server.store.base import KINDS, StoreAway
+from geventjob.server.store.elasticsearch.mapping import index
+from geventjob.server.store.elasticsearch.wire import Wire, refusal
+
+
+class Freshness:
+    """Asks for a refresh where there is something to show, one for all who need it at a time (some 10 ms)."""
+
+    def __init__(self, wire: Wire, prefix: str, patience: float) -> None:
+        """`patience` in seconds, for one refresh."""
+        self._wire = wire
+        self._prefix = prefix
+        self._patience = patience
+        self._written = dict.fromkeys(KINDS, 0)
+        self._shown = dict.fromkeys(KINDS, -1)  # what was written before this server began, none knows
+        self._refresh: Batcher[str, None] = Batcher(self._refreshed)
+
+    def wrote(self, kinds: Set[str]) -> None:
+        """Documents of these kinds have been written, or may have been."""
+        for kind in self._written.keys() & kinds:
+            self._written[kind] += 1
+
+    def show(self, kind: str) -> None:
+        """From now on a search sees all that was written before. Raises StoreAway."""
+        if self._written[kind] > self._shown[kind]:
+            self._refresh(kind)
+
+    def _refreshed(self, kinds: list[str]) -> list[None]:
+        written = {kind: self._written[kind] for kind in kinds}
+        names = ",".join(index(self._prefix, kind) for kind in written)
+        answer = self._wire.ask("POST", f"/{names}/_refresh", until=boottime() + self._patience)
+        if not answer.good:
+            raise StoreAway(str(refusal(answer)))
+        self._shown.update(written)
+        return [None] * len(kinds)

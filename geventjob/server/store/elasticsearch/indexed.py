@@ -1,0 +1,118 @@
+"""A document as it stands in its index: whole, and beside it what searches look at (mapping.py has the fields)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, Union
+
+import msgspec
+
+from geventjob.server.store import attributes
+from geventjob.server.store.attributes import SINGLE, Path, Type, readers, terms
+from geventjob.server.store.base import Document
+
+LONGEST_VALUE, LONGEST_LABEL = 32_000, 600
+"""Bytes; together they stay under the 32,766 that a term of Lucene can have."""
+
+decode = msgspec.json.Decoder(dict[str, Any]).decode
+encode = msgspec.json.Encoder().encode
+
+
+class Version(msgspec.Struct, frozen=True):
+    """One state of what has an id: a write that names it fails if there has been another."""
+
+    seq: int
+    term: int
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """The document by which this one has its unique key."""
+
+    place: str
+    version: Version
+
+
+class Source(msgspec.Struct):
+    """What is read back of an entry of an index."""
+
+    document: msgspec.Raw = msgspec.Raw(b"null")
+    key: Union[Claim, None] = None
+    mark: str = ""
+    dead: Union[str, None] = None
+    """Set if this is no document: no document of this id may be made."""
+    id: str = ""
+
+
+def dead(since: str) -> bytes:
+    """What stands in the place of a document that may not be made."""
+    return encode({"dead": since})
+
+
+def held(id: str, key: str) -> bytes:
+    """What stands in the place of a unique key: the document that has it, or is about to."""
+    return encode({"id": id, "unique": key})
+
+
+def source(document: Document, raw: bytes, key: Claim | None, mark: str) -> bytes:
+    """What is sent of a document, whose JSON is `raw`."""
+    singles, others = _singles(document), _others(document)
+    found = {
+        "document": msgspec.Raw(raw),
+        "key": key,
+        "mark": mark,
+        **singles,
+        "values": {known(label): values for label, values in others.items()},
+        "paths": list({path for labels in (singles, others) for label in labels for path in _above(label)}),
+        "readers": list(map(cut, readers(document))),
+    }
+    return encode(found)
+
+
+def cut(text: str) -> str:
+    """A value as it is indexed: one that is too long for that is cut, and told apart from others by a hash."""
+    if len(text) * 4 <= LONGEST_VALUE or len(data := text.encode()) <= LONGEST_VALUE:
+        return text
+    return data[: LONGEST_VALUE - 40].decode(errors="ignore") + blake2b(data, digest_size=20).hexdigest()
+
+
+@lru_cache(4096)
+def known(label: str) -> str:
+    """A label as it is indexed."""
+    data = label.encode()
+    return label if len(data) <= LONGEST_LABEL else f"#{blake2b(data, digest_size=20).hexdigest()}"
+
+
+def field(path: Path) -> str:
+    """The field that has the values of an attribute."""
+    own = attributes.label(path)
+    return own if path in SINGLE else f"values.{known(own)}"
+
+
+def _singles(document: Document) -> dict[str, Any]:
+    found = {}
+    for path, name, type_ in _SINGLE:
+        value: Any = document.get(path[0])
+        if len(path) > 1:
+            value = value.get(path[1]) if isinstance(value, dict) else None
+        if value is not None:
+            found[name] = cut(attributes.text(value)) if type_ is Type.TEXT else value
+    return found
+
+
+def _others(document: Document) -> dict[str, list[str]]:
+    """The values of the other attributes, by label."""
+    values: dict[str, list[str]] = {}
+    for term in terms(document):
+        label, _, value = term.partition("=")
+        values.setdefault(label, []).append(cut(value))
+    return values
+
+
+@lru_cache(4096)
+def _above(label: str) -> tuple[str, ...]:
+    names = label.split("/")
+    return tuple(known("/".join(names[:depth])) for depth in range(1, len(names) + 1))
+
+
+_SINGLE: list[tuple[Path, str, Type]] = [(path, attributes.label(path), type_) for path, type_ in SINGLE.items()]

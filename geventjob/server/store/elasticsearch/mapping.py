@@ -1,0 +1,148 @@
+"""The indexes: what of a document is searched, and how they are made and upgraded by whoever comes first.
+
+A document lies in its index whole and unread (`document`), as the JSON that it is; what searches look at stands beside
+it under names of our own. So nothing that a client sends can become a field.
+
+| field | |
+|---|---|
+| the single attributes, `state`, `targetResource/href` … | typed |
+| `values` | all other values, by the label of their path: one flattened field |
+| `paths` | labels of all paths that lead to a value |
+| `readers` | who sees the document |
+| `document`, `key`, `mark` | kept, not searched: see writing.py |
+| `dead` | since when no document of this id may be made: see docs/decisions/0007 |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from geventjob.clock import boottime
+from geventjob.server.store.attributes import SINGLE, Path, Type, label
+from geventjob.server.store.base import KINDS, StoreAway, StoreError
+from geventjob.server.store.elasticsearch.wire import Wire, refusal
+
+VERSION = 1
+"""Of the mappings, in their `_meta`. A later one may only add fields and indexes."""
+OLDEST = (7, 17)
+KEYS = "keys"
+"""The kind of the documents that hold unique keys."""
+STARTING = 30.0
+"""Seconds in which the indexes must be there."""
+
+_TYPES: Mapping[Type, Mapping[str, Any]] = {
+    Type.TEXT: {"type": "keyword"},
+    Type.NUMBER: {"type": "long", "coerce": False},
+    Type.DATE: {"type": "date", "format": "strict_date_optional_time"},
+    Type.BOOLEAN: {"type": "boolean"},
+}
+_FRACTIONS: Mapping[Path, Mapping[str, Any]] = {("timeout",): {"type": "double"}}
+_UNREAD = {"type": "object", "enabled": False}
+_FIELDS: Mapping[str, Any] = {
+    **{label(path): _FRACTIONS.get(path, _TYPES[type_]) for path, type_ in SINGLE.items()},
+    "values": {"type": "flattened"},
+    "paths": {"type": "keyword", "doc_values": False},
+    "readers": {"type": "keyword", "doc_values": False},
+    "document": _UNREAD,
+    "key": _UNREAD,
+    "mark": {"type": "keyword", "index": False, "doc_values": False},
+    "dead": {"type": "date"},
+}
+_SETTINGS = {"number_of_shards": 1, "auto_expand_replicas": "0-1", "refresh_interval": "1s"}
+"""One shard, so that aggregations are exact; a copy of it as soon as there is a second node."""
+
+
+def index(prefix: str, kind: str) -> str:
+    """The name of the index of a kind."""
+    return f"{prefix}-{kind}"
+
+
+def prepare(wire: Wire, prefix: str) -> None:
+    """Make what is missing, upgrade what is older. Safe beside other servers that do the same.
+
+    Raises StoreError for a cluster or indexes that do not fit, StoreAway.
+    """
+    preparing = _Preparing(wire, prefix)
+    preparing.check_cluster()
+    for kind in (*KINDS, KEYS):
+        preparing.prepare(kind)
+    preparing.await_indexes()
+
+
+class _Version(msgspec.Struct):
+    number: str
+
+
+class _Cluster(msgspec.Struct):
+    version: _Version
+
+
+class _Preparing:
+    def __init__(self, wire: Wire, prefix: str) -> None:
+        self._wire = wire
+        self._prefix = prefix
+        self._until = boottime() + STARTING
+
+    def check_cluster(self) -> None:
+        try:
+            number = msgspec.json.decode(self._ask("GET", "/"), type=_Cluster).version.number
+            version = tuple(map(int, number.split(".")[:2]))
+        except (msgspec.DecodeError, ValueError):
+            raise StoreError("what answers there is no Elasticsearch") from None
+        if version < OLDEST:
+            raise StoreError(f"Elasticsearch {number} is too old: 7.17 or newer is needed")
+
+    def prepare(self, kind: str) -> None:
+        name = index(self._prefix, kind)
+        version = self._version(name)
+        if version > VERSION:
+            raise StoreError(f"index {name} has version {version}, this program knows {VERSION}: use the newer one")
+        if version < VERSION:
+            self._put_template(name, kind)
+            if version:
+                self._ask("PUT", f"/{name}/_mapping", _mappings(kind))
+            else:
+                self._ask("PUT", f"/{name}", None, "resource_already_exists_exception")
+
+    def _version(self, name: str) -> int:
+        """Of an index; 0 if there is none. Raises StoreError for one that is not ours."""
+        answer = self._wire.ask("GET", f"/{name}/_mapping", until=self._until)
+        if answer.status == 404:
+            return 0
+        if not answer.good:
+            raise refusal(answer)
+        (found,) = msgspec.json.decode(answer.data).values()
+        version = found["mappings"].get("_meta", {}).get("geventjob")
+        if not isinstance(version, int):
+            raise StoreError(f"index {name} is another program's: choose another --es-index-prefix")
+        return version
+
+    def _put_template(self, name: str, kind: str) -> None:
+        """So that an index that is deleted under a running server comes back as it shall be."""
+        content = {"settings": _SETTINGS, "mappings": _mappings(kind)}
+        template = {"index_patterns": [name], "priority": 500, "version": VERSION, "template": content}
+        self._ask("PUT", f"/_index_template/{name}", template)
+
+    def await_indexes(self) -> None:
+        names = ",".join(index(self._prefix, kind) for kind in (*KINDS, KEYS))
+        path = f"/_cluster/health/{names}?wait_for_status=yellow&timeout={STARTING / 2:.0f}s"
+        if self._wire.ask("GET", path, until=self._until).status == 408:
+            raise StoreAway(f"not all of the data of the indexes {names} can be reached: the cluster is red")
+
+    def _ask(self, method: str, path: str, body: Any = None, harmless: str | None = None) -> bytes:
+        """The answer. `harmless` is the type of an error that is none. Raises StoreError."""
+        data = None if body is None else msgspec.json.encode(body)
+        answer = self._wire.ask(method, path, data, until=self._until)
+        if not answer.good and answer.reason.deepest.type != harmless:
+            raise refusal(answer)
+        return answer.data
+
+
+def _mappings(kind: str) -> Mapping[str, Any]:
+    meta = {"geventjob": VERSION}
+    if kind == KEYS:
+        return {"_meta": meta, "enabled": False}
+    return {"_meta": meta, "dynamic": "strict", "properties": _FIELDS}

@@ -1,0 +1,155 @@
+"""Conditions as Elasticsearch's query DSL, with what they mean in every store (resolve.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from geventjob.server.filter import And, Or
+from geventjob.server.filter.tree import fold
+from geventjob.server.store.attributes import Path, Type, label, type_of
+from geventjob.server.store.elasticsearch.indexed import cut, field, known
+from geventjob.server.store.resolve import Begins, Condition, Exists, Is, Not, Scalar, Within
+
+NESTED = 8
+"""Levels of AND and OR that are written as such: Elasticsearch takes 20 levels of queries."""
+CLAUSES = 1000
+"""Parts of one AND or OR: Lucene takes 1,024."""
+GREATEST = "\U0010ffff" * 64
+"""Above every text: a range of values of one path must have both ends."""
+
+Clause = dict[str, Any]
+NOTHING: Clause = {"match_none": {}}
+
+
+def clause(condition: Condition) -> Clause:
+    """Matches the documents for which the condition holds."""
+    return _Writer(condition).clause(condition)
+
+
+def seen_by(viewers: Iterable[str]) -> Clause:
+    """Matches the documents that one of these sees."""
+    return {"terms": {"readers": sorted(map(cut, viewers))}}
+
+
+def order(path: Path, *, descending: bool) -> Clause:
+    """What to sort by: of several values the least, or the greatest if descending; missing ones come last."""
+    return {field(path): {"order": "desc" if descending else "asc", "missing": "_last"}}
+
+
+class _Writer:
+    """Writes one tree: how deep and how heavy its parts are is measured first."""
+
+    def __init__(self, root: Condition) -> None:
+        self._measures: dict[int, tuple[int, int]] = {}
+        fold(root, lambda leaf: (1, 1), self._measure)
+
+    def _measure(self, node: Any, parts: list[tuple[int, int]]) -> tuple[int, int]:
+        measure = 1 + max(depth for depth, _ in parts), sum(weight for _, weight in parts)
+        self._measures[id(node)] = measure
+        return measure
+
+    def _depth(self, node: Condition) -> int:
+        return self._measures.get(id(node), (1, 1))[0]
+
+    def _weight(self, node: Condition) -> int:
+        return self._measures.get(id(node), (1, 1))[1]
+
+    def clause(self, node: Condition) -> Clause:
+        if not isinstance(node, (And, Or)):
+            return _leaf(node)
+        if self._depth(node) > NESTED:
+            return self._cases(node)
+        if isinstance(node, Or):
+            return _some(self._alternatives(node.terms))
+        denied = [term.condition for term in node.terms if isinstance(term, Not)]
+        wanted = [self.clause(term) for term in node.terms if not isinstance(term, Not)]
+        return _all(wanted, self._alternatives(denied))
+
+    def _alternatives(self, nodes: Sequence[Condition]) -> list[Clause]:
+        """A clause for each, but one for all values of an attribute."""
+        values: dict[str, list[Scalar]] = {}
+        for node in nodes:
+            if isinstance(node, Is):
+                values.setdefault(field(node.path), []).append(_value(node.value))
+        lists: list[Clause] = [{"terms": {name: wanted}} for name, wanted in values.items()]
+        return lists + [self.clause(node) for node in nodes if not isinstance(node, Is)]
+
+    def _cases(self, node: Condition) -> Clause:
+        """A deep tree as a list of cases along its heaviest path: what decides it first, else the next level.
+
+        Scores do it: the first case that a document is in gives it its score, and the least that counts is YES. What
+        hangs off that path has half the weight at most, so cases nest only to the logarithm of the terms.
+        """
+        yes, no = 2, 1
+        cases: list[Clause] = []
+        while isinstance(node, (And, Or)) and self._depth(node) > NESTED:
+            heaviest = max(node.terms, key=self._weight)
+            for lighter in node.terms:
+                if lighter is heaviest:
+                    continue
+                if isinstance(node, And):
+                    cases.append({"filter": _none([self.clause(lighter)]), "weight": no})
+                else:
+                    cases.append({"filter": self.clause(lighter), "weight": yes})
+            node = heaviest
+        cases += [{"filter": self.clause(node), "weight": yes}, {"filter": {"match_all": {}}, "weight": no}]
+        how = {"score_mode": "first", "boost_mode": "replace", "min_score": yes}
+        return {"function_score": {"query": {"match_all": {}}, "functions": cases, **how}}
+
+
+def _leaf(leaf: Is | Within | Begins | Exists | Not) -> Clause:
+    if isinstance(leaf, Not):
+        return _none([_leaf(leaf.condition)])
+    if isinstance(leaf, Exists):
+        return _exists(leaf.path)
+    if isinstance(leaf, Is):
+        return {"term": {field(leaf.path): _value(leaf.value)}}
+    if isinstance(leaf, Begins):
+        return {"prefix": {field(leaf.path): cut(leaf.prefix)}}
+    return {"range": {field(leaf.path): _bounds(leaf)}}
+
+
+def _exists(path: Path) -> Clause:
+    if type_of(path) is not Type.TERMS:
+        return {"exists": {"field": field(path)}}
+    return {"term": {"paths": known(label(path))}}
+
+
+def _bounds(leaf: Within) -> dict[str, Scalar]:
+    bounds = {_NAMES[operator]: _value(value) for operator, value in leaf.bounds}
+    if type_of(leaf.path) is Type.TERMS:
+        missing = ("gte", "") if bounds.keys() & {"lt", "lte"} else ("lte", GREATEST)
+        bounds[missing[0]] = missing[1]
+    return bounds
+
+
+_NAMES = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
+
+
+def _value(value: Scalar) -> Scalar:
+    return cut(value) if isinstance(value, str) else value
+
+
+def _all(wanted: Sequence[Clause], denied: Sequence[Clause] = ()) -> Clause:
+    how: Clause = {}
+    if wanted:
+        how["filter"] = _few(wanted, _all)
+    if denied:
+        how["must_not"] = _few(denied, _some)
+    return {"bool": how}
+
+
+def _some(clauses: Sequence[Clause]) -> Clause:
+    return {"bool": {"should": _few(clauses, _some), "minimum_should_match": 1}}
+
+
+def _none(clauses: Sequence[Clause]) -> Clause:
+    return _all((), clauses)
+
+
+def _few(clauses: Sequence[Clause], joined: Any) -> list[Clause]:
+    """The clauses, in groups if they are too many."""
+    if len(clauses) <= CLAUSES:
+        return list(clauses)
+    return [joined(clauses[first : first + CLAUSES]) for first in range(0, len(clauses), CLAUSES)]

@@ -1,0 +1,161 @@
+"""Searches: one request for a page of the first 10,000 matches, several over one point in time beyond them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from typing import Any, Union
+
+import msgspec
+
+from geventjob.clock import boottime
+from geventjob.server.filter import FilterError
+from geventjob.server.store.base import WINDOW, Document, Page, Query, SearchTooLong, StoreAway, StoreError
+from geventjob.server.store.elasticsearch import aggregation
+from geventjob.server.store.elasticsearch.indexed import Source, Version, decode, encode
+from geventjob.server.store.elasticsearch.query import clause, order, seen_by
+from geventjob.server.store.elasticsearch.wire import Wire
+from geventjob.server.store.resolve import resolve
+
+GRACE = 1.0
+"""Seconds that the answer to a search has to come in, after Elasticsearch was to end it."""
+
+Body = dict[str, Any]
+
+
+class Hit(msgspec.Struct):
+    """A document that was found."""
+
+    id: str = msgspec.field(name="_id")
+    source: Source = msgspec.field(name="_source", default_factory=Source)
+    seq: int = msgspec.field(name="_seq_no", default=-1)
+    term: int = msgspec.field(name="_primary_term", default=-1)
+    sort: list[Any] = []
+
+    @property
+    def version(self) -> Version:
+        return Version(self.seq, self.term)
+
+
+class _Total(msgspec.Struct):
+    value: int = 0
+
+
+class _Hits(msgspec.Struct):
+    hits: list[Hit]
+    total: _Total = msgspec.field(default_factory=_Total)
+
+
+class _Found(msgspec.Struct):
+    hits: _Hits
+    timed_out: bool = False
+    aggregations: dict[str, dict[str, Any]] = {}
+    pit_id: Union[str, None] = None
+
+
+_found = msgspec.json.Decoder(_Found).decode
+
+
+class Search:
+    """A query ready to run on one index."""
+
+    def __init__(self, index: str, query: Query, now: datetime) -> None:
+        """Raises FilterError."""
+        filters = []
+        if query.filter is not None:
+            filters.append(clause(resolve(query.filter, now)))
+        if query.viewers is not None:
+            filters.append(seen_by(query.viewers))
+        self._index = index
+        self._query = query
+        self._matching = {"bool": {"filter": filters, "must_not": [{"exists": {"field": "dead"}}]}}
+
+    def page(self, wire: Wire, deadline: float) -> Page:
+        """What matches. `deadline` in seconds of boottime(). Raises FilterError, SearchTooLong, StoreAway."""
+        query = self._query
+        before = max(1, query.first) - 1
+        size = WINDOW if query.last is None else max(0, min(WINDOW, query.last - before))
+        running = _Running(wire, deadline, self._index)
+        whole: Body = {
+            "query": self._matching,
+            "sort": [order(tuple(name.split("/")), descending=down) for name, down in query.orderby] + [{"id": "asc"}],
+            "aggs": aggregation.asked(query.aggregations),
+            "track_total_hits": True,
+        }
+        source = {"_source": True if query.select is None else [f"document.{name}" for name in self._selected]}
+        if before + size <= WINDOW or not size:
+            found = running.search(whole | source | {"from": before if size else 0, "size": size})
+            hits = found.hits.hits
+        else:
+            found, hits = running.beyond(whole, source, before, size)
+        results = aggregation.answered(query.aggregations, found.aggregations)
+        return Page(found.hits.total.value, [_document(hit) for hit in hits], results)
+
+    @property
+    def _selected(self) -> set[str]:
+        return {"id", "acl", *(self._query.select or ())}
+
+    def hits(self, wire: Wire, deadline: float, limit: int) -> list[Hit]:
+        """Up to so many of the documents that match, whole and with their versions. Raises as `page` does."""
+        body = {"query": self._matching, "size": limit, "seq_no_primary_term": True, "sort": ["_doc"]}
+        return _Running(wire, deadline, self._index).search(body).hits.hits
+
+
+class _Running:
+    """The requests of one search."""
+
+    def __init__(self, wire: Wire, deadline: float, index: str) -> None:
+        self._wire = wire
+        self._deadline = deadline
+        self._index = index
+
+    def search(self, body: Body) -> _Found:
+        left = self._deadline - boottime()
+        if left <= 0:
+            raise SearchTooLong("too many searches wait")
+        path = "/_search" if "pit" in body else f"/{self._index}/_search"
+        timed = body | {"timeout": f"{left * 1000:.0f}ms"}
+        found = _found(self._ask("POST", f"{path}?allow_partial_search_results=false", timed))
+        if found.timed_out:
+            raise SearchTooLong("the search took too long: a narrower filter may help")
+        return found
+
+    def beyond(self, whole: Body, source: Body, before: int, size: int) -> tuple[_Found, list[Hit]]:
+        """The first answer, with the count and the aggregations, and the page after so many matches."""
+        skips = [WINDOW] * (before // WINDOW) + [before % WINDOW] * (before % WINDOW > 0)
+        with self._point_in_time() as point:
+            body, first = whole | point, None
+            for skip in skips:
+                found = self.search(body | {"size": skip, "_source": False})
+                first = first or found
+                if len(found.hits.hits) < skip:
+                    return first, []
+                body |= {"search_after": found.hits.hits[-1].sort, "aggs": {}, "track_total_hits": False}
+            assert first is not None
+            return first, self.search(body | source | {"size": size}).hits.hits
+
+    @contextmanager
+    def _point_in_time(self) -> Iterator[Body]:
+        """A view of the index in which nothing changes from page to page."""
+        path = f"/{self._index}/_pit?keep_alive=30s"
+        id = msgspec.json.decode(self._ask("POST", path))["id"]
+        try:
+            yield {"pit": {"id": id, "keep_alive": "30s"}}
+        finally:
+            with suppress(StoreError):  # it ends by itself, too
+                self._wire.ask("DELETE", "/_pit", encode({"id": id}), until=boottime() + GRACE)
+
+    def _ask(self, method: str, path: str, body: Body | None = None) -> bytes:
+        data = None if body is None else encode(body)
+        answer = self._wire.ask(method, path, data, until=self._deadline + GRACE)
+        if answer.good:
+            return answer.data
+        reason = str(answer.reason)
+        if answer.status == 400 or "too_many" in reason:
+            raise FilterError(f"the filter is too complex ({reason})")
+        raise StoreAway(reason)
+
+
+def _document(hit: Hit) -> Document:
+    return decode(hit.source.document)

@@ -1,0 +1,215 @@
+"""The store over an Elasticsearch cluster (seam 2): what is batched, and who waits how long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Generic, TypeVar, cast
+
+from gevent.lock import BoundedSemaphore
+
+from geventjob.batch import Batcher
+from geventjob.clock import boottime, now
+from geventjob.server.store.base import (
+    KINDS,
+    Document,
+    Insert,
+    Page,
+    Query,
+    SearchTooLong,
+    Store,
+    StoreAway,
+    StoreError,
+    StoreRefused,
+    Update,
+)
+from geventjob.server.store.elasticsearch.bulk import Documents, Found, Read
+from geventjob.server.store.elasticsearch.freshness import Freshness
+from geventjob.server.store.elasticsearch.indexed import decode
+from geventjob.server.store.elasticsearch.mapping import KEYS, index, prepare
+from geventjob.server.store.elasticsearch.searching import Search
+from geventjob.server.store.elasticsearch.wire import CALLS, Wire
+from geventjob.server.store.elasticsearch.writing import Item, Result, Sweep, Writer, id_of, owns, place_of
+
+BATCH = 1_000
+"""Items that are written, or documents that are read, together."""
+SEARCHERS = CALLS - 4
+"""Searches that run at the same time; the other connections are for batches."""
+
+
+Asked = TypeVar("Asked")
+Answered = TypeVar("Answered")
+
+
+@dataclass(frozen=True)
+class _Handed(Generic[Asked]):
+    """What a caller hands in together, and when it has to have the answer."""
+
+    items: Sequence[Asked]
+    until: float
+
+
+class ElasticsearchStore(Store):
+    """Documents in the indexes `<prefix>-<kind>` of a cluster that any number of servers share.
+
+    Reads by id, for many callers at a time, go out in one request after the other, and so do writes; searches beside
+    them. Each call ends in time, whatever the cluster does.
+    """
+
+    def __init__(
+        self,
+        hosts: Sequence[str],
+        *,
+        user: str | None = None,
+        password: str | None = None,
+        api_key: str | None = None,
+        ca: str | None = None,
+        prefix: str = "geventjob",
+        patience: float = 5.0,
+        commit: float = 4.0,
+    ) -> None:
+        """How to reach the cluster: see Wire. `patience`: seconds after which a search is given up. `commit`: seconds
+        after which a read or a write is, its waiting included: less than the --not-found-grace of executors (5), so
+        that an add which comes too late for its entry in the queue does not come at all.
+
+        Raises StoreError for hosts and log-ins that make no sense.
+        """
+        self._prefix = prefix
+        self._patience = patience
+        self._commit = commit
+        self._wire = Wire(hosts, user=user, password=password, api_key=api_key, ca=ca)
+        self._documents = Documents(self._wire, prefix)
+        self._writer = Writer(self._documents)
+        self._fresh = Freshness(self._wire, prefix, patience)
+        self._searchers = BoundedSemaphore(SEARCHERS)
+        self._read: Batcher[_Handed[Read], list[Found | None]] = Batcher(self._found, size=_size, limit=BATCH)
+        self._write: Batcher[_Handed[Item], list[Result]] = Batcher(self._written, size=_size, limit=BATCH)
+
+    def start(self) -> None:
+        """Make the indexes, or upgrade them, unless another server has. Raises StoreError."""
+        prepare(self._wire, self._prefix)
+
+    def close(self) -> None:
+        """Wait for what was handed in before."""
+        self._write(_Handed([], boottime() + self._commit))
+        self._wire.close()
+
+    def get(self, ids: Sequence[str]) -> list[Document | None]:
+        return [_document(found) for found in self._read_all([_wanted(id) for id in ids])]
+
+    def find(self, kind: str, keys: Sequence[str]) -> list[Document | None]:
+        places = [place_of(kind, key) for key in keys]
+        holders = self._read_all([Read(KEYS, place) for place in places])
+        owners = self._read_all([Read(kind, holder.source.id) if holder else None for holder in holders])
+        return [
+            _document(owner) if owner and owns(owner.source.key, place) else None
+            for owner, place in zip(owners, places, strict=True)
+        ]
+
+    def write(self, items: Sequence[Insert | Update]) -> list[Document | Exception | None]:
+        results: list[Result] = []
+        for first in range(0, len(items), BATCH):
+            results += self._write_some(items[first : first + BATCH])
+        return results
+
+    def search(self, kind: str, query: Query) -> Page:
+        search = Search(index(self._prefix, kind), query, now())
+        with self._searching(kind, query) as deadline:
+            return search.page(self._wire, deadline)
+
+    def delete(self, kind: str, query: Query, limit: int) -> list[Document]:
+        """Those that match when they are found and have not changed when they are deleted."""
+        deleted: list[Document] = []
+        while len(deleted) < limit:
+            search = Search(index(self._prefix, kind), query, now())
+            wanted = min(BATCH, limit - len(deleted))
+            with self._searching(kind, query) as deadline:
+                hits = search.hits(self._wire, deadline, wanted)
+            results = self._write_some([Sweep(hit.id, hit) for hit in hits])
+            deleted += [document for result in results if (document := _deleted(result)) is not None]
+            if len(hits) < wanted:
+                break
+        return deleted
+
+    @contextmanager
+    def _searching(self, kind: str, query: Query) -> Iterator[float]:
+        """A search's turn; when it has to end."""
+        deadline = boottime() + self._patience
+        if not self._searchers.acquire(timeout=self._patience):
+            raise SearchTooLong("too many searches wait")
+        try:
+            if query.fresh:
+                self._fresh.show(kind)
+            yield deadline
+        finally:
+            self._searchers.release()
+
+    # --- batches
+
+    def _read_all(self, wanted: Sequence[Read | None]) -> list[Found | None]:
+        """Each of them; None for a missing one, and for None."""
+        reads = [one for one in wanted if one is not None]
+        found = iter(self._read(_Handed(reads, boottime() + self._commit)) if reads else ())
+        return [None if one is None else next(found) for one in wanted]
+
+    def _found(self, batch: list[_Handed[Read]]) -> list[list[Found | None] | StoreError]:
+        late = StoreAway("too many reads wait for Elasticsearch")
+        return self._timely(batch, self._read_lists, lambda reads: late)
+
+    def _read_lists(self, lists: list[Sequence[Read]], until: float) -> list[list[Found | None] | StoreError]:
+        found = iter(self._documents.read([read for reads in lists for read in reads], until))
+        return [_known([next(found) for _ in reads]) for reads in lists]
+
+    def _write_some(self, items: Sequence[Item]) -> list[Result]:
+        return self._write(_Handed(items, boottime() + self._commit)) if items else []
+
+    def _written(self, batch: list[_Handed[Item]]) -> list[list[Result] | StoreError]:
+        late = StoreRefused("too many writes wait for Elasticsearch")
+        return self._timely(batch, self._write_lists, lambda items: [late] * len(items))
+
+    def _write_lists(self, lists: list[Sequence[Item]], until: float) -> list[list[Result] | StoreError]:
+        try:
+            return self._writer(lists, until)
+        finally:
+            self._fresh.wrote({id_of(item).partition("/")[0] for items in lists for item in items})
+
+    def _timely(
+        self,
+        batch: list[_Handed[Asked]],
+        send: Callable[[list[Sequence[Asked]], float], list[Answered]],
+        late: Callable[[Sequence[Asked]], Answered],
+    ) -> list[Answered]:
+        """What `send` answers to each; what has waited for half of its time is not sent any more."""
+        enough = boottime() + self._commit / 2
+        timely = [handed for handed in batch if handed.until > enough]
+        lists = [handed.items for handed in timely]
+        answers = iter(send(lists, min(handed.until for handed in timely)) if timely else ())
+        return [next(answers) if handed.until > enough else late(handed.items) for handed in batch]
+
+
+def _size(handed: _Handed[Asked]) -> int:
+    return len(handed.items)
+
+
+def _wanted(id: str) -> Read | None:
+    """None for an id that no document can have."""
+    kind = id.partition("/")[0]
+    return Read(kind, id) if kind in KINDS else None
+
+
+def _document(found: Found | None) -> Document | None:
+    return decode(found.source.document) if found and not found.source.dead else None
+
+
+def _known(found: list[Found | StoreAway | None]) -> list[Found | None] | StoreError:
+    for one in found:
+        if isinstance(one, StoreAway):
+            return one
+    return cast("list[Found | None]", found)
+
+
+def _deleted(result: Result) -> Document | None:
+    if isinstance(result, Exception):
+        raise result
+    return result
