@@ -21,7 +21,7 @@ from geventjob.server.access import ANYBODY, Caller, acl
 from geventjob.server.document import Document, born
 from geventjob.server.filter import Compare, Filter
 from geventjob.server.keys import is_of
-from geventjob.server.store.base import Insert, Query, Store, Taken, Update
+from geventjob.server.store.base import Insert, Query, Store, StoreError, Taken, Update
 
 COOKIE = "com.sixsq.slipstream.cookie"
 LIFE = timedelta(hours=24)
@@ -77,8 +77,10 @@ class Sessions:
         return self._look_up(value)
 
     def end(self, id: str) -> None:
-        """Log out: the session's cookie is good for nothing from now on. Raises StoreAway."""
-        self._store.write([Update(id, lambda document: None)])
+        """Log out: the session's cookie is good for nothing from now on. Raises StoreError: it may still be good."""
+        (result,) = self._store.write([Update(id, lambda document: None)])
+        if isinstance(result, StoreError):
+            raise result
         self._revoke(lambda known: known.session == id)
 
     def changed(self, username: str) -> None:

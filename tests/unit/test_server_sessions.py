@@ -18,7 +18,7 @@ from geventjob.server.password import Passwords
 from geventjob.server.problem import Problem
 from geventjob.server.resources.user import new_user
 from geventjob.server.sessions import CACHE, COOKIE, Sessions, signing_key
-from geventjob.server.store.base import Document, Insert, Query, Update
+from geventjob.server.store.base import Document, Insert, Query, StoreRefused, Update
 from geventjob.server.store.sqlite import SqliteStore
 
 SECRET = "aaaaaa.bbbbbb.cccccc.dddddd.eeeeee"
@@ -103,6 +103,19 @@ def test_another_server_hears_of_a_log_out(
     assert sessions.caller(cookie) is ANYBODY
     clock(CACHE)
     assert other.caller(cookie) is ANYBODY
+
+
+def test_a_log_out_that_was_not_written_is_none(store: SqliteStore, sessions: Sessions, user: Document) -> None:
+    id, cookie = opened(sessions, user)
+    write = store.write
+    store.write = lambda items: [StoreRefused("disk full") for _ in items]  # type: ignore[method-assign]
+    with pytest.raises(StoreRefused):
+        sessions.end(id)
+    assert sessions.caller(cookie).username == "ann"
+    store.write = write  # type: ignore[method-assign]
+    sessions.end(id)
+    sessions.end(id)
+    assert sessions.caller(cookie) is ANYBODY
 
 
 def test_what_is_revoked_while_it_is_looked_up_is_not_kept(
