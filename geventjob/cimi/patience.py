@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
+from geventjob.backoff import delays
 from geventjob.cimi.errors import LoginRefused, ServerAway
 
 T = TypeVar("T")
@@ -30,11 +30,3 @@ def patiently(call: Callable[[], T], seconds: float) -> T:
                 raise
             time.sleep(min(left, max(delay, error.retry_after or 0.0)))
     raise AssertionError("delays never end")
-
-
-def delays() -> Iterator[float]:
-    """Seconds between tries: 0.1 doubling to 5, each with jitter so that clients do not come in step."""
-    delay = 0.1
-    while True:
-        yield delay * random.uniform(0.5, 1.0)  # noqa: S311  (jitter, no secret)
-        delay = min(5.0, delay * 2)

@@ -5,12 +5,11 @@ import geventjob.patch  # noqa: F401, I001  (before any other import)
 import os
 import signal
 import sys
-from argparse import Namespace
 
 import gevent
 
 from geventjob import config, debug, log
-from geventjob.cimi.client import Client
+from geventjob.cli.connection import connect
 from geventjob.coordination import open_coordination
 from geventjob.coordination.base import CoordinationError
 from geventjob.distributor.engine import Engine, chosen
@@ -34,17 +33,11 @@ def main() -> None:
     os._exit(code)  # code that swallows its end delays no exit
 
 
-def assemble(settings: Namespace) -> Engine:
+def assemble(settings: config.Settings) -> Engine:
     """The parts, from the options."""
     specs = chosen(find_distributors(settings.distributors_dir), settings.names, settings.all)
-    client = Client(
-        settings.ss_url,
-        settings.ss_user,
-        settings.ss_pass,
-        key=settings.ss_key,
-        secret=settings.ss_secret,
-        ca=settings.ss_ca,
-        insecure=settings.ss_insecure,
+    client = connect(
+        settings,
         connections=len(specs) + 1,
         patience=0,  # whoever leads tries again, and looks each time whether it still does
     )

@@ -6,12 +6,11 @@ import os
 import signal
 import socket
 import sys
-from argparse import Namespace
 
 import gevent
 
 from geventjob import config, debug, log
-from geventjob.cimi.client import Client
+from geventjob.cli.connection import connect
 from geventjob.coordination import open_coordination
 from geventjob.coordination.base import CoordinationError
 from geventjob.executor.context import Context
@@ -38,17 +37,11 @@ def main() -> None:
     os._exit(code)  # abandoned actions and native threads delay no exit
 
 
-def assemble(settings: Namespace) -> Engine:
+def assemble(settings: config.Settings) -> Engine:
     """The parts, from the options."""
     actions = find_actions(settings.actions_dir)
-    client = Client(
-        settings.ss_url,
-        settings.ss_user,
-        settings.ss_pass,
-        key=settings.ss_key,
-        secret=settings.ss_secret,
-        ca=settings.ss_ca,
-        insecure=settings.ss_insecure,
+    client = connect(
+        settings,
         connections=settings.threads + 1,
     )
     coordination = open_coordination(settings, settings.name or f"{socket.gethostname()}-{os.getpid()}")

@@ -133,20 +133,14 @@ def run(arguments: list[str]) -> int:
         return code
 
 
-def connect(settings: argparse.Namespace, args: argparse.Namespace) -> Any:
+def connect(settings: config.Settings, args: argparse.Namespace) -> Any:
     """The client, not connected yet. One call is under way at a time, and takes no longer than is left to try."""
-    from geventjob.cimi.client import Client
+    from geventjob.cli import connection  # loads requests, which `--help` does without
 
     patience = args.timeout or context.PATIENCE
     try:
-        return Client(
-            settings.ss_url,
-            settings.ss_user,
-            settings.ss_pass,
-            key=settings.ss_key,
-            secret=settings.ss_secret,
-            ca=settings.ss_ca,
-            insecure=settings.ss_insecure,
+        return connection.connect(
+            settings,
             connections=2,
             timeout=(min(5.0, patience), max(1.0, min(30.0, patience))),
             patience=patience,

@@ -9,15 +9,14 @@ import socket
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 import gevent
 from gevent.event import Event
 
 import geventjob
 from geventjob import config, debug, log as logs, supervise
-from geventjob.clock import cimi_time, now
 from geventjob.coordination import open_coordination
+from geventjob.coordination.member import about, join
 from geventjob.coordination.base import Coordination, CoordinationAway, CoordinationError
 from geventjob.server import first_user
 from geventjob.server.app import application
@@ -36,8 +35,6 @@ SWEEP = 3600.0
 """Seconds between two looks for expired sessions."""
 BACKLOG = 1024
 """Connections that the kernel keeps until they are accepted."""
-AGAIN = 2.0
-"""Seconds between two attempts to reach a queue that is away."""
 
 
 class Process:
@@ -76,7 +73,7 @@ class Process:
         passwords, sessions = Passwords(), Sessions(store, signing_key(store))
         first_user.ensure(store, passwords, self._settings.admin_pass, Path(self._settings.data_dir))
         coordination = open_coordination(self._settings, self._settings.name)
-        if not self._connect(coordination):
+        if not join(coordination, self._stop):
             return
         try:
             app = application(store, coordination, sessions, passwords, geventjob.__version__)
@@ -88,25 +85,13 @@ class Process:
         finally:
             coordination.close()
 
-    def _connect(self, coordination: Coordination) -> bool:
-        """False if it was stopped before the queue could be reached."""
-        while True:
-            try:
-                coordination.start()
-            except CoordinationAway as error:
-                log.warning("the queue is out of reach: %s", error)
-                if self._stop.wait(AGAIN):
-                    return False
-            else:
-                return True
-
     def _serve(self, server: Server, coordination: Coordination, sessions: Sessions) -> None:
         allow_files(server.limits.connections)
         supervise.spawn("the sweep of old sessions", lambda: _sweep(sessions), self._failed)
         server.start()
         try:
             address = _address(self._settings.host, server.server_port)
-            coordination.announce("servers", _info(address))
+            coordination.announce("servers", about(url=address))
             log.info("geventjob-server %s listens on %s", geventjob.__version__, address)
             self._stop.wait()
             log.info("stopping: requests under way get %g s to end", GRACE)
@@ -149,16 +134,6 @@ def _sweep(sessions: Sessions) -> None:
             sessions.sweep()
         except StoreError as error:
             log.warning("old sessions stay: %s", error)
-
-
-def _info(address: str) -> dict[str, Any]:
-    return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "version": geventjob.__version__,
-        "since": cimi_time(now()),
-        "url": address,
-    }
 
 
 def _address(host: str, port: int | None) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
+from geventjob.backoff import delays
 from geventjob.cimi.client import Client
 from geventjob.cimi.errors import CimiError, Refused
-from geventjob.cimi.patience import delays
 from geventjob.cimi.ss_api import SsApi
 from geventjob.coordination.base import Leadership
 from geventjob.plugins import DistributorSpec

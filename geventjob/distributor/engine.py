@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import gevent
 from gevent.event import Event
 
-import geventjob
 from geventjob import supervise
 from geventjob.cimi.client import Client
-from geventjob.cimi.patience import delays
-from geventjob.clock import cimi_time, now
-from geventjob.coordination.base import Coordination, CoordinationAway, Leadership
+from geventjob.coordination.base import Coordination, Leadership
+from geventjob.coordination.member import about, join
 from geventjob.distributor.endless import Endless
 from geventjob.distributor.leader import ENDING, Leader
 from geventjob.distributor.schedule import schedule
@@ -69,8 +64,8 @@ class Engine:
     def run(self) -> int:
         """Until `stop`; the exit code of the process. Raises NameInUse when another distributor of this name lives."""
         greenlets = []
-        if self._connect():
-            self._coordination.announce(ROLE, self._info())
+        if join(self._coordination, self._stop):
+            self._coordination.announce(ROLE, about(distributors=sorted(self._leaders)))
             greenlets = [supervise.spawn(name, each.run, self._failed) for name, each in self._leaders.items()]
             log.info("%s runs %s", self._coordination.name, ", ".join(self._leaders))
             self._stop.wait()
@@ -82,28 +77,6 @@ class Engine:
     def stop(self) -> None:
         """Resign and end. From any greenlet, or the hub."""
         self._stop.set()
-
-    def _connect(self) -> bool:
-        """False if it was stopped meanwhile."""
-        for delay in delays():
-            try:
-                self._coordination.start()
-            except CoordinationAway as error:
-                log.warning("coordination is away: %s", error)
-                if self._stop.wait(delay):
-                    return False
-            else:
-                return True
-        raise AssertionError("delays do not end")
-
-    def _info(self) -> dict[str, Any]:
-        return {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "version": geventjob.__version__,
-            "since": cimi_time(now()),
-            "distributors": sorted(self._leaders),
-        }
 
     def _failed(self) -> None:
         self._code = 1

@@ -9,9 +9,9 @@ from typing import Any
 
 import gevent
 
+from geventjob.backoff import delays
 from geventjob.cimi.client import Client
 from geventjob.cimi.errors import CimiError
-from geventjob.cimi.patience import delays
 from geventjob.coordination.base import Coordination, CoordinationAway, Leadership
 from geventjob.distributor.firing import Firing, NotLeading, gathered, without_pending
 from geventjob.distributor.schedule import Schedule, due, reckoned

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import gevent
 
+from geventjob.backoff import delays
 from geventjob.batch import Batcher
-from geventjob.cimi.patience import delays
 from geventjob.clock import boottime
 from geventjob.coordination.base import Claim, Coordination, CoordinationAway
 from geventjob.executor.writes import OutOfPatience

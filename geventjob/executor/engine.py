@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,11 +10,9 @@ import gevent
 from gevent.event import Event
 from gevent.lock import Semaphore
 
-import geventjob
 from geventjob import supervise
-from geventjob.cimi.patience import delays
-from geventjob.clock import cimi_time, now
-from geventjob.coordination.base import Claim, Coordination, CoordinationAway, Session
+from geventjob.coordination.base import Claim, Coordination, Session
+from geventjob.coordination.member import about, join
 from geventjob.executor.claims import Claims
 from geventjob.executor.context import Context
 from geventjob.executor.limits import Limits
@@ -86,9 +82,9 @@ class Engine:
         """False if it was stopped meanwhile."""
         self._coordination.on_lost = self._lost
         self._coordination.on_session = self._session
-        if not self._connect():
+        if not join(self._coordination, self._stop):
             return False
-        self._coordination.announce(ROLE, self._info())
+        self._coordination.announce(ROLE, about(slots=self._limits.threads, actions=list(self._actions.names)))
         self._coordination.listen(self._message)
         for name, part in (
             ("the connection to the server", self._writes.connect),
@@ -100,28 +96,6 @@ class Engine:
             "%s takes jobs: %d slots, actions %s", self._coordination.name, self._limits.threads, self._actions.names
         )
         return True
-
-    def _connect(self) -> bool:
-        for delay in delays():
-            try:
-                self._coordination.start()
-            except CoordinationAway as error:
-                log.warning("coordination is away: %s", error)
-                if self._stop.wait(delay):
-                    return False
-            else:
-                return True
-        raise AssertionError("delays do not end")
-
-    def _info(self) -> dict[str, Any]:
-        return {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "version": geventjob.__version__,
-            "since": cimi_time(now()),
-            "slots": self._limits.threads,
-            "actions": list(self._actions.names),
-        }
 
     def _failed(self) -> None:
         self._code = 1

@@ -14,10 +14,10 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
+from geventjob.backoff import delays
 from geventjob.batch import Batcher
 from geventjob.cimi.client import Client
 from geventjob.cimi.errors import CimiError, ServerAway
-from geventjob.cimi.patience import delays
 from geventjob.coordination.base import Claim
 
 log = logging.getLogger(__name__)
