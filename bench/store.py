@@ -1,4 +1,7 @@
-"""The SQLite store: writes a second, CPU a job, and how long searches take. `python bench/store.py [jobs]`."""
+"""A store: writes a second, CPU a job, and how long searches take. `python -m bench.store [jobs] [elasticsearch]`.
+
+The CPU is that of the server, not of Elasticsearch beside it.
+"""
 
 import geventjob.patch  # noqa: F401, I001  (first of all)
 
@@ -16,7 +19,9 @@ import gevent
 from geventjob.clock import cimi_time, now
 from geventjob.server.filter import parse
 from geventjob.server.store.base import Insert, Query, Update
+from geventjob.server.store.elasticsearch import ElasticsearchStore
 from geventjob.server.store.sqlite import SqliteStore
+from tests import elasticsearch
 
 STATES = ["QUEUED"] * 2 + ["RUNNING"] + ["SUCCESS"] * 15 + ["FAILED"] * 2
 SEARCHES = [
@@ -106,9 +111,16 @@ def chunks(items, size):
         yield chunk
 
 
-def main(jobs):
+def made(name, folder):
+    if name == "elasticsearch":
+        return ElasticsearchStore([elasticsearch.shared()], prefix="bench", commit=60)
+    return SqliteStore(Path(folder) / "server.db")
+
+
+def main(jobs=100_000, name="sqlite"):
+    jobs = int(jobs)
     with tempfile.TemporaryDirectory() as folder:
-        store = SqliteStore(Path(folder) / "server.db")
+        store = made(name, folder)
         store.start()
         documents = [job(n) for n in range(jobs)]
         inserts = [Insert(document, document["idempotencyKey"]) for document in documents]
@@ -146,4 +158,4 @@ def main(jobs):
         store.close()
 
 
-main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000)
+main(*sys.argv[1:])
