@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import gevent
 import pytest
@@ -17,8 +18,7 @@ from gevent.event import Event
 from geventjob.cimi.client import Client
 from geventjob.cimi.errors import ServerAway
 from geventjob.cimi.patience import patiently
-from geventjob.coordination.base import CoordinationAway
-from geventjob.coordination.sqlite import SqliteCoordination
+from geventjob.coordination.base import Coordination, CoordinationAway
 from geventjob.server import first_user
 from geventjob.server import sessions as sessions_module
 from geventjob.server.app import application
@@ -27,8 +27,10 @@ from geventjob.server.serve import Server
 from geventjob.server.sessions import CACHE, Sessions, signing_key
 from geventjob.server.store.base import Query, Store, StoreAway
 from geventjob.server.store.sqlite import SqliteStore
+from tests.contract.coordination.fleets import connect
 from tests.elastic_stores import elasticsearch_store
 from tests.waiting import eventually
+from tests.zookeeper import shared as zookeeper
 
 PASSWORD = "secret of super"
 COOKIE = "com.sixsq.slipstream.cookie"
@@ -77,9 +79,7 @@ class Killable(Server):
 class One:
     """A server: its application, and HTTP in front of it."""
 
-    def __init__(
-        self, store: SqliteStore, coordination: SqliteCoordination, passwords: Passwords, folder: Path
-    ) -> None:
+    def __init__(self, store: SqliteStore, coordination: Coordination, passwords: Passwords, folder: Path) -> None:
         self.store = Mortal(store, StoreAway)
         self.queue = Mortal(coordination, CoordinationAway)
         self.sessions = Sessions(self.store, signing_key(self.store))  # type: ignore[arg-type]
@@ -114,10 +114,15 @@ class One:
         self.http.kill()
 
 
-@pytest.fixture(params=["elasticsearch", "sqlite"])
-def stores(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Store, Store]]:
+@pytest.fixture(params=["elasticsearch and zookeeper", "sqlite"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def stores(kind: str, tmp_path: Path) -> Iterator[tuple[Store, Store]]:
     """What each server has of the store: a file has one owner, so it is the same object there."""
-    if request.param == "sqlite":
+    if kind == "sqlite":
         both: tuple[Store, ...] = (SqliteStore(tmp_path / "store.db"),) * 2
     else:
         both = tuple(elasticsearch_store(tmp_path) for _ in range(2))
@@ -129,8 +134,12 @@ def stores(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Sto
 
 
 @pytest.fixture
-def pair(stores: tuple[Store, Store], tmp_path: Path) -> Iterator[tuple[One, One]]:
-    queues = [SqliteCoordination(str(tmp_path / "coordination.db"), name, 10) for name in ("a", "b")]
+def pair(kind: str, stores: tuple[Store, Store], tmp_path: Path) -> Iterator[tuple[One, One]]:
+    if kind == "sqlite":
+        where = {"path": str(tmp_path / "coordination.db")}
+    else:
+        where = {"hosts": zookeeper().hosts, "root": f"/{uuid4().hex}"}
+    queues = [connect(where, name, 10) for name in ("a", "b")]
     for queue in queues:
         queue.start()
     passwords = Passwords()
