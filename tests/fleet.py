@@ -72,6 +72,14 @@ class Process:
     def signal(self, number: signal.Signals) -> None:
         self._popen.send_signal(number)
 
+    def freeze(self) -> None:
+        """SIGSTOP, and wait until all of its threads stand still."""
+        self.signal(signal.SIGSTOP)
+        until(lambda: all(_state(task) == "T" for task in Path(f"/proc/{self.pid}/task").iterdir()), every=0.005)
+
+    def thaw(self) -> None:
+        self.signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """kill -9, and wait until it is gone."""
         with contextlib.suppress(ProcessLookupError):
@@ -88,6 +96,10 @@ class Process:
             return self._popen.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {seconds} s:\n{self.log[-4000:]}") from None
+
+
+def _state(task: Path) -> str:
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 @dataclass(frozen=True)
@@ -182,10 +194,9 @@ class Fleet:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def freeze(self, *processes: Process) -> None:
+    def freeze(self, process: Process) -> None:
         with self.in_no_transaction():
-            for process in processes:
-                process.signal(signal.SIGSTOP)
+            process.freeze()
 
     def close(self) -> None:
         for process in self.processes:

@@ -1,0 +1,88 @@
+"""Two job servers over one ZooKeeper and one Elasticsearch: one is killed under load, and clients do not mind."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from geventjob import Client
+from geventjob.cimi.patience import patiently
+from tests import elasticsearch, zookeeper
+from tests.fleet import PASSWORD, Fleet, Process, ended, free_port, until
+from tests.noted import ACTIONS, Notes
+
+JOBS, CALLERS = 240, 12
+
+
+class Pair(Fleet):
+    """A fleet with a second server beside the first."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, zookeeper.shared().hosts)
+        self.ports = [self.port, free_port()]
+        self.urls = [f"http://127.0.0.1:{port}" for port in self.ports]
+        self._keeping = ["--es-hosts-list", elasticsearch.shared(), "--es-index-prefix", f"t{uuid4().hex}"]
+
+    def start_servers(self) -> list[Process]:
+        """Both at once, for the first time."""
+        told = ["--admin-pass-file", str(self.password_file), *self._keeping, "--session-timeout", "3"]
+        servers = [self._start("server", ["--host", "127.0.0.1", "--port", str(port), *told]) for port in self.ports]
+        for server, url in zip(servers, self.urls, strict=True):
+            until(lambda url=url, server=server: Client(url).healthy() or not server.running)
+            assert server.running, server.log
+        return servers
+
+    def reaching(self, first: int) -> str:
+        """Both addresses, beginning with this one."""
+        return ",".join([self.urls[first], self.urls[1 - first]])
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    made = Pair(tmp_path)
+    shutil.copy(ACTIONS, made.actions_dir)
+    yield made
+    made.close()
+
+
+def test_no_job_is_lost_or_doubled_when_one_is_killed(pair: Pair, tmp_path: Path) -> None:
+    notes = Notes(tmp_path / "notes")
+    doomed, _ = pair.start_servers()
+    for number in range(2):
+        pair.url = pair.reaching(number)
+        pair.executor(f"executor-{number}", "--threads", "20", "--session-timeout", "3")
+    clients = [Client(pair.reaching(number), "super", PASSWORD, connections=CALLERS) for number in range(2)]
+    ids: dict[str, str] = {}
+
+    def add(number: int) -> None:
+        """Adds a job; then an edit, which is tried again while a server is away."""
+        client, name = clients[number % 2], str(number)
+        job = {"action": "noted", "name": name, "payload": {"file": str(notes.path), "seconds": 0.3}}
+        id = client.add("job", job)
+        patiently(partial(client.edit, id, {"description": f"job {name}"}), 60)
+        ids[name] = id
+
+    with ThreadPoolExecutor(CALLERS) as callers:
+        adding = [callers.submit(add, number) for number in range(JOBS)]
+        until(lambda: len(ids) >= JOBS // 2)
+        doomed.kill()
+        assert len(ids) < JOBS
+        for each in adding:
+            each.result(timeout=120)
+
+    survivor = Client(pair.urls[1], "super", PASSWORD)
+    jobs = ended(survivor, list(ids.values()), 120)
+    assert {job["name"]: id for id, job in jobs.items()} == ids
+    assert survivor.search("job", last=0)["count"] == JOBS, "none was doubled"
+    assert Counter(job["state"] for job in jobs.values()) == {"SUCCESS": JOBS}
+    assert {(job["attempts"], job["interruptions"]) for job in jobs.values()} == {(1, 0)}
+    assert {job["description"] for job in jobs.values()} == {f"job {name}" for name in ids}
+    assert Counter(notes.jobs("end")) == Counter(ids.values()), "each ran once"
+    until(lambda: survivor.queue()["entries"] == 0)
