@@ -24,8 +24,8 @@ from geventjob.server.password import Passwords
 from geventjob.server.reconcile import Reconciler
 from geventjob.server.serve import Server, allow_files
 from geventjob.server.sessions import Sessions, signing_key
+from geventjob.server.store import open_store
 from geventjob.server.store.base import Store, StoreAway, StoreError
-from geventjob.server.store.sqlite import SqliteStore
 
 log = logging.getLogger("geventjob.server")
 
@@ -50,7 +50,7 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self._stop.set)
         listener = self._bind()
-        store = _store(self._settings)
+        store = open_store(self._settings)
         store.start()
         try:
             self._over(store, listener)
@@ -117,14 +117,6 @@ def main() -> None:
     except (StoreError, CoordinationError, OSError) as error:
         config.refuse("server", str(error))
     sys.exit(code)
-
-
-def _store(settings: Namespace) -> Store:
-    if settings.es_hosts_list:
-        raise StoreError("--es-hosts-list: keeping jobs in Elasticsearch is not part of this version")
-    folder = Path(settings.data_dir)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return SqliteStore(folder / "store.db")
 
 
 def _sweep(sessions: Sessions) -> None:

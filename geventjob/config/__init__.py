@@ -30,6 +30,9 @@ __all__ = [
     "refuse",
 ]
 
+SECRETS = {"admin-pass-file": "admin_pass", "es-pass-file": "es_pass", "es-api-key-file": "es_api_key"}
+"""Options that name the file of a secret → the setting that is what it holds."""
+
 
 def parse(command: str, argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """The settings of a command: executor, distributor, server, up or client (DESIGN §9).
@@ -66,7 +69,9 @@ def finish(parser: Parser, settings: Settings) -> Settings:
         if option.name == "ss-url":
             settings.ss_url = ",".join(value)
             parser.log_in(settings)
-        if option.name == "admin-pass-file":
-            settings.admin_pass = parser.first_line(option.name, value) if value else None
+        if option.name in SECRETS:
+            what = "key" if "key" in option.name else "password"
+            secret = parser.first_line(option.name, value, what) if value else None
+            setattr(settings, SECRETS[option.name], secret)
     parser.check(settings)
     return settings

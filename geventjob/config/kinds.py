@@ -116,6 +116,13 @@ def search_host(value: str) -> str:
     return value
 
 
+def index_prefix(value: str) -> str:
+    """What names of indexes in Elasticsearch begin with."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,99}", value):
+        raise _expected("up to 100 lower-case letters, digits, - and _", value)
+    return value
+
+
 def node_name(value: str) -> str:
     """The name of a process, part of a path in ZooKeeper."""
     if not NAME.fullmatch(value) or value in (".", ".."):

@@ -119,8 +119,19 @@ OPTIONS = (
            "file with USER:PASSWORD, the digest log-in to ZooKeeper; all nodes are then for this user alone",
            metavar="FILE"),
     Option("es-hosts-list", kinds.listed(kinds.search_host), "executor server",
-           "Elasticsearch nodes, as HOST:PORT or URL, for a later version: an executor ignores them, a server refuses"
-           " them", default=(), metavar="HOST", many=True, several=True),
+           "Elasticsearch nodes, as HOST:PORT or URL: where the server keeps its documents (without it, in a file in"
+           " data-dir), and what actions of old have as executor.es", default=(), metavar="HOST", many=True,
+           several=True),
+    Option("es-user", kinds.text, "server", "user name in Elasticsearch", metavar="USER"),
+    Option("es-pass-file", kinds.readable, "server", "file whose first line is that user's password", metavar="FILE"),
+    Option("es-api-key-file", kinds.readable, "server",
+           "file whose first line is an API key of Elasticsearch, as ID:KEY or encoded, in place of a user",
+           metavar="FILE"),
+    Option("es-ca", kinds.readable, "server",
+           "PEM file of the authorities that Elasticsearch's certificates may come from; hosts without a scheme are"
+           " then https", metavar="FILE"),
+    Option("es-index-prefix", kinds.index_prefix, "server", "what the names of the indexes in Elasticsearch begin with",
+           default="geventjob", metavar="PREFIX"),
     Option("name", kinds.node_name, DAEMONS, "name of this process, which no other may have",
            shown="<host>-<pid>", metavar="NAME"),
     Option("data-dir", kinds.path, "executor distributor server up client",

@@ -197,6 +197,15 @@ class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
             )
         if self.command == "distributor" and bool(settings.names) == settings.all:
             self.error("name the distributors to run, or give --all")
+        if self.command == "server":
+            self.check_elasticsearch(settings)
+
+    def check_elasticsearch(self, settings: Namespace) -> None:
+        if bool(settings.es_user) != bool(settings.es_pass_file):
+            given, missing = ("es-user", "es-pass-file") if settings.es_user else ("es-pass-file", "es-user")
+            self.error(f"--{given}: --{missing} is needed with it")
+        if settings.es_user and settings.es_api_key_file:
+            self.error("--es-user and --es-api-key-file are both given: one is enough")
 
     def refuse_rest(self, rest: Sequence[str]) -> None:
         """Arguments that nobody knows. Values are not shown: one might be a password that was quoted badly."""

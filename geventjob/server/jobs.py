@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Union
 from uuid import uuid4
@@ -21,6 +21,7 @@ from geventjob.server.filter import Filter
 from geventjob.server.life import ENTRY, FINAL, Edit, EntryDiffers, added, edited, entry_of, stopped
 from geventjob.server.problem import Problem, away, not_found
 from geventjob.server.store.base import Insert, Page, Query, Store, Taken, Update
+from geventjob.server.writers import Writers
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Jobs:
         self._coordination = coordination
         self._commit: Batcher[list[_New], list[str | Exception]] = Batcher(self._commit_all, size=len, limit=SLICE)
         self._adding: dict[str, Event] = {}
+        self._writers = Writers()
 
     # --- add
 
@@ -65,6 +67,7 @@ class Jobs:
 
         Raises CoordinationAway: nothing was stored; StoreAway: any of them may be.
         """
+        self._writers.note(caller)
         news = [_new(body, caller) for body in bodies]
         firsts = self._firsts(news)
         results = iter(self._queue_and_store([new for new in news if new.key not in firsts]))
@@ -115,14 +118,15 @@ class Jobs:
         caller.need(VIEW, job)
         return job
 
-    def search(self, query: Query) -> Page:
-        """Raises StoreAway, FilterError."""
-        return self._store.search("job", query)
+    def search(self, query: Query, caller: Caller) -> Page:
+        """What the caller has written himself is seen. Raises StoreAway, FilterError."""
+        return self._store.search("job", replace(query, fresh=self._writers.wrote(caller)))
 
     # --- change
 
     def edit(self, changes: Sequence[Change], caller: Caller) -> list[Outcome]:
         """Each job as it is then, or why its edit was refused: one commit for all (DESIGN §5.3, §5.4)."""
+        self._writers.note(caller)
         self._settled([change.id for change in changes])
         gone: set[str] = set()
         outcomes = self._edit(changes, caller, gone)
@@ -167,6 +171,7 @@ class Jobs:
 
         Raises Problem 403, 404; CoordinationAway: the job is STOPPING, but its executor was not told.
         """
+        self._writers.note(caller)
         before: list[str] = []
 
         def change(job: Document) -> Document:
@@ -184,6 +189,7 @@ class Jobs:
 
     def delete(self, id: str, caller: Caller) -> None:
         """Delete a job, and its entry if nobody holds it. Raises Problem 403, 404."""
+        self._writers.note(caller)
         deleted: list[Document] = []
 
         def change(job: Document) -> None:
@@ -193,8 +199,9 @@ class Jobs:
         self._one(id, change)
         self._remove_of(deleted)
 
-    def delete_all(self, filter: Filter, limit: int) -> int:
+    def delete_all(self, filter: Filter, limit: int, caller: Caller) -> int:
         """Delete up to `limit` of the jobs that match, and their entries; how many there were."""
+        self._writers.note(caller)
         deleted = self._store.delete("job", Query(filter=filter), limit)
         self._remove_of(deleted)
         return len(deleted)

@@ -108,7 +108,7 @@ def test_every_option_is_read_from_all_three_places(option, ini, tmp_path):
 
 def beside(option):
     """Options that this one does not go without."""
-    pairs = [("ss-key", "ss-secret-file")]
+    pairs = [("ss-key", "ss-secret-file"), ("es-user", "es-pass-file")]
     names = [other for pair in pairs if option.name in pair for other in pair if other != option.name]
     return [(o.name, o) for o in OPTIONS if o.name in names]
 
@@ -127,6 +127,7 @@ def sample(option, tmp_path):
         kinds.host: ("::1", "::1"),
         kinds.node_name: ("node-7", "node-7"),
         kinds.root: ("/some/root/", "/some/root"),
+        kinds.index_prefix: ("other-1", "other-1"),
         kinds.level: ("DEBUG", "debug"),
         kinds.path: (str(tmp_path / "new"), str(tmp_path / "new")),
         kinds.readable: (str(file), str(file)),
@@ -410,6 +411,8 @@ def test_masking_leaves_the_rest_alone(words):
         (["--zk-hosts=a:1/root"], "--zk-hosts: expected HOST:PORT; a folder in ZooKeeper is --zk-root, not 'a:1/root'"),
         (["--zk-hosts="], "--zk-hosts: expected at least one, separated by commas"),
         (["--es-hosts-list=ftp://x"], "--es-hosts-list: expected HOST:PORT or a URL as https://HOST:PORT"),
+        (["--es-index-prefix=Jobs"], "--es-index-prefix: expected up to 100 lower-case letters, digits, - and _, not 'Jobs'"),
+        (["--es-user=u"], "--es-user: --es-pass-file is needed with it"),
         (["--log-level=loud"], "--log-level: expected debug, info, warning, error or critical, not 'loud'"),
         (["--admin-pass-file=/"], "--admin-pass-file: expected a file that can be read: /: Is a directory"),
         (["--thread=3"], "unknown option --thread"),
@@ -423,6 +426,17 @@ def test_masking_leaves_the_rest_alone(words):
 )  # fmt: skip
 def test_a_wrong_argument_is_one_line(argv, said, refused):
     assert refused(*argv) == said
+
+
+def test_there_is_one_log_in_to_elasticsearch(refused, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2\n")
+    secret.chmod(0o600)
+    password, key, user = f"--es-pass-file={secret}", f"--es-api-key-file={secret}", "--es-user=u"
+    assert refused(password) == "--es-pass-file: --es-user is needed with it"
+    assert refused(user, password, key) == "--es-user and --es-api-key-file are both given: one is enough"
+    assert parse("server", [user, password], {}).es_pass == "hunter2"
+    assert parse("server", [key], {}).es_api_key == "hunter2"
 
 
 @pytest.mark.parametrize(

@@ -49,11 +49,12 @@ class BulkResource:
         give(resp, {"results": [_edited(result, body.answer == "job") for result in results]})
 
     def on_post_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
-        self._sessions.caller(req.get_header("Cookie")).need_role("ADMIN")
+        caller = self._sessions.caller(req.get_header("Cookie"))
+        caller.need_role("ADMIN")
         filter = parse(body_of(JobsDelete, read(req)).filter)
         until, deleted, last = boottime() + DELETING, 0, SLICE
         while last == SLICE and boottime() < until:
-            last = self._jobs.delete_all(filter, SLICE)
+            last = self._jobs.delete_all(filter, SLICE, caller)
             deleted += last
         give(resp, {"deleted": deleted})
 

@@ -39,7 +39,7 @@ class JobResource:
         given = search_parameters(req)
         answer = collection(
             "job",
-            self._jobs.search(query(given, caller)),
+            self._jobs.search(query(given, caller), caller),
             acl=_ACL,
             operations=_collection_operations(caller),
             item_operations=lambda job: _operations(job, caller),

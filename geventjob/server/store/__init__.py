@@ -1,1 +1,31 @@
 """Seam 2: where the job server keeps its documents (DESIGN.md §1)."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from geventjob.server.store.base import Store
+
+
+def open_store(settings: Namespace) -> Store:
+    """The store of these settings, not started: Elasticsearch where there are hosts, else a file in the data folder.
+
+    That folder is made in any case. Raises StoreError, OSError.
+    """
+    folder = Path(settings.data_dir)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not settings.es_hosts_list:
+        from geventjob.server.store.sqlite import SqliteStore
+
+        return SqliteStore(folder / "store.db")
+    from geventjob.server.store.elasticsearch import ElasticsearchStore
+
+    return ElasticsearchStore(
+        settings.es_hosts_list,
+        user=settings.es_user,
+        password=settings.es_pass,
+        api_key=settings.es_api_key,
+        ca=settings.es_ca,
+        prefix=settings.es_index_prefix,
+    )
