@@ -54,6 +54,12 @@ class Certificates:
     def key(self, certificate: Path) -> Path:
         return certificate.with_suffix(".key")
 
+    def encrypted_key(self, certificate: Path) -> Path:
+        """The key once more, under a password."""
+        encrypted = certificate.with_suffix(".encrypted")
+        self._openssl(*f"ec -aes128 -passout pass:x -in {self.key(certificate)} -out {encrypted}".split())
+        return encrypted
+
     def _authority(self, name: str) -> Path:
         self._openssl("req", "-x509", "-nodes", *self._new_key(name), "-subj", f"/CN={name}", "-out", f"{name}.pem")
         return self.folder / f"{name}.pem"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import socket
 from dataclasses import dataclass
 from typing import Any
 
 import gevent
+from gevent import socket, ssl
 from gevent.event import AsyncResult
 from kazoo.client import KazooClient
 from kazoo.exceptions import ConnectionLoss
@@ -34,10 +34,15 @@ class Access:
     """HOST:PORT, comma-separated."""
     timeout: float
     """Of the session, in seconds, as it is asked for."""
-    tls: dict[str, str] | None = None
-    """Names of files for kazoo: `ca`, `certfile`, `keyfile`; None for a plain connection."""
+    tls: ssl.SSLContext | None = None
+    """None for plain connections."""
     login: tuple[str, str] | None = None
     """User and password, for the digest scheme."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds for each step of a new connection: there must be time for another server."""
+        return self.timeout / 4
 
 
 class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
@@ -49,7 +54,7 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
     """When (boottime) the session was asked for, or for the last time taken up again."""
 
     def __init__(self, access: Access) -> None:
-        handler = _Handler(access.timeout / 4)
+        handler = _Handler(access)
         super().__init__(
             hosts=access.hosts,
             timeout=access.timeout,
@@ -59,10 +64,6 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
                 max_tries=-1, delay=0.05, max_delay=LONGEST_PAUSE, max_jitter=0.5, sleep_func=handler.sleep_func
             ),
             logger=_log,
-            use_ssl=access.tls is not None,
-            verify_certs=True,
-            check_hostname=True,
-            **(access.tls or {}),
         )
         self._connection = _Connection(self, self._conn_retry.copy(), logger=_log)
 
@@ -120,14 +121,22 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
 
 
 class _Handler(SequentialGeventHandler):  # type: ignore[misc]
-    """Gives up a server that does not let itself be connected to while the session can still be saved at another."""
+    """Connects by itself: kazoo waits a whole session timeout, and leaves a socket behind where TLS fails."""
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, access: Access) -> None:
         super().__init__()
-        self._patience = patience
+        self.access = access
 
-    def create_connection(self, *args: Any, timeout: float, **kwargs: Any) -> Any:
-        return super().create_connection(*args, timeout=min(timeout, self._patience), **kwargs)
+    def create_connection(self, address: tuple[str, int], hostname: str, **_: Any) -> Any:
+        connection = socket.create_connection(address, self.access.patience)
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.access.tls is None:
+                return connection
+            return self.access.tls.wrap_socket(connection, server_hostname=hostname)
+        except BaseException:
+            connection.close()
+            raise
 
 
 class _Connection(ConnectionHandler):  # type: ignore[misc]
@@ -137,7 +146,7 @@ class _Connection(ConnectionHandler):  # type: ignore[misc]
         if not isinstance(request, Connect):
             return super()._invoke(timeout, request, xid)
         asked = boottime()
-        answer = super()._invoke(min(timeout, self.handler._patience), request, xid)
+        answer = super()._invoke(min(timeout, self.handler.access.patience), request, xid)
         if answer[0].time_out > 0:
             self.client.asked, self.client.granted = asked, answer[0].time_out / 1000
         return answer

@@ -15,7 +15,7 @@ from geventjob.coordination.base import Claim, Coordination, CoordinationError, 
 from geventjob.coordination.zookeeper import notes
 from geventjob.coordination.zookeeper.claims import Claims
 from geventjob.coordination.zookeeper.client import Access
-from geventjob.coordination.zookeeper.credentials import read_login, tls_files
+from geventjob.coordination.zookeeper.credentials import read_login, tls_context
 from geventjob.coordination.zookeeper.election import Elections
 from geventjob.coordination.zookeeper.ensemble import Ensemble, Part
 from geventjob.coordination.zookeeper.inbox import Inbox
@@ -83,7 +83,8 @@ class ZookeeperCoordination(Coordination):
         """Raises CoordinationError for files that are no good, and for a ZooKeeper older than 3.6."""
         login = read_login(self._auth_file) if self._auth_file else None
         self._closing = False
-        self._ensemble.start(Access(self._hosts, self._timeout, tls_files(*self._tls), login), Nodes(self._root, login))
+        access = Access(self._hosts, self._timeout, tls_context(*self._tls), login)
+        self._ensemble.start(access, Nodes(self._root, login))
         _open.add(self)
 
     def close(self) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import ssl
+from collections.abc import Callable
+
+from gevent import ssl
 
 from geventjob.coordination.base import CoordinationError
 
@@ -28,34 +30,32 @@ def read_login(path: str) -> tuple[str, str]:
     return user, password
 
 
-def tls_files(ca: str | None, cert: str | None, key: str | None) -> dict[str, str] | None:
-    """What kazoo needs for TLS; None where no file is named. The key may be in the file of the certificate.
+def tls_context(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext | None:
+    """For connections to servers that show a certificate of one of the authorities in `ca` and have its name.
 
-    All are read once, so that a wrong one is an error at the start and not a server that cannot be reached.
+    None where no file is named. Without `ca` the system's authorities count. The key may be in the file of `cert`.
     """
     if not (ca or cert or key):
         return None
     if key and not cert:
         raise CoordinationError("zk-tls-key: a key without its certificate, zk-tls-cert")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    files = {}
     if ca:
-        files["ca"] = _checked("zk-tls-ca", ca, lambda: context.load_verify_locations(ca))
+        _load("zk-tls-ca", ca, lambda: context.load_verify_locations(ca))
+    else:
+        context.load_default_certs()
     if cert:
-        keyfile = key or cert
         option = "zk-tls-key" if key else "zk-tls-cert"
-        files["keyfile"] = _checked(option, keyfile, lambda: context.load_cert_chain(cert, keyfile, _no_password))
-        files["certfile"] = cert
-    return files
+        _load(option, key or cert, lambda: context.load_cert_chain(cert, key, _no_password))
+    return context
 
 
-def _checked(option: str, path: str, load: object) -> str:
+def _load(option: str, path: str, load: Callable[[], None]) -> None:
     try:
-        load()  # type: ignore[operator]
+        load()
     except OSError as error:  # of TLS, too
         reason = "no usable PEM file" if isinstance(error, ssl.SSLError) else error.strerror
         raise CoordinationError(f"{option}: {path}: {reason}") from None
-    return path
 
 
 def _no_password() -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
-from kazoo.exceptions import KazooException, NoNodeError
+from kazoo.exceptions import KazooException, NodeExistsError, NoNodeError
 
 from geventjob.clock import boottime
 from geventjob.coordination.base import CoordinationAway, Leadership
@@ -75,7 +75,9 @@ class Elections(Part):
             try:
                 return self._stand(membership, election, until)
             except (CoordinationAway, NoNodeError):  # no answer; our node was removed
-                gevent.sleep(min(PAUSE, _left(until) or PAUSE))
+                if boottime() >= until:
+                    return None
+                gevent.sleep(PAUSE)
 
     def _stand(self, membership: Membership, election: str, until: float) -> Leadership | None:
         """Leads in this session, or None when it is too late. Raises if that cannot be said any more."""
@@ -84,8 +86,11 @@ class Elections(Part):
         leadership = None
         try:
             path = self._nominate(membership, election, prefix)
-            if self._wait_for_turn(membership, election, path, until) and not membership.session.over:
-                leadership = self._leaderships[path] = ZookeeperLeadership(membership, election, path)
+            if not self._wait_for_turn(membership, election, path, until):
+                return None
+            if membership.session.over:
+                raise CoordinationAway("the session with ZooKeeper is over")
+            leadership = self._leaderships[path] = ZookeeperLeadership(membership, election, path)
             return leadership
         finally:
             self._standing.discard(prefix)
@@ -95,7 +100,9 @@ class Elections(Part):
     def _nominate(self, membership: Membership, election: str, prefix: str) -> str:
         nodes = membership.nodes
         candidate = nodes.create(prefix, self._name, ephemeral=True, sequential=True)
-        path = membership.ask_all([nodes.create(f"{ELECTIONS}/{election}"), candidate])[1]
+        folder, path = membership.ask_all([nodes.create(f"{ELECTIONS}/{election}"), candidate])
+        if isinstance(folder, Exception) and not isinstance(folder, NodeExistsError):
+            raise folder
         if isinstance(path, Exception):
             raise path
         return nodes.plain(path)
@@ -112,9 +119,8 @@ class Elections(Part):
             if place == 0:
                 return True
             before = f"{ELECTIONS}/{election}/{candidates[place - 1]}"
-            if membership.ask(nodes.exists(before, partial(_set, changed))) is not None and not changed.wait(
-                _left(until)
-            ):
+            stands = membership.ask(nodes.exists(before, partial(_set, changed)))
+            if stands is not None and not changed.wait(_left(until)):
                 return False
 
     def _withdraw(self, membership: Membership, election: str, prefix: str) -> None:
@@ -127,7 +133,8 @@ class Elections(Part):
     def leaders(self, elections: Sequence[str]) -> dict[str, str]:
         """See `Coordination.leaders`."""
         membership = self._ensemble.now()
-        answers = membership.ask_all(membership.nodes.children(f"{ELECTIONS}/{election}") for election in elections)
+        children = [membership.nodes.children(f"{ELECTIONS}/{election}") for election in elections]
+        answers = membership.ask_all([membership.nodes.sync(), *children])[1:]
         first: dict[str, str] = {}
         for election, names in zip(elections, answers, strict=True):
             if isinstance(names, Exception) and not isinstance(names, NoNodeError):

@@ -207,11 +207,15 @@ class Ensemble:
 
 def _settle(membership: Membership) -> None:
     """See that the server can do what we need, and that the nodes are there under which all lies."""
-    folders = membership.nodes.folders()
+    nodes = membership.nodes
+    folders = nodes.folders()
     (there,) = membership.query([MultiRead(folders)])
     _refused(there, "the nodes cannot be read")
+    for path, found in zip(folders, there, strict=True):
+        if path.startswith(f"{nodes.root}/"):  # what lies above the root may be another's
+            _refused(found, f"{path} cannot be read")
     missing = [path for path, found in zip(folders, there, strict=True) if found is None]
-    for path, answer in zip(missing, membership.query(map(membership.nodes.folder, missing)), strict=True):
+    for path, answer in zip(missing, membership.query(map(nodes.folder, missing)), strict=True):
         if not isinstance(answer, NodeExistsError):
             _refused(answer, f"{path} cannot be created")
 

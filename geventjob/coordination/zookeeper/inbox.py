@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import gevent
-from kazoo.exceptions import KazooException, NoNodeError
+from kazoo.exceptions import KazooException, NodeExistsError, NoNodeError
 
 from geventjob import supervise
 from geventjob.clock import boottime
@@ -52,9 +52,9 @@ class Inbox:
         try:
             membership.ask(create)
         except NoNodeError:
-            _, answer = membership.ask_all([nodes.create(folder), create])
-            if isinstance(answer, Exception):
-                raise answer from None
+            for answer in membership.ask_all([nodes.create(folder), create]):
+                if isinstance(answer, Exception) and not isinstance(answer, NodeExistsError):
+                    raise answer from None
 
     def listen(self, handler: Handler) -> None:
         """See `Coordination.listen`."""

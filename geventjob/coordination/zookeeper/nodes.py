@@ -13,6 +13,7 @@ from kazoo.protocol.serialization import (
     GetChildren,
     GetChildren2,
     SetData,
+    Sync,
     Transaction,
 )
 from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
@@ -77,6 +78,10 @@ class Nodes:
 
     def read(self, paths: Iterable[str]) -> MultiRead:
         return MultiRead([self.root + path for path in paths])
+
+    def sync(self) -> Sync:
+        """What is read after it is no older than this request: a server may lag behind the others."""
+        return Sync(f"{self.root}/job")
 
     def ephemerals(self) -> GetEphemerals:
         """Of this session, all under the root."""

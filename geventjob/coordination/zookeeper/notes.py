@@ -15,7 +15,7 @@ from geventjob.coordination.zookeeper.nodes import NOTES
 
 def recall(membership: Membership, election: str) -> dict[str, Any] | None:
     """See `Coordination.recall`. Raises CoordinationError for a note that is none."""
-    (node,) = membership.read([f"{NOTES}/{election}"])
+    _, (node,) = membership.ask_each([membership.nodes.sync(), membership.nodes.read([f"{NOTES}/{election}"])])
     if node is None:
         return None
     if isinstance(node, Exception):

@@ -45,7 +45,7 @@ class Presence(Part):
     def members(self, role: str) -> dict[str, dict[str, Any]]:
         """See `Coordination.members`."""
         membership = self._ensemble.now()
-        names = membership.ask(membership.nodes.children(f"/{role}"))
+        _, names = membership.ask_each([membership.nodes.sync(), membership.nodes.children(f"/{role}")])
         nodes = zip(names, membership.read(f"/{role}/{name}" for name in names), strict=True)
         return {name: _info(node[0]) for name, node in nodes if isinstance(node, tuple)}
 

@@ -69,14 +69,16 @@ class Queue:
     def standing(self, entries: Sequence[str]) -> list[bool]:
         """See `Coordination.standing`."""
         there = [entry for entry in entries if parse_entry(entry)]
-        found = dict(zip(there, self._ensemble.now().read(there), strict=True))
+        membership = self._ensemble.now()
+        membership.ask(membership.nodes.sync())
+        found = dict(zip(there, membership.read(there), strict=True))
         return [found.get(entry) is not None for entry in entries]
 
     def look(self, head: int) -> Look:
         """See `Coordination.look`."""
         membership = self._ensemble.now()
         nodes = membership.nodes
-        names, taken = membership.ask_each([nodes.entries(), nodes.children(TAKEN)])
+        _, names, taken = membership.ask_each([nodes.sync(), nodes.entries(), nodes.children(TAKEN)])
         first = first_of(names, max(1, head))
         entries = _present(first, membership.read(map(entry_path, first)))
         holders = {name: _text(data) for name, (data, _) in _present(taken, membership.read(map(taken_path, taken)))}

@@ -50,6 +50,7 @@ class Taker(Part):
         self._node = f"{TAKERS}/{name}"
         self._shown: Membership | None = None  # where the node was created
         self._attended: Membership | None = None
+        self._dry = False  # the last list found nothing
         self._armed = False  # a watch will tell when there may be something to take
         self._left: frozenset[str] = frozenset()  # to be left alone, when the queue was listed last
         self._shunned: set[str] = set()
@@ -146,7 +147,7 @@ class Taker(Part):
         try:
             names = self._candidates.draw(limit, passed_over) if self._candidates and not now else []
             if len(names) < limit and boottime() >= self._candidates.due:
-                self._list(membership, limit, passed_over, alone=now, waiting=not names)
+                self._list(membership, limit, passed_over, alone=now, watched=self._dry and not names and not now)
                 self._left = leave
                 names = self._candidates.draw(limit, passed_over)
             if names:
@@ -159,14 +160,17 @@ class Taker(Part):
             self._rounds += 1
             self._stir.set()
 
-    def _list(self, membership: Membership, limit: int, leave: set[str], alone: bool, waiting: bool) -> None:
-        """Find candidates. With `waiting` a watch is left, for the case that there are none."""
+    def _list(self, membership: Membership, limit: int, leave: set[str], alone: bool, watched: bool) -> None:
+        """Find candidates. The first list that finds none leaves no watch: a change costs all who watch a list."""
         passed_over = leave | self._shunned
-        self._armed = waiting
-        free, listing, takers = self._free(membership, passed_over, self._changed if waiting else None)
-        if waiting and listing.count and not free:  # the death of an owner is to be seen, too
+        self._armed = watched
+        if alone:
+            membership.ask(membership.nodes.sync())
+        free, listing, takers = self._free(membership, passed_over, self._changed if watched else None)
+        if watched and listing.count and not free:  # the death of an owner is to be seen, too
             free, listing, takers = self._free(membership, passed_over, self._changed, self._changed)
         self._candidates.choose(free, [] if alone else takers, boottime() < self._raced + RACE, limit, listing.cpu)
+        self._dry = not free
         if free:
             self._armed = False
 
@@ -196,7 +200,7 @@ class Taker(Part):
         self._candidates.part(self._takers)
 
     def _changed(self, _: Any) -> None:
-        self._armed = False
+        self._armed = self._dry = False
         self._stir.set()
 
     def _grab(self, membership: Membership, names: Sequence[str]) -> None:
@@ -279,7 +283,7 @@ class Taker(Part):
         self._races = None
         self._candidates.forget()
         self._shunned.clear()
-        self._armed = False
+        self._armed = self._dry = False
         self._not_before = -math.inf
         self._stir.set()
 

@@ -8,7 +8,7 @@ import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from itertools import count
+from itertools import count, cycle
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,7 +21,7 @@ from geventjob.coordination.sqlite.bell import ALL, ring
 from geventjob.coordination.zookeeper import ZookeeperCoordination
 from tests.contract.coordination.process import Process
 from tests.proxy import Proxy
-from tests.zookeeper import RawSession, shared
+from tests.zookeeper import Ensemble, RawSession, shared
 
 
 def connect(where: dict[str, Any], name: str, timeout: float) -> Coordination:
@@ -127,19 +127,21 @@ class SqliteFleet(Fleet):
 
 
 class ZookeeperFleet(Fleet):
-    """Under a root of its own of a server that all share. Each member of this process has its own way there."""
+    """Under a root of its own of servers that all share. Each member of this process has its own way to one of them."""
 
     timeout = 3.0
     death = timeout + 2
     """A death shows by the timeout alone."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, ensemble: Ensemble | None = None) -> None:
         super().__init__()
-        self.where = {"hosts": shared().hosts, "root": f"/{uuid4().hex}"}
+        self._ensemble = ensemble or shared()
+        self._servers = cycle(self._ensemble.servers)
+        self.where = {"hosts": self._ensemble.hosts, "root": f"/{uuid4().hex}"}
         self._ways: dict[Coordination, Proxy] = {}
 
     def unstarted(self, name: str = "", timeout: float | None = None) -> Coordination:
-        way = Proxy(shared().port)
+        way = Proxy(next(self._servers).port)
         where = {**self.where, "hosts": way.hosts}
         member = connect(where, name or f"member-{next(self._numbers)}", timeout or self.timeout)
         self._members.append(member)
@@ -163,7 +165,7 @@ class ZookeeperFleet(Fleet):
         """By who opens the session again elsewhere, and closes it; the server hangs up on the one it was taken from."""
         assert isinstance(member, ZookeeperCoordination)
         client = member._ensemble.now().client
-        RawSession(shared().port, client.identity, client._session_passwd).close()
+        RawSession(self._ensemble.port, client.identity, client._session_passwd).close()
         self._ways[member].cut()
 
 
