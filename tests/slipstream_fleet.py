@@ -83,6 +83,6 @@ def slipstream_fleet(folder: Path, zk_hosts: str) -> Iterator[SlipStreamFleet]:
         made.close()
 
 
-def job_ended(client: Client, id: str, seconds: float = 30.0) -> dict[str, Any]:
+def job_ended(client: Client, id: str, seconds: float = 60.0) -> dict[str, Any]:
     """The job, once it is final for us."""
     return until(lambda: job if (job := client.get(id))["state"] in FINAL else {}, seconds)
