@@ -16,7 +16,7 @@ from gevent.event import Event
 import geventjob
 from geventjob import config, debug, log as logs, supervise
 from geventjob.coordination import open_coordination
-from geventjob.coordination.member import about, join
+from geventjob.coordination.member import about, announce, join
 from geventjob.coordination.base import Coordination, CoordinationAway, CoordinationError
 from geventjob.server import first_user
 from geventjob.server.app import application
@@ -91,9 +91,9 @@ class Process:
         server.start()
         try:
             address = _address(self._settings.host, server.server_port)
-            coordination.announce("servers", about(url=address))
-            log.info("geventjob-server %s listens on %s", geventjob.__version__, address)
-            self._stop.wait()
+            if announce(coordination, "servers", about(url=address), self._stop):
+                log.info("geventjob-server %s listens on %s", geventjob.__version__, address)
+                self._stop.wait()
             log.info("stopping: requests under way get %g s to end", GRACE)
         finally:
             server.finish(GRACE)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import gevent
 from gevent.event import Event
 
 import geventjob
 from geventjob.backoff import delays
 from geventjob.clock import cimi_time, now
-from geventjob.coordination.base import Coordination, CoordinationAway
+from geventjob.coordination.base import Coordination, CoordinationAway, CoordinationError
 
 log = logging.getLogger(__name__)
 
@@ -22,16 +24,41 @@ def join(coordination: Coordination, stop: Event) -> bool:
 
     Raises CoordinationError for what will not mend itself.
     """
+    return _done(coordination.start, stop)
+
+
+def announce(coordination: Coordination, role: str, info: Mapping[str, Any], stop: Event) -> bool:
+    """Be seen in this role; the rest is as for `join`. Raises NameInUse."""
+    return _done(lambda: coordination.announce(role, info), stop)
+
+
+def _done(call: Callable[[], None], stop: Event) -> bool:
+    """Whether it was done before `stop`, which waits for no call: one may last longer than a session timeout."""
     for delay in delays():
-        try:
-            coordination.start()
-        except CoordinationAway as error:
-            log.warning("coordination is away: %s", error)
-            if stop.wait(delay):
-                return False
-        else:
-            return True
-    raise AssertionError("delays never end")
+        attempt = gevent.spawn(_failure, call)
+        either: list[Any] = [attempt, stop]
+        gevent.wait(either, count=1)
+        if not attempt.ready():
+            attempt.kill()
+            return False
+        error = attempt.get()
+        if not isinstance(error, CoordinationAway):
+            break
+        log.warning("coordination is away: %s", error)
+        if stop.wait(delay):
+            return False
+    if error is not None:
+        raise error
+    return True
+
+
+def _failure(call: Callable[[], None]) -> CoordinationError | None:
+    """Its error, returned rather than raised: gevent would print its traceback."""
+    try:
+        call()
+    except CoordinationError as error:
+        return error
+    return None
 
 
 def about(**more: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from gevent.event import Event
 from geventjob import supervise
 from geventjob.cimi.client import Client
 from geventjob.coordination.base import Coordination, Leadership
-from geventjob.coordination.member import about, join
+from geventjob.coordination.member import about, announce, join
 from geventjob.distributor.endless import Endless
 from geventjob.distributor.leader import ENDING, Leader
 from geventjob.distributor.schedule import schedule
@@ -64,8 +64,8 @@ class Engine:
     def run(self) -> int:
         """Until `stop`; the exit code of the process. Raises NameInUse when another distributor of this name lives."""
         greenlets = []
-        if join(self._coordination, self._stop):
-            self._coordination.announce(ROLE, about(distributors=sorted(self._leaders)))
+        info = about(distributors=sorted(self._leaders))
+        if join(self._coordination, self._stop) and announce(self._coordination, ROLE, info, self._stop):
             greenlets = [supervise.spawn(name, each.run, self._failed) for name, each in self._leaders.items()]
             log.info("%s runs %s", self._coordination.name, ", ".join(self._leaders))
             self._stop.wait()

@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 
 LOOK = 0.1
 """Seconds between two looks whether this process still leads."""
+RESIGNING = 1.0
+"""Seconds for which the others are told so; whom that does not reach sees the end of the session."""
 ENDING = 10.0
 """Seconds that a distributor's code gets to end when this process leads no longer."""
 
@@ -37,7 +39,7 @@ class Leader:
                 self._work_while(leadership)
             finally:
                 with suppress(CoordinationAway):
-                    leadership.resign()
+                    gevent.with_timeout(RESIGNING, leadership.resign, timeout_value=None)
                 log.info("%s: %s leads no longer", self._election, self._coordination.name)
 
     def _work_while(self, leadership: Leadership) -> None:

@@ -12,7 +12,7 @@ from gevent.lock import Semaphore
 
 from geventjob import supervise
 from geventjob.coordination.base import Claim, Coordination, Session
-from geventjob.coordination.member import about, join
+from geventjob.coordination.member import about, announce, join
 from geventjob.executor.claims import Claims
 from geventjob.executor.context import Context
 from geventjob.executor.limits import Limits
@@ -82,9 +82,9 @@ class Engine:
         """False if it was stopped meanwhile."""
         self._coordination.on_lost = self._lost
         self._coordination.on_session = self._session
-        if not join(self._coordination, self._stop):
+        info = about(slots=self._limits.threads, actions=list(self._actions.names))
+        if not (join(self._coordination, self._stop) and announce(self._coordination, ROLE, info, self._stop)):
             return False
-        self._coordination.announce(ROLE, about(slots=self._limits.threads, actions=list(self._actions.names)))
         self._coordination.listen(self._message)
         for name, part in (
             ("the connection to the server", self._writes.connect),
