@@ -57,6 +57,8 @@ class Proxy:
         self._holds: list[tuple[int, Hold]] = []
         self.speaking = threading.Event()
         self.speaking.set()
+        self.tried = threading.Event()
+        """Set when somebody has connected."""
         self._links: list[_Link] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -106,6 +108,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listening.accept()
+                self.tried.set()
                 self.speaking.wait()
                 try:
                     server = socket.create_connection(("127.0.0.1", self._server_port))

@@ -5,16 +5,19 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from geventjob import Client
-from tests.fleet import Fleet, Process, ended, fleet, until
+from tests.fleet import Fleet, Process, Way, ended, fleet, until
+from tests.proxy import Proxy
+from tests.zookeeper import shared
 
 STEP = 0.5
-TIMEOUT = 2.0
+TIMEOUT = 3.0
 """Session timeout of the processes, seconds."""
 
 TICKER = f"""
@@ -65,14 +68,27 @@ class Collect:
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[Fleet]:
-    """A server, and a folder of distributors."""
+def made(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Fleet]:
+    """A server, and a folder of distributors, over SQLite unless a test asks for ZooKeeper."""
     (tmp_path / "distributors").mkdir()
     (tmp_path / "distributors" / "ticker.py").write_text(TICKER)
     (tmp_path / "distributors" / "job_distributor_vms_collect.py").write_text(OLD)
-    with fleet(tmp_path) as made:
+    with fleet(tmp_path, shared().hosts if getattr(request, "param", "") == "zookeeper" else "") as made:
         made.server()
         yield made
+
+
+over_both = pytest.mark.parametrize("made", ["sqlite", "zookeeper"], indirect=True)
+over_zookeeper = pytest.mark.parametrize("made", ["zookeeper"], indirect=True)
+
+
+@pytest.fixture
+def networks() -> Iterator[dict[str, Proxy]]:
+    """The ways of three processes to ZooKeeper."""
+    made = {name: Proxy(shared().port) for name in "abc"}
+    yield made
+    for network in made.values():
+        network.close()
 
 
 @pytest.fixture
@@ -81,9 +97,10 @@ def client(made: Fleet) -> Iterator[Client]:
         yield client
 
 
-def start(made: Fleet, name: str, *arguments: str, timeout: float = TIMEOUT) -> Process:
+def start(made: Fleet, name: str, *arguments: str, timeout: float = TIMEOUT, network: Proxy | None = None) -> Process:
     folder = f"--distributors-dir={made.folder / 'distributors'}"
-    return made.distributor(name, folder, "--session-timeout", str(timeout), *arguments)
+    way = Way(made.url, network.hosts) if network else None
+    return made.distributor(name, folder, "--session-timeout", str(timeout), *arguments, way=way)
 
 
 def leads(client: Client, election: str) -> str | None:
@@ -103,6 +120,12 @@ def ticks(client: Client) -> list[int]:
     return sorted(int(job["idempotencyKey"].partition("@")[2].partition("#")[0]) for job in jobs(client, "tick"))
 
 
+def assert_none_doubled_and_some_collapsed(client: Client) -> None:
+    steps = [after - before for before, after in pairwise(ticks(client))]
+    assert min(steps) > 0, "a tick was doubled"
+    assert max(steps) >= 2 * 500, "ticks passed without a leader, and were not made up for one by one"
+
+
 def fired(process: Process) -> int:
     return process.log.count("fired its tick")
 
@@ -113,6 +136,7 @@ def just_fired(process: Process) -> None:
     until(lambda: fired(process) > before, every=0.01)
 
 
+@over_both
 def test_leaders_die_and_freeze(made: Fleet, client: Client) -> None:
     processes = {name: start(made, name, "ticker") for name in "abc"}
     killed = until(lambda: leads(client, "ticker"))
@@ -121,28 +145,73 @@ def test_leaders_die_and_freeze(made: Fleet, client: Client) -> None:
     processes[killed].kill()
     died = time.monotonic()
     frozen = until(lambda: (name := leads(client, "ticker")) and name != killed and name, every=0.02)
+    print(f"killed: the next one leads after {time.monotonic() - died:.2f} s")
     assert time.monotonic() - died < TIMEOUT + 2
 
     just_fired(processes[frozen])
-    processes[frozen].signal(signal.SIGSTOP)
+    made.freeze(processes[frozen])
     stopped = time.monotonic()
-    before, counted = ticks(client), fired(processes[frozen])
+    counted = fired(processes[frozen])
     last = until(lambda: (name := leads(client, "ticker")) and name not in (killed, frozen) and name, every=0.02)
     until(lambda: fired(processes[last]), every=0.02)
+    print(f"frozen: the next one leads and has fired after {time.monotonic() - stopped:.2f} s")
     assert time.monotonic() - stopped < TIMEOUT + 2
 
-    processes[frozen].signal(signal.SIGCONT)
+    processes[frozen].thaw()
     until(lambda: "leads no longer" in processes[frozen].log)
     just_fired(processes[last])
     assert fired(processes[frozen]) == counted, "it woke up and led no more"
     assert leads(client, "ticker") == last
-    found = ticks(client)
-    assert len(found) == len(set(found)), "a tick was doubled"
-    assert all(tick % 500 == 0 for tick in found)
-    after = [tick for tick in found if tick > before[-1]]
-    assert after[0] - before[-1] >= 2 * 500, "ticks passed without a leader, and were not made up for one by one"
+    assert all(tick % 500 == 0 for tick in ticks(client))
+    assert_none_doubled_and_some_collapsed(client)
     assert all(fired(process) for process in processes.values())
     assert processes[last].stop() == processes[frozen].stop() == 0
+
+
+@over_zookeeper
+def test_a_leader_is_cut_off(made: Fleet, client: Client, networks: dict[str, Proxy]) -> None:
+    """Its network is silent: it gives up before another leads, and stands again when the network is back."""
+    processes = {name: start(made, name, "ticker", network=network) for name, network in networks.items()}
+    made.await_nodes(*processes)
+    first = until(lambda: leads(client, "ticker"))
+    just_fired(processes[first])
+    networks[first].go_silent()
+    cut_off = time.monotonic()
+    second = until(lambda: (name := leads(client, "ticker")) and name != first and name, every=0.02)
+    until(lambda: fired(processes[second]), every=0.02)
+    print(f"cut off: the next one leads and has fired after {time.monotonic() - cut_off:.2f} s")
+    assert time.monotonic() - cut_off < TIMEOUT + 2
+    until(lambda: "leads no longer" in processes[first].log)
+    counted = fired(processes[first])
+
+    networks[first].speak()
+    until(lambda: processes[first].log.count("session ") > 2)  # it began, was over, and another one began
+    for name in networks.keys() - {first}:
+        assert processes[name].stop() == 0
+    until(lambda: leads(client, "ticker") == first)
+    until(lambda: fired(processes[first]) > counted)
+    assert processes[first].stop() == 0
+    assert_none_doubled_and_some_collapsed(client)
+
+
+@over_zookeeper
+def test_a_silent_zookeeper_blocks_no_shutdown(made: Fleet, client: Client, networks: dict[str, Proxy]) -> None:
+    """Of one that leads, one that stands by and one that does not know yet; nor does a minute of a session timeout."""
+    processes = {name: start(made, name, "ticker", timeout=60, network=networks[name]) for name in "ab"}
+    made.await_nodes("a", "b")
+    until(lambda: leads(client, "ticker"))
+    networks["c"].go_silent()
+    processes["c"] = start(made, "c", "ticker", timeout=60, network=networks["c"])
+    until(networks["c"].tried.is_set)
+    for network in networks.values():
+        network.go_silent()
+    began = time.monotonic()
+    for process in processes.values():
+        process.signal(signal.SIGTERM)
+    assert [process.wait() for process in processes.values()] == [0, 0, 0]
+    took = time.monotonic() - began
+    print(f"stopped with a silent ZooKeeper after {took:.2f} s")
+    assert took < 5
 
 
 def test_a_leader_that_is_stopped_resigns(made: Fleet, client: Client) -> None:
