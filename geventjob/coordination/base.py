@@ -170,8 +170,15 @@ class Coordination(ABC):
         """Delete each entry that nobody holds. True where it is gone now (or was already), False where it is held."""
 
     @abstractmethod
+    def jobs(self, entries: Sequence[str]) -> list[str | None]:
+        """What each entry says, held or not; None for one that does not stand in the queue.
+
+        A queue that was made anew begins its names anew: the entry of a name need not be that of the job that has it.
+        """
+
     def standing(self, entries: Sequence[str]) -> list[bool]:
         """Whether each entry stands in the queue, held or not."""
+        return [job is not None for job in self.jobs(entries)]
 
     @abstractmethod
     def look(self, head: int = 20) -> Look:

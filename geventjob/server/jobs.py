@@ -156,13 +156,17 @@ class Jobs:
         if not differing:
             return []
         try:
-            named = self._coordination.standing([outcome.entry for outcome in differing.values()])
-            sent = self._coordination.standing([outcome.sent for outcome in differing.values()])
+            named = self._coordination.jobs([outcome.entry for outcome in differing.values()])
+            sent = self._coordination.jobs([outcome.sent for outcome in differing.values()])
         except CoordinationError as error:
             for index in differing:
                 outcomes[index] = away(f"the queue is out of reach: {error}")
             return []
-        again = [index for index, old, new in zip(differing, named, sent, strict=True) if new and not old]
+        again = [
+            index
+            for (index, outcome), old, new in zip(differing.items(), named, sent, strict=True)
+            if new == outcome.job["id"] != old
+        ]
         gone.update(differing[index].entry for index in again)
         return again
 

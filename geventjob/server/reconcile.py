@@ -99,8 +99,8 @@ class Reconciler:
 
     def _without_entry(self, jobs: list[Document]) -> list[Document]:
         entries = [entry_of(job) or "" for job in jobs]
-        standing = self._coordination.standing(entries) if jobs else []
-        return [job for job, stands in zip(jobs, standing, strict=True) if not stands]
+        said = self._coordination.jobs(entries) if jobs else []
+        return [job for job, id in zip(jobs, said, strict=True) if id not in (job["id"], "")]
 
     def _requeue(self, ids: list[str], dry: bool) -> int:
         """Put those into the queue that are still not final and still without an entry; how many."""

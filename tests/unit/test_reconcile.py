@@ -11,7 +11,7 @@ import pytest
 
 from geventjob.clock import now
 from geventjob.coordination.sqlite import SqliteCoordination
-from geventjob.server.life import Edit, Owner, added, edited, entry_of
+from geventjob.server.life import Edit, Owner, added, edited, entry_of, requeued
 from geventjob.server.reconcile import Reconciler, Report
 from geventjob.server.store.base import Insert, Query, Update
 from geventjob.server.store.sqlite import SqliteStore
@@ -45,6 +45,9 @@ class Both:
         [result] = self.store.write([Update(f"job/{name}", lambda job: edited(job, edit, now=now()))])
         assert isinstance(result, dict), result
         return result
+
+    def edit_entry(self, name: str, entry: str) -> None:
+        self.store.write([Update(f"job/{name}", lambda job: requeued(job, entry, now=now()))])
 
     def lose(self, *entries: str) -> None:
         assert self.coordination.remove(entries) == [True] * len(entries)
@@ -136,6 +139,20 @@ def test_a_job_that_ends_within_the_grace_is_left_alone(both: Both) -> None:
     both.edit("a", Edit({"state": "FAILED"}))
     assert running.get() == Report(jobs=1)
     assert both.queue() == []
+
+
+def test_a_name_that_another_job_has_by_now_is_no_entry_of_ones_own(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ZooKeeper that was made anew counts from 0 again: the first that are put back have the names of others."""
+    monkeypatch.setattr("geventjob.server.reconcile.PAGE", 3)
+    entries = [both.add(f"n{n}") for n in range(7)]
+    both.lose(*entries)
+    fresh = [both.add("new"), *[both.add(f"m{n}") for n in range(6)]]
+    for n, entry in enumerate(fresh):  # what n0 … n6 say of their entries is what new, m0 … m5 have
+        both.edit_entry(f"n{n}", entry)
+    assert both.run() == Report(jobs=14, requeued=7)
+    assert sorted(both.queue()) == sorted(["new", *[f"m{n}" for n in range(6)], *[f"n{n}" for n in range(7)]])
 
 
 def test_two_reconcilers_at_once_leave_one_entry_a_job(both: Both) -> None:

@@ -61,9 +61,9 @@ class Queue:
                 self.entries.pop(entry, None)
         return free
 
-    def standing(self, entries: Sequence[str]) -> list[bool]:
-        self._call("standing")
-        return [entry in self.entries for entry in entries]
+    def jobs(self, entries: Sequence[str]) -> list[str | None]:
+        self._call("jobs")
+        return [self.entries.get(entry) for entry in entries]
 
     def send(self, executor: str, message: dict[str, Any]) -> None:
         self._call("send")

@@ -108,8 +108,8 @@ class SqliteCoordination(Coordination):
     def remove(self, entries: Sequence[str]) -> list[bool]:
         return self._database.call(partial(queue.remove, entries=entries))
 
-    def standing(self, entries: Sequence[str]) -> list[bool]:
-        return self._database.call(partial(queue.standing, entries=entries), Need.READ)
+    def jobs(self, entries: Sequence[str]) -> list[str | None]:
+        return self._database.call(partial(queue.jobs, entries=entries), Need.READ)
 
     def look(self, head: int = 20) -> Look:
         return self._database.call(partial(queue.look, head=head), Need.READ)

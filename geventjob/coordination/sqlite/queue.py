@@ -39,10 +39,11 @@ def remove(tx: Transaction, entries: Sequence[str]) -> list[bool]:
     return [path not in held for path in entries]
 
 
-def standing(tx: Transaction, entries: Sequence[str]) -> list[bool]:
-    """Whether each stands in the queue."""
-    found = {path for path, _ in _find(tx, entries).values()}
-    return [path in found for path in entries]
+def jobs(tx: Transaction, entries: Sequence[str]) -> list[str | None]:
+    """What each says that stands in the queue."""
+    rows = tx.rows("sequence, priority, job", f"FROM entry WHERE {_LISTED}", json.dumps(_sequences(tx, entries)))
+    found = {entry_path(priority, sequence): job for sequence, priority, job in rows}
+    return [found.get(path) for path in entries]
 
 
 def take(

@@ -120,8 +120,8 @@ class ZookeeperCoordination(Coordination):
         return self._queue.remove(entries)
 
     @_in_words()
-    def standing(self, entries: Sequence[str]) -> list[bool]:
-        return self._queue.standing(entries)
+    def jobs(self, entries: Sequence[str]) -> list[str | None]:
+        return self._queue.jobs(entries)
 
     @_in_words()
     def look(self, head: int = 20) -> Look:

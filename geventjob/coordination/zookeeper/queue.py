@@ -58,7 +58,7 @@ class Queue:
                 if not isinstance(outcome.error, NodeExistsError):
                     raise outcome.error
                 held.append(there[number])
-        held = [entry for entry, stands in zip(held, self.standing(held), strict=True) if stands]
+        held = [entry for entry, stands in zip(held, self.jobs(held), strict=True) if stands is not None]
         return [entry not in held for entry in entries]
 
     def _removal(self, nodes: Nodes, entry: str) -> Group:
@@ -66,13 +66,13 @@ class Queue:
         lock = taken_path(name_of(entry))
         return [nodes.create(lock, self._name, ephemeral=True), nodes.delete(lock), nodes.delete(entry)]
 
-    def standing(self, entries: Sequence[str]) -> list[bool]:
-        """See `Coordination.standing`."""
+    def jobs(self, entries: Sequence[str]) -> list[str | None]:
+        """See `Coordination.jobs`. One that may not be read stands, and says nothing."""
         there = [entry for entry in entries if parse_entry(entry)]
         membership = self._ensemble.now()
         membership.ask(membership.nodes.sync())
         found = dict(zip(there, membership.read(there), strict=True))
-        return [found.get(entry) is not None for entry in entries]
+        return [_said(found.get(entry)) for entry in entries]
 
     def look(self, head: int) -> Look:
         """See `Coordination.look`."""
@@ -149,3 +149,10 @@ def _text(data: bytes | None) -> str:
 def taken_of(claim: Claim) -> str:
     """Of the node that makes the claim ours."""
     return taken_path(name_of(claim.entry))
+
+
+def _said(node: Any) -> str | None:
+    """What an entry says, as `Membership.read` found it."""
+    if node is None:
+        return None
+    return node[0].decode(errors="replace") if isinstance(node, tuple) else ""

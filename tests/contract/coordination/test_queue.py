@@ -364,10 +364,11 @@ def test_what_nobody_holds_can_be_removed(member: Coordination, other: Coordinat
     free, held, gone = member.put([("job/free", 2), ("job/held", 0), ("job/gone", 1)])
     claims = member.take(2)
     member.consume(claims[1:])
+    assert other.jobs([free, held, gone]) == ["job/free", "job/held", None]
     assert other.standing([free, held, gone]) == [True, True, False]
     assert other.remove([gone, held, free]) == [True, False, True]
     assert other.standing([free, held, gone]) == [False, True, False]
-    assert other.remove([]) == other.standing([]) == []
+    assert other.remove([]) == other.standing([]) == other.jobs([]) == []
     member.release(claims[:1])
     assert other.remove([held]) == [True]
 
