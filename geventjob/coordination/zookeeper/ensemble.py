@@ -111,6 +111,7 @@ class Ensemble:
 
     def disown(self) -> None:
         """In a forked child, whose copy of the session is over."""
+        self._closing = True
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
         if self.membership is not None:

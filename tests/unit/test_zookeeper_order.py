@@ -1,0 +1,80 @@
+"""The order of names, and which of them are entries, without a server."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+from kazoo.protocol.serialization import int_struct, write_string
+
+from geventjob.coordination.names import parse_entry, signed
+from geventjob.coordination.zookeeper.nodes import entry_path
+from geventjob.coordination.zookeeper.order import by_sequence, first_of
+from geventjob.coordination.zookeeper.requests import EntryNames
+
+priorities = st.integers(0, 999)
+counters = st.integers(-(2**31), 2**31 - 1)
+
+
+def name(priority: int, sequence: int) -> str:
+    return f"entry-{priority:03d}-{sequence:010d}"
+
+
+def answer(names: list[str]) -> bytes:
+    """As a server lists children, behind a header."""
+    return b"header" + int_struct.pack(len(names)) + b"".join(bytes(write_string(name)) for name in names)
+
+
+def listed(names: list[str]) -> list[str]:
+    return EntryNames("/job/entries", None).deserialize(answer(names), len("header"))
+
+
+@given(
+    start=counters, steps=st.lists(st.tuples(priorities, st.integers(1, 2**26)), max_size=30), count=st.integers(0, 40)
+)
+def test_the_first_are_those_of_the_lowest_priority_that_were_put_first(
+    start: int, steps: list[tuple[int, int]], count: int
+) -> None:
+    """Wherever the counter of the server stands, and wherever it wraps."""
+    sequence, entries = start, []
+    for priority, step in steps:
+        sequence = signed(sequence + step)
+        entries.append((priority, sequence))
+    in_order = [name(*entry) for entry in sorted(entries, key=lambda entry: entry[0])]  # sorting is stable
+    shuffled = random.Random(count).sample(in_order, len(in_order))
+    assert first_of(shuffled, count) == in_order[:count]
+
+
+@given(start=counters, steps=st.lists(st.integers(1, 2**26), max_size=30))
+def test_sequences_alone_are_in_the_order_of_their_making(start: int, steps: list[int]) -> None:
+    sequences = []
+    for step in steps:
+        start = signed(start + step)
+        sequences.append(start)
+    names = [f"msg-{sequence:010d}" for sequence in sequences]
+    shuffled = random.Random(len(steps)).sample(names, len(names))
+    assert by_sequence(shuffled, lambda name: int(name[4:])) == names
+
+
+junk = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=30)
+
+
+@given(
+    entries=st.lists(st.builds(name, priorities, counters), max_size=20),
+    others=st.lists(
+        st.one_of(junk, st.builds("entry-{}".format, junk), st.builds("{}entry-100-0000000001".format, junk))
+    ),
+)
+def test_of_any_names_exactly_those_of_entries_are_listed(entries: list[str], others: list[str]) -> None:
+    names = random.Random(len(entries)).sample(entries + others, len(entries + others))
+    expected = [name for name in names if parse_entry(entry_path(name))]
+    assert sorted(listed(names)) == sorted(expected)
+    assert all(name in expected for name in entries)
+
+
+def test_a_list_counts_its_names_and_its_cpu() -> None:
+    request = EntryNames("/job/entries", None)
+    request.deserialize(answer([name(100, n) for n in range(1000)]), len("header"))
+    assert request.count == 1000
+    assert 0 < request.cpu < 0.1
