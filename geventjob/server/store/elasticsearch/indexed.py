@@ -38,7 +38,10 @@ class Source(msgspec.Struct):
 
     document: msgspec.Raw = msgspec.Raw(b"null")
     key: Union[Claim, None] = None
+    born: str = ""
+    """The mark of the insert."""
     mark: str = ""
+    """That of the last write."""
     dead: Union[str, None] = None
     """Set if this is no document: no document of this id may be made."""
     id: str = ""
@@ -54,12 +57,13 @@ def held(id: str, key: str) -> bytes:
     return encode({"id": id, "unique": key})
 
 
-def source(document: Document, raw: bytes, key: Claim | None, mark: str) -> bytes:
+def source(document: Document, raw: bytes, key: Claim | None, born: str, mark: str) -> bytes:
     """What is sent of a document, whose JSON is `raw`."""
     singles, others = _singles(document), _others(document)
     found = {
         "document": msgspec.Raw(raw),
         "key": key,
+        "born": born,
         "mark": mark,
         **singles,
         "values": {known(label): values for label, values in others.items()},

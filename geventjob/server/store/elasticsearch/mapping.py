@@ -9,8 +9,8 @@ it under names of our own. So nothing that a client sends can become a field.
 | `values` | all other values, by the label of their path: one flattened field |
 | `paths` | labels of all paths that lead to a value |
 | `readers` | who sees the document |
-| `document`, `key`, `mark` | kept, not searched: see writing.py |
-| `dead` | since when no document of this id may be made: see docs/decisions/0007 |
+| `document`, `key`, `born`, `mark` | kept, not searched (steps.py) |
+| `dead` | since when no document of this id can be made (steps.py) |
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ _TYPES: Mapping[Type, Mapping[str, Any]] = {
 }
 _FRACTIONS: Mapping[Path, Mapping[str, Any]] = {("timeout",): {"type": "double"}}
 _UNREAD = {"type": "object", "enabled": False}
+_KEPT = {"type": "keyword", "index": False, "doc_values": False}
 _FIELDS: Mapping[str, Any] = {
     **{label(path): _FRACTIONS.get(path, _TYPES[type_]) for path, type_ in SINGLE.items()},
     "values": {"type": "flattened"},
@@ -48,7 +49,8 @@ _FIELDS: Mapping[str, Any] = {
     "readers": {"type": "keyword", "doc_values": False},
     "document": _UNREAD,
     "key": _UNREAD,
-    "mark": {"type": "keyword", "index": False, "doc_values": False},
+    "born": _KEPT,
+    "mark": _KEPT,
     "dead": {"type": "date"},
 }
 _SETTINGS = {"number_of_shards": 1, "auto_expand_replicas": "0-1", "refresh_interval": "1s"}

@@ -29,8 +29,9 @@ from geventjob.server.store.elasticsearch.freshness import Freshness
 from geventjob.server.store.elasticsearch.indexed import decode
 from geventjob.server.store.elasticsearch.mapping import KEYS, index, prepare
 from geventjob.server.store.elasticsearch.searching import Search
+from geventjob.server.store.elasticsearch.steps import Result, owns, place_of
 from geventjob.server.store.elasticsearch.wire import CALLS, Wire
-from geventjob.server.store.elasticsearch.writing import Item, Result, Sweep, Writer, id_of, owns, place_of
+from geventjob.server.store.elasticsearch.writing import Item, Sweep, Writer, id_of
 
 BATCH = 1_000
 """Items that are written, or documents that are read, together."""

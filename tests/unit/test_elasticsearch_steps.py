@@ -1,0 +1,137 @@
+"""Unique keys over Elasticsearch: whatever steps of several servers come between each other, and whoever dies.
+
+The index is simulated (versions, and nothing else); which step comes next, which is lost, done twice or done long
+after its server's death is for hypothesis to choose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geventjob.server.store.base import Insert, StoreRefused, Taken
+from geventjob.server.store.elasticsearch.bulk import Found, Put, Read, Remove
+from geventjob.server.store.elasticsearch.indexed import Source, Version
+from geventjob.server.store.elasticsearch.steps import Steps, owns, place_of
+
+KEY = "k"
+PLACE = place_of("job", KEY)
+
+
+class Index:
+    """All that Elasticsearch promises: a write finds the version that it names, or is not done."""
+
+    def __init__(self) -> None:
+        self._contents: dict[tuple[str, str], Found] = {}
+        self._writes = 0
+
+    def do(self, ask: Read | Put | Remove) -> Any:
+        found = self._contents.get((ask.kind, ask.id))
+        if isinstance(ask, Read):
+            return found
+        if ask.version != (found.version if found else None):
+            return None
+        self._writes += 1
+        version = Version(self._writes, 1)
+        if isinstance(ask, Put):
+            self._contents[ask.kind, ask.id] = Found(msgspec.json.decode(ask.source, type=Source), version)
+        else:
+            del self._contents[ask.kind, ask.id]
+        return version
+
+    def has(self, id: str) -> bool:
+        found = self._contents.get(("job", id))
+        return found is not None and not found.source.dead
+
+    @property
+    def owners(self) -> list[str]:
+        """The documents that have the key."""
+        return [id for (kind, id), found in self._contents.items() if kind == "job" and owns(found.source.key, PLACE)]
+
+
+@dataclass
+class Actor:
+    """A server that carries out one item."""
+
+    id: str
+    steps: Any = field(repr=False)
+    ask: Any = field(default=None, repr=False)
+    result: Any = None
+    over: bool = False
+
+    def __post_init__(self) -> None:
+        self.ask = next(self.steps)
+
+    def goes_on(self, answer: Any) -> None:
+        try:
+            self.ask = self.steps.send(answer)
+        except StopIteration as end:
+            self.result, self.over = end.value, True
+        except (Taken, StoreRefused) as error:
+            self.result, self.over = error, True
+
+
+def inserting(id: str) -> Actor:
+    return Actor(id, Steps().insert("job", Insert({"id": id}, KEY)))
+
+
+def deleting(id: str) -> Actor:
+    return Actor(id, Steps().update("job", id, [lambda document: None]))
+
+
+actors = st.lists(
+    st.tuples(st.sampled_from([inserting, deleting]), st.sampled_from(["job/a", "job/b", "job/c"])), max_size=4
+)
+
+
+@settings(max_examples=800, deadline=None)
+@given(actors, st.data())
+def test_no_two_documents_have_one_key_and_no_key_is_blocked(wanted: list[Any], data: st.DataObject) -> None:
+    index, floating = Index(), []
+    inserted = {id for make, id in wanted if make is inserting}
+    running = [make(id) for make, id in wanted if make is deleting] + [inserting(id) for id in sorted(inserted)]
+
+    def done(ask: Any) -> Any:
+        answer = index.do(ask)
+        assert len(index.owners) <= 1
+        return answer
+
+    while running:
+        actor = data.draw(st.sampled_from(running))
+        fate = data.draw(st.sampled_from(["answered"] * 5 + ["twice", "lost", "late"]))
+        if fate == "late":  # the server dies, and its request is on its way
+            floating.append(actor.ask)
+        else:
+            answer = done(actor.ask)
+            if fate == "lost":
+                actor.over = True  # the server dies, and its request was done
+            else:
+                actor.goes_on(done(actor.ask) if fate == "twice" else answer)
+                check(actor, index)
+        running = [one for one in running if not one.over and one.ask not in floating]
+        if floating and data.draw(st.booleans()):
+            done(floating.pop(data.draw(st.integers(0, len(floating) - 1))))
+
+    last = inserting("job/last")
+    while not last.over:
+        last.goes_on(done(last.ask))
+    check(last, index)
+    assert not isinstance(last.result, StoreRefused)
+    for ask in floating:
+        done(ask)
+    if isinstance(last.result, dict):
+        assert index.owners == [last.id]
+
+
+def check(actor: Actor, index: Index) -> None:
+    """What an insert says of itself and of others."""
+    if isinstance(actor.result, dict):
+        assert index.has(actor.id)
+    elif isinstance(actor.result, Taken):
+        assert actor.result.document["id"] != actor.id
+    elif isinstance(actor.result, StoreRefused):
+        assert actor.id not in index.owners
