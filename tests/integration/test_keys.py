@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -90,7 +91,8 @@ def test_executors_and_distributors_log_in_by_key(up: Fleet, boss: Cli, secret_f
     made = boss.json("key", "new")
     up.login = ["--ss-key", made["id"], "--ss-secret-file", secret_file(made["secret"])]
     (up.folder / "ticker.py").write_text(TICKER)
-    up.executor("worker", actions_dir=ACTIONS.parent)
+    shutil.copy(ACTIONS, up.actions_dir)
+    up.executor("worker")
     up.distributor("ticking", "--distributors-dir", str(up.folder), "ticker")
     with up.client() as client:
         jobs = until(lambda: client.search("job", filter="targetResource/href='by-key'")["jobs"])
