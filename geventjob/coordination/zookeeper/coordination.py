@@ -105,6 +105,7 @@ class ZookeeperCoordination(Coordination):
 
     def _forked(self) -> None:
         """In a forked child, which is no member: nothing here may act in the name of its parent."""
+        self._closing = True
         self._ensemble.disown()
         self._inbox.disown()
 
