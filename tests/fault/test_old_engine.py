@@ -1,0 +1,134 @@
+"""Executors of SlipStream's engine beside ours: one queue, one server, and no job runs twice (DESIGN §4)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fleet import Fleet, ended, fleet, until
+from tests.noted import ACTIONS, Notes, add
+from tests.slipstream_fleet import slipstream_fleet
+from tests.zookeeper import shared
+
+SESSION = ("--session-timeout", "3", "--threads", "4")
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Fleet]:
+    """Our server over ZooKeeper."""
+    with fleet(tmp_path, shared().hosts) as made:
+        shutil.copy(ACTIONS, made.actions_dir)
+        made.server()
+        yield made
+
+
+@contextlib.contextmanager
+def old_engine(engine: Fleet, notes: Notes) -> Iterator[subprocess.Popen[bytes]]:
+    files = ["--cookies", str(engine.folder / "cookies.txt"), "--notes", str(notes.path)]
+    zookeeper = ["--zk-hosts", engine.zk_hosts + engine.zk_root]
+    options = ["--ss-url", engine.url, *engine.login, *zookeeper, *files, "--threads", "4"]
+    with (engine.folder / "old.log").open("ab") as log:
+        process = subprocess.Popen([sys.executable, "-m", "tests.old_engine", *options], stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ran(notes: Notes, old: int) -> tuple[int, int]:
+    """How many runs the old engine began, and ours."""
+    began = [pid for pid, _, word in notes.lines() if word == "begin"]
+    return began.count(old), len(began) - began.count(old)
+
+
+def kill_in_the_middle(pid: int, notes: Notes, threads: int) -> None:
+    """kill -9, at a moment at which each of its threads is within an action."""
+
+    def killed() -> bool:
+        os.kill(pid, signal.SIGSTOP)
+        inside = len(notes.jobs("begin", pid)) - len(notes.jobs("end", pid))
+        os.kill(pid, signal.SIGKILL if inside == threads else signal.SIGCONT)
+        return inside == threads
+
+    until(killed, every=0.01)
+
+
+def test_they_share_the_queue(engine: Fleet, notes: Notes) -> None:
+    with old_engine(engine, notes) as old:
+        ids = add(engine.client(), notes, 1, "noted")
+        ended(engine.client(), ids)  # it is up
+        engine.start_executor("one", *SESSION)
+        engine.start_executor("two", *SESSION)
+        engine.await_nodes("one", "two")
+        ids += add(engine.client(), notes, 99, "noted", 0.3)
+        jobs = ended(engine.client(), ids)
+        assert Counter(job["state"] for job in jobs.values()) == {"SUCCESS": 100}
+        assert Counter(notes.jobs("begin")) == Counter(notes.jobs("end")) == Counter(ids)
+        assert min(ran(notes, old.pid)) >= 10
+        until(lambda: engine.client().queue()["entries"] == 0)
+
+
+def test_the_old_one_is_killed_in_the_middle(engine: Fleet, notes: Notes) -> None:
+    with old_engine(engine, notes) as old:
+        ids = add(engine.client(), notes, 60, "noted", 1)
+        until(lambda: len(notes.jobs("begin", old.pid)) >= 4)
+        engine.start_executor("one", *SESSION)
+        engine.start_executor("two", *SESSION)
+        until(lambda: ran(notes, old.pid)[1] >= 4)
+        kill_in_the_middle(old.pid, notes, 4)
+    jobs = ended(engine.client(), ids)
+    assert Counter(job["state"] for job in jobs.values()) == {"SUCCESS": 60}
+    assert Counter(notes.jobs("end")) == Counter(ids)
+    again = {id for id, times in Counter(notes.jobs("begin")).items() if times > 1}
+    assert again == set(notes.jobs("begin", old.pid)) - set(notes.jobs("end", old.pid))
+    assert again == {id for id, job in jobs.items() if job["interruptions"]}
+    assert len(again) == 4
+    until(lambda: engine.client().queue()["entries"] == 0)
+
+
+def test_one_of_ours_is_killed_in_the_middle(engine: Fleet, notes: Notes) -> None:
+    doomed = engine.executor("doomed", *SESSION)
+    ids = add(engine.client(), notes, 60, "noted", 1)
+    until(lambda: len(notes.jobs("begin", doomed.pid)) >= 4)
+    engine.start_executor("heir", *SESSION)
+    with old_engine(engine, notes) as old:
+        until(lambda: ran(notes, old.pid)[0] >= 4)
+        kill_in_the_middle(doomed.pid, notes, 4)
+        jobs = ended(engine.client(), ids)
+        assert Counter(job["state"] for job in jobs.values()) == {"SUCCESS": 60}
+        assert Counter(notes.jobs("end")) == Counter(ids)
+        again = {id for id, times in Counter(notes.jobs("begin")).items() if times > 1}
+        assert again == set(notes.jobs("begin", doomed.pid)) - set(notes.jobs("end", doomed.pid))
+        assert len(again) == 4
+        until(lambda: engine.client().queue()["entries"] == 0)
+
+
+def test_they_share_the_queue_of_a_slipstream_server(tmp_path: Path) -> None:
+    """While one goes over from one engine to the other."""
+    with slipstream_fleet(tmp_path, shared().hosts) as engine:
+        client, notes = engine.serve(), engine.notes
+        job = {"action": "noted", "targetResource": {"href": "dummy"}, "description": "1"}
+        with old_engine(engine, notes) as old:
+            ids = [str(id) for id in client.bulk_add([job] * 40)]
+            until(lambda: len(notes.jobs("begin", old.pid)) >= 4)
+            engine.executor("one", "--threads", "4")
+            engine.executor("two", "--threads", "4")
+            until(lambda: ran(notes, old.pid)[1] >= 4)
+            kill_in_the_middle(old.pid, notes, 4)
+        jobs = ended(client, ids)
+        assert Counter(job["state"] for job in jobs.values()) == {"SUCCESS": 40}
+        assert Counter(notes.jobs("end")) == Counter(ids)
+        again = {id for id, times in Counter(notes.jobs("begin")).items() if times > 1}
+        assert again == set(notes.jobs("begin", old.pid)) - set(notes.jobs("end", old.pid))
+        assert again == {id for id, job in jobs.items() if job["properties"].get("interruptions") == "1"}
+        until(lambda: not engine.entries())
