@@ -9,7 +9,6 @@ With GEVENTJOB_TEST_ES=http://HOST:PORT the tests that need no node of their own
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import fcntl
 import functools
@@ -19,6 +18,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -285,13 +285,51 @@ def running(cluster: Cluster) -> Iterator[Cluster]:
 
 @functools.cache
 def shared() -> str:
-    """The host of the one that all tests of this process share."""
+    """The host of the one that all tests of this user share, those of other processes too. It ends with the last."""
     told = os.environ.get("GEVENTJOB_TEST_ES")
     if told:
         return told
-    cluster = Cluster()
-    atexit.register(cluster.close)
-    return cluster.start().hosts[0]
+    folder = Path(tempfile.gettempdir()) / f"geventjob-elasticsearch-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(_using(folder), fcntl.LOCK_SH)  # until this process ends, however it does
+        host = folder / "host"
+        if not _answers(host):
+            host.unlink(missing_ok=True)
+            with (folder / "log").open("ab") as log:
+                keeper = subprocess.Popen(
+                    [sys.executable, "-m", "tests.elasticsearch", str(folder)],
+                    cwd=Path(__file__).parent.parent,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            while not host.exists():
+                assert keeper.poll() is None, f"no Elasticsearch: {(folder / 'log').read_text()[-4000:]}"
+                time.sleep(0.05)
+        return host.read_text()
+
+
+def _keep(folder: Path) -> None:
+    """Run the shared one as long as somebody uses it."""
+    with running(Cluster()) as cluster:
+        (folder / "new").write_text(cluster.hosts[0])
+        (folder / "new").rename(folder / "host")
+        fcntl.flock(_using(folder), fcntl.LOCK_EX)
+        (folder / "host").unlink()
+
+
+def _using(folder: Path) -> int:
+    return os.open(folder / "users", os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def _answers(host: Path) -> bool:
+    with contextlib.suppress(OSError):
+        ask(host.read_text(), "GET", "/")
+        return True
+    return False
 
 
 def ask(host: str, method: str, path: str, body: Any = None) -> Any:
@@ -315,3 +353,7 @@ def _as_somebody(place: Path) -> tuple[str, ...]:
         if subprocess.run(trial, stderr=subprocess.DEVNULL).returncode == 0:
             return (*dropped, *passing)
     raise AssertionError(f"user {NOBODY} cannot read {place}: set XDG_CACHE_HOME to a folder that it can")
+
+
+if __name__ == "__main__":
+    _keep(Path(sys.argv[1]))
