@@ -35,6 +35,8 @@ class Loss:
 
     operation: int
     containing: bytes
+    done: bool
+    """Whether the server gets the request."""
     happened: threading.Event = field(default_factory=threading.Event)
 
 
@@ -62,9 +64,9 @@ class Proxy:
         self._links: list[_Link] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def lose_answer(self, operation: int, containing: bytes = b"") -> Loss:
-        """The next request of this operation with these bytes in it is done, its answer is lost and the line cut."""
-        loss = Loss(operation, containing)
+    def lose_answer(self, operation: int, containing: bytes = b"", *, done: bool = True) -> Loss:
+        """The next request of this operation with these bytes in it is lost with its line; if `done`, its answer is."""
+        loss = Loss(operation, containing, done)
         self.losses.append(loss)
         return loss
 
@@ -73,6 +75,14 @@ class Proxy:
         hold = Hold(*containing)
         self._holds.append((operation, hold))
         return hold
+
+    def loss_of(self, operation: int, body: bytes) -> Loss | None:
+        """The loss that this request will suffer."""
+        for loss in self.losses:
+            if loss.operation == operation and loss.containing in body:
+                self.losses.remove(loss)
+                return loss
+        return None
 
     def go_silent(self) -> None:
         """From now on nothing passes in either direction; connections are accepted and stay open."""

@@ -32,8 +32,8 @@ class Claims(Part):
     # --- taking
 
     def add(self, membership: Membership, name: str, data: bytes | None, stat: ZnodeStat) -> Claim | None:
-        """The entry of this name is ours; None if that was known, or is over. `stat` is the entry's since the take."""
-        if name in self._held or membership.session.over:
+        """The entry of this name is ours; None if the session is over. `stat` is the entry's since the take."""
+        if membership.session.over:
             return None
         claim = Claim(
             entry=entry_path(name),

@@ -198,9 +198,10 @@ def test_after_a_race_one_entry_is_tried_by_one_alone(site: Site, member: Member
 def test_what_is_the_part_of_one_who_does_not_take_is_taken_by_the_others(
     site: Site, member: Member, kazoo: KazooClient
 ) -> None:
-    """The node of a taker stands there, and nobody is behind it."""
+    """The nodes of takers stand there, and nobody is behind them; and there was a race, so that the queue is parted."""
     for n in range(3):
         kazoo.create(f"/takers/nobody-{n}", b"", ephemeral=True)
+    assert member.take(1, timeout=0.1) == []
     kazoo.set("/takers", b"")
     member.put([(f"job/{n}", 1) for n in range(100)])
     began = time.monotonic()
