@@ -262,15 +262,24 @@ class Client:
 
     def nodes(self) -> list[Document]:
         """The executors, distributors and servers that live now (DESIGN §6)."""
-        return self._session.call("GET", "node", answer=_Nodes).nodes
+        return self._ours("GET", "node", answer=_Nodes).nodes
 
     def queue(self) -> Document:
         """The queue at a glance (DESIGN §6)."""
-        return self._session.call("GET", "queue", answer=Document)
+        return self._ours("GET", "queue", answer=Document)
 
     def reconcile(self, dry_run: bool = False) -> Document:
         """Make the queue and the store agree; what was done: `jobs`, `requeued`, `removed`. It takes some seconds."""
-        return self._session.call("POST", "queue/reconcile", json={"dryRun": dry_run}, answer=Document)
+        return self._ours("POST", "queue/reconcile", json={"dryRun": dry_run}, answer=Document)
+
+    def _ours(self, method: str, path: str, *, json: object = None, answer: type[T]) -> T:
+        """What no other server has."""
+        try:
+            return self._session.call(method, path, json=json, answer=answer)
+        except Refused as error:
+            if error.status not in (404, 405) or self.dialect is not self._slipstream:
+                raise
+            raise Refused(error.status, f"{self.url} is a SlipStream server, which has no {path}") from error
 
     def healthy(self) -> bool:
         """Whether the server says that it can serve. Needs no user, raises nothing of CimiError."""

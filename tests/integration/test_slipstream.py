@@ -127,6 +127,35 @@ def test_kill_9_and_another_one_takes_over(engine: SlipStreamFleet) -> None:
     until(lambda: not engine.entries())
 
 
+def test_a_frozen_executor_writes_nothing_when_it_wakes(engine: SlipStreamFleet) -> None:
+    """No server holds it back."""
+    client = engine.serve()
+    frozen = engine.executor("frozen")
+    ids = [add(client, "noted", 2) for _ in range(5)]
+    until(lambda: engine.notes.count("begin") == 5)
+    frozen.signal(signal.SIGSTOP)
+    engine.executor("heir")
+    jobs = [job_ended(client, id) for id in ids]
+    frozen.signal(signal.SIGCONT)
+    until(lambda: "were lost" in frozen.log)
+    later = add(client, "noted", 0.5)
+    job_ended(client, later)
+    assert {job["properties"]["executor"] for job in jobs} == {"heir"}
+    assert [client.get(id) for id in ids] == jobs
+    assert sorted(engine.notes.jobs("end")) == sorted([*ids, later])
+
+
+def test_a_job_that_is_deleted_ends_its_action(engine: SlipStreamFleet) -> None:
+    client = engine.serve()
+    executor = engine.executor("one")
+    id = add(client, "noted", 60)
+    until(lambda: engine.notes.count("begin"))
+    client.delete(id)
+    until(lambda: not engine.entries())
+    assert engine.notes.count("end") == 0
+    assert f"{id} does not exist (any more)" in executor.log
+
+
 def test_an_interrupted_job_is_told_and_a_deadly_one_given_up(engine: SlipStreamFleet) -> None:
     client = engine.serve()
     poison = add(client, "kills_its_executor")

@@ -11,7 +11,7 @@ import pytest
 
 from geventjob.cimi.client import Client
 from geventjob.cimi.dialects import slipstream
-from geventjob.cimi.errors import CimiError, Conflict, Forbidden, Invalid, NotFound, ServerAway
+from geventjob.cimi.errors import CimiError, Conflict, Forbidden, Invalid, NotFound, Refused, ServerAway
 from tests.answering import Answering, Asked, Reply, answering, free_port
 
 ENTRY = {"resourceURI": "http://schemas.dmtf.org/cimi/2/CloudEntryPoint", "jobs": {"href": "job"}}
@@ -296,6 +296,17 @@ def test_what_shall_stop_is_asked_for_by_pages_of_ids() -> None:
         assert client.stopping("me", list(jobs.jobs)) == ["job/0", "job/120", "job/249"]
         assert client.stopping("me", []) == []
     assert len(paths(server)) == 3
+
+
+def test_what_only_our_server_has_is_said_to_be_missing() -> None:
+    jobs = Jobs()
+    with answering(jobs) as server, Client(server.url) as client:
+        for call, what in ((client.nodes, "node"), (client.queue, "queue"), (client.reconcile, "queue/reconcile")):
+            with pytest.raises(Refused, match=f"is a SlipStream server, which has no {what}$"):
+                call()
+        jobs.entry = Reply(200, Answering.entry_point)
+    with answering(jobs) as server, Client(server.url) as client, pytest.raises(NotFound, match="node not found"):
+        client.nodes()
 
 
 def test_the_id_is_always_selected() -> None:
