@@ -3,111 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.fleet import Fleet, ended, fleet, until
-
-ACTIONS = Path(__file__).parent.parent / "actions" / "mixed.py"
-
-
-@dataclass
-class Kind:
-    """Jobs of one sort, and how each of them must end."""
-
-    name: str
-    count: int
-    job: dict[str, Any]
-    state: str
-    expected: dict[str, Any] = field(default_factory=dict)
-    stop_when: str | None = None
-    """The state in which it is stopped."""
-
-
-def kind(name: str, count: int, action: str, payload: dict[str, Any], state: str, **more: Any) -> Kind:
-    job = {"action": action, "payload": payload, **more.pop("job", {})}
-    return Kind(name, count, job, state, more.pop("expected", {}), more.pop("stop_when", None))
-
-
-KINDS = [
-    kind("success", 890, "succeeds", {"seconds": 0.01}, "SUCCESS", expected={"returnCode": 0, "progress": 100}),
-    kind("return code", 200, "answers", {"code": 3}, "FAILED", expected={"returnCode": 3}),
-    kind("negative code", 50, "answers", {"code": -1}, "FAILED", expected={"returnCode": -1}),
-    kind(
-        "no code",
-        20,
-        "answers",
-        {"code": "x"},
-        "FAILED",
-        expected={"statusMessage": "TypeError: the action returned str, expected an int or None"},
-    ),
-    kind("raises", 200, "raises", {"text": "no"}, "FAILED", expected={"statusMessage": "RuntimeError: no"}),
-    kind(
-        "says that it is lost",
-        10,
-        "claims_to_be_lost",
-        {},
-        "FAILED",
-        expected={"statusMessage": "JobLost: raised by the action itself"},
-    ),
-    kind("unknown action", 20, "nobody_knows_it", {}, "FAILED"),
-    kind(
-        "timeout while waiting",
-        100,
-        "waits",
-        {"seconds": 600},
-        "FAILED",
-        job={"timeout": 0.5},
-        expected={"statusMessage": "timed out after 0.5 s"},
-    ),
-    kind(
-        "timeout while computing",
-        15,
-        "computes",
-        {"seconds": 600},
-        "FAILED",
-        job={"timeout": 0.4},
-        expected={"statusMessage": "timed out after 0.4 s"},
-    ),
-    kind(
-        "swallowed timeout",
-        20,
-        "swallows",
-        {"seconds": 2},
-        "FAILED",
-        job={"timeout": 0.3},
-        expected={"statusMessage": "timed out after 0.3 s"},
-    ),
-    kind("stopped while queued", 50, "succeeds", {}, "STOPPED", stop_when="QUEUED"),
-    kind("stopped while waiting", 40, "waits", {"seconds": 600}, "STOPPED", stop_when="RUNNING"),
-    kind("stopped while computing", 5, "computes", {"seconds": 600}, "STOPPED", stop_when="RUNNING"),
-    kind(
-        "tells",
-        100,
-        "tells",
-        {},
-        "SUCCESS",
-        expected={"statusMessage": "all told", "returnCode": 7, "progress": 100},
-    ),
-    kind("leaves greenlets", 80, "leaves", {}, "SUCCESS"),
-    kind("spawns greenlets", 100, "spawns", {}, "SUCCESS"),
-    kind("computes a little", 40, "computes", {"seconds": 0.05}, "SUCCESS"),
-    kind(
-        "old class",
-        60,
-        "old_style",
-        {},
-        "SUCCESS",
-        job={"targetResource": {"href": "vm/one"}},
-        expected={"statusMessage": "target vm/one"},
-    ),
-]
+from tests.mixed import ACTIONS, Mixed
 
 
 @pytest.fixture
@@ -120,42 +22,8 @@ def engine(tmp_path: Path) -> Iterator[Fleet]:
 
 def test_two_thousand_jobs_of_every_outcome(engine: Fleet) -> None:
     client = engine.client()
-    kinds = [each for each in KINDS for _ in range(each.count)]
-    assert len(kinds) == 2000
-    ids = client.bulk_add([each.job for each in kinds])
-    of = {id: each for id, each in zip(ids, kinds, strict=True) if isinstance(id, str)}
-    assert len(of) == 2000
-    stop(client, [id for id, each in of.items() if each.stop_when == "QUEUED"])
-
+    mixed = Mixed(client)
     engine.executor("first", "--threads", "200", "--unknown-grace", "3")
-    to_stop = [id for id, each in of.items() if each.stop_when == "RUNNING"]
-
-    def stop_running() -> bool:
-        running = {job["id"] for job in client.search("job", filter="state='RUNNING'", select="id")["jobs"]}
-        now = [id for id in to_stop if id in running]
-        stop(client, now)
-        to_stop[:] = [id for id in to_stop if id not in now]
-        return not to_stop
-
-    until(stop_running, 60)
-    jobs = ended(client, list(of), 120)
-    wrong = Counter(f"{of[id].name}: {mismatch(job, of[id])}" for id, job in jobs.items() if mismatch(job, of[id]))
-    assert not wrong
-    told = next(job for id, job in jobs.items() if of[id].name == "tells")
-    assert [resource["href"] for resource in told["affectedResources"]] == ["disk/one", "disk/two"]
-    unknown = next(job for id, job in jobs.items() if of[id].name == "unknown action")
-    assert "'nobody_knows_it'" in unknown["statusMessage"]
-    assert str(engine.actions_dir) in unknown["statusMessage"]
-    assert {job["attempts"] for id, job in jobs.items() if of[id].name == "success"} == {1}
+    until(mixed.stop_running, 60)
+    mixed.check(ended(client, list(mixed.kinds), 120), engine.actions_dir)
     until(lambda: client.queue()["entries"] == 0)
-
-
-def stop(client: Any, ids: list[str]) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda id: client.operation(id, "stop"), ids))
-
-
-def mismatch(job: dict[str, Any], kind: Kind) -> str:
-    """What is wrong with the job, in words; empty if nothing is."""
-    expected = {"state": kind.state, **kind.expected}
-    return ", ".join(f"{k} is {job.get(k)!r}, not {v!r}" for k, v in expected.items() if job.get(k) != v)

@@ -1,0 +1,74 @@
+"""A fleet over three ZooKeeper nodes, of which one after another is killed and started again while jobs run."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from geventjob import Client
+from tests.fleet import Fleet, ended, fleet, until
+from tests.mixed import ACTIONS, Mixed
+from tests.zookeeper import Ensemble, running
+
+TICKER = """
+from geventjob import Distributor, distributor
+
+@distributor("ticker")
+class Ticker(Distributor):
+    interval = 1
+    unless_pending = False
+
+    def jobs(self):
+        yield {"action": "answers", "name": "tick", "payload": {"code": 0}}
+"""
+
+
+def submit(made: Fleet, action: str, *arguments: str) -> subprocess.Popen[bytes]:
+    login = ["--ss-url", made.url, *made.login]
+    command = [sys.executable, "-m", "geventjob.cli.main", *login, "submit", action, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+
+def final(client: Client, action: str) -> int:
+    found = client.search("job", filter=f"action='{action}' and state='SUCCESS'", last=0)
+    return int(found["count"])
+
+
+def test_three_thousand_jobs_end_right(tmp_path: Path) -> None:
+    (tmp_path / "distributors").mkdir()
+    (tmp_path / "distributors" / "ticker.py").write_text(TICKER)
+    with running(Ensemble(3)) as ensemble, fleet(tmp_path, ensemble.hosts) as made:
+        shutil.copy(ACTIONS, made.actions_dir)
+        made.server()
+        for name in ("first", "second"):
+            made.executor(name, "--threads", "100", "--unknown-grace", "3")
+        clock = made.distributor("clock", f"--distributors-dir={tmp_path / 'distributors'}", "ticker")
+        client = made.client()
+
+        thousand = submit(made, "waits", "--payload", '{"seconds": 0.2}', "--count", "1000", "--wait")
+        until(lambda: final(client, "waits") > 100, 60)
+        leader = ensemble.leader
+        leader.kill()
+        assert thousand.poll() is None, "it was killed meanwhile"
+        until(lambda: final(client, "waits") > 600, 60)
+        leader.start()
+        assert thousand.wait(60) == 0
+        leader.await_ready()
+
+        mixed = Mixed(client)
+        until(lambda: final(client, "succeeds") > 200, 60)
+        follower = next(server for server in ensemble.servers if not server.leads())
+        follower.kill()
+        until(mixed.stop_running, 60)
+        mixed.check(ended(client, list(mixed.kinds), 120), made.actions_dir)
+        follower.start()
+
+        assert clock.stop() == 0
+        ticks = client.search("job", filter="name='tick'")["jobs"]
+        assert len({job["idempotencyKey"] for job in ticks}) == len(ticks) > 3
+        everything = client.search("job", filter="name='tick' or action='waits'", last=2000)["jobs"]
+        jobs = ended(client, [job["id"] for job in everything])
+        assert {job["attempts"] for job in jobs.values()} == {1}, "no session was lost"
+        until(lambda: client.queue()["entries"] == 0)
