@@ -98,7 +98,7 @@ def submit(context: Context) -> int:
     if args.count == 1:
         return submit_one(context, job | {"idempotencyKey": key})
     filter = f"idempotencyKey^={jobs.value(key + '/', '--key')}"
-    if args.wait and not context.client.dialect.keeps_keys:
+    if args.wait and not context.ask(lambda: context.client.dialect.keeps_keys):
         raise Wrong("--wait with --count: this server keeps no keys by which all of them could be found again")
     ids = submit_many(context, job, key)
     announce(context, ids, filter)
