@@ -29,8 +29,10 @@ test-processes: .venv/made  ## Integration and fault tests, over real processes
 	@$(PY) -m pytest -n 4 tests/integration tests/fault
 
 bench: .venv/made  ## Measure on this machine, as tables
-	@for module in $(filter-out __init__ actions,$(basename $(notdir $(wildcard bench/*.py)))); do \
-	    echo "bench/$$module.py" && $(PY) -m bench.$$module || exit; done
+	@tools/prepare bench
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@for module in engine 'engine --zookeeper --depths 1000,20000,100000' zookeeper predecessor store peers; do \
+	    echo "bench.$$module" && $(PY) -m bench.$$module || exit; done
 
 docs: .venv/made  ## Write the pages and ini files that come from the code
 	@$(PY) -m geventjob.config.reference

@@ -1,0 +1,91 @@
+"""A peer beside ours in one run: no-op jobs, results kept, one worker process, on this machine.
+
+Huey, the fastest of them, works through a Redis of its own (Debian's `redis-server`), with greenlets. What is counted
+is the time from the first result to the last. `pip install -e .[bench]` brings it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.engine import THREADS, noop
+from tests.fleet import free_port, until
+
+JOBS = 10_000
+BIN = Path(sys.executable).parent
+
+
+@contextmanager
+def redis() -> Iterator[str]:
+    """The address of a Redis."""
+    port = free_port()
+    with TemporaryDirectory() as folder:
+        process = subprocess.Popen(["redis-server", "--port", str(port), "--dir", folder, "--save", ""], stdout=-3)
+        try:
+            from redis import Redis
+
+            url = f"redis://127.0.0.1:{port}/0"
+            until(lambda: answers(Redis.from_url(url)))
+            yield url
+        finally:
+            process.kill()
+            process.wait()
+
+
+def answers(server: object) -> bool:
+    try:
+        return bool(server.ping())
+    except OSError:
+        return False
+    except Exception as error:
+        if "Connection" in type(error).__name__:
+            return False
+        raise
+
+
+def measured(command: list[str], results: Callable[[], int]) -> str:
+    """Jobs a second, from the first result to the last."""
+    worker = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        first = until(results, 60, every=0.01)
+        began = time.monotonic()
+        until(lambda: results() >= JOBS, 120, every=0.05)
+        return f"{(JOBS - first) / (time.monotonic() - began):,.0f}/s"
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def huey() -> str:
+    with redis() as url:
+        os.environ["BENCH_REDIS"] = url
+        from bench import peer_huey
+
+        for _ in range(JOBS):
+            peer_huey.noop()
+        command = [str(BIN / "huey_consumer"), "bench.peer_huey.huey", "-k", "greenlet", "-w", THREADS, "-q"]
+        return measured(command, peer_huey.huey.result_count)
+
+
+def main() -> None:
+    if not shutil.which("redis-server"):
+        sys.exit("bench/peers.py: redis-server is not installed: apt-get install redis-server")
+    table = Table("engine", "rate", title=f"{JOBS:,} no-op jobs, results kept, one worker process")
+    table.add_row("geventjob, its own job server and SQLite", noop(JOBS)[2])
+    table.add_row("Huey, greenlets, Redis", huey())
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
