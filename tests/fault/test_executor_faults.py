@@ -48,6 +48,25 @@ def test_a_frozen_executor_writes_nothing_when_it_wakes_and_works_on(engine: Fle
     assert engine.client().get(ids[0]) == jobs[ids[0]] | {"operations": engine.client().get(ids[0])["operations"]}
 
 
+def test_a_job_that_was_stopped_is_not_run_again_for_its_frozen_executor(engine: Fleet, notes: Notes) -> None:
+    engine.server(*SESSION)
+    frozen = engine.executor("frozen", *SESSION)
+    client = engine.client()
+    notes.close("frozen")
+    [id] = add(client, notes, 1, "gated")
+    until(lambda: notes.jobs("begin") == [id])
+    engine.freeze(frozen)
+    client.operation(id, "stop")
+    engine.executor("heir", *SESSION)
+    job = ended(client, [id])[id]
+    assert (job["state"], job["executor"], job["attempts"]) == ("STOPPED", "heir", 1)
+    until(lambda: client.queue()["entries"] == 0)
+    frozen.thaw()
+    until(lambda: notes.jobs("lost") == [id])
+    assert ended(client, [id])[id] == job
+    assert notes.count("begin") == 1
+
+
 def test_outcomes_wait_for_a_server_that_is_away(engine: Fleet, notes: Notes) -> None:
     server = engine.server(*SESSION)
     executor = engine.executor("patient", "--threads", "30", *SESSION)
