@@ -165,25 +165,27 @@ class _Link:
                 answer = struct.pack("!iqi", xid, 0, self._proxy.refused[operation])
                 self._answers.put((0.0, answer))
                 continue
-            for loss in self._proxy.losses:
-                if loss.operation == operation and loss.containing in body:
-                    self._proxy.losses.remove(loss)
-                    self._lost[xid] = loss
-                    break
+            loss = self._proxy.loss_of(operation, body)
+            if loss is not None and not loss.done:
+                self.close()
+                loss.happened.set()
+                return
+            if loss is not None:
+                self._lost[xid] = loss
             self._proxy.keep_back(operation, body)
             self._proxy.requests[operation] += 1
             _send(self._server, body)
 
     def _receive_answers(self) -> None:
-        self._answers.put((0.0, _frame(self._server)))
+        body = _frame(self._server)  # that of the handshake has no header
         while True:
+            self._answers.put((time.monotonic() + self._proxy.delay if self._proxy.delay else 0.0, body))
             body = _frame(self._server)
             loss = self._lost.get(struct.unpack_from("!i", body)[0])
             if loss is not None:
                 self.close()
                 loss.happened.set()
                 return
-            self._answers.put((time.monotonic() + self._proxy.delay if self._proxy.delay else 0.0, body))
 
     def _send_answers(self) -> None:
         while True:

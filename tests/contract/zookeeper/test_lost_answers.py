@@ -13,7 +13,7 @@ from kazoo.client import KazooClient
 
 from geventjob.coordination.base import Coordination, CoordinationAway
 from tests.contract.zookeeper.conftest import Member, Site, jobs
-from tests.proxy import CREATE, DELETE, MULTI, SET_DATA, Proxy
+from tests.proxy import CREATE, DELETE, GET_EPHEMERALS, MULTI, SET_DATA, Proxy
 from tests.waiting import eventually
 
 TAKEN = b"/job/taken/"
@@ -91,6 +91,21 @@ def test_what_is_found_for_a_process_that_takes_no_more_is_given_back(
     take.kill()
     assert jobs(member.take(1, timeout=5)) == ["job/a"]
     assert remote.lost == []
+
+
+def test_an_entry_that_is_gone_when_its_take_is_found_leaves_nothing_behind(
+    remote: Member, way: Proxy, member: Member, kazoo: KazooClient
+) -> None:
+    (path,) = member.put([("job/a", 1)])
+    loss = way.lose_answer(MULTI, TAKEN)
+    take = gevent.spawn(remote.take, 1, timeout=2)
+    assert loss.happened.wait(5)
+    hold = way.hold_request(GET_EPHEMERALS)
+    assert hold.reached.wait(5)
+    kazoo.delete(path)
+    hold.let_go()
+    assert take.get(timeout=5) == []
+    eventually(lambda: kazoo.get_children("/job/taken") == [])
 
 
 def test_what_was_removed_by_hand_while_we_were_away_is_lost(

@@ -105,6 +105,13 @@ def test_an_entry_that_may_not_be_read_holds_up_nobody(member: Member, kazoo: Ka
     assert jobs(member.take(5)) == ["job/b"]
 
 
+def test_what_was_left_alone_is_taken_when_it_is_so_no_longer(member: Member) -> None:
+    """Nothing else changes in the queue, and the take waits by a watch."""
+    paths = member.put([("job/a", 1), ("job/b", 1)])
+    assert member.take(5, leave=paths, timeout=0.5) == []
+    assert jobs(member.take(5, leave=paths[:1], timeout=2)) == ["job/b"]
+
+
 # --- transactions
 
 
