@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from geventjob.cimi.bulk import oversize, pages
-from geventjob.cimi.dialects import Dialect, EditAnswer
+from geventjob.cimi.dialects import Dialect, EditAnswer, Held
 from geventjob.cimi.dialects.geventjob import Geventjob
 from geventjob.cimi.dialects.slipstream import SlipStream
 from geventjob.cimi.errors import CimiError, Refused, ServerAway
@@ -186,16 +186,24 @@ class Client:
         return self._in_pages([msgspec.json.encode(_keyed(job)) for job in jobs], self._add_page)
 
     def bulk_edit(
-        self, edits: Iterable[Mapping[str, Any]], *, actions: Sequence[str] | None = None, answer: EditAnswer = "job"
+        self,
+        edits: Iterable[Mapping[str, Any]],
+        *,
+        actions: Sequence[str] | None = None,
+        answer: EditAnswer = "job",
+        held: Held | None = None,
     ) -> list[Document | CimiError]:
         """Edit many jobs: `{"id", "set", "delete", "entry", "fence", "executor"}` each (DESIGN §6).
 
         In their order each job as it is then (or `{"status": 200}` for `answer="status"`), or its error: Refused, or
         ServerAway where the server could not write this one. An edit to RUNNING of a job whose action is not among
-        `actions` is refused.
+        `actions` is refused. `held(edit)` is asked just before an edit is sent to a server that does not check owners
+        itself; False refuses it.
         """
         encoded = [msgspec.json.encode(edit) for edit in edits]
-        return self._in_pages(encoded, lambda page: self._speak(lambda dialect: dialect.edit(page, actions, answer)))
+        return self._in_pages(
+            encoded, lambda page: self._speak(lambda dialect: dialect.edit(page, actions, answer, held))
+        )
 
     def bulk_delete(self, filter: str) -> int:
         """Delete all jobs that match the filter; how many that were."""

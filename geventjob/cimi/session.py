@@ -6,7 +6,7 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -63,18 +63,20 @@ class Session:
         form: Pairs | None = None,
         json: object = None,
         repeatable: bool | None = None,
+        check: Callable[[], None] | None = None,
         answer: type[T],
     ) -> T:
         """One request to `/api/<path>`; the answer's JSON, checked to be of the type `answer`.
 
-        `json` may be bytes that are JSON already. `repeatable` is told by the method unless given.
+        `json` may be bytes that are JSON already. `repeatable` is told by the method unless given,
+        `check` is called each time just before it is sent, and may keep it back by raising something.
         Raises ServerAway, LoginRefused, Refused (one of its kinds), CimiError.
         """
         body, content_type = _body(form, json)
         target = "/api/" + checked(path) + ("?" + urlencode(list(query)) if query else "")
         if repeatable is None:
             repeatable = method in ("GET", "PUT")
-        return _value(self._authorised(Request(method, target, body, content_type, repeatable)), answer)
+        return _value(self._authorised(Request(method, target, body, content_type, repeatable, check)), answer)
 
     def log_out(self) -> None:
         """End the session on the server, if there is one; its time would end it anyway."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,6 +46,8 @@ class Request:
     content_type: str | None = None
     repeatable: bool = False
     """Whether sending it twice has the effect of sending it once."""
+    check: Callable[[], None] | None = None
+    """Called each time just before it is sent: what this raises keeps it back."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ class Transport:
 
     def _exchange(self, address: str, request: Request, cookie: str | None) -> Answer:
         to = f"{request.method} {address}{request.target.partition('?')[0]}"
+        if request.check:
+            request.check()
         try:
             response = self._adapter.send(
                 _prepared(address, request, cookie),

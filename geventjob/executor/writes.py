@@ -101,7 +101,12 @@ class Writes:
         if not due:
             self._client.search("job", last=0)
             return []
-        return self._client.bulk_edit([w.edit(self._executor) for w in due], actions=self._actions)
+        claims = {write.claim.fence: write.claim for write in due}
+        return self._client.bulk_edit(
+            [write.edit(self._executor) for write in due],
+            actions=self._actions,
+            held=lambda edit: not claims[edit["fence"]].lost,
+        )
 
     def _away(self, error: ServerAway) -> None:
         if not self._told:

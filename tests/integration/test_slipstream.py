@@ -114,8 +114,8 @@ def test_kill_9_and_another_one_takes_over(engine: SlipStreamFleet) -> None:
     doomed = engine.executor("doomed")
     ids = [add(client, "noted", 2) for _ in range(5)]
     until(lambda: engine.notes.count("begin") == 5)
-    engine.executor("heir")
     doomed.kill()
+    engine.executor("heir")
     jobs = [job_ended(client, id) for id in ids]
     paths = [f"/job/entries/entry-999-{number:010d}" for number in range(5)]
     for job, path in zip(jobs, paths, strict=True):

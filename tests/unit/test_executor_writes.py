@@ -29,7 +29,9 @@ class Server:
             raise ServerAway("no connection")
         return {"count": 0}
 
-    def bulk_edit(self, edits: list[dict[str, Any]], *, actions: Any = None) -> list[dict[str, Any] | Exception]:
+    def bulk_edit(
+        self, edits: list[dict[str, Any]], *, actions: Any = None, held: Any = None
+    ) -> list[dict[str, Any] | Exception]:
         gevent.sleep(0)
         if self.away:
             raise ServerAway("no connection")

@@ -146,6 +146,27 @@ def test_several_at_once_and_no_more_than_allowed() -> None:
     assert jobs.most == 4
 
 
+def test_an_edit_is_not_sent_when_its_claim_was_lost_meanwhile() -> None:
+    """The process may have been frozen anywhere: between the two requests, or before the PUT is sent again."""
+    jobs = Jobs(3)
+    lost: set[str] = set()
+    jobs.special["GET job/0"] = lambda asked: lost.add("job/0")  # type: ignore[func-returns-value]
+
+    def expired(asked: Asked) -> Reply:
+        lost.add("job/1")
+        return Reply(403, {"status": 403, "message": "credentials required"})
+
+    jobs.special["PUT job/1"] = expired
+    with answering(jobs) as server, Client(server.url, "alice", "secret") as client:
+        first, second, well = client.bulk_edit(edits(3), held=lambda edit: edit["id"] not in lost)
+    for result in (first, second):
+        assert isinstance(result, Conflict)
+        assert result.reason == "fence"
+    assert isinstance(well, dict)
+    sent = paths(server)
+    assert (sent.count("PUT /api/job/0"), sent.count("PUT /api/job/1")) == (0, 1)
+
+
 # --- a server that is away
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 from geventjob.cimi.errors import CimiError
 
 Document = dict[str, Any]
 EditAnswer = Literal["job", "status"]
+Held = Callable[[Document], bool]
 
 
 class Dialect(Protocol):
@@ -36,9 +37,13 @@ class Dialect(Protocol):
         """Add jobs that each have an idempotencyKey; their ids."""
 
     def edit(
-        self, edits: Sequence[bytes], actions: Sequence[str] | None, answer: EditAnswer
+        self, edits: Sequence[bytes], actions: Sequence[str] | None, answer: EditAnswer, held: Held | None = None
     ) -> Sequence[Document | CimiError]:
-        """Edit jobs; each as it is then, or `{"status": 200}`."""
+        """Edit jobs; each as it is then, or `{"status": 200}`.
+
+        `held` is asked about an edit just before it is sent to a server that knows no owners: it may have been held
+        back, with the whole process, past the end of its owner's lease.
+        """
 
     def delete(self, filter: str) -> int:
         """Delete what matches; how many."""

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from geventjob.cimi.dialects import Document, EditAnswer
+from geventjob.cimi.dialects import Document, EditAnswer, Held
 from geventjob.cimi.errors import CimiError, NotFound, Refused, ServerAway
 from geventjob.cimi.session import Session, refusal
 from geventjob.cimi.transport import TooLarge
@@ -66,7 +66,7 @@ class Geventjob:
         return [result.error() or _id(result) for result in results]
 
     def edit(
-        self, edits: Sequence[bytes], actions: Sequence[str] | None, answer: EditAnswer
+        self, edits: Sequence[bytes], actions: Sequence[str] | None, answer: EditAnswer, held: Held | None = None
     ) -> list[Document | CimiError]:
         known = b"" if actions is None else b',"actions":' + msgspec.json.encode(actions)
         body = b'{"edits":[%b]%b,"return":"%b"}' % (b",".join(edits), known, answer.encode())

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from geventjob.cimi.dialects import Document, EditAnswer, translation
+from geventjob.cimi.dialects import Document, EditAnswer, Held, translation
 from geventjob.cimi.errors import CimiError, LoginRefused, NotFound, ServerAway
 from geventjob.cimi.session import Session
 
@@ -64,7 +64,7 @@ class SlipStream:
         return self._each([msgspec.json.decode(job, type=Document) for job in jobs], self._add)
 
     def edit(
-        self, edits: Sequence[bytes], actions: Sequence[str] | None, answer: EditAnswer
+        self, edits: Sequence[bytes], actions: Sequence[str] | None, answer: EditAnswer, held: Held | None = None
     ) -> Sequence[Document | CimiError]:
         """Those of one job are made one after the other, in their order."""
         decoded = [msgspec.json.decode(edit, type=Document) for edit in edits]
@@ -77,7 +77,7 @@ class SlipStream:
         def edit_in_turn(chain: list[int]) -> None:
             for at in chain:
                 try:
-                    results[at] = self._edit(decoded[at], actions, answer)
+                    results[at] = self._edit(decoded[at], actions, answer, held)
                 except ServerAway:
                     raise  # the following ones must not pass it
                 except CimiError as error:
@@ -117,14 +117,19 @@ class SlipStream:
                 self._added.popitem(last=False)
         return self._added[key]
 
-    def _edit(self, edit: Document, actions: Sequence[str] | None, answer: EditAnswer) -> Document:
+    def _edit(self, edit: Document, actions: Sequence[str] | None, answer: EditAnswer, held: Held | None) -> Document:
         id = edit["id"]
         job = self._session.call("GET", id, answer=Document)
+
+        def check() -> None:
+            if held is not None and not held(edit):
+                raise translation.conflict(job, "fence", "was lost before an edit of it was sent")
+
         wanted = translation.change(job, edit, actions)
         if wanted is not None:
             names = ",".join(edit.get("delete", ()))
             query = [("$select", names)] if names else []
-            job = self._session.call("PUT", id, query=query, json=wanted, answer=Document)
+            job = self._session.call("PUT", id, query=query, json=wanted, check=check, answer=Document)
         return {"status": 200} if answer == "status" else translation.ours(job, edit)
 
     def _delete(self, id: str) -> int:

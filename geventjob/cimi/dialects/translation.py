@@ -94,11 +94,11 @@ def _begun(job: Document, edit: Mapping[str, Any], actions: Collection[str] | No
     """The properties of a job that is begun. Who holds its entry may always begin it: the last owner is gone."""
     state = job.get("state")
     if state in FINAL:
-        raise _conflict(job, "final", f"is {state} already")
+        raise conflict(job, "final", f"is {state} already")
     if state == "STOPPING":
-        raise _conflict(job, "stopping", "is being stopped")
+        raise conflict(job, "stopping", "is being stopped")
     if actions is not None and job.get("action") not in actions:
-        raise _conflict(job, "action", f"wants the action {job.get('action')}, which was not offered")
+        raise conflict(job, "action", f"wants the action {job.get('action')}, which was not offered")
     properties = wanted.get("properties", _properties(job))
     interruptions = _number(properties.get("interruptions")) + (state == "RUNNING")
     return {
@@ -115,11 +115,11 @@ def _owners(job: Document, wanted: Document, target: str | None) -> Document:
     if state == "STOPPED" and target is None:
         return wanted  # what an action says while it is being stopped
     if state in FINAL:
-        raise _conflict(job, "final", f"is {state} already")
+        raise conflict(job, "final", f"is {state} already")
     if state == "QUEUED":
-        raise _conflict(job, "fence", "is nobody's")
+        raise conflict(job, "fence", "is nobody's")
     if state == "STOPPING" and target == "QUEUED":
-        raise _conflict(job, "stopping", "is being stopped")
+        raise conflict(job, "stopping", "is being stopped")
     return wanted
 
 
@@ -127,9 +127,9 @@ def _newcomers(job: Document, edit: Mapping[str, Any], wanted: Document, target:
     """A write of somebody else, who may end a job that he holds and does not run."""
     state = str(job.get("state"))
     if state in FINAL:
-        raise _conflict(job, "final", f"is {state} already")
+        raise conflict(job, "final", f"is {state} already")
     if target not in NEWER_ENDS.get(state, ()) or edit.get("fence", 0) <= _number(_properties(job).get("fence")):
-        raise _conflict(job, "fence", f"is not, or no longer, owned by {edit.get('executor')}")
+        raise conflict(job, "fence", f"is not, or no longer, owned by {edit.get('executor')}")
     return wanted | {"properties": {**wanted.get("properties", _properties(job)), **_owner(edit)}}
 
 
@@ -143,7 +143,7 @@ def _owner(edit: Mapping[str, Any]) -> dict[str, str]:
     return {"executor": str(edit.get("executor")), "fence": str(edit.get("fence"))}
 
 
-def _conflict(job: Document, reason: str, what: str) -> Conflict:
+def conflict(job: Document, reason: str, what: str) -> Conflict:
     return Conflict(409, f"{job.get('id')} {what}", reason=reason, job=ours(job))
 
 
