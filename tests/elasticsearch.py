@@ -333,8 +333,9 @@ def _answers(host: Path) -> bool:
 
 
 def ask(host: str, method: str, path: str, body: Any = None) -> Any:
-    """The answer of a node to a request. Raises OSError for any but a 2xx."""
-    data = None if body is None else json.dumps(body).encode()
+    """The answer of a node to a request; a list is sent as lines. Raises OSError for any but a 2xx."""
+    lines = body if isinstance(body, list) else [] if body is None else [body]
+    data = "".join(f"{json.dumps(line)}\n" for line in lines).encode() or None
     url = f"{host if '://' in host else f'http://{host}'}{path}"
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:

@@ -60,14 +60,21 @@ class HttpProxy:
         late = [hold for hold in self._requests if hold.matches(request)]
         for hold in late:
             hold.wait()
-        server.sendall(request)
-        answer = _message(answered)
+        answer = self.ask(request, server, answered)
         for hold in late:
             hold.passed_on.set()
         for hold in self._answers:
             if hold.matches(request):
                 hold.wait()
                 hold.passed_on.set()
+        self.give(answer, client)
+
+    def ask(self, request: bytes, server: socket.socket, answered: BinaryIO) -> bytes:
+        """The server's answer."""
+        server.sendall(request)
+        return _message(answered)
+
+    def give(self, answer: bytes, client: socket.socket) -> None:
         client.sendall(answer)
 
 

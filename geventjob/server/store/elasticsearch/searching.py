@@ -102,6 +102,12 @@ class Search:
         return _Running(wire, deadline, self._index).search(body).hits.hits
 
 
+def dead(wire: Wire, indexes: str, before: str, deadline: float) -> list[Hit]:
+    """Some of what has stood in the place of documents since before then. Raises StoreAway."""
+    body = {"query": {"range": {"dead": {"lt": before}}}, "size": WINDOW, "_source": False, "seq_no_primary_term": True}
+    return _Running(wire, deadline, indexes).search(body).hits.hits
+
+
 class _Running:
     """The requests of one search."""
 
@@ -153,7 +159,7 @@ class _Running:
             return answer.data
         reason = str(answer.reason)
         if answer.status == 400 or "too_many" in reason:
-            raise FilterError(f"the filter is too complex ({reason})")
+            raise FilterError(f"the filter is too complex, or a text in it too long ({reason})")
         raise StoreAway(reason)
 
 

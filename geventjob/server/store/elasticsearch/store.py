@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Generic, TypeVar, cast
 
 from gevent.lock import BoundedSemaphore
 
 from geventjob.batch import Batcher
-from geventjob.clock import boottime, now
+from geventjob.clock import boottime, cimi_time, now
 from geventjob.server.store.base import (
     KINDS,
     Document,
@@ -24,17 +25,19 @@ from geventjob.server.store.base import (
     StoreRefused,
     Update,
 )
-from geventjob.server.store.elasticsearch.bulk import Documents, Found, Read
+from geventjob.server.store.elasticsearch.bulk import Documents, Found, Read, Remove
 from geventjob.server.store.elasticsearch.freshness import Freshness
 from geventjob.server.store.elasticsearch.indexed import decode
 from geventjob.server.store.elasticsearch.mapping import KEYS, index, prepare
-from geventjob.server.store.elasticsearch.searching import Search
+from geventjob.server.store.elasticsearch.searching import Search, dead
 from geventjob.server.store.elasticsearch.steps import Result, owns, place_of
 from geventjob.server.store.elasticsearch.wire import CALLS, Wire
-from geventjob.server.store.elasticsearch.writing import Item, Sweep, Writer, id_of
+from geventjob.server.store.elasticsearch.writing import Item, Sweep, Writer, id_of, kind_of
 
 BATCH = 1_000
 """Items that are written, or documents that are read, together."""
+LASTING = timedelta(days=1)
+"""For which a dead document stays."""
 SEARCHERS = CALLS - 4
 """Searches that run at the same time; the other connections are for batches."""
 
@@ -90,6 +93,14 @@ class ElasticsearchStore(Store):
     def start(self) -> None:
         """Make the indexes, or upgrade them, unless another server has. Raises StoreError."""
         prepare(self._wire, self._prefix)
+        self._bury()
+
+    def _bury(self) -> None:
+        """Take away what was made impossible so long ago that nobody can still be about to make it."""
+        indexes = ",".join(index(self._prefix, kind) for kind in KINDS)
+        hits = dead(self._wire, indexes, cimi_time(now() - LASTING), boottime() + self._patience)
+        removes = [Remove(kind_of(hit.id), hit.id, hit.version) for hit in hits]
+        self._documents.write(removes, boottime() + self._commit)
 
     def close(self) -> None:
         """Wait for what was handed in before."""

@@ -233,6 +233,5 @@ def _shown(host: str) -> str:
 
 
 def _cause(error: TransportError) -> str:
-    if isinstance(error, TlsError):
-        return f"no TLS with it ({str(error)[:200]})"
-    return str(error.message)[:200]
+    said = str(error.errors[0] if error.errors else error.message)[:300]
+    return f"no TLS with it ({said})" if isinstance(error, TlsError) else said

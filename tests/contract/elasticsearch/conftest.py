@@ -1,0 +1,44 @@
+"""A store behind a network that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from geventjob.server.store.elasticsearch import ElasticsearchStore
+from tests import elasticsearch
+from tests.contract.elasticsearch.proxy import Proxy
+from tests.elastic_stores import elasticsearch_store
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    made = Proxy(int(elasticsearch.shared().rpartition(":")[2]))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def behind(proxy: Proxy, tmp_path: Path) -> Iterator[Callable[..., ElasticsearchStore]]:
+    """Makes stores of one set of documents, none at first, that go through the proxy; options as they have."""
+    made: list[ElasticsearchStore] = []
+
+    def make(**options: float) -> ElasticsearchStore:
+        made.append(elasticsearch_store(tmp_path, [proxy.url], **options))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for store in made:
+        store.close()
+
+
+@pytest.fixture
+def direct(tmp_path: Path) -> Iterator[ElasticsearchStore]:
+    """A store of the same documents, as another server has it, that no network lies in front of."""
+    made = elasticsearch_store(tmp_path)
+    made.start()
+    yield made
+    made.close()
