@@ -155,6 +155,7 @@ class Taker(Part):
         except (CoordinationAway, KazooException) as error:
             if not isinstance(error, CoordinationAway):
                 log.warning("the queue cannot be read: %r", error)
+            self._armed = False  # a list that failed may have left no watch
             self._not_before = boottime() + PAUSE
         finally:
             self._rounds += 1

@@ -1,0 +1,23 @@
+"""A take that waits goes on waiting in earnest when the list that should have left a watch was lost."""
+
+from __future__ import annotations
+
+import gevent
+
+from tests.contract.zookeeper.conftest import Site, jobs
+from tests.proxy import GET_CHILDREN
+from tests.waiting import eventually
+
+
+def test_a_list_that_is_lost_leaves_no_watch(site: Site) -> None:
+    way = site.proxy()
+    lost = way.lose_answer(GET_CHILDREN, b"/job/entries\x01")
+    member, other = site.member("one", hosts=way.hosts), site.member("other")
+    taking = gevent.spawn(member.take, 1)
+    eventually(lost.happened.is_set)
+    session = member.session
+    eventually(lambda: member._ensemble.now().live.is_set())
+    gevent.sleep(0.5)  # whatever the reconnection stirs is over
+    other.put([("job/a", 100)])
+    assert jobs(taking.get(timeout=5)) == ["job/a"]
+    assert member.session is session
