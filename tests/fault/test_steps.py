@@ -98,7 +98,7 @@ class Stage:
         self.jobs: dict[str, str] = {}
 
     def fill(self) -> None:
-        """There are as many jobs as executors; wait until each is at its step."""
+        """Wait until each executor has one of as many jobs, and is at its step."""
         until(lambda: all(each.stands(self.notes) for each in self.executors.values()))
         self.jobs = self.held()
         assert self.jobs.keys() == STEPS.keys()
@@ -208,7 +208,7 @@ def wake(stage: Stage, processes: list[Process]) -> None:
 
 def work_on(stage: Stage, client: Client) -> None:
     """Each of those that woke up takes a job and runs it."""
-    stage.notes.close(*(set(STEPS) - {"in_the_action"}))
+    stage.notes.close(*(set(STEPS) - {"in_the_action"}))  # whose gate was never opened
     later = add(client, stage.notes, len(STEPS), "gated")
     until(lambda: set(stage.notes.jobs("begin")).issuperset(later))
     assert stage.held().keys() == STEPS.keys()
