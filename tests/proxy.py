@@ -162,8 +162,7 @@ class _Link:
             self._proxy.speaking.wait()
             xid, operation = struct.unpack_from("!ii", body)
             if operation in self._proxy.refused:
-                answer = struct.pack("!iqi", xid, 0, self._proxy.refused[operation])
-                self._answers.put((0.0, answer))
+                self._answers.put((0.0, struct.pack("!iqi", xid, 0, self._proxy.refused[operation])))
                 continue
             loss = self._proxy.loss_of(operation, body)
             if loss is not None and not loss.done:

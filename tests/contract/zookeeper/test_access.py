@@ -268,7 +268,7 @@ def test_without_a_root_all_lies_at_the_top(site: Site) -> None:
 
 
 def test_a_server_older_than_multi_read_is_refused_in_words(site: Site) -> None:
-    """As 3.5 and older answer what they do not know."""
+    """As 3.4 and 3.5 answer what they do not know."""
     old: Proxy = site.proxy()
     old.refused[MULTI_READ] = UNIMPLEMENTED
     with pytest.raises(CoordinationError, match=r"older than ZooKeeper 3\.6"):
