@@ -306,10 +306,15 @@ def shared() -> str:
                     stderr=log,
                     start_new_session=True,
                 )
+            _KEEPERS.append(keeper)
             while not host.exists():
                 assert keeper.poll() is None, f"no Elasticsearch: {(folder / 'log').read_text()[-4000:]}"
                 time.sleep(0.05)
         return host.read_text()
+
+
+_KEEPERS: list[subprocess.Popen[bytes]] = []
+"""They outlive this process, if others still use what they keep."""
 
 
 def _keep(folder: Path) -> None:

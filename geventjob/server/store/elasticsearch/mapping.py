@@ -89,8 +89,11 @@ class _Preparing:
         self._until = boottime() + STARTING
 
     def check_cluster(self) -> None:
+        answer = self._wire.ask("GET", "/", until=self._until)
+        if answer.status in (401, 403):
+            raise refusal(answer)
         try:
-            number = msgspec.json.decode(self._ask("GET", "/"), type=_Cluster).version.number
+            number = msgspec.json.decode(answer.data, type=_Cluster).version.number
             version = tuple(map(int, number.split(".")[:2]))
         except (msgspec.DecodeError, ValueError):
             raise StoreError("what answers there is no Elasticsearch") from None
