@@ -74,6 +74,17 @@ def test_what_is_installed_finds_what_is_shipped(installed, tmp_path):
         assert line == f"{[file for file in files if not file.endswith('__init__.py')]} {{}}"
 
 
+def test_what_is_installed_shares_its_namespace(installed, tmp_path):
+    """`slipstream-api` lies in another folder here, and in the same one where both are installed."""
+    code = "import slipstream.api, slipstream.job.actions as job; print(job.__file__, slipstream.api.__file__)"
+    environ = {**os.environ, "PYTHONPATH": str(installed)}
+    run = [sys.executable, "-c", code]
+    ran = subprocess.run(run, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True, timeout=60)
+    job, api = map(Path, ran.stdout.split())
+    assert job == installed / "slipstream/job/actions/__init__.py"
+    assert installed not in api.parents
+
+
 @pytest.mark.parametrize("name", ["geventjob", "geventjob-executor", "geventjob-distributor", "geventjob-server"])
 def test_each_command_starts_and_helps(name):
     """As the wheel's script would start it, in a process of its own."""
