@@ -38,8 +38,6 @@ class Candidates:
         self._drawn = 0
         self._run_out = math.inf
         self._speed = FAST
-        self.unripe = False
-        """Whether the list showed entries that are others' part, and ours only if they still stand at the next."""
 
     def __bool__(self) -> bool:
         return bool(self._names) and boottime() < self._listed + max(FRESH, 2 * self._pace)
@@ -78,10 +76,8 @@ class Candidates:
         self._takers = all_takers if raced or deep else [self._name]
         head = first_of(free, 2 * len(self._takers) * max(limit, math.ceil(self._speed * self._pace)))
         mine = self._part(head)
-        ripe = mine or [name for name in head if name in self._others]
-        self.unripe = bool(head) and not ripe
+        self._names = deque(mine or [name for name in head if name in self._others])
         self._others = frozenset(head).difference(mine)
-        self._names = deque(ripe)
         self._pace = max(self._interval, SHARE_OF_CPU * (cpu + time.thread_time() - began))
         self._listed, self._drawn, self._run_out = now, 0, math.inf
 

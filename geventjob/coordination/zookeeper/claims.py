@@ -116,7 +116,7 @@ class Claims(Part):
             if isinstance(entry, tuple):
                 claims.append(self.add(membership, name, *entry))
             else:
-                membership.send([membership.nodes.delete(taken_path(name))])
+                membership.post(membership.nodes.delete(taken_path(name)))
         log.info("%d entries had been taken without our knowing", len(claims))
         self.offer(claim for claim in claims if claim is not None)
 

@@ -24,6 +24,7 @@ from geventjob.coordination.zookeeper.nodes import Nodes
 from geventjob.coordination.zookeeper.presence import Presence
 from geventjob.coordination.zookeeper.queue import Queue
 from geventjob.coordination.zookeeper.take import Taker
+from geventjob.coordination.zookeeper.takers import Takers
 
 log = logging.getLogger(__name__)
 
@@ -71,11 +72,13 @@ class ZookeeperCoordination(Coordination):
         self._claims = Claims(self._lost)
         self._ensemble = Ensemble()
         self._queue = Queue(self._ensemble, self._claims, name)
-        self._taker = Taker(self._ensemble, self._queue, self._claims, name, relist_interval)
+        self._takers = Takers(name)
+        self._taker = Taker(self._ensemble, self._queue, self._claims, self._takers, name, relist_interval)
         self._elections = Elections(self._ensemble, name)
         self._presence = Presence(self._ensemble, name)
         self._inbox = Inbox(self._ensemble, name)
-        self._ensemble.parts = (self._claims, self._taker, self._elections, self._presence, _Caller(self))
+        own = (self._claims, self._takers, self._taker, self._elections, self._presence)
+        self._ensemble.parts = (*own, _Caller(self))
 
     # --- life
 

@@ -159,8 +159,9 @@ class Elections(Part):
     def found(self, membership: Membership, paths: set[str]) -> None:
         """Candidates who withdrew or resigned, which was not done or not answered."""
         ours = [path for path in paths if path.startswith(f"{ELECTIONS}/")]
-        stray = [path for path in ours if not path.startswith(tuple(self._standing))]
-        membership.send([membership.nodes.delete(path) for path in stray])
+        for path in ours:
+            if not path.startswith(tuple(self._standing)):
+                membership.post(membership.nodes.delete(path))
 
     def ended(self, membership: Membership) -> None:
         self._leaderships.clear()

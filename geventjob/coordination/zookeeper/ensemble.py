@@ -123,9 +123,10 @@ class Ensemble:
             try:
                 self._one_session()
             except CoordinationError as error:
-                log.warning("no session with ZooKeeper at %s: %s", self._access.hosts, error)
-                if not self._first.ready():
+                if not self._first.ready() and not isinstance(error, CoordinationAway):
                     self._first.set_exception(error)
+                    return
+                log.warning("no session with ZooKeeper at %s: %s", self._access.hosts, error)
                 gevent.sleep(self._access.timeout / PROBES)
 
     def _one_session(self) -> None:

@@ -118,6 +118,11 @@ class Membership:
         """As `ask_all`, but does not wait until what is ours is certain: for whoever makes it so."""
         return [_outcome(answer) for answer in self.send(requests)]
 
+    def post(self, request: Any) -> None:
+        """Send a request whose answer does not matter; one that is lost is made good at the next reconnection."""
+        if not self.session.over:
+            self.client.send(request)
+
     def send(self, requests: Iterable[Any]) -> Sequence[AsyncResult[Any]]:
         """Send requests, in this order, without waiting."""
         if self.session.over:

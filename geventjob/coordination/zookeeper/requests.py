@@ -87,8 +87,6 @@ class EntryNames(GetChildren):  # type: ignore[misc]  # kazoo has no types
     _short = re.compile("\0\0\0\x14(entry-[0-9]{3}-(?:[0-9]{10}|-(?!0{9})[0-9]{9}))")
     _long = re.compile("\0\0\0\x15(entry-[0-9]{3}--[1-9][0-9]{9})")
 
-    count = 0
-    """How many there were."""
     cpu = 0.0
     """Seconds of CPU that reading the answer took."""
 
@@ -96,5 +94,5 @@ class EntryNames(GetChildren):  # type: ignore[misc]  # kazoo has no types
         began = time.thread_time()
         text = buffer.decode("latin-1")
         names = self._short.findall(text, offset) + self._long.findall(text, offset)
-        self.count, self.cpu = len(names), time.thread_time() - began
+        self.cpu = time.thread_time() - began
         return names

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import time
 from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
@@ -21,54 +22,52 @@ from geventjob.coordination.zookeeper.ensemble import PATIENCE, Ensemble, Part
 from geventjob.coordination.zookeeper.membership import Membership
 from geventjob.coordination.zookeeper.nodes import TAKEN, TAKERS, Nodes, Watch, entry_path, name_of, taken_path
 from geventjob.coordination.zookeeper.queue import Queue
-from geventjob.coordination.zookeeper.requests import EntryNames
+from geventjob.coordination.zookeeper.takers import Takers
 from geventjob.coordination.zookeeper.transactions import Failure, Group, commit
 
 log = logging.getLogger(__name__)
 
 PAUSE = 0.1
 """Seconds after a round that failed."""
-RACE = 60.0
-"""Seconds after a lost race for which the head of the queue is parted among the takers.
-
-Who takes alone, or by turns with others, takes in the queue's order and waits for nobody's part.
-"""
 LINGER = 0.5
-"""Seconds after a take for which this process still counts among the takers."""
+"""Seconds after a take for which this process still counts as one that takes."""
 
 
 class Taker(Part):
-    """Takes entries in a greenlet of its own, for callers who may be killed or run out of time meanwhile."""
+    """Takes entries, in rounds.
 
-    def __init__(self, ensemble: Ensemble, queue: Queue, claims: Claims, name: str, interval: float) -> None:
+    A round looks at the queue if it must and may, and takes what it can. It runs in a greenlet of its own, since the
+    caller may be killed, interrupted or run out of time meanwhile; what it brings then waits for the next caller.
+    """
+
+    def __init__(
+        self, ensemble: Ensemble, queue: Queue, claims: Claims, takers: Takers, name: str, interval: float
+    ) -> None:
         """`interval`: least seconds between two lists of the queue."""
         self._ensemble = ensemble
         self._queue = queue
         self._claims = claims
+        self._takers = takers
+        self._name = name.encode()
         self._candidates = Candidates(name, interval)
-        self._name = name
-        self._node = f"{TAKERS}/{name}"
-        self._shown: Membership | None = None  # where the node was created
-        self._attended: Membership | None = None
-        self._dry = False  # the last list found nothing
-        self._armed = False  # a watch will tell when there may be something to take
-        self._left: frozenset[str] = frozenset()  # to be left alone, when the queue was listed last
-        self._shunned: set[str] = set()
         self._stir = claims.arrived  # something happened that a waiting take should look at
-        self._round: gevent.Greenlet[..., Any] | None = None
-        self._rounds = 0
-        self._inside = False
-        self._last = -math.inf
         self._interrupted = False
         self._closed = False
+        # rounds
+        self._round: gevent.Greenlet[..., Any] | None = None
+        self._rounds = 0
+        self._dry = False  # the last list found nothing
+        self._armed = False  # a watch will tell when there may be something to take
         self._not_before = -math.inf
-        self._raced = -math.inf
-        self._races: int | None = None
-        self._takers: list[str] = []
-        self._unwanted: list[Claim] = []  # taken for a caller who is gone
-        self.taken = 0
+        self._left: frozenset[str] = frozenset()  # to be left alone, when the queue was listed last
+        self._shunned: set[str] = set()  # may not be read or taken
         self.collisions = 0
         """Takes that were lost to another process."""
+        # without a caller
+        self._attended: Membership | None = None
+        self._inside = False
+        self._last = -math.inf
+        self._unwanted: list[Claim] = []
 
     # --- the caller's side
 
@@ -96,7 +95,7 @@ class Taker(Part):
 
     def _take(self, limit: int, leave: frozenset[str], timeout: float | None) -> list[Claim]:
         until = math.inf if timeout is None else boottime() + timeout
-        first, rounds = self._ensemble.present, self._rounds
+        first, rounds = self._ensemble.present, self._rounds + self._under_way
         while True:
             self._stir.clear()
             if claims := self._give(limit, leave):
@@ -107,7 +106,7 @@ class Taker(Part):
             first, due, end = membership, math.inf, until
             if membership is not None:
                 due = self._go_on(membership, limit, leave, now=timeout == 0)
-                if timeout == 0 and self._rounds == rounds:
+                if timeout == 0 and self._rounds <= rounds:
                     end += membership.session.timeout / PATIENCE  # a look is no wait
             if boottime() >= end:
                 return []
@@ -119,35 +118,39 @@ class Taker(Part):
             (self._unwanted if claim.entry in leave else given).append(claim)
         return given
 
+    @property
+    def _under_way(self) -> bool:
+        return self._round is not None and not self._round.ready()
+
     def _go_on(self, membership: Membership, limit: int, leave: frozenset[str], now: bool) -> float:
         """Begin a round if it is time for one; when (boottime) it will be, if nothing stirs before.
 
         `now`: for a caller who does not wait, and wants what is first in the queue at this moment.
         """
-        self._show(membership)
-        if self._round is not None and not self._round.ready():
+        self._takers.join(membership)
+        self._attend(membership)
+        if self._under_way:
             return math.inf
         if not self._left <= leave:
             self._armed = False  # what was left alone may be taken now, and no watch tells of that
-        if now:
-            due = self._candidates.due
-        else:
-            due = -math.inf if self._candidates else math.inf if self._armed else self._candidates.due
+        due = self._candidates.due
+        if not now:
+            due = -math.inf if self._candidates else math.inf if self._armed else due
         due = max(due, self._not_before)
-        if boottime() >= due:
-            look = partial(self._look, membership, limit, leave, now)
-            self._round = supervise.spawn("a take", look, supervise.end_process)
-            return math.inf
-        return due
+        if boottime() < due:
+            return due
+        run = partial(self._run, membership, limit, leave, now)
+        self._round = supervise.spawn("a take", run, supervise.end_process)
+        return math.inf
 
     # --- a round
 
-    def _look(self, membership: Membership, limit: int, leave: frozenset[str], now: bool) -> None:
+    def _run(self, membership: Membership, limit: int, leave: frozenset[str], now: bool) -> None:
         passed_over = {name_of(entry) for entry in leave}
         try:
             names = self._candidates.draw(limit, passed_over) if self._candidates and not now else []
             if len(names) < limit and boottime() >= self._candidates.due:
-                self._list(membership, limit, passed_over, alone=now, watched=self._dry and not names and not now)
+                self._list(membership, limit, passed_over, now=now, watched=self._dry and not names and not now)
                 self._left = leave
                 names = self._candidates.draw(limit, passed_over)
             if names:
@@ -161,24 +164,24 @@ class Taker(Part):
             self._rounds += 1
             self._stir.set()
 
-    def _list(self, membership: Membership, limit: int, leave: set[str], alone: bool, watched: bool) -> None:
+    def _list(self, membership: Membership, limit: int, leave: set[str], now: bool, watched: bool) -> None:
         """Find candidates. The first list that finds none leaves no watch: a change costs all who watch a list."""
         passed_over = leave | self._shunned
         self._armed = watched
-        if alone:
+        if now:
             membership.ask(membership.nodes.sync())
-        free, listing, takers = self._free(membership, passed_over, self._changed if watched else None)
-        if watched and listing.count and not free:  # the death of an owner is to be seen, too
-            free, listing, takers = self._free(membership, passed_over, self._changed, self._changed)
-        self._candidates.choose(free, [] if alone else takers, boottime() < self._raced + RACE, limit, listing.cpu)
+        entries, free, cpu = self._free(membership, passed_over, self._changed if watched else None)
+        if watched and entries and not free:  # the death of an owner is to be seen, too
+            entries, free, cpu = self._free(membership, passed_over, self._changed, self._changed)
+        self._candidates.choose(free, [] if now else self._takers.names, self._takers.raced, limit, cpu)
         self._dry = not free
         if free:
             self._armed = False
 
     def _free(
         self, membership: Membership, passed_over: set[str], on_entries: Watch | None, on_taken: Watch | None = None
-    ) -> tuple[list[str], EntryNames, list[str]]:
-        """Entries that nobody holds, the request that listed them, and the takers.
+    ) -> tuple[int, list[str], float]:
+        """How many entries there are, those that nobody holds, and the seconds of CPU that this took.
 
         What is taken is listed first: an entry that is consumed between the two lists is in the first of them only.
         """
@@ -187,18 +190,11 @@ class Taker(Part):
         taken, entries, (takers, stat) = membership.ask_each(
             [nodes.children(TAKEN, on_taken), listing, nodes.children_and_stat(TAKERS)]
         )
-        if self._races not in (None, stat.version):  # who loses a race writes to the takers' folder, for all to see
-            self._raced = boottime()
-        self._races, self._takers = stat.version, takers
+        self._takers.listed(takers, stat.version)
+        began = time.thread_time()
         held = passed_over.union(taken)
-        return [name for name in entries if name not in held], listing, takers
-
-    def _lost_race(self, membership: Membership) -> None:
-        now = boottime()
-        if now >= self._raced + 1:
-            membership.send([membership.nodes.write(TAKERS, b"")])
-        self._raced = now
-        self._candidates.part(self._takers)
+        free = [name for name in entries if name not in held]
+        return len(entries), free, listing.cpu + time.thread_time() - began
 
     def _changed(self, _: Any) -> None:
         self._armed = self._dry = False
@@ -217,17 +213,14 @@ class Taker(Part):
                 elif claim := self._claims.add(membership, name, data, outcome[0]):
                     claims[number] = claim
             if len(claims) < len(names):
-                self._lost_race(membership)
+                self._takers.lost_race(membership)
+                self._candidates.part(self._takers.names)
         finally:
-            self.taken += len(claims)
             self._claims.offer(claims[number] for number in sorted(claims))
 
     def _taking(self, nodes: Nodes, name: str, data: bytes | None) -> Group:
         """The same data once more: the entry is there, and the number of this change is the fencing token."""
-        return [
-            nodes.write(entry_path(name), data),
-            nodes.create(taken_path(name), self._name.encode(), ephemeral=True),
-        ]
+        return [nodes.write(entry_path(name), data), nodes.create(taken_path(name), self._name, ephemeral=True)]
 
     def _shun(self, name: str, error: Exception | None) -> bool:
         """An entry that was not got: gone or somebody else's by now, or not for us for good. Always False."""
@@ -238,50 +231,36 @@ class Taker(Part):
             self._shunned.add(name)
         return False
 
-    # --- among the takers
-
-    def _show(self, membership: Membership) -> None:
-        if self._shown is not membership:
-            self._shown = membership
-            membership.send([membership.nodes.create(self._node, ephemeral=True)])
-        if self._attended is not membership:
-            self._attended = membership
-            supervise.spawn("the attendant of takes", partial(self._attend, membership), supervise.end_process)
+    # --- without a caller
 
     def _attend(self, membership: Membership) -> None:
-        """See to it that nothing waits for a process that does not take."""
+        if self._attended is not membership:
+            self._attended = membership
+            supervise.spawn("the attendant of takes", partial(self._tidy, membership), supervise.end_process)
+
+    def _tidy(self, membership: Membership) -> None:
+        """For as long as the session lives, see to it that nothing waits for a process that does not take."""
         while not membership.session.over:
-            if not self._inside and boottime() >= self._last + LINGER:
+            if self._inside:
+                self._takers.join(membership)  # again, should the node be gone
+            elif boottime() >= self._last + LINGER:
+                self._takers.leave()
                 self._unwanted += self._claims.give_all()
-                if self._shown is membership:
-                    self._shown = None
-                    membership.send([membership.nodes.delete(self._node)])
             if self._unwanted:
                 self._give_back()
             gevent.sleep(LINGER / 2)
 
     def _give_back(self) -> None:
-        with contextlib.suppress(CoordinationAway, KazooException):  # tried again
-            self._queue.release(self._unwanted)
-            self._unwanted.clear()
+        claims, self._unwanted = self._unwanted, []
+        with contextlib.suppress(CoordinationAway, KazooException):
+            self._queue.release(claims)
+            return
+        self._unwanted += claims  # tried again
 
     # --- as a part
 
-    def owned(self) -> set[str]:
-        return {self._node} if self._shown is not None else set()
-
-    def gone(self, membership: Membership, paths: set[str]) -> None:
-        if self._node in paths:  # removed by hand, or never made beside that of an old session
-            self._shown = None
-            self._stir.set()
-
-    def found(self, membership: Membership, paths: set[str]) -> None:
-        if self._node in paths:  # its deletion was lost
-            membership.send([membership.nodes.delete(self._node)])
-
     def began(self, membership: Membership) -> None:
         self._closed = False
-        self._races = None
         self._candidates.forget()
         self._shunned.clear()
         self._armed = self._dry = False
@@ -289,6 +268,5 @@ class Taker(Part):
         self._stir.set()
 
     def ended(self, membership: Membership) -> None:
-        self._shown = None
         self._unwanted.clear()
         self._stir.set()
