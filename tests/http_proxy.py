@@ -11,7 +11,7 @@ from tests.holding import Hold
 
 
 class HttpProxy:
-    """Listens on a port of its own, and passes whole messages on, with `Content-Length` and kept connections."""
+    """Listens on a port of its own, and passes whole messages on, over kept connections."""
 
     def __init__(self, port: int) -> None:
         """`port` of the server, which may die and come back."""
@@ -83,13 +83,33 @@ def _message(stream: BinaryIO) -> bytes:
     head = b""
     length = 0
     while not head.endswith(b"\r\n\r\n"):
-        line = stream.readline()
-        if not line:
-            raise ConnectionError("closed")
+        line = _line(stream)
         if line.lower().startswith(b"content-length:"):
             length = int(line.partition(b":")[2])
         head += line
-    body = stream.read(length)
-    if len(body) < length:
+    if b"transfer-encoding: chunked" in head.lower():
+        return head + _chunks(stream)
+    return head + _exactly(stream, length)
+
+
+def _chunks(stream: BinaryIO) -> bytes:
+    body, size = b"", 1
+    while size:
+        head = _line(stream)
+        size = int(head, 16)
+        body += head + _exactly(stream, size + 2)
+    return body
+
+
+def _line(stream: BinaryIO) -> bytes:
+    line = stream.readline()
+    if not line:
+        raise ConnectionError("closed")
+    return line
+
+
+def _exactly(stream: BinaryIO, length: int) -> bytes:
+    data = stream.read(length)
+    if len(data) < length:
         raise ConnectionError("broke off")
-    return head + body
+    return data
