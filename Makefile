@@ -4,17 +4,17 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 CACHES := .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help run test check test-unit test-contract test-processes bench docs dist clean
+.PHONY: help run test check test-unit test-coordination test-store test-processes bench docs dist clean
 
 help:  ## This list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 run: .venv/made  ## Bring the engine up, run a demo of a hundred jobs, and stay up (ARGS: options of `geventjob up`)
 	@exec .venv/bin/geventjob up --demo $(ARGS)
 
 test: .venv/made  ## Run all checks and tests, side by side
 	@tools/prepare tests
-	@$(MAKE) --no-print-directory --keep-going --jobs=4 --output-sync=target check test-unit test-contract test-processes
+	@$(MAKE) --no-print-directory --keep-going --jobs=5 --output-sync=target check test-unit test-coordination test-store test-processes
 
 check: .venv/made  ## Lint, formatting and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
@@ -22,8 +22,11 @@ check: .venv/made  ## Lint, formatting and types
 test-unit: .venv/made  ## Unit tests, in one process that gevent has patched
 	@$(PY) -m tests tests/unit
 
-test-contract: .venv/made  ## The contracts of coordination and store, over each of their implementations
-	@$(PY) -m tests tests/contract
+test-coordination: .venv/made  ## The contract of coordination, over SQLite and ZooKeeper
+	@$(PY) -m tests tests/contract/coordination tests/contract/zookeeper
+
+test-store: .venv/made  ## The contract of the store, over SQLite and Elasticsearch; servers that share one
+	@$(PY) -m tests tests/contract/store tests/contract/elasticsearch tests/contract/test_two_servers.py
 
 test-processes: .venv/made  ## Integration and fault tests, over real processes
 	@$(PY) -m pytest -n 4 tests/integration tests/fault
