@@ -46,11 +46,11 @@ def new_prefix() -> str:
 
 
 def remove_indexes(prefix: str) -> None:
+    """As far as they were made, and while there still is a node."""
     host = elasticsearch.shared()
-    for kind in (*KINDS, KEYS):
-        elasticsearch.ask(host, "DELETE", f"/{prefix}-{kind}?ignore_unavailable=true")
-        with contextlib.suppress(OSError):  # not all are made by every test
-            elasticsearch.ask(host, "DELETE", f"/_index_template/{prefix}-{kind}")
+    for path in [f"/{name}/{prefix}-{kind}" for kind in (*KINDS, KEYS) for name in ("", "_index_template")]:
+        with contextlib.suppress(OSError):
+            elasticsearch.ask(host, "DELETE", path.replace("//", "/"))
 
 
 def _empty() -> None:
