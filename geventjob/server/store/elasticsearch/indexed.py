@@ -67,7 +67,7 @@ def source(document: Document, raw: bytes, key: Claim | None, born: str, mark: s
         "mark": mark,
         **singles,
         "values": {known(label): values for label, values in others.items()},
-        "paths": list({path for labels in (singles, others) for label in labels for path in _above(label)}),
+        "paths": _paths(frozenset([*singles, *others])),
         "readers": list(map(cut, readers(document))),
     }
     return encode(found)
@@ -94,14 +94,13 @@ def field(path: Path) -> str:
 
 
 def _singles(document: Document) -> dict[str, Any]:
-    found = {}
-    for path, name, type_ in _SINGLE:
-        value: Any = document.get(path[0])
-        if len(path) > 1:
-            value = value.get(path[1]) if isinstance(value, dict) else None
-        if value is not None:
-            found[name] = cut(attributes.text(value)) if type_ is Type.TEXT else value
-    return found
+    """The values of the single attributes, by label."""
+    found = {name: value for name, value in document.items() if name in _TOP and value is not None}
+    for path in _INNER:
+        inner = document.get(path[0])
+        if isinstance(inner, dict) and inner.get(path[1]) is not None:
+            found[attributes.label(path)] = inner[path[1]]
+    return {name: cut(attributes.text(value)) if name in _TEXTS else value for name, value in found.items()}
 
 
 def _others(document: Document) -> dict[str, list[str]]:
@@ -113,10 +112,13 @@ def _others(document: Document) -> dict[str, list[str]]:
     return values
 
 
-@lru_cache(4096)
-def _above(label: str) -> tuple[str, ...]:
-    names = label.split("/")
-    return tuple(known("/".join(names[:depth])) for depth in range(1, len(names) + 1))
+@lru_cache(1024)
+def _paths(labels: frozenset[str]) -> list[str]:
+    """All attributes that have a value, themselves or below; the labels that documents have are few sets."""
+    parts = [label.split("/") for label in labels]
+    return sorted({known("/".join(names[:depth])) for names in parts for depth in range(1, len(names) + 1)})
 
 
-_SINGLE: list[tuple[Path, str, Type]] = [(path, attributes.label(path), type_) for path, type_ in SINGLE.items()]
+_TOP = {path[0] for path in SINGLE if len(path) == 1}
+_INNER = [path for path in SINGLE if len(path) > 1]
+_TEXTS = {attributes.label(path) for path, type_ in SINGLE.items() if type_ is Type.TEXT}
