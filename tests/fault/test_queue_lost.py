@@ -1,4 +1,4 @@
-"""The queue's data are lost altogether: the store has the jobs, and puts them back (DESIGN §5.3)."""
+"""The queue is lost altogether, or moves: the store has the jobs, and puts them back (DESIGN §5.3)."""
 
 from __future__ import annotations
 
@@ -7,39 +7,74 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
-from tests.fleet import ended, fleet, until
+import pytest
 
-ACTIONS = Path(__file__).parent.parent / "actions" / "faults.py"
+from tests.fleet import Fleet, ended, fleet, until
+from tests.noted import ACTIONS, Notes, add
+from tests.zookeeper import shared
+
+JOBS = 60
 
 
-def test_every_job_that_is_not_final_runs_once(tmp_path: Path) -> None:
-    notes = tmp_path / "notes"
-    notes.touch()
-    with fleet(tmp_path) as made:
+def lose_the_file(made: Fleet) -> None:
+    for file in made.data_dir.glob("coordination.db*"):
+        file.unlink()
+
+
+def lose_zookeeper(made: Fleet) -> None:
+    """An empty one, which counts its entries from 0 again."""
+    made.zk_root = f"/{uuid4().hex}"
+
+
+def move_to_zookeeper(made: Fleet) -> None:
+    made.zk_hosts = shared().hosts
+
+
+def move_to_the_file(made: Fleet) -> None:
+    made.zk_hosts = ""
+
+
+@pytest.mark.parametrize(
+    ("over_zookeeper", "change"),
+    [(False, lose_the_file), (True, lose_zookeeper), (False, move_to_zookeeper), (True, move_to_the_file)],
+)
+def test_every_job_that_is_not_final_runs(
+    tmp_path: Path, over_zookeeper: bool, change: Callable[[Fleet], None]
+) -> None:
+    notes = Notes(tmp_path / "notes")
+    with fleet(tmp_path, shared().hosts if over_zookeeper else "") as made:
         shutil.copy(ACTIONS, made.actions_dir)
         server = made.server()
         executor = made.executor("first", "--threads", "5", "--session-timeout", "2")
-        job = {"action": "noted", "payload": {"file": str(notes), "seconds": 0.3}}
-        ids = [str(id) for id in made.client().bulk_add([job] * 60)]
+        low = add(made.client(), notes, JOBS - 1, "noted", 0.3)
         until(lambda: made.client().search("job", filter="state='SUCCESS'", last=0)["count"] >= 5)
         executor.kill()
         server.kill()
-        for file in made.data_dir.glob("coordination.db*"):
-            file.unlink()
+        change(made)
 
         made.server()
-        login = ["--ss-url", made.url, "--ss-user", "super", "--ss-pass-file", str(made.password_file)]
-        command = [sys.executable, "-m", "geventjob.cli.main", *login, "queue", "reconcile", "--json"]
-        did = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
+        urgent = add(made.client(), notes, 1, "noted", 0.3, priority=1)
+        did = reconcile(made)
         unfinished = made.client().search("job", filter="state='QUEUED' or state='RUNNING'", last=0)["count"]
-        assert did["jobs"] == unfinished
-        assert made.client().queue()["entries"] == unfinished
+        look = made.client().queue()
+        assert did["jobs"] == unfinished == look["entries"]
+        assert look["head"][0]["job"] == urgent[0]
 
         made.executor("second")
-        jobs = ended(made.client(), ids)
+        jobs = ended(made.client(), [*low, *urgent])
         assert {job["state"] for job in jobs.values()} == {"SUCCESS"}
-        begun = Counter(line.split()[1] for line in notes.read_text().splitlines() if line.endswith("begin"))
+        begun = Counter(notes.jobs("begin"))
         assert all(begun[id] == job["attempts"] for id, job in jobs.items())
         assert sum(job["interruptions"] for job in jobs.values()) <= 5
+
+
+def reconcile(made: Fleet) -> dict[str, int]:
+    """`geventjob queue reconcile`; what it said."""
+    login = ["--ss-url", made.url, *made.login]
+    command = [sys.executable, "-m", "geventjob.cli.main", *login, "queue", "reconcile", "--json"]
+    did: dict[str, int] = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
+    return did
