@@ -6,7 +6,7 @@ document, so that one which was done and is done again, its answer lost, is know
 
 Unique keys are documents of their own, whose id is derived from the key. A key that names a document which is not
 there is free: its insert died half-way, or its owner was deleted by one who died half-way. It is taken over once that
-document is made impossible, by a dead one in its place (docs/decisions/0006 tells why no less will do).
+document is made impossible, by a dead one in its place (docs/decisions/0008 tells why no less will do).
 """
 
 from __future__ import annotations
