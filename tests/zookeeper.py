@@ -228,6 +228,12 @@ class Ensemble:
     def leader(self) -> Server:
         return next(server for server in self.servers if server.leads())
 
+    def check(self) -> Ensemble:
+        """Fail, with its log, if a server has ended without being asked to."""
+        for server in self.servers:
+            assert server.running, f"ZooKeeper has ended:\n{server.log[-4000:]}"
+        return self
+
     def start(self) -> Ensemble:
         for server in self.servers:
             server.start()

@@ -135,7 +135,7 @@ class ZookeeperFleet(Fleet):
 
     def __init__(self, directory: Path, ensemble: Ensemble | None = None) -> None:
         super().__init__()
-        self._ensemble = ensemble or shared()
+        self._ensemble = (ensemble or shared()).check()
         self._servers = cycle(self._ensemble.servers)
         self.where = {"hosts": self._ensemble.hosts, "root": f"/{uuid4().hex}"}
         self._ways: dict[Coordination, Proxy] = {}

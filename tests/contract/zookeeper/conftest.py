@@ -39,7 +39,7 @@ class Site:
     """A root of its own in an ensemble, and all that is connected to it."""
 
     def __init__(self, ensemble: Ensemble) -> None:
-        self.ensemble = ensemble
+        self.ensemble = ensemble.check()
         self.root = f"/{uuid4().hex}"
         self._members: list[ZookeeperCoordination] = []
         self._clients: list[KazooClient] = []
