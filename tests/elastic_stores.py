@@ -37,6 +37,9 @@ def elasticsearch_store(directory: Path, hosts: Sequence[str] = (), **options: A
 def shared_prefix() -> str:
     """Of the indexes of this process, which go with it."""
     prefix = new_prefix()
+    store = ElasticsearchStore([elasticsearch.shared()], prefix=prefix, **PATIENT)
+    store.start()
+    store.close()
     atexit.register(remove_indexes, prefix)
     return prefix
 
@@ -55,9 +58,6 @@ def remove_indexes(prefix: str) -> None:
 
 def _empty() -> None:
     """Nothing is left, not even what keeps a key or an id from being had."""
-    store = ElasticsearchStore([elasticsearch.shared()], prefix=shared_prefix(), **PATIENT)
-    store.start()
-    store.close()
     all_of_them = f"/{shared_prefix()}-*"
     elasticsearch.ask(elasticsearch.shared(), "POST", f"{all_of_them}/_refresh")
     while hits := elasticsearch.ask(elasticsearch.shared(), "POST", f"{all_of_them}/_search", ALL)["hits"]["hits"]:

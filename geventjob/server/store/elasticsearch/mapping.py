@@ -69,8 +69,7 @@ def prepare(wire: Wire, prefix: str) -> None:
     """
     preparing = _Preparing(wire, prefix)
     preparing.check_cluster()
-    for kind in (*KINDS, KEYS):
-        preparing.prepare(kind)
+    preparing.make_and_upgrade()
     preparing.await_indexes()
 
 
@@ -85,7 +84,7 @@ class _Cluster(msgspec.Struct):
 class _Preparing:
     def __init__(self, wire: Wire, prefix: str) -> None:
         self._wire = wire
-        self._prefix = prefix
+        self._names = {kind: index(prefix, kind) for kind in (*KINDS, KEYS)}
         self._until = boottime() + STARTING
 
     def check_cluster(self) -> None:
@@ -100,30 +99,30 @@ class _Preparing:
         if version < OLDEST:
             raise StoreError(f"Elasticsearch {number} is too old: 7.17 or newer is needed")
 
-    def prepare(self, kind: str) -> None:
-        name = index(self._prefix, kind)
-        version = self._version(name)
-        if version > VERSION:
-            raise StoreError(f"index {name} has version {version}, this program knows {VERSION}: use the newer one")
-        if version < VERSION:
-            self._put_template(name, kind)
-            if version:
-                self._ask("PUT", f"/{name}/_mapping", _mappings(kind))
-            else:
+    def make_and_upgrade(self) -> None:
+        versions = self._versions()
+        for name, version in versions.items():
+            if version > VERSION:
+                known = f"this program knows {VERSION}"
+                raise StoreError(f"index {name} has version {version}, {known}: use the newer geventjob")
+        for kind, name in self._names.items():
+            version = versions.get(name, 0)
+            if version < VERSION:
+                self._put_template(name, kind)
+            if not version:
                 self._ask("PUT", f"/{name}", None, "resource_already_exists_exception")
+            elif version < VERSION:
+                self._ask("PUT", f"/{name}/_mapping", _mappings(kind))
 
-    def _version(self, name: str) -> int:
-        """Of an index; 0 if there is none. Raises StoreError for one that is not ours."""
-        answer = self._wire.ask("GET", f"/{name}/_mapping", until=self._until)
-        if answer.status == 404:
-            return 0
-        if not answer.good:
-            raise refusal(answer)
-        (found,) = msgspec.json.decode(answer.data).values()
-        version = found["mappings"].get("_meta", {}).get("geventjob")
-        if not isinstance(version, int):
-            raise StoreError(f"index {name} is another program's: choose another --es-index-prefix")
-        return version
+    def _versions(self) -> dict[str, int]:
+        """Of the indexes that there are. Raises StoreError for one that is not ours."""
+        names = ",".join(self._names.values())
+        found = msgspec.json.decode(self._ask("GET", f"/{names}/_mapping?ignore_unavailable=true"))
+        versions = {name: one["mappings"].get("_meta", {}).get("geventjob") for name, one in found.items()}
+        for name, version in versions.items():
+            if not isinstance(version, int):
+                raise StoreError(f"index {name} is another program's: choose another --es-index-prefix")
+        return versions
 
     def _put_template(self, name: str, kind: str) -> None:
         """So that an index that is deleted under a running server comes back as it shall be."""
@@ -132,7 +131,7 @@ class _Preparing:
         self._ask("PUT", f"/_index_template/{name}", template)
 
     def await_indexes(self) -> None:
-        names = ",".join(index(self._prefix, kind) for kind in (*KINDS, KEYS))
+        names = ",".join(self._names.values())
         path = f"/_cluster/health/{names}?wait_for_status=yellow&timeout={STARTING / 2:.0f}s"
         if self._wire.ask("GET", path, until=self._until).status == 408:
             raise StoreAway(f"not all of the data of the indexes {names} can be reached: the cluster is red")
