@@ -24,7 +24,8 @@ KEYS = ["k", "a/b", "x=y", "50%", "é", ""]
 VIEWERS = ["USER alice", "USER bob", "ROLE USER", "ROLE ADMIN"]
 
 short = st.one_of(st.sampled_from(["a", "A", "ab", "b", "true", "3", "1.5"]), texts)
-integers = st.one_of(st.integers(-2, 5), st.sampled_from([-(2**63), 2**63 - 1, 999]))
+# The least and the largest of 64 bits are what Elasticsearch sorts a missing number as (docs/reference/filters.md).
+integers = st.one_of(st.integers(-2, 5), st.sampled_from([1 - 2**63, 2**63 - 2, 999]))
 seconds = st.one_of(st.integers(0, 5), st.sampled_from([1.5, 2.0, 999]))
 dates = st.sampled_from(INSTANTS)
 loose = st.recursive(
