@@ -161,4 +161,4 @@ def test_a_python_that_is_old_or_cannot_make_environments_is_passed_over(bare_ma
 def test_what_is_missing_where_it_cannot_be_installed_is_said(bare_machine):
     said = [bare_machine(what, "none").stderr.partition(": ")[2] for what in ("venv", "tests")]
     assert said[0] == "please install what Debian calls: python3 python3-venv\n"
-    assert said[1].startswith("please install what Debian calls: default-jre-headless openssl util-linux")
+    assert said[1].startswith("please install what Debian calls: default-jre-headless maven openssl util-linux")
