@@ -20,7 +20,7 @@ from geventjob.coordination.zookeeper import ZookeeperCoordination
 from tests.zookeeper import Ensemble, running
 
 SLOTS = 100
-MOST = 20_000
+MOST = 50_000
 """Entries that are taken of a deeper queue."""
 
 
@@ -38,9 +38,10 @@ def work(hosts: str, root: str, name: str, share: int) -> None:
     taking.start()
     print("ready", flush=True)
     sys.stdin.readline()
-    began, cpu, taken = time.monotonic(), time.process_time(), 0
+    began = ended = time.monotonic()
+    cpu, taken = time.process_time(), 0
     consuming: list[gevent.Greenlet] = []
-    while taken < share and (claims := taking.take(SLOTS, timeout=2)):
+    while taken < share and (claims := taking.take(SLOTS, timeout=5)):
         taken += len(claims)
         ended = time.monotonic()
         consuming = [one for one in consuming if not one.ready()]
@@ -120,8 +121,8 @@ def main(short: bool) -> None:
         for depth, processes in [(1000, 1), (20_000, 1), (100_000, 1), (20_000, 2), (20_000, 4), (100_000, 4)]:
             rates.add_row(*rate(ensemble.hosts, depth // 10 if short else depth, processes))
         waits = Table("takers", "put each", "put to claim, p50", "p99", "collisions")
-        for takers, pause in [(1, 0.1), (1, 0.02), (4, 0.1), (4, 0.02)]:
-            waits.add_row(*latency(ensemble.hosts, takers, 50 if short else 300, pause))
+        for takers, pause in [(1, 0.4), (1, 0.02), (4, 0.4), (4, 0.02)]:
+            waits.add_row(*latency(ensemble.hosts, takers, 50 if short else 200, pause))
         Console().print(rates, waits)
 
 

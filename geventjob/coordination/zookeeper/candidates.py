@@ -15,7 +15,7 @@ SHARE_OF_CPU = 20
 """A list costs CPU in proportion to the depth of the queue, so lists get a twentieth of it at most (FINDINGS §3)."""
 FRESH = 1.0
 """Seconds after which candidates are too old: an urgent entry may have come since."""
-FAST = 1000.0
+FAST = 5000.0
 """Entries a second that this executor may take, before it is known how fast it is."""
 
 
@@ -33,6 +33,7 @@ class Candidates:
         self._names: deque[str] = deque()
         self._others: frozenset[str] = frozenset()
         self._takers = [self._name]
+        self._deep = False
         self._listed = -math.inf
         self._pace = self._interval
         self._drawn = 0
@@ -71,20 +72,25 @@ class Candidates:
         began, now = time.thread_time(), boottime()
         if self._drawn:
             self._speed = self._drawn / max(0.001, min(now, self._run_out) - self._listed)
-        all_takers = sorted({*takers, self._name})
-        deep = len(free) > 2 * len(all_takers) * limit
-        self._takers = all_takers if raced or deep else [self._name]
-        head = first_of(free, 2 * len(self._takers) * max(limit, math.ceil(self._speed * self._pace)))
+        until_next = max(self._pace, 2 * SHARE_OF_CPU * cpu)  # the choice costs as much as the list
+        self._deep = len(free) > 2 * len({*takers, self._name}) * limit
+        self._takers = self._partners(takers, raced)
+        head = first_of(free, 2 * len(self._takers) * max(limit, math.ceil(self._speed * until_next)))
         mine = self._part(head)
         self._names = deque(mine or [name for name in head if name in self._others])
         self._others = frozenset(head).difference(mine)
         self._pace = max(self._interval, SHARE_OF_CPU * (cpu + time.thread_time() - began))
         self._listed, self._drawn, self._run_out = now, 0, math.inf
 
-    def part(self, takers: Collection[str]) -> None:
-        """Leave to other takers what is theirs."""
-        self._takers = sorted({*takers, self._name})
-        self._names = deque(self._part(self._names))
+    def reconsider(self, takers: Collection[str], raced: bool) -> None:
+        """Leave to takers who have come since the list what is theirs, or to all after a race."""
+        partners = self._partners(takers, raced)
+        if partners != self._takers:
+            self._takers = partners
+            self._names = deque(self._part(self._names))
+
+    def _partners(self, takers: Collection[str], raced: bool) -> list[str]:
+        return sorted({*takers, self._name}) if raced or self._deep else [self._name]
 
     def _part(self, names: Iterable[str]) -> list[str]:
         parts, rank = len(self._takers), self._takers.index(self._name)

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 PAUSE = 0.1
 """Seconds after a round that failed."""
+RELOOK = 0.05
+"""Seconds after which the takers are looked at again, while there are candidates from an earlier list."""
 LINGER = 0.5
 """Seconds after a take for which this process still counts as one that takes."""
 
@@ -56,7 +58,7 @@ class Taker(Part):
         # rounds
         self._round: gevent.Greenlet[..., Any] | None = None
         self._rounds = 0
-        self._dry = False  # the last list found nothing
+        self._dry = False  # the next list is not likely to find anything
         self._armed = False  # a watch will tell when there may be something to take
         self._not_before = -math.inf
         self._left: frozenset[str] = frozenset()  # to be left alone, when the queue was listed last
@@ -148,6 +150,9 @@ class Taker(Part):
     def _run(self, membership: Membership, limit: int, leave: frozenset[str], now: bool) -> None:
         passed_over = {name_of(entry) for entry in leave}
         try:
+            if self._candidates and self._takers.seen + RELOOK < boottime():
+                self._takers.listed(*membership.ask(membership.nodes.children_and_stat(TAKERS)))
+                self._candidates.reconsider(self._takers.names, self._takers.raced)
             names = self._candidates.draw(limit, passed_over) if self._candidates and not now else []
             if len(names) < limit and boottime() >= self._candidates.due:
                 self._list(membership, limit, passed_over, now=now, watched=self._dry and not names and not now)
@@ -165,7 +170,7 @@ class Taker(Part):
             self._stir.set()
 
     def _list(self, membership: Membership, limit: int, leave: set[str], now: bool, watched: bool) -> None:
-        """Find candidates. The first list that finds none leaves no watch: a change costs all who watch a list."""
+        """Find candidates. Only a list that is not likely to find any leaves a watch."""
         passed_over = leave | self._shunned
         self._armed = watched
         if now:
@@ -174,7 +179,7 @@ class Taker(Part):
         if watched and entries and not free:  # the death of an owner is to be seen, too
             entries, free, cpu = self._free(membership, passed_over, self._changed, self._changed)
         self._candidates.choose(free, [] if now else self._takers.names, self._takers.raced, limit, cpu)
-        self._dry = not free
+        self._dry = len(free) <= limit  # and all of them are taken now
         if free:
             self._armed = False
 
@@ -187,18 +192,19 @@ class Taker(Part):
         """
         nodes = membership.nodes
         listing = nodes.entries(on_entries)
-        taken, entries, (takers, stat) = membership.ask_each(
+        taken, entries, takers = membership.ask_each(
             [nodes.children(TAKEN, on_taken), listing, nodes.children_and_stat(TAKERS)]
         )
-        self._takers.listed(takers, stat.version)
+        self._takers.listed(*takers)
         began = time.thread_time()
         held = passed_over.union(taken)
         free = [name for name in entries if name not in held]
         return len(entries), free, listing.cpu + time.thread_time() - began
 
     def _changed(self, _: Any) -> None:
-        self._armed = self._dry = False
-        self._stir.set()
+        if self._armed:  # or else it is what we did ourselves, or were going to look at anyway
+            self._armed = self._dry = False
+            self._stir.set()
 
     def _grab(self, membership: Membership, names: Sequence[str]) -> None:
         """Make the entries ours. What is got is told even if this breaks off."""
@@ -214,7 +220,7 @@ class Taker(Part):
                     claims[number] = claim
             if len(claims) < len(names):
                 self._takers.lost_race(membership)
-                self._candidates.part(self._takers.names)
+                self._candidates.reconsider(self._takers.names, raced=True)
         finally:
             self._claims.offer(claims[number] for number in sorted(claims))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from kazoo.protocol.states import ZnodeStat
+
 from geventjob.clock import boottime
 from geventjob.coordination.zookeeper.ensemble import Part
 from geventjob.coordination.zookeeper.membership import Membership
@@ -26,6 +28,8 @@ class Takers(Part):
         self._raced = -math.inf
         self.names: Sequence[str] = ()
         """All takers at the last list; this process may be missing."""
+        self.seen = -math.inf
+        """When (boottime) that was."""
 
     @property
     def raced(self) -> bool:
@@ -44,11 +48,12 @@ class Takers(Part):
             self._joined.post(self._joined.nodes.delete(self._node))
             self._joined = None
 
-    def listed(self, names: Sequence[str], version: int) -> None:
+    def listed(self, names: Sequence[str], stat: ZnodeStat) -> None:
         """What a list of the folder said."""
-        if self._races not in (None, version):
-            self._raced = boottime()
-        self.names, self._races = names, version
+        self.seen = boottime()
+        if self._races not in (None, stat.version):
+            self._raced = self.seen
+        self.names, self._races = names, stat.version
 
     def lost_race(self, membership: Membership) -> None:
         now = boottime()
