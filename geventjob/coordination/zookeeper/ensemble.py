@@ -188,9 +188,10 @@ class Ensemble:
         """Renew the lease, and see that what is ours is there."""
         connection, sent = membership.connections, boottime()
         owned = {part: part.owned() for part in self.parts}
-        ephemerals, quorum = membership.send([self._nodes.ephemerals(), self._nodes.quorum()])
-        quorum.wait(min(membership.session.timeout / PATIENCE, membership.left))
-        if not quorum.ready():
+        # In this order: a server that lags behind the others has caught up with what we did before when it is read.
+        quorum, ephemerals = membership.send([self._nodes.quorum(), self._nodes.ephemerals()])
+        ephemerals.wait(min(membership.session.timeout / PATIENCE, membership.left))
+        if not ephemerals.ready():
             log.warning("ZooKeeper does not answer: looking for another server")
             membership.client.drop()
         elif quorum.successful() and ephemerals.successful() and membership.renew(sent):

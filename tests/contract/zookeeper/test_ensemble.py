@@ -180,7 +180,7 @@ def test_reads_from_a_server_that_is_cut_off_do_not_prolong_a_lease(servers: Sit
 def test_when_one_server_falls_silent_another_serves_within_the_lease(servers: Site) -> None:
     """Though there is always something to send, so that kazoo itself would never notice."""
     ways = [servers.proxy(number) for number in range(3)]
-    one = servers.member("one", timeout=4.0, hosts=",".join(way.hosts for way in ways))
+    one = servers.member("one", timeout=3.0, hosts=",".join(way.hosts for way in ways))
     paths = one.put([("job/a", 1)])
     claims = one.take(1)
     first = one.session
@@ -196,7 +196,7 @@ def test_when_one_server_falls_silent_another_serves_within_the_lease(servers: S
     asking = [gevent.spawn(ask) for _ in range(5)]
     used = max(ways, key=lambda way: sum(way.requests.values()))
     used.go_silent()
-    gevent.sleep(4.0)
+    gevent.sleep(3.0)
     gevent.killall(asking)
     one.consume(claims)
     assert one.session is first

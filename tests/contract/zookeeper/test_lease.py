@@ -27,7 +27,7 @@ def lease_and_gift(held: Member, kazoo: KazooClient, since: float, entry: str) -
     return lost - since, gone.get() - since
 
 
-@pytest.mark.parametrize("timeout", [1.5, 3.0])
+@pytest.mark.parametrize("timeout", [1.5, 2.5])
 def test_when_the_server_falls_silent_the_lease_ends_before_the_claim_is_given_away(
     site: Site, way: Proxy, kazoo: KazooClient, record_property: pytest.RecordProperty, timeout: float
 ) -> None:
@@ -102,12 +102,12 @@ def test_a_session_outlives_cuts_and_loses_nothing(site: Site, way: Proxy) -> No
 
 
 def test_a_silence_that_is_shorter_than_the_lease_loses_nothing(site: Site, way: Proxy) -> None:
-    remote = site.member("remote", 4.0, way.hosts)
+    remote = site.member("remote", 3.0, way.hosts)
     remote.put([("job/a", 1)])
     claims = remote.take(1)
     first = remote.session
     way.go_silent()
-    gevent.sleep(1.5)
+    gevent.sleep(1.0)
     way.speak()
     remote.consume(claims)
     assert remote.look().entries == 0
