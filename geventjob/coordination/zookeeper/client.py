@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gevent
 from gevent import socket, ssl
 from gevent.event import AsyncResult
 from kazoo.client import KazooClient
-from kazoo.exceptions import ConnectionLoss
+from kazoo.exceptions import ConnectionLoss, KazooException
 from kazoo.handlers.gevent import SequentialGeventHandler
 from kazoo.protocol.connection import ConnectionHandler
 from kazoo.protocol.serialization import Connect
@@ -36,7 +36,7 @@ class Access:
     """Of the session, in seconds, as it is asked for."""
     tls: ssl.SSLContext | None = None
     """None for plain connections."""
-    login: tuple[str, str] | None = None
+    login: tuple[str, str] | None = field(default=None, repr=False)
     """User and password, for the digest scheme."""
 
     @property
@@ -101,12 +101,15 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
         queue = self._queue
         while len(queue) > 1:  # the first one may be half written
             queue.pop()[1].set_exception(ConnectionLoss())
-        stopping = gevent.spawn(self.stop)
-        stopping.join(1)
-        if not stopping.ready():
+        ending = gevent.spawn(self._stop_and_close)
+        ending.join(1)
+        if not ending.ready():
             self.drop()
-            stopping.join(0.5)
-        if self._connection.connection_stopped.is_set():
+            ending.join(0.5)
+
+    def _stop_and_close(self) -> None:
+        with contextlib.suppress(KazooException):  # not stopped within 10 s: then it stops when it wakes
+            self.stop()
             self.close()
 
     def disown(self) -> None:

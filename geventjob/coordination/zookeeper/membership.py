@@ -7,7 +7,14 @@ from typing import Any
 from weakref import WeakSet
 
 from gevent.event import AsyncResult, Event
-from kazoo.exceptions import ConnectionLoss, OperationTimeoutError, SessionExpiredError, SessionMovedError
+from kazoo.exceptions import (
+    ConnectionLoss,
+    OperationTimeoutError,
+    RequestTimeoutError,
+    SessionExpiredError,
+    SessionMovedError,
+    ThrottledOpError,
+)
 from kazoo.protocol.states import KazooState
 
 from geventjob.clock import boottime
@@ -25,8 +32,14 @@ may count from up to a quarter of the timeout before the moment that we count fr
 READ = 500
 """Most nodes in one multi-read."""
 
-_LOST = (ConnectionLoss, OperationTimeoutError, SessionExpiredError, SessionMovedError)
-_NOT_DONE = (-122, -127)  # too late, throttled: newer than the oldest kazoo
+_LOST = (
+    ConnectionLoss,
+    OperationTimeoutError,
+    RequestTimeoutError,
+    SessionExpiredError,
+    SessionMovedError,
+    ThrottledOpError,
+)
 
 
 class Membership:
@@ -37,6 +50,8 @@ class Membership:
         self.client = client
         self.nodes = nodes
         self.session = Session("", 0.0)
+        self.identity = 0
+        """The session's id, as the owner of its ephemeral nodes."""
         self.connections = 0
         """How many times it was connected."""
         self.live = Event()
@@ -58,7 +73,8 @@ class Membership:
 
     def joined(self) -> None:
         """The first connection is there: from here on it is a session."""
-        self.session = Session(f"{self.client.identity:x}", self.client.granted)
+        self.identity = self.client.identity
+        self.session = Session(f"{self.identity:x}", self.client.granted)
         self.renew(self.client.asked)
 
     def renew(self, sent: float) -> bool:
@@ -139,6 +155,6 @@ class Membership:
 def _outcome(answer: AsyncResult[Any]) -> Any:
     answer.wait()
     error = answer.exception
-    if isinstance(error, _LOST) or getattr(error, "code", 0) in _NOT_DONE:
+    if isinstance(error, _LOST):
         return CoordinationAway(f"no answer from ZooKeeper: {type(error).__name__}")
     return answer.value if error is None else error

@@ -59,7 +59,7 @@ class Presence(Part):
             other = membership.ask(nodes.exists(path, lambda _: gone.set()))
             if other is None:
                 return False
-            if other.ephemeralOwner != membership.client.identity:
+            if other.ephemeralOwner != membership.identity:
                 gone.wait(max(0.0, until - boottime()))
                 return False
             with contextlib.suppress(NoNodeError):

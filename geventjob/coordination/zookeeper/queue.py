@@ -129,7 +129,7 @@ class Queue:
 
     def _seen_ours(self, membership: Membership, claims: Sequence[Claim]) -> list[Claim]:
         """Without those whose node was removed by hand: it may be another's by now, and is not ours to delete."""
-        me = membership.client.identity
+        me = membership.identity
         nodes = zip(claims, membership.read(map(taken_of, claims)), strict=True)
         others = [claim for claim, node in nodes if not (isinstance(node, tuple) and node[1].ephemeralOwner == me)]
         if others:

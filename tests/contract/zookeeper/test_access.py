@@ -215,6 +215,7 @@ def test_the_password_is_in_no_log(site: Site, auth_file: str, caplog: pytest.Lo
         member.close()
     assert caplog.text
     assert SECRET not in caplog.text
+    assert SECRET not in repr(member._ensemble._access)
 
 
 @pytest.mark.parametrize(
