@@ -251,6 +251,17 @@ def test_a_search_that_elasticsearch_gives_up_was_too_long(proxy: Proxy, behind:
     assert found(store) == []
 
 
+@pytest.mark.parametrize("body", [b"<html>", {"hello": "world"}, {"items": [], "docs": [], "hits": {"hits": 3}}])
+def test_an_answer_that_is_none_tells_nothing(proxy: Proxy, behind: Make, body: Any) -> None:
+    store = behind()
+    proxy.reply(b"/_mget", status=200, body=body)
+    proxy.reply(b"/_bulk", status=200, body=body)
+    proxy.reply(b"/_search", status=200, body=body)
+    for call in (lambda: store.write([Insert(job(1))]), lambda: store.get(["job/1"]), lambda: found(store)):
+        with pytest.raises(StoreAway):
+            call()
+
+
 # --- nobody may write
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any, TypeVar, Union
 
 import gevent
 import msgspec
@@ -88,6 +88,7 @@ class _Bulk(msgspec.Struct):
     items: list[dict[str, _Done]]
 
 
+Answered = TypeVar("Answered")
 _read = msgspec.json.Decoder(_Read).decode
 _bulk = msgspec.json.Decoder(_Bulk).decode
 
@@ -111,7 +112,7 @@ class Documents:
         answer = self._wire.ask("POST", "/_mget", encode({"docs": places}), until=until)
         if not answer.good:
             raise StoreAway(str(refusal(answer)))
-        return [_found(got) for got in _read(answer.data).docs]
+        return [_found(got) for got in _each(answer.read(_read).docs, places)]
 
     def write(self, writes: Sequence[Write], until: float) -> list[Written]:
         """What became of each. Raises StoreAway if that is not known of all of them."""
@@ -147,11 +148,17 @@ class Documents:
         path = f"/_bulk?timeout={max(1, int((until - boottime()) * 1000))}ms"
         answer = self._wire.ask("POST", path, b"".join(lines), until=until, headers=LINES)
         if answer.good:
-            return [next(iter(item.values())) for item in _bulk(answer.data).items]
+            return [next(iter(item.values())) for item in _each(answer.read(_bulk).items, lines)]
         refused = refusal(answer)
         if isinstance(refused, StoreAway):
             raise refused
         return [_Done(403, error=Reason(reason=str(refused)))] * len(lines)
+
+
+def _each(answers: list[Answered], asked: Sequence[object]) -> list[Answered]:
+    if len(answers) != len(asked):
+        raise StoreAway(f"{len(answers)} answers came for {len(asked)} documents")
+    return answers
 
 
 def _portions(lines: Iterator[bytes]) -> Iterator[list[bytes]]:

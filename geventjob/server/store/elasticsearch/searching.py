@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Any, Union
+from typing import Any
 
 import msgspec
 
 from geventjob.clock import boottime
 from geventjob.server.filter import FilterError
-from geventjob.server.store.base import WINDOW, Document, Page, Query, SearchTooLong, StoreAway, StoreError
+from geventjob.server.store.base import WINDOW, Page, Query, SearchTooLong, StoreAway, StoreError
 from geventjob.server.store.elasticsearch import aggregation
 from geventjob.server.store.elasticsearch.indexed import Source, Version, decode, encode
 from geventjob.server.store.elasticsearch.query import clause, order, seen_by
-from geventjob.server.store.elasticsearch.wire import Wire
+from geventjob.server.store.elasticsearch.turns import with_turns
+from geventjob.server.store.elasticsearch.wire import Answer, Wire
 from geventjob.server.store.resolve import resolve
 
 GRACE = 1.0
@@ -51,10 +52,14 @@ class _Found(msgspec.Struct):
     hits: _Hits
     timed_out: bool = False
     aggregations: dict[str, dict[str, Any]] = {}
-    pit_id: Union[str, None] = None
+
+
+class _Point(msgspec.Struct):
+    id: str
 
 
 _found = msgspec.json.Decoder(_Found).decode
+_point = msgspec.json.Decoder(_Point).decode
 
 
 class Search:
@@ -90,7 +95,7 @@ class Search:
         else:
             found, hits = running.beyond(whole, source, before, size)
         results = aggregation.answered(query.aggregations, found.aggregations)
-        return Page(found.hits.total.value, [_document(hit) for hit in hits], results)
+        return Page(found.hits.total.value, [decode(hit.source.document) for hit in with_turns(hits)], results)
 
     @property
     def _selected(self) -> set[str]:
@@ -122,7 +127,7 @@ class _Running:
             raise SearchTooLong("too many searches wait")
         path = "/_search" if "pit" in body else f"/{self._index}/_search"
         timed = body | {"timeout": f"{left * 1000:.0f}ms"}
-        found = _found(self._ask("POST", f"{path}?allow_partial_search_results=false", timed))
+        found = self._ask("POST", f"{path}?allow_partial_search_results=false", timed).read(_found)
         if found.timed_out:
             raise SearchTooLong("the search took too long: a narrower filter may help")
         return found
@@ -145,23 +150,19 @@ class _Running:
     def _point_in_time(self) -> Iterator[Body]:
         """A view of the index in which nothing changes from page to page."""
         path = f"/{self._index}/_pit?keep_alive=30s"
-        id = msgspec.json.decode(self._ask("POST", path))["id"]
+        id = self._ask("POST", path).read(_point).id
         try:
             yield {"pit": {"id": id, "keep_alive": "30s"}}
         finally:
             with suppress(StoreError):  # it ends by itself, too
                 self._wire.ask("DELETE", "/_pit", encode({"id": id}), until=boottime() + GRACE)
 
-    def _ask(self, method: str, path: str, body: Body | None = None) -> bytes:
+    def _ask(self, method: str, path: str, body: Body | None = None) -> Answer:
         data = None if body is None else encode(body)
         answer = self._wire.ask(method, path, data, until=self._deadline + GRACE)
         if answer.good:
-            return answer.data
+            return answer
         reason = str(answer.reason)
         if answer.status == 400 or "too_many" in reason:
             raise FilterError(f"the filter is too complex, or a text in it too long ({reason})")
         raise StoreAway(reason)
-
-
-def _document(hit: Hit) -> Document:
-    return decode(hit.source.document)

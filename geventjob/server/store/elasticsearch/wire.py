@@ -10,8 +10,8 @@ from __future__ import annotations
 import base64
 import logging
 import random
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Union
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar, Union
 from urllib.parse import urlsplit
 
 import gevent
@@ -36,6 +36,9 @@ SLACK = 0.25
 
 JSON = {"accept": "application/json", "content-type": "application/json"}
 LINES = {"accept": "application/json", "content-type": "application/x-ndjson"}
+
+
+Content = TypeVar("Content")
 
 
 class Reason(msgspec.Struct):
@@ -75,6 +78,13 @@ class Answer(NamedTuple):
         except msgspec.DecodeError:
             error = self.data[:100].decode(errors="replace")
         return error if isinstance(error, Reason) else Reason(f"HTTP {self.status}", error)
+
+    def read(self, decoder: Callable[[bytes], Content]) -> Content:
+        """Its content. Raises StoreAway if it is not what Elasticsearch would say: something else has answered."""
+        try:
+            return decoder(self.data)
+        except msgspec.DecodeError as error:
+            raise StoreAway(f"what answered is no Elasticsearch, or one that fails: {error}") from None
 
 
 class Wire:

@@ -11,6 +11,7 @@ from geventjob.server.store.base import KINDS, Insert, StoreAway, StoreError, Up
 from geventjob.server.store.elasticsearch.bulk import Documents, Read
 from geventjob.server.store.elasticsearch.searching import Hit
 from geventjob.server.store.elasticsearch.steps import Asking, Result, Steps
+from geventjob.server.store.elasticsearch.turns import with_turns
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,14 @@ class Writer:
     def _run(self, all_steps: list[Generator[Any, Any, None]], until: float) -> StoreAway:
         """Take everybody's next step together, until nobody has one. What is answered is of use if some did not end."""
         away = _UNKNOWN
-        asked = [(steps, ask) for steps in all_steps if (ask := next(steps, None)) is not None]
+        asked = [(steps, ask) for steps in with_turns(all_steps) if (ask := next(steps, None)) is not None]
         while asked:
             try:
                 answers = self._answers([ask for _, ask in asked], until)
             except StoreAway as error:
                 return error
             following = []
-            for (steps, _), answer in zip(asked, answers, strict=True):
+            for (steps, _), answer in with_turns(zip(asked, answers, strict=True)):
                 try:
                     ask = steps.throw(answer) if isinstance(answer, Exception) else steps.send(answer)
                     following.append((steps, ask))
