@@ -157,6 +157,25 @@ def java() -> str:
     raise AssertionError("a JDK of 11 to 23 is needed for Elasticsearch: apt-get install openjdk-17-jdk-headless")
 
 
+def command(config: Path, tmp: Path) -> list[str]:
+    """What starts a node with the settings in this folder."""
+    place = home()
+    return [
+        *_as_somebody(place),
+        *["env", f"--chdir={tmp}", f"LIBFFI_TMPDIR={tmp}", f"ES_TMPDIR={tmp}"],
+        *[java(), *JAVA.split(), f"-Djava.io.tmpdir={tmp}", f"-Djna.tmpdir={tmp}"],
+        *[f"-Des.path.home={place}", f"-Des.path.conf={config}"],
+        *["-cp", f"{place}/lib/*", "org.elasticsearch.bootstrap.Elasticsearch"],
+    ]
+
+
+def give(folder: Path) -> None:
+    """Let the user have it as whom nodes run."""
+    if os.geteuid() == 0:
+        for path in [folder, *folder.rglob("*")]:
+            os.chown(path, NOBODY, NOBODY)
+
+
 class Node:
     """One node: a JVM that can be killed, frozen and started again on its old port and data."""
 
@@ -181,23 +200,14 @@ class Node:
             "".join(f"{key}: {value}\n" for key, value in settings.items())
         )
         (folder / "config/log4j2.properties").write_text(LOGGING)
-        if os.geteuid() == 0:
-            for path in [folder, *folder.rglob("*")]:
-                os.chown(path, NOBODY, NOBODY)
+        give(folder)
 
     def start(self) -> None:
         """Start the process; `await_ready` waits for its service."""
-        place = home()
-        command = [
-            *_as_somebody(place),
-            *[java(), *JAVA.split(), f"-Djava.io.tmpdir={self._folder}/tmp", f"-Djna.tmpdir={self._folder}/tmp"],
-            *[f"-Des.path.home={place}", f"-Des.path.conf={self._folder}/config"],
-            *["-cp", f"{place}/lib/*", "org.elasticsearch.bootstrap.Elasticsearch"],
-        ]
-        own = {"LIBFFI_TMPDIR": f"{self._folder}/tmp", "ES_TMPDIR": f"{self._folder}/tmp"}
-        with (self._folder / "log").open("ab") as log:
+        own = command(self._folder / "config", self._folder / "tmp")
+        with (self._folder / "log").open("ab") as log:  # a test run that is killed leaves no JVM behind
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder, env={**os.environ, **own}
+                ["setpriv", "--pdeathsig", "KILL", *own], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
     @property
@@ -349,11 +359,10 @@ def ask(host: str, method: str, path: str, body: Any = None) -> Any:
 
 @functools.cache
 def _as_somebody(place: Path) -> tuple[str, ...]:
-    """A prefix of the command: a test run that is killed leaves no JVM behind, and no node runs as root."""
-    tied = ("setpriv", "--pdeathsig", "KILL")
+    """A prefix of the command: no node runs as root."""
     if os.geteuid() != 0:
-        return tied
-    dropped = (*tied, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+        return ()
+    dropped = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
     for passing in ((), ("--securebits=+no_setuid_fixup", "--inh-caps=+dac_override", "--ambient-caps=+dac_override")):
         trial = [*dropped, *passing, "test", "-r", str(place / "lib")]
         if subprocess.run(trial, stderr=subprocess.DEVNULL).returncode == 0:

@@ -9,10 +9,12 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -23,7 +25,8 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError
 
 from geventjob.config.options import OPTIONS
-from tests.fleet import free_port, until
+from tests import elasticsearch
+from tests.fleet import until
 from tests.zookeeper import JARS, JAVA, MAIN, free_ports
 
 PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
@@ -32,6 +35,27 @@ MACHINES = ("one", "two", "three")
 CLASSES = ":".join(f"{JARS}/{name}.jar" for name in ("zookeeper", "slf4j-simple"))
 ZOOKEEPER = f"java {' '.join(JAVA)} -cp {CLASSES} {MAIN}"
 BIN = Path(sys.executable).parent
+SYSTEMCTL = r"""#!/bin/bash
+# What the page needs of systemctl, for the units of one machine.
+set -ef
+verb=$1 unit=${!#}
+case "$*" in daemon-reload) exit ;; "enable --now "*) verb=start ;; enable*) verb=none ;; esac
+file=$MACHINE/etc/systemd/system/$unit.service pid=$MACHINE/$unit.pid
+[ -e "$file" ] || file=$MACHINE/etc/systemd/system/${unit%@*}@.service
+told() { sed -n "s/%i/${unit#*@}/g; s/^$1=//p" "$file"; }
+case $verb in stop | restart)
+    if [ -e "$pid" ]; then
+        kill "$(cat "$pid")"
+        while grep -q '^State:.[^Z]' "/proc/$(cat "$pid")/status" 2> /dev/null; do sleep 0.02; done
+        rm "$pid"
+    fi
+esac
+case $verb in start | restart)
+    $(told ExecStart) >> "$MACHINE/$unit.log" 2>&1 &
+    echo $! > "$pid"
+    $(told ExecStartPost)
+esac
+"""
 
 
 class Machine:
@@ -42,10 +66,44 @@ class Machine:
         self.folder = folder
         self.output = folder / "terminal"
         self.groups: list[int] = []
-        self.client, self.peer, self.election = free_ports(3)
-        for made in ("etc/zookeeper/conf", "var/lib/zookeeper"):  # what Debian's package makes
-            (folder / made).mkdir(parents=True)
-        (folder / "var/lib/zookeeper/myid").symlink_to(folder / "etc/zookeeper/conf/myid")
+        self.server, self.client, self.peer, self.election, self.http, self.transport = free_ports(6)
+        for part in ("bin", "root", "etc/apt/sources.list.d", "etc/systemd/system"):
+            (folder / part).mkdir(parents=True)
+        systemctl = folder / "bin/systemctl"
+        systemctl.write_text(SYSTEMCTL)
+        systemctl.chmod(0o755)
+
+    def _unit(self, name: str, command: str, then: str = "true") -> None:
+        text = f"[Service]\nExecStart={command}\nExecStartPost={then}\n"
+        (self.folder / f"etc/systemd/system/{name}.service").write_text(text)
+
+    def install_zookeeper(self) -> None:
+        """As Debian's package would."""
+        for part in ("etc/zookeeper/conf", "var/lib/zookeeper"):
+            (self.folder / part).mkdir(parents=True)
+        (self.folder / "var/lib/zookeeper/myid").symlink_to(self.folder / "etc/zookeeper/conf/myid")
+        self._unit("zookeeper", f"{ZOOKEEPER} {self.folder}/etc/zookeeper/conf/zoo.cfg")
+
+    def install_elasticsearch(self, first: Machine) -> None:
+        """As Elastic's package would, and its enrolment, but for the log-in and TLS, which its free parts lack."""
+        config, data, tmp = (self.folder / f"{part}/elasticsearch" for part in ("etc", "var/lib", "tmp"))
+        for part in (config / "certs", data, tmp):
+            part.mkdir(parents=True)
+        new = "req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=ca -keyout /dev/null -out"
+        authority = config / "certs/http_ca.crt"
+        subprocess.run(["openssl", *new.split(), authority], check=True, capture_output=True)
+        (config / "log4j2.properties").write_text(elasticsearch.LOGGING)
+        (config / "elasticsearch.yml").write_text(
+            f"node.name: {self.name}\npath.data: {data}\npath.logs: {tmp}\n"
+            f"http.host: 127.0.0.1\nhttp.port: {self.http}\ntransport.port: {self.transport}\n"
+            "cluster.routing.allocation.disk.threshold_enabled: false\n"
+            f"discovery.seed_hosts: ['127.0.0.1:{first.transport}']\n"
+            + ("cluster.initial_master_nodes: [one]\n" if self is first else "")
+        )
+        for part in (config, data, tmp):
+            elasticsearch.give(part)
+        ready = f"curl --silent --fail --retry 90 --retry-delay 1 --retry-all-errors http://127.0.0.1:{self.http}"
+        self._unit("elasticsearch", " ".join(elasticsearch.command(config, tmp)), f"{ready}/_cluster/health")
 
     def type(self, lines: str) -> None:
         """Run a block as it is; what it leaves in the background runs on."""
@@ -56,11 +114,15 @@ class Machine:
                 stdout=output,
                 stderr=output,
                 cwd=self.folder,
-                env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
+                env={
+                    **os.environ,
+                    "PATH": f"{self.folder}/bin:{BIN}:{os.environ['PATH']}",
+                    "MACHINE": str(self.folder),
+                },
                 start_new_session=True,
             )
             self.groups.append(shell.pid)
-            assert shell.wait(60) == 0, f"on {self.name}:\n{lines}\n{self.output.read_text()}"
+            assert shell.wait(120) == 0, f"on {self.name}:\n{lines}\n{self.output.read_text()}"
 
     def close(self) -> None:
         for group in self.groups:
@@ -68,14 +130,14 @@ class Machine:
                 os.killpg(group, signal.SIGKILL)
 
 
-def table(machine: Machine, machines: Sequence[Machine], server: int) -> dict[str, str]:
+def table(machine: Machine, machines: Sequence[Machine]) -> dict[str, str]:
     """What stands on the page → what is typed on this machine; from the top to the bottom."""
-    _, two, three = machines
-    etc = f"{machine.folder}/etc/"
-    start = f"{ZOOKEEPER} {etc}zookeeper/conf/zoo.cfg >> zookeeper.log 2>&1 & echo $! > zookeeper.pid"
+    one, two, three = machines
     return {
         # Nothing is installed, and nobody is added.
-        "apt-get install": ": apt-get install",
+        "apt-get ": ": apt-get ",
+        "curl --fail --silent https://artifacts.elastic.co": ": curl",
+        "gpg --dearmor > /usr/share/keyrings/elastic.gpg": "cat",
         "python3 -m venv": ": python3 -m venv",
         "/opt/geventjob/bin/pip": ": pip",
         "ln -s /opt": ": ln -s /opt",
@@ -83,11 +145,12 @@ def table(machine: Machine, machines: Sequence[Machine], server: int) -> dict[st
         "-o root -g geventjob": "",
         "-o geventjob -g geventjob": "",
         "chgrp geventjob": ": chgrp",
-        "runuser -u geventjob --": "",
-        # Debian's service.
-        "systemctl restart zookeeper": start,
-        "systemctl start zookeeper": start,
-        "systemctl stop zookeeper": "kill $(cat zookeeper.pid)",
+        "=/usr/local/bin/": f"={BIN}/",
+        # No log-in and TLS in Elasticsearch.
+        "ssh ": ": ssh ",
+        "/usr/share/elasticsearch/bin/": ": ",
+        "curl --fail --silent --cacert": 'echo \'"encoded":"aWQ6a2V5"\' curl',
+        **{f"https://{each.name}:9200": f"http://127.0.0.1:{each.http}" for each in machines},
         # One address, and ports of its own for each machine.
         "scp -p": "cp -p",
         " two:/etc/": f" {two.folder}/etc/",
@@ -96,25 +159,32 @@ def table(machine: Machine, machines: Sequence[Machine], server: int) -> dict[st
         **{f"{each.name}:2888:3888": f"127.0.0.1:{each.peer}:{each.election}" for each in machines},
         **{f"{each.name}:2181": f"127.0.0.1:{each.client}" for each in machines},
         "host = 0.0.0.0": "host = 127.0.0.1",
-        "port = 8200": f"port = {server}",
-        "http://one:8200": f"http://127.0.0.1:{server}",
+        "transport.host: 0.0.0.0": "transport.host: 127.0.0.1",
+        "port = 8200": f"port = {machine.server}",
+        **{f"http://{each.name}:8200": f"http://127.0.0.1:{each.server}" for each in (one, two)},
         # A folder for each machine.
-        " /etc/": f" {etc}",
+        " /etc/": f" {machine.folder}/etc/",
+        " /root/": f" {machine.folder}/root/",
         " /var/": f" {machine.folder}/var/",
         "=/var/": f"={machine.folder}/var/",
     }
 
 
 @pytest.fixture
-def machines(tmp_path: Path) -> Iterator[list[Machine]]:
-    made = [Machine(name, tmp_path / name) for name in MACHINES]
+def machines() -> Iterator[list[Machine]]:
+    folder = Path(tempfile.mkdtemp(prefix="geventjob-deploy-"))
+    folder.chmod(0o755)  # Elasticsearch has a user of its own
+    made = [Machine(name, folder / name) for name in MACHINES]
+    for machine in made:
+        machine.install_zookeeper()
+        machine.install_elasticsearch(made[0])
     yield made
     for machine in made:
         machine.close()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_the_page(machines: list[Machine]) -> None:
-    server = free_port()
     page = PAGE.read_text()
     typed = ""
     for where, lines in BLOCK.findall(page):
@@ -123,15 +193,15 @@ def test_the_page(machines: list[Machine]) -> None:
         typed += lines
         for machine in machines:
             if machine.name in on:
-                machine.type(replaced(lines, table(machine, machines, server)))
+                machine.type(replaced(lines, table(machine, machines)))
     assert page.count("```sh\n") == len(BLOCK.findall(page)), "a block does not say where it is typed"
-    assert not [left for left in table(machines[0], machines, server) if left not in typed], "rows without a use"
+    assert not [left for left in table(machines[0], machines) if left not in typed], "rows without a use"
 
     one = machines[0]
-    assert one.output.read_text().count("\n100 jobs: 100 SUCCESS\n") == 2
+    assert one.output.read_text().count("\n100 jobs: 100 SUCCESS\n") == 3
     command = [BIN / "geventjob", "-c", one.folder / "etc/geventjob/client.ini", "nodes", "--json"]
     nodes = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-    assert Counter(node["role"] for node in nodes) == {"server": 1, "executor": 3, "distributor": 2}
+    assert Counter(node["role"] for node in nodes) == {"server": 2, "executor": 3, "distributor": 2}
     assert [node["leads"] for node in nodes if node.get("leads")] == [["jobs_cleanup"]]
     until(lambda: sorted(filter(None, map(mode, machines))) == ["follower", "follower", "leader"])
     stranger = KazooClient(f"127.0.0.1:{one.client}")
@@ -164,6 +234,6 @@ def test_options_on_the_page() -> None:
     """Those that no block is typed with, too."""
     page = PAGE.read_text()
     named = set(re.findall(r"--([a-z]+-[a-z-]+)", page)) | set(re.findall(r"^([a-z-]+) = ", page, re.MULTILINE))
-    of_other_commands = {"pass-file", "retry-delay", "retry-all-errors"}
+    of_other_commands = {"pass-file", "retry-delay", "retry-all-errors", "enrollment-token", "user"}
     assert named - of_other_commands <= {option.name for option in OPTIONS}
     assert {"zk-tls-ca", "zk-tls-cert", "zk-tls-key", "zk-auth-file", "session-timeout"} <= named
