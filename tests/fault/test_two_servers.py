@@ -14,7 +14,7 @@ import pytest
 
 from geventjob import Client
 from geventjob.cimi.patience import patiently
-from tests import elasticsearch, zookeeper
+from tests import elasticsearch, mixed, zookeeper
 from tests.fleet import PASSWORD, Fleet, Process, ended, free_port, until
 from tests.noted import ACTIONS, Notes
 
@@ -47,7 +47,8 @@ class Pair(Fleet):
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
     made = Pair(tmp_path)
-    shutil.copy(ACTIONS, made.actions_dir)
+    for file in (ACTIONS, mixed.ACTIONS):
+        shutil.copy(file, made.actions_dir)
     yield made
     made.close()
 
@@ -86,3 +87,22 @@ def test_no_job_is_lost_or_doubled_when_one_is_killed(pair: Pair, tmp_path: Path
     assert {job["description"] for job in jobs.values()} == {f"job {name}" for name in ids}
     assert Counter(notes.jobs("end")) == Counter(ids.values()), "each ran once"
     until(lambda: survivor.queue()["entries"] == 0)
+
+
+def test_two_thousand_jobs_of_every_outcome_when_one_is_killed_half_way(pair: Pair) -> None:
+    doomed, _ = pair.start_servers()
+    client = Client(pair.reaching(0), "super", PASSWORD, connections=CALLERS)
+    jobs = mixed.Mixed(client)
+    for number in range(2):
+        pair.url = pair.reaching(number)
+        pair.executor(f"executor-{number}", "--threads", "100", "--unknown-grace", "3")
+
+    def final() -> int:
+        return int(client.search("job", filter="state!='QUEUED' and state!='RUNNING'", last=0)["count"])
+
+    until(lambda: final() >= len(jobs.kinds) // 2, 60)
+    doomed.kill()
+    assert final() < len(jobs.kinds)
+    until(jobs.stop_running, 60)
+    jobs.check(ended(client, list(jobs.kinds), 120), pair.actions_dir)
+    until(lambda: client.queue()["entries"] == 0)
