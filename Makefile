@@ -25,8 +25,8 @@ test-unit: .venv/made  ## Unit tests, in one process that gevent has patched
 test-coordination: .venv/made  ## The contract of coordination, over SQLite and ZooKeeper
 	@$(PY) -m tests tests/contract/coordination tests/contract/zookeeper
 
-test-store: .venv/made  ## The contract of the store, over SQLite and Elasticsearch; servers that share one
-	@$(PY) -m tests tests/contract/store tests/contract/elasticsearch tests/contract/test_two_servers.py
+test-store: .venv/made  ## The contract of the store, over SQLite and Elasticsearch; servers and the reconciler over both
+	@$(PY) -m tests tests/contract/store tests/contract/elasticsearch tests/contract/test_*.py
 
 test-processes: .venv/made  ## Integration and fault tests, over real processes
 	@$(PY) -m pytest -n 4 tests/integration tests/fault

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import gevent
 import pytest
 
 from geventjob.clock import now
-from geventjob.coordination.sqlite import SqliteCoordination
-from geventjob.server.life import Edit, Owner, added, edited, entry_of, requeued
+from geventjob.coordination.base import Coordination
+from geventjob.server.life import Edit, Owner, added, edited, entry_of, requeued, stopped
 from geventjob.server.reconcile import Reconciler, Report
-from geventjob.server.store.base import Insert, Query, Update
+from geventjob.server.store.base import Insert, Query, Store, Update
 from geventjob.server.store.sqlite import SqliteStore
+from tests.contract.coordination.fleets import connect
+from tests.elastic_stores import elasticsearch_store
+from tests.zookeeper import shared as zookeeper
 
 ACL = {"owner": {"principal": "ADMIN", "type": "ROLE"}, "rules": []}
 
@@ -22,12 +26,12 @@ ACL = {"owner": {"principal": "ADMIN", "type": "ROLE"}, "rules": []}
 class Both:
     """A store and a queue, and jobs in them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.store = SqliteStore(folder / "store.db")
-        self.coordination = SqliteCoordination(str(folder / "coordination.db"), "server", 10)
+    def __init__(self, store: Store, coordination: Coordination) -> None:
+        self.store = store
+        self.coordination = coordination
         self.store.start()
         self.coordination.start()
-        self.reconciler = Reconciler(self.store, self.coordination)
+        self.reconciler = Reconciler(store, coordination)
 
     def close(self) -> None:
         self.coordination.close()
@@ -64,9 +68,15 @@ class Both:
         return self.reconciler.run(grace=0.1, **options)
 
 
-@pytest.fixture
-def both(tmp_path: Path) -> Iterator[Both]:
-    made = Both(tmp_path)
+@pytest.fixture(params=["sqlite", "elasticsearch and zookeeper"])
+def both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Both]:
+    if request.param == "sqlite":
+        store: Store = SqliteStore(tmp_path / "store.db")
+        where = {"path": str(tmp_path / "coordination.db")}
+    else:
+        store = elasticsearch_store(tmp_path)
+        where = {"hosts": zookeeper().hosts, "root": f"/{uuid4().hex}"}
+    made = Both(store, connect(where, "server", 10))
     yield made
     made.close()
 
@@ -121,6 +131,18 @@ def test_a_job_that_ran_is_run_again_and_its_old_owner_reaches_nothing(both: Bot
         both.edit("a", Edit({"state": "SUCCESS"}, owner=old))
     taken = both.edit("a", Edit({"state": "RUNNING"}, owner=Owner(claim.entry, 1, "new")))
     assert (taken["attempts"], taken["interruptions"], taken["executor"]) == (2, 1, "new")
+
+
+def test_a_job_that_was_being_stopped_comes_back_for_whoever_ends_it(both: Both) -> None:
+    entry = both.add("a")
+    both.edit("a", Edit({"state": "RUNNING"}, owner=Owner(entry, 1, "old")))
+    both.store.write([Update("job/a", lambda job: stopped(job, now=now()))])
+    both.lose(entry)
+    assert both.run() == Report(jobs=1, requeued=1)
+    assert (both.job("a")["state"], both.queue()) == ("STOPPING", ["a"])
+    [claim] = both.coordination.take(1)
+    ended = both.edit("a", Edit({"state": "STOPPED"}, owner=Owner(claim.entry, 1, "new")))
+    assert ended["state"] == "STOPPED"
 
 
 def test_final_jobs_stay_out_of_the_queue(both: Both) -> None:
