@@ -1,6 +1,7 @@
-"""Huey's side of `bench.peers`: a no-op task whose result is kept."""
+"""Huey's side of `bench.peers`: tasks whose results are kept."""
 
 import os
+import time
 
 from huey import RedisHuey
 
@@ -10,3 +11,9 @@ huey = RedisHuey("bench", url=os.environ["BENCH_REDIS"])
 @huey.task()
 def noop():
     return 1
+
+
+@huey.task()
+def stamp():
+    """The wall-clock time at which it started."""
+    return time.time()

@@ -1,7 +1,8 @@
-"""A peer beside ours in one run: no-op jobs, results kept, one worker process, on this machine.
+"""A peer beside ours in one run: results kept, one worker process, on this machine.
 
-Huey, the fastest of them, works through a Redis of its own (Debian's `redis-server`), with greenlets. What is counted
-is the time from the first result to the last. `pip install -e .[bench]` brings it.
+Huey, the fastest of them, works through a Redis of its own (Debian's `redis-server`), with greenlets; that Redis keeps
+nothing on the disk. What is counted of no-op jobs is the time from the first result to the last; of single jobs, each
+added when the one before has ended, that from before the add to the start. `pip install -e .[bench]` brings Huey.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from bench.engine import THREADS, noop
+from bench.engine import SAMPLES, THREADS, latency, noop, percentiles
 from tests.fleet import free_port, until
 
 JOBS = 10_000
@@ -54,7 +55,7 @@ def answers(server: object) -> bool:
         raise
 
 
-def measured(command: list[str], results: Callable[[], int]) -> str:
+def rate(command: list[str], results: Callable[[], int]) -> str:
     """Jobs a second, from the first result to the last."""
     worker = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -67,7 +68,19 @@ def measured(command: list[str], results: Callable[[], int]) -> str:
         worker.wait()
 
 
-def huey() -> str:
+def delay(command: list[str], start: Callable[[], float]) -> list[str]:
+    """Percentiles of what `start` says of when the task that it adds has started."""
+    worker = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        start()
+        return percentiles([-time.time() + start() for _ in range(SAMPLES)])
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def huey() -> list[str]:
+    """Its rate, and the percentiles of its delay."""
     with redis() as url:
         os.environ["BENCH_REDIS"] = url
         from bench import peer_huey
@@ -75,15 +88,21 @@ def huey() -> str:
         for _ in range(JOBS):
             peer_huey.noop()
         command = [str(BIN / "huey_consumer"), "bench.peer_huey.huey", "-k", "greenlet", "-w", THREADS, "-q"]
-        return measured(command, peer_huey.huey.result_count)
+        done = rate(command, peer_huey.huey.result_count)
+
+        def start() -> float:
+            return float(peer_huey.stamp().get(blocking=True, backoff=1, max_delay=0.001))
+
+        return [done, *delay(command, start)]
 
 
 def main() -> None:
     if not shutil.which("redis-server"):
         sys.exit("bench/peers.py: redis-server is not installed: apt-get install redis-server")
-    table = Table("engine", "rate", title=f"{JOBS:,} no-op jobs, results kept, one worker process")
-    table.add_row("geventjob, its own job server and SQLite", noop(JOBS)[2])
-    table.add_row("Huey, greenlets, Redis", huey())
+    columns = ("engine", f"{JOBS:,} no-op jobs", "enqueue to start, p50", "p95", "p99")
+    table = Table(*columns, title="results kept, one worker process")
+    table.add_row("geventjob, its own job server and SQLite", noop(JOBS)[2], *latency(0)[1:])
+    table.add_row("Huey, greenlets, Redis", *huey())
     Console().print(table)
 
 

@@ -141,8 +141,9 @@ OPTIONS = (
            "seconds without a sign of life after which a process is taken for dead", default=10.0),
     Option("threads", kinds.count, "executor up", "jobs that run at once, each in a greenlet", default=100,
            metavar="N"),
-    Option("relist-interval", kinds.seconds, "executor up", "shortest time between two looks at the queue, in seconds",
-           default=0.05),
+    Option("relist-interval", kinds.seconds, "executor up",
+           "shortest time between two looks at the queue over ZooKeeper, in seconds; each of n executors that wait"
+           " looks after n times that, or 0.05", default=0.005),
     Option("max-interruptions", kinds.count, "executor up",
            "a job that was interrupted so often (its executor died, say) is given up", default=5, metavar="N"),
     Option("unknown-grace", kinds.seconds, "executor up",

@@ -25,7 +25,7 @@ def open_coordination(settings: Namespace, name: str) -> Coordination:
             tls_cert=settings.zk_tls_cert,
             tls_key=settings.zk_tls_key,
             auth_file=settings.zk_auth_file,
-            relist_interval=getattr(settings, "relist_interval", 0.05),  # only who takes has the option
+            relist_interval=getattr(settings, "relist_interval", 0.005),  # only who takes has the option
         )
     from geventjob.coordination.sqlite import SqliteCoordination
 

@@ -13,6 +13,9 @@ from geventjob.coordination.zookeeper.order import first_of
 
 SHARE_OF_CPU = 20
 """A list costs CPU in proportion to the depth of the queue, so lists get a twentieth of it at most (FINDINGS §3)."""
+CROWD = 0.05
+"""Seconds: takers who wait together look the less often the more they are, so that the first who looks finds what is
+new as soon as one alone would, and ZooKeeper has no more to do; each of them looks this often at least."""
 FRESH = 1.0
 """Seconds after which candidates are too old: an urgent entry may have come since."""
 FAST = 5000.0
@@ -23,7 +26,7 @@ class Candidates:
     """Names of entries, in the order in which to take them."""
 
     def __init__(self, name: str, interval: float) -> None:
-        """`interval`: least seconds between two lists."""
+        """`interval`: least seconds between two lists, for one who takes alone."""
         self._name = name
         self._interval = interval
         self.forget()
@@ -79,7 +82,8 @@ class Candidates:
         mine = self._part(head)
         self._names = deque(mine or [name for name in head if name in self._others])
         self._others = frozenset(head).difference(mine)
-        self._pace = max(self._interval, SHARE_OF_CPU * (cpu + time.thread_time() - began))
+        least = max(self._interval, min(CROWD, self._interval * len({*takers, self._name})))
+        self._pace = max(least, SHARE_OF_CPU * (cpu + time.thread_time() - began))
         self._listed, self._drawn, self._run_out = now, 0, math.inf
 
     def reconsider(self, takers: Collection[str], raced: bool) -> None:

@@ -52,13 +52,13 @@ class ZookeeperCoordination(Coordination):
         tls_cert: str | None = None,
         tls_key: str | None = None,
         auth_file: str | None = None,
-        relist_interval: float = 0.05,
+        relist_interval: float = 0.005,
     ) -> None:
         """`hosts`: HOST:PORT, several as a list or comma-separated. `session_timeout` in seconds, as asked for.
 
         `root`: path under which all nodes lie, created when missing. With any of the three `tls` files (PEM) the
         connection is TLS. `auth_file` holds `user:password`: nodes that are created are for this user alone.
-        `relist_interval`: least seconds between two lists of the queue.
+        `relist_interval`: least seconds between two lists of the queue, times the number of those who take.
         """
         self._hosts = hosts if isinstance(hosts, str) else ",".join(hosts)
         if "/" in self._hosts or "/" in name or not name:
