@@ -172,8 +172,10 @@ def test_an_interrupted_job_is_told_and_a_deadly_one_given_up(engine: SlipStream
     job = client.get(poison)
     assert job["statusMessage"] == "gave up: interrupted 2 times"
     assert engine.notes.count("begin") == 2
+    alive[-1].stop()
     later = add(client, "tells")
     client.edit(later, {"state": "RUNNING"})  # an old engine began it, and died
+    engine.executor("heir")
     assert job_ended(client, later)["statusMessage"] == "attempt 2, interrupted True"
 
 
