@@ -34,7 +34,7 @@ test-processes: .venv/made  ## Integration and fault tests, over real processes
 bench: .venv/made  ## Measure on this machine, as tables
 	@tools/prepare bench
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
-	@for module in engine 'engine --zookeeper --depths 1000,20000,100000' zookeeper predecessor store peers; do \
+	@for module in engine 'engine --zookeeper --depths 1000,20000,100000' 'engine --elasticsearch' zookeeper predecessor store peers; do \
 	    echo "bench.$$module" && $(PY) -m bench.$$module || exit; done
 
 docs: .venv/made  ## Write the pages and ini files that come from the code

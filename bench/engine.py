@@ -18,6 +18,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from tests import elasticsearch
 from tests.fleet import Fleet, fleet, until
 from tests.zookeeper import Ensemble
 from tests.zookeeper import running as running_ensemble
@@ -58,10 +59,11 @@ def span(made: Fleet) -> float:
     return float(found["max:updated"]["value"] - found["min:started"]["value"]) / 1000
 
 
-def noop(depth: int, executors: int = 1, ensemble: Ensemble | None = None) -> list[str]:
+def noop(depth: int, executors: int = 1, ensemble: Ensemble | None = None, es_host: str = "") -> list[str]:
     """Jobs per second, and CPU of each side per 1,000 jobs."""
+    store = ["--es-hosts-list", es_host, "--es-index-prefix", f"bench-{depth}"] if es_host else []
     with engine(ensemble.hosts if ensemble else "") as made:
-        sides = {"server": [made.server().pid]}
+        sides = {"server": [made.server(*store).pid]}
         add(made, depth)
         if ensemble:
             sides["zookeeper"] = [server.pid for server in ensemble.servers]
@@ -126,10 +128,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--depths", default="1000,20000", help="entries in the queue for the no-op rows")
     parser.add_argument("--zookeeper", action="store_true", help="the queue in a ZooKeeper of its own")
+    parser.add_argument("--elasticsearch", action="store_true", help="only the jobs in an Elasticsearch of their own")
     args = parser.parse_args()
     depths = [int(depth) for depth in args.depths.split(",")]
-    with running_ensemble(Ensemble(tick=2000, fsync=True)) if args.zookeeper else nullcontext() as ensemble:
-        report(Console(width=120), depths, ensemble)
+    console = Console(width=120)
+    if args.elasticsearch:
+        stores(console, depths)
+    else:
+        with running_ensemble(Ensemble(tick=2000, fsync=True)) if args.zookeeper else nullcontext() as ensemble:
+            report(console, depths, ensemble)
+
+
+def stores(console: Console, depths: list[int]) -> None:
+    columns = ("jobs", "executors", "rate", "executor CPU per 1,000", "server CPU per 1,000")
+    with elasticsearch.running(elasticsearch.Cluster()) as cluster:
+        for title, host in (("jobs in SQLite", ""), ("jobs in Elasticsearch, one node", cluster.hosts[0])):
+            table(
+                console, title, columns, [lambda depth=depth, host=host: noop(depth, es_host=host) for depth in depths]
+            )
 
 
 def report(console: Console, depths: list[int], ensemble: Ensemble | None) -> None:
