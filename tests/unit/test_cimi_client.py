@@ -289,11 +289,11 @@ def test_an_answer_that_trickles_is_given_up() -> None:
     started = time.monotonic()
     with (
         answering(always(raw=trickle)) as server,
-        Client(server.url, timeout=(2, 0.1)) as client,
-        pytest.raises(ServerAway, match=r"did not end within 0\.4 s"),
+        Client(server.url, timeout=(2, 0.5)) as client,
+        pytest.raises(ServerAway, match=r"did not end within 2 s"),
     ):
         client.get("job/1")
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 5
 
 
 def test_an_answer_without_end_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
