@@ -127,8 +127,9 @@ def table(console: Console, title: str, columns: tuple[str, ...], rows: list[Row
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--depths", default="1000,20000", help="entries in the queue for the no-op rows")
-    parser.add_argument("--zookeeper", action="store_true", help="the queue in a ZooKeeper of its own")
-    parser.add_argument("--elasticsearch", action="store_true", help="only the jobs in an Elasticsearch of their own")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--zookeeper", action="store_true", help="the queue in a ZooKeeper of its own")
+    kind.add_argument("--elasticsearch", action="store_true", help="only the jobs in an Elasticsearch of their own")
     args = parser.parse_args()
     depths = [int(depth) for depth in args.depths.split(",")]
     console = Console(width=120)

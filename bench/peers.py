@@ -55,28 +55,28 @@ def answers(server: object) -> bool:
         raise
 
 
-def rate(command: list[str], results: Callable[[], int]) -> str:
+@contextmanager
+def worker(command: list[str]) -> Iterator[None]:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def rate(results: Callable[[], int]) -> str:
     """Jobs a second, from the first result to the last."""
-    worker = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        first = until(results, 60, every=0.01)
-        began = time.monotonic()
-        until(lambda: results() >= JOBS, 120, every=0.05)
-        return f"{(JOBS - first) / (time.monotonic() - began):,.0f}/s"
-    finally:
-        worker.kill()
-        worker.wait()
+    first = until(results, 60, every=0.01)
+    began = time.monotonic()
+    until(lambda: results() >= JOBS, 120, every=0.05)
+    return f"{(JOBS - first) / (time.monotonic() - began):,.0f}/s"
 
 
-def delay(command: list[str], start: Callable[[], float]) -> list[str]:
+def delay(start: Callable[[], float]) -> list[str]:
     """Percentiles of what `start` says of when the task that it adds has started."""
-    worker = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        start()
-        return percentiles([-time.time() + start() for _ in range(SAMPLES)])
-    finally:
-        worker.kill()
-        worker.wait()
+    start()
+    return percentiles([-time.time() + start() for _ in range(SAMPLES)])
 
 
 def huey() -> list[str]:
@@ -88,12 +88,12 @@ def huey() -> list[str]:
         for _ in range(JOBS):
             peer_huey.noop()
         command = [str(BIN / "huey_consumer"), "bench.peer_huey.huey", "-k", "greenlet", "-w", THREADS, "-q"]
-        done = rate(command, peer_huey.huey.result_count)
 
         def start() -> float:
             return float(peer_huey.stamp().get(blocking=True, backoff=1, max_delay=0.001))
 
-        return [done, *delay(command, start)]
+        with worker(command):
+            return [rate(peer_huey.huey.result_count), *delay(start)]
 
 
 def main() -> None:

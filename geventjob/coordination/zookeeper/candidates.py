@@ -76,13 +76,14 @@ class Candidates:
         if self._drawn:
             self._speed = self._drawn / max(0.001, min(now, self._run_out) - self._listed)
         until_next = max(self._pace, 2 * SHARE_OF_CPU * cpu)  # the choice costs as much as the list
-        self._deep = len(free) > 2 * len({*takers, self._name}) * limit
+        crowd = len({*takers, self._name})
+        self._deep = len(free) > 2 * crowd * limit
         self._takers = self._partners(takers, raced)
         head = first_of(free, 2 * len(self._takers) * max(limit, math.ceil(self._speed * until_next)))
         mine = self._part(head)
         self._names = deque(mine or [name for name in head if name in self._others])
         self._others = frozenset(head).difference(mine)
-        least = max(self._interval, min(CROWD, self._interval * len({*takers, self._name})))
+        least = max(self._interval, min(CROWD, self._interval * crowd))
         self._pace = max(least, SHARE_OF_CPU * (cpu + time.thread_time() - began))
         self._listed, self._drawn, self._run_out = now, 0, math.inf
 
