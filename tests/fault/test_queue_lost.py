@@ -68,7 +68,8 @@ def test_every_job_that_is_not_final_runs(
         jobs = ended(made.client(), [*low, *urgent])
         assert {job["state"] for job in jobs.values()} == {"SUCCESS"}
         begun = Counter(notes.jobs("begin"))
-        assert all(begun[id] == job["attempts"] for id, job in jobs.items())
+        for id, job in jobs.items():  # an attempt may be interrupted before its action begins
+            assert job["attempts"] - job["interruptions"] <= begun[id] <= job["attempts"]
         assert sum(job["interruptions"] for job in jobs.values()) <= 5
 
 

@@ -102,12 +102,12 @@ def test_a_session_outlives_cuts_and_loses_nothing(site: Site, way: Proxy) -> No
 
 
 def test_a_silence_that_is_shorter_than_the_lease_loses_nothing(site: Site, way: Proxy) -> None:
-    remote = site.member("remote", 3.0, way.hosts)
+    remote = site.member("remote", 6.0, way.hosts)  # after 2.4 s kazoo gives the connection up
     remote.put([("job/a", 1)])
     claims = remote.take(1)
     first = remote.session
     way.go_silent()
-    gevent.sleep(1.0)
+    gevent.sleep(1.2)
     way.speak()
     remote.consume(claims)
     assert remote.look().entries == 0
