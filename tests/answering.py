@@ -98,7 +98,10 @@ def answering(reply: Callable[[Asked], Reply]) -> Iterator[Answering]:
 
         def do(self) -> None:
             parts = urlsplit(self.path)
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            if len(body) < length:
+                raise ConnectionError("the request breaks off")
             asked = Asked(self.command, parts.path, parse_qs(parts.query), self.headers, body)
             if asked.path == "/api/cloud-entry-point" and not getattr(reply, "entry_point", False):
                 self.answer(Reply(200, what.entry_point))

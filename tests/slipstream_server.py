@@ -364,7 +364,10 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def do(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise ConnectionError("the request breaks off")
         parts = urlsplit(self.path)
         try:
             self.say(*self.answer(parts.path, parse_qsl(parts.query, keep_blank_values=True), body))

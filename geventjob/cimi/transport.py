@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -47,7 +48,7 @@ class Request:
     repeatable: bool = False
     """Whether sending it twice has the effect of sending it once."""
     check: Callable[[], None] | None = None
-    """Called each time just before it is sent: what this raises keeps it back."""
+    """Called each time just before it is sent, and with a body again before that: what this raises keeps it back."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,24 @@ class Answer:
     cookies: tuple[str, ...]
     """The Set-Cookie lines as they are: a cookie jar would drop them by this machine's clock."""
     body: bytes
+
+
+class _Checked(BytesIO):
+    """A body that is checked as it leaves, when a connection is there and half the request may be sent already.
+
+    To find a connection takes as long as it takes, above all if the process is stopped meanwhile; no server heeds a
+    request whose body does not end.
+    """
+
+    def __init__(self, body: bytes, check: Callable[[], None]) -> None:
+        super().__init__(body)
+        self._check = check
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        part = super().read(size)
+        if part:  # at its end it has left
+            self._check()
+        return part
 
 
 class Transport:
@@ -205,7 +224,8 @@ def _prepared(address: str, request: Request, cookie: str | None) -> requests.Pr
         headers["Content-Type"] = request.content_type
     if cookie:
         headers["Cookie"] = cookie
-    return requests.Request(request.method, address + request.target, headers=headers, data=request.body).prepare()
+    body = _Checked(request.body, request.check) if request.body and request.check else request.body
+    return requests.Request(request.method, address + request.target, headers=headers, data=body).prepare()
 
 
 def _reason(error: BaseException) -> str:

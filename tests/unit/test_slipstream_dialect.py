@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import urllib3.util.connection
 
 from geventjob.cimi.client import Client
 from geventjob.cimi.dialects import slipstream
@@ -165,6 +166,38 @@ def test_an_edit_is_not_sent_when_its_claim_was_lost_meanwhile() -> None:
     assert isinstance(well, dict)
     sent = paths(server)
     assert (sent.count("PUT /api/job/0"), sent.count("PUT /api/job/1")) == (0, 1)
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_an_edit_is_not_sent_when_its_claim_was_lost_while_a_connection_was_made(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    jobs = Jobs(1)
+    connect = urllib3.util.connection.create_connection
+    done: list[str] = []
+
+    def get(asked: Asked) -> Reply:
+        done.append("GET")
+        return Reply(200, jobs.jobs["job/0"], headers={"Connection": "close"})
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        made = connect(*arguments, **options)
+        done.append("connected")
+        return made
+
+    def held(edit: Document) -> bool:
+        done.append("held?")
+        return done[-2] != "connected"
+
+    jobs.special["GET job/0"] = get
+
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", slow)
+    with answering(jobs) as server, Client(server.url) as client:
+        (refused,) = client.bulk_edit([owned("job/0", state="RUNNING", statusMessage="a" * size)], held=held)
+    assert done[-4:] == ["GET", "held?", "connected", "held?"]
+    assert isinstance(refused, Conflict)
+    assert refused.reason == "fence"
+    assert "PUT /api/job/0" not in paths(server)
 
 
 # --- a server that is away
