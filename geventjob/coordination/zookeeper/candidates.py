@@ -81,7 +81,9 @@ class Candidates:
         self._takers = self._partners(takers, raced)
         head = first_of(free, 2 * len(self._takers) * max(limit, math.ceil(self._speed * until_next)))
         mine = self._part(head)
-        self._names = deque(mine or [name for name in head if name in self._others])
+        rest = [] if mine else [name for name in head if name in self._others]
+        near = rest[: len(self._takers) * limit]  # no more than all can take next, for the sake of the queue's order
+        self._names = deque(mine or self._part(near, again=True) or rest)
         self._others = frozenset(head).difference(mine)
         least = max(self._interval, min(CROWD, self._interval * crowd))
         self._pace = max(least, SHARE_OF_CPU * (cpu + time.thread_time() - began))
@@ -97,6 +99,8 @@ class Candidates:
     def _partners(self, takers: Collection[str], raced: bool) -> list[str]:
         return sorted({*takers, self._name}) if raced or self._deep else [self._name]
 
-    def _part(self, names: Iterable[str]) -> list[str]:
+    def _part(self, names: Iterable[str], again: bool = False) -> list[str]:
+        """What is ours of them; `again`: of a part that is another's, since several may have nothing left of theirs."""
         parts, rank = len(self._takers), self._takers.index(self._name)
-        return [name for name in names if zlib.crc32(name.encode()) % parts == rank]
+        divisor = parts if again else 1
+        return [name for name in names if zlib.crc32(name.encode()) // divisor % parts == rank]

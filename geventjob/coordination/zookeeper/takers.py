@@ -29,7 +29,7 @@ class Takers(Part):
         self.names: Sequence[str] = ()
         """All takers at the last list; this process may be missing."""
         self.seen = -math.inf
-        """When (boottime) that was."""
+        """When (boottime) that was; before all times once a race was lost since, for there is somebody not seen."""
 
     @property
     def raced(self) -> bool:
@@ -60,6 +60,7 @@ class Takers(Part):
         if now >= self._raced + TELL:
             membership.post(membership.nodes.write(TAKERS, b""))
         self._raced = now
+        self.seen = -math.inf
 
     # --- as a part
 

@@ -36,9 +36,11 @@ class Fleet(ABC):
 
     timeout = 10.0
     """The session timeout of members, seconds, where a test does not ask for another."""
+    mortal = timeout
+    """That of processes, which are there to be killed."""
     short = 1.5
     """One for tests that must see it pass."""
-    death = timeout + 2
+    death = mortal + 2
     """Seconds after which what a dead process held is free."""
 
     def __init__(self) -> None:
@@ -60,7 +62,7 @@ class Fleet(ABC):
 
     def process(self, name: str = "", timeout: float | None = None) -> Process:
         """One more member, started, in a process of its own."""
-        process = Process(self.where, name or f"process-{next(self._numbers)}", timeout or self.timeout)
+        process = Process(self.where, name or f"process-{next(self._numbers)}", timeout or self.mortal)
         self._processes.append(process)
         return process
 
@@ -86,7 +88,7 @@ class Fleet(ABC):
 class SqliteFleet(Fleet):
     """Here the death of a process is seen at once, long before its session expires."""
 
-    timeout = 60.0
+    mortal = 60.0
     death = 1.0
 
     def __init__(self, directory: Path) -> None:
@@ -129,8 +131,8 @@ class SqliteFleet(Fleet):
 class ZookeeperFleet(Fleet):
     """Under a root of its own of servers that all share. Each member of this process has its own way to one of them."""
 
-    timeout = 3.0
-    death = timeout + 2
+    mortal = 3.0
+    death = mortal + 2
     """A death shows by the timeout alone."""
 
     def __init__(self, directory: Path, ensemble: Ensemble | None = None) -> None:
