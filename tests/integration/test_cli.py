@@ -358,7 +358,7 @@ def test_a_server_that_is_away_is_one_line_after_its_time(tmp_path: Path) -> Non
         line = lonely.wrong(*command, "--timeout", "0.5", code=4)
         assert url in line
         assert "secret-word" not in line
-        assert 0.5 < time.monotonic() - started < 4
+        assert 0.5 < time.monotonic() - started < 8
     many = lonely("submit", "a", "--count", "3", "--key", "mine", "--timeout", "0.1", code=4).stderr
     assert "0 of 3 jobs were submitted; to go on: the same with --key mine" in many
 
@@ -373,7 +373,7 @@ def test_a_silent_server_is_away_too() -> None:
         cli = Cli(None, GEVENTJOB_SS_URL=server.url, GEVENTJOB_SS_USER="u", GEVENTJOB_SS_PASS="p")
         started = time.monotonic()
         assert "no answer within 1 s" in cli.wrong("jobs", "--timeout", "1", code=4)
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 8
 
 
 def test_a_server_that_comes_back_is_waited_for(tmp_path: Path) -> None:
@@ -391,7 +391,7 @@ def test_a_wrong_password_is_one_line_at_once(up: Fleet) -> None:
     line = wrong.wrong("jobs", code=5)
     assert "log-in refused: invalid credentials for 'super'" in line
     assert "not-this-one" not in line
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 8
     nobody = Cli(None, GEVENTJOB_SS_URL=up.url)
     assert "no user was given" in nobody.wrong("jobs", code=5)
 

@@ -70,7 +70,7 @@ def test_dummy_is_quick_by_default() -> None:
     start = time.monotonic()
     run = Run("dummy_test_action")
     assert run.do_work() == 0
-    assert 0.01 < time.monotonic() - start < 0.5
+    assert 0.01 < time.monotonic() - start < 2
     assert run.progress == [], "no writes worth a request"
 
 
@@ -314,7 +314,7 @@ def test_an_answer_that_trickles() -> None:
     with answering(always(raw=trickle)) as http:
         start = time.monotonic()
         assert "within 0.5 s" in failing(request(http.url, timeout=0.5))
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 5
 
 
 def test_the_jobs_own_timeout_passes_through() -> None:

@@ -510,7 +510,7 @@ def test_patience_has_an_end() -> None:
         started = time.monotonic()
         with pytest.raises(ServerAway):
             client.add("job", {"action": "a"})
-        assert 0.5 <= time.monotonic() - started < 2
+        assert 0.5 <= time.monotonic() - started < 5
 
 
 def test_a_refused_add_is_not_tried_again() -> None:

@@ -32,8 +32,9 @@ class Server:
     def bulk_edit(
         self, edits: list[dict[str, Any]], *, actions: Any = None, held: Any = None
     ) -> list[dict[str, Any] | Exception]:
+        away = self.away
         gevent.sleep(0)
-        if self.away:
+        if away:
             raise ServerAway("no connection")
         self.requests.append(edits)
         return [self.answers.get(edit["id"], {"id": edit["id"], **edit["set"]}) for edit in edits]

@@ -84,7 +84,7 @@ def test_small_things(tmp_path: Path) -> None:
     wait(0.01)
     wait(-1)
     random_wait(0.01, 0.02)
-    assert 0.02 <= time.monotonic() - started < 1
+    assert 0.02 <= time.monotonic() - started < 5
 
     @classlogger
     class Logs:

@@ -155,13 +155,13 @@ def test_to_leave_what_is_no_entry_does_no_harm(member: Coordination) -> None:
 def test_a_take_without_time_does_not_wait(member: Coordination) -> None:
     began = time.monotonic()
     assert member.take(1, timeout=0) == []
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
 
 
 def test_a_take_waits_no_longer_than_its_time(member: Coordination) -> None:
     began = time.monotonic()
     assert member.take(1, timeout=0.3) == []
-    assert 0.3 <= time.monotonic() - began < 1.5
+    assert 0.3 <= time.monotonic() - began < 5
 
 
 def test_a_take_that_waits_gets_what_is_put(member: Coordination, other: Coordination) -> None:
@@ -414,7 +414,7 @@ def test_to_close_frees_everything_at_once_and_takes_no_time(fleet: Fleet, membe
     leaving.take(50)
     began = time.monotonic()
     leaving.close()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     assert len(member.take(50, timeout=0)) == 50
     leaving.close()
 
