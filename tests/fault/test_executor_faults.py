@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet import Fleet, Process, ended, until
+from tests.fleet import PASSWORD, Fleet, Process, ended, until
 from tests.noted import Notes, add
 
 SESSION = ("--session-timeout", "3")
@@ -125,6 +125,25 @@ def test_an_action_that_another_executor_knows_is_left_to_it(engine: Fleet, note
     engine.executor("new", *SESSION)
     job = ended(engine.client(), [id])[id]
     assert (job["state"], job["executor"]) == ("SUCCESS", "new")
+
+
+def test_a_job_that_the_server_forbids_is_left_to_who_may(engine: Fleet, notes: Notes) -> None:
+    engine.server(*SESSION)
+    admin = engine.client()
+    admin.add("user", {"username": "bob", "password": PASSWORD})
+    root = engine.login
+    engine.login = ["--ss-user", "bob", *root[2:]]
+    bobs = engine.executor("bobs", *SESSION)
+    [id] = add(admin, notes, 1, "noted", 0)
+    until(lambda: f"{id}: the server forbids us to work on it" in bobs.log)
+    bob = {"principal": "bob", "type": "USER"}
+    [own] = add(admin, notes, 1, "noted", 0, acl={"owner": bob, "rules": [{**bob, "right": "ALL"}]})
+    assert ended(admin, [own])[own]["executor"] == "bobs"
+    assert (admin.get(id)["state"], admin.queue()["entries"]) == ("QUEUED", 1)
+    engine.login = root
+    engine.executor("roots", *SESSION)
+    assert ended(admin, [id])[id]["executor"] == "roots"
+    assert notes.count("begin") == 2
 
 
 def test_sigterm_waits_for_what_runs(engine: Fleet, notes: Notes) -> None:
