@@ -16,6 +16,8 @@ def open_coordination(settings: Namespace, name: str) -> Coordination:
     if settings.zk_hosts:
         from geventjob.coordination.zookeeper import ZookeeperCoordination
 
+        # only who takes has the option
+        takes = {"relist_interval": settings.relist_interval} if "relist_interval" in settings else {}
         return ZookeeperCoordination(
             settings.zk_hosts,
             name,
@@ -25,7 +27,7 @@ def open_coordination(settings: Namespace, name: str) -> Coordination:
             tls_cert=settings.zk_tls_cert,
             tls_key=settings.zk_tls_key,
             auth_file=settings.zk_auth_file,
-            relist_interval=getattr(settings, "relist_interval", 0.005),  # only who takes has the option
+            **takes,
         )
     from geventjob.coordination.sqlite import SqliteCoordination
 
