@@ -87,7 +87,7 @@ def test_ten_that_compute_beside_a_hundred_that_wait(engine: Fleet, notes: Notes
     engine.server(*SESSION)
     executor = engine.executor("busy", "--threads", "200", *SESSION)
     computing = add(engine.client(), notes, 10, "noted_computing", 4)
-    waiting = add(engine.client(), notes, 100, "noted", 1)
+    waiting = add(engine.client(), notes, 100, "noted", 0.3)
     jobs = ended(engine.client(), computing + waiting)
     assert Counter((job["state"], job["attempts"]) for job in jobs.values()) == {("SUCCESS", 1): 110}
     order = [job for _, job, word in notes.lines() if word == "end"]
