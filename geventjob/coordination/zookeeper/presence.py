@@ -30,14 +30,19 @@ class Presence(Part):
         self._name = name
         self._roles: dict[str, bytes] = {}
         self._there: set[str] = set()
+        self._earlier: set[int] = set()
+        """Ids of the sessions of this process that have ended. The server may keep their nodes for longer than GRACE:
+        after it was away it counts the timeout of every session anew."""
 
     def announce(self, role: str, info: Mapping[str, Any]) -> None:
         """See `Coordination.announce`."""
         data = json.dumps(info).encode()
         membership = self._ensemble.now()
         until = boottime() + GRACE * membership.session.timeout
-        while not self._announce(membership, role, data, until):
-            if boottime() >= until:
+        while (holder := self._announce(membership, role, data, until)) is not None:
+            if holder in self._earlier:
+                until = boottime() + GRACE * membership.session.timeout
+            elif boottime() >= until:
                 raise NameInUse(f"{self._name}: another of the {role} that live has this name")
             membership = self._ensemble.now()
         self._roles[role] = data
@@ -49,8 +54,11 @@ class Presence(Part):
         nodes = zip(names, membership.read(f"/{role}/{name}" for name in names), strict=True)
         return {name: _info(node[0]) for name, node in nodes if isinstance(node, tuple)}
 
-    def _announce(self, membership: Membership, role: str, data: bytes, until: float) -> bool:
-        """Once: whether it is there now. Waits, until then at most, for one of another session to go."""
+    def _announce(self, membership: Membership, role: str, data: bytes, until: float) -> int | None:
+        """Try once. Return None when the node is there, else the id of the session whose node was in the way.
+
+        Waits for that node to go, until `until` (boottime) at most; 0 if it was gone before it was looked at.
+        """
         nodes, path = membership.nodes, f"/{role}/{self._name}"
         try:
             membership.ask(nodes.create(path, data, ephemeral=True))
@@ -58,14 +66,14 @@ class Presence(Part):
             gone = membership.event()
             other = membership.ask(nodes.exists(path, lambda _: gone.set()))
             if other is None:
-                return False
+                return 0
             if other.ephemeralOwner != membership.identity:
                 gone.wait(max(0.0, until - boottime()))
-                return False
+                return int(other.ephemeralOwner)
             with contextlib.suppress(NoNodeError):
                 membership.ask(nodes.write(path, data))
         self._there.add(path)
-        return True
+        return None
 
     # --- as a part
 
@@ -85,16 +93,19 @@ class Presence(Part):
 
     def ended(self, membership: Membership) -> None:
         self._there.clear()
+        self._earlier.add(membership.identity)
 
     def _restore(self, membership: Membership, role: str) -> None:
         """Announce again, when the node of an earlier session has gone."""
         told = False
         while not membership.session.over:
             until = boottime() + GRACE * membership.session.timeout
+            holder: int | None = 0
             with contextlib.suppress(CoordinationAway, KazooException):
-                if self._announce(membership, role, self._roles[role], until):
+                holder = self._announce(membership, role, self._roles[role], until)
+                if holder is None:
                     return
-            if not told and boottime() >= until:
+            if not told and holder and holder not in self._earlier and boottime() >= until:
                 told = True
                 log.error("%s cannot be announced among the %s: another process has the name", self._name, role)
             gevent.sleep(membership.session.timeout / PROBES)

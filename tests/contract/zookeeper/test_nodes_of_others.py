@@ -13,6 +13,7 @@ from geventjob.clock import boottime
 from geventjob.coordination.base import CoordinationError
 from tests.contract.zookeeper.conftest import Member, Site
 from tests.waiting import eventually
+from tests.zookeeper import RawSession
 
 
 def test_an_announcement_that_was_removed_by_hand_comes_back(member: Member, kazoo: KazooClient) -> None:
@@ -34,6 +35,24 @@ def test_a_name_that_another_has_taken_meanwhile_is_told_and_waited_for(
     kazoo.delete("/executors/same")
     eventually(lambda: member.members("executors") == {"same": {"slots": 1}}, within=3)
     assert caplog.text.count("cannot be announced") == 1
+
+
+def test_the_node_of_an_own_session_that_has_ended_is_waited_for_in_silence(
+    site: Site, member: Member, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that was away for a while ends a session later than its client does."""
+    short = site.member("same", timeout=1.0)
+    short.announce("executors", {"slots": 1})
+    client = short._ensemble.now().client
+    known = client.identity, client._session_passwd
+    client.disown()
+    RawSession(site.ensemble.port, *known, timeout=3500).abandon()
+    eventually(lambda: len(short.sessions) == 2)
+    began = boottime()
+    eventually(lambda: short._presence.owned() == {"/executors/same"}, within=6)
+    assert boottime() - began > 1.5, "the old node was there for longer than that of another is waited for"
+    assert "cannot be announced" not in caplog.text
+    assert member.members("executors") == {"same": {"slots": 1}}
 
 
 def test_what_a_member_says_of_itself_may_be_junk(member: Member, kazoo: KazooClient) -> None:
