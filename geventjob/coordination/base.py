@@ -107,6 +107,8 @@ class Look:
     """Seconds since the entry at the head was put; None for an empty queue."""
     head: list[Waiting] = field(default_factory=list)
     """The first entries in order."""
+    next: list[Waiting] = field(default_factory=list)
+    """The first entries in order that nobody holds: what executors take next."""
     holders: Mapping[str, int] = field(default_factory=dict)
     """Name of an executor → how many entries it holds."""
 
@@ -182,7 +184,7 @@ class Coordination(ABC):
 
     @abstractmethod
     def look(self, head: int = 20) -> Look:
-        """The queue as it is now, with its first `head` entries."""
+        """The queue as it is now, with its first `head` entries, and the first `head` that nobody holds."""
 
     # --- the queue: executors
 

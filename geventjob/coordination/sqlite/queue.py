@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from geventjob.clock import boottime
@@ -104,12 +104,14 @@ def look(tx: Transaction, head: int) -> Look:
     taken: Counter[str] = Counter()
     for name, count in tx.rows("name, count(*)", "FROM entry JOIN session ON owner = session.id GROUP BY owner"):
         taken[name] += count
-    first = sorted(_first(tx, "owner IS NULL", head) + _first(tx, "owner IS NOT NULL", head))
+    free = _first(tx, "owner IS NULL", head)
+    first = sorted(free + _first(tx, "owner IS NOT NULL", head))
     return Look(
         entries=entries,
         taken=sum(taken.values()),
         oldest=max(0.0, time.time() - first[0][3]) if first else None,
-        head=[Waiting(entry_path(p, s), p, job, holder) for p, s, job, _, holder in first[:head]],
+        head=_waiting(first[:head]),
+        next=_waiting(free),
         holders=taken,
     )
 
@@ -117,6 +119,10 @@ def look(tx: Transaction, head: int) -> Look:
 def _first(tx: Transaction, which: str, count: int) -> list[list[Any]]:
     source = f"FROM entry LEFT JOIN session ON session.id = owner WHERE {which} ORDER BY priority, sequence LIMIT ?"
     return tx.rows("priority, sequence, job, put_at, session.name", source, count)
+
+
+def _waiting(rows: Iterable[Sequence[Any]]) -> list[Waiting]:
+    return [Waiting(entry_path(p, s), p, job, holder) for p, s, job, _, holder in rows]
 
 
 def _find(tx: Transaction, entries: Collection[str]) -> dict[int, tuple[str, int | None]]:

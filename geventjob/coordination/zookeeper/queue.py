@@ -80,16 +80,25 @@ class Queue:
         nodes = membership.nodes
         _, names, taken = membership.ask_each([nodes.sync(), nodes.entries(), nodes.children(TAKEN)])
         first = first_of(names, max(1, head))
-        entries = _present(first, membership.read(map(entry_path, first)))
+        free = first_of(set(names).difference(taken), head)
+        read = list(dict.fromkeys([*first, *free]))
+        entries = dict(_present(read, membership.read(map(entry_path, read))))
         holders = {name: _text(data) for name, (data, _) in _present(taken, membership.read(map(taken_path, taken)))}
+
+        def waiting(names: Sequence[str]) -> list[Waiting]:
+            return [
+                Waiting(entry_path(name), priority_of(name), _text(entries[name][0]), holders.get(name))
+                for name in names
+                if name in entries
+            ]
+
+        oldest = next((entries[name][1] for name in first if name in entries), None)
         return Look(
             entries=len(names),
             taken=len(holders),
-            oldest=max(0.0, time.time() - entries[0][1][1].ctime / 1000) if entries else None,
-            head=[
-                Waiting(entry_path(name), priority_of(name), _text(data), holders.get(name))
-                for name, (data, _) in entries[:head]
-            ],
+            oldest=max(0.0, time.time() - oldest.ctime / 1000) if oldest else None,
+            head=waiting(first[:head]),
+            next=waiting(free),
             holders=Counter(holders.values()),
         )
 

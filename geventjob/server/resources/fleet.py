@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import falcon
 import gevent
 
-from geventjob.coordination.base import Coordination, CoordinationError
+from geventjob.coordination.base import Coordination, CoordinationError, Waiting
 from geventjob.server.answer import give
 from geventjob.server.bodies import Reconcile, body_of
 from geventjob.server.receive import read
@@ -63,11 +64,14 @@ class Queue:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         self._sessions.caller(req.get_header("Cookie")).need_role("ADMIN")
         look = self._coordination.look()
-        head = [
-            {"entry": item.entry, "priority": item.priority, "job": item.job, "takenBy": item.taken_by}
-            for item in look.head
-        ]
-        give(resp, {"entries": look.entries, "taken": look.taken, "oldest": look.oldest, "head": head})
+        counts = {"entries": look.entries, "taken": look.taken, "oldest": look.oldest}
+        give(resp, {**counts, "head": _entries(look.head), "next": _entries(look.next)})
+
+
+def _entries(waiting: Sequence[Waiting]) -> list[dict[str, Any]]:
+    return [
+        {"entry": item.entry, "priority": item.priority, "job": item.job, "takenBy": item.taken_by} for item in waiting
+    ]
 
 
 class ReconcileQueue:

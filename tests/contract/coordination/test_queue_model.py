@@ -111,6 +111,8 @@ class QueueMachine(RuleBasedStateMachine):
         assert [(w.entry, w.priority, w.job, w.taken_by) for w in look.head] == [
             (entry.path, entry.priority, entry.job, self.name(entry)) for entry in order[:5]
         ]
+        free = [entry.path for entry in order if entry.holder is None]
+        assert [(waiting.entry, waiting.taken_by) for waiting in look.next] == [(path, None) for path in free[:5]]
 
     @invariant()
     def only_what_is_held_is_not_lost(self) -> None:
