@@ -44,6 +44,8 @@ class Context:
     args: Namespace
     own_password: str | None = field(default=None, repr=False)
     """Of the user that the client logs in as."""
+    command: str = "geventjob"
+    """What to type for this command line up to its command: hints begin with it."""
 
     @property
     def patience(self) -> float:

@@ -35,13 +35,14 @@ def main() -> None:
 
 def assemble(settings: config.Settings) -> Engine:
     """The parts, from the options."""
-    specs = chosen(find_distributors(settings.distributors_dir), settings.names, settings.all)
+    found = find_distributors(settings.distributors_dir)
+    specs = chosen(found, settings.names, settings.all)
     client = connect(
         settings,
         connections=len(specs) + 1,
         patience=0,  # whoever leads tries again, and looks each time whether it still does
     )
-    return Engine(open_coordination(settings, settings.name), client, specs, settings)
+    return Engine(open_coordination(settings, settings.name), client, specs, settings, found.failures)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from geventjob.cli.context import WELL, Commands, Context
+from geventjob.cli.context import WELL, Commands, Context, Document
 from geventjob.cli.screen import age, span
 
 
@@ -24,11 +24,11 @@ def queue(context: Context) -> int:
         return WELL
     oldest = span(look.get("oldest"))
     waits = f", the first one since {oldest}" if oldest else ""
-    context.screen.line(f"{look.get('entries')} in the queue{waits}; {look.get('taken')} taken")
-    head = look.get("head", [])
-    rows = [(e.get("priority"), e.get("job"), e.get("takenBy"), str(e.get("entry")).rpartition("/")[2]) for e in head]
+    rows = [(e.get("priority"), e.get("job"), str(e.get("entry")).rpartition("/")[2]) for e in look.get("next", ())]
+    then = "; next:" if rows else ""
+    context.screen.line(f"{look.get('entries')} in the queue{waits}; {look.get('taken')} taken{then}")
     if rows:
-        context.screen.table(("priority", "job", "taken by", "entry"), rows)
+        context.screen.table(("priority", "job", "entry"), rows)
     return WELL
 
 
@@ -70,14 +70,22 @@ def nodes(context: Context) -> int:
 
 def actions(context: Context) -> int:
     known: dict[str, list[str]] = {}
-    for node in context.ask(context.client.nodes):
-        if node.get("role") == "executor":
-            for action in node.get("actions", ()):
-                known.setdefault(action, []).append(str(node.get("name")))
+    executors = [node for node in context.ask(context.client.nodes) if node.get("role") == "executor"]
+    for node in executors:
+        for action in node.get("actions", ()):
+            known.setdefault(action, []).append(str(node.get("name")))
     listed = [{"action": action, "executors": sorted(names)} for action, names in sorted(known.items())]
     if context.args.json:
         context.screen.document(listed)
         return WELL
     rows = [(entry["action"], ", ".join(entry["executors"])) for entry in listed]
     context.screen.table(("action", "executors"), rows)
+    for node in executors:
+        for line in left_out(node):
+            context.screen.note(f"{node.get('name')}: {line}")
     return WELL
+
+
+def left_out(node: Document) -> list[str]:
+    """Return a line for each file of actions or distributors that a process has found and could not use."""
+    return [f"left out: {file}: {why}" for file, why in node.get("leftOut", {}).items()]

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import shlex
+import socket
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
 from geventjob import config
 from geventjob.cimi.errors import CimiError
@@ -14,16 +19,35 @@ from geventjob.cli import context, fleet, jobs, key, submit, user, watch
 from geventjob.cli.context import Context, OutOfTime, Wrong
 from geventjob.config import kinds
 
+if TYPE_CHECKING:
+    from geventjob.cli.screen import Screen
+
+VALUED = {f"--{option.name}" for option in config.options("client") if not option.switch} | {
+    "-c",
+    "--config",
+    "--timeout",
+}
+"""Options before the command that take a value in the next word."""
+HINTED = {f"--{option.name}" for option in config.options("client") if not option.secret} | {"-c", "--config"}
+"""Options that say where the server is, and who asks."""
 EPILOG = """\
 exit codes: 0 well, 1 the job did not succeed, 2 wrong usage, 3 out of time, 4 server away, 5 log-in refused,
 6 no such job"""
 
 
+CHOICE = re.compile(r"[^:]*: invalid choice: (?P<word>.*) \(choose from (?P<words>.*)\)", re.DOTALL)
+
+
 class Parser(argparse.ArgumentParser):
-    """One line for what is wrong."""
+    """A parser that tells what is wrong in one line, with the nearest right word."""
 
     def error(self, message: str) -> NoReturn:
-        config.refuse("client", message.removeprefix("argument "))
+        message = message.removeprefix("argument ")
+        if wrong := CHOICE.fullmatch(message):
+            words = [word.strip(" '\"") for word in wrong["words"].split(",")]
+            word = wrong["word"].strip("'\"")
+            message = f"unknown command {word!r}{config.nearest(word, words)}; expected one of {' '.join(words)}"
+        config.refuse("client", message)
 
 
 class Tree:
@@ -46,6 +70,7 @@ class Tree:
             allow_abbrev=False,
         )
         self.parser.add_argument("--version", action=_Version)
+        self.parsers = [self.parser]
         self._commands = self.parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
         for module in (submit, jobs, watch, fleet, user, key):
             module.declare(self)
@@ -62,7 +87,17 @@ class Tree:
             allow_abbrev=False,
         )
         parser.set_defaults(run=run)
+        self.parsers.append(parser)
         return parser
+
+    def parse(self, arguments: Sequence[str], into: argparse.Namespace) -> None:
+        """Parse a whole command line. A wrong one is told in one line, and ends the process with exit code 2."""
+        _, rest = self.parser.parse_known_args(arguments, into)
+        if rest:
+            known = [option for parser in self.parsers for option in parser._option_string_actions]
+            option = rest[0].partition("=")[0]
+            told = config.nearest(option, known) if option.startswith("-") else ""
+            config.refuse("client", f"unrecognized argument: {option}{told}")
 
 
 class _Version(argparse.Action):
@@ -86,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return up.main(arguments[:at] + arguments[at + 1 :])
     config.hide_secrets("geventjob", arguments)
     try:
-        code = run(arguments)
+        code = run(arguments or ["--help"])
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -97,29 +132,42 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command_at(arguments: Sequence[str]) -> int | None:
-    """Where the name of the command stands: the first word that is neither an option nor the value of one."""
-    valued = {f"--{option.name}" for option in config.options("client") if not option.switch}
-    valued |= {"-c", "--config", "--timeout"}
+    """Return where the name of the command stands: the first word that is neither an option nor the value of one."""
     at = 0
     while at < len(arguments) and arguments[at].startswith("-"):
-        at += 2 if arguments[at] in valued else 1
+        at += 2 if arguments[at] in VALUED else 1
     return at if at < len(arguments) else None
 
 
+def command_line(arguments: Sequence[str]) -> str:
+    """Return what to type for this command line up to its command: `geventjob`, and where the server is found.
+
+    A password is left out: a hint is no place for it.
+    """
+    words = ["geventjob"]
+    for at, word in enumerate(arguments):
+        name, equals, _ = word.partition("=")
+        if name in HINTED:
+            words += arguments[at : at + (2 if name in VALUED and not equals else 1)]
+    return shlex.join(words)
+
+
 def run(arguments: list[str]) -> int:
-    """Parse, connect, do."""
+    """Parse the command line, connect, do what it says; return the exit code."""
     if {"-h", "--help", "--version"} & set(arguments):
         Tree().parser.parse_args(arguments)  # ends the process
     settings, rest = config.parse_known("client", arguments)
     args = argparse.Namespace(json=False, timeout=None)
-    Tree().parser.parse_args(rest, args)
+    Tree().parse(rest, args)
 
     from geventjob.cli.screen import Screen
 
     screen = Screen(json=args.json)
     try:
         with connect(settings, args) as client:
-            code: int = args.run(Context(client, screen, args, settings.ss_pass))
+            if not settings.told_server and not is_there(settings, screen):
+                return context.AWAY
+            code: int = args.run(Context(client, screen, args, settings.ss_pass, command_line(arguments)))
             client.log_out()
             return code
     except Wrong as error:
@@ -131,6 +179,30 @@ def run(arguments: list[str]) -> int:
         code, words = context.ending(error, args.timeout or context.PATIENCE)
         screen.note(words)
         return code
+
+
+def is_there(settings: config.Settings, screen: Screen) -> bool:
+    """Return whether to go on where no server was named; tell how to start one where none listens.
+
+    One that `geventjob up` has started before may be on its way up again. Raises Wrong for a data folder that was
+    named and has no log-in.
+    """
+    own = Path(settings.data_dir).expanduser() / "client.ini"
+    if own.exists() and settings.own_file is None:
+        raise Wrong(f"cannot read {own}: name a server with --ss-url or -c")
+    if settings.own_file is None and settings.data_dir != config.default_data_dir():
+        start = f"geventjob up --data-dir {settings.data_dir}"
+        raise Wrong(f"--data-dir {settings.data_dir} has no client.ini: `{start}` writes one")
+    address = urlsplit(settings.ss_url)
+    try:
+        socket.create_connection((address.hostname or "", address.port or 80), timeout=1).close()
+    except ConnectionRefusedError:
+        where = f"at {settings.ss_url}" + (f" ({settings.own_file})" if settings.own_file else "")
+        screen.note(f"no server listens {where}: `geventjob up` starts one here, --ss-url names another")
+        return settings.own_file is not None
+    except OSError:
+        pass  # the client says what is wrong
+    return True
 
 
 def connect(settings: config.Settings, args: argparse.Namespace) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import shutil
 import sys
 import time
@@ -23,10 +25,14 @@ STYLES = {
     "STOPPED": "yellow",
 }
 """By the first word of a cell."""
-WHOLE = ("id", "job", "entry")
-"""Columns that are never cut, so that they can be copied."""
-NARROW = 20
-"""What other columns are not cut below, but for the last."""
+CUT = ("message", "leads", "executors", "roles", "host", "user", "action", "taken by", "name")
+"""Columns that a narrow terminal cuts, in the order in which they give way."""
+FLOORS = (20, 8)
+"""Cells below which no column is cut: first all of them give way down to the one, then to the other."""
+GAP = 2
+"""Cells between two columns."""
+LONG_ID = re.compile(r"job/([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+"""The id of a job, of which a terminal shows the first eight digits: every command takes them."""
 Update = Callable[[float, str], None]
 
 
@@ -71,7 +77,7 @@ class Screen:
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Rows under headers; None is nothing."""
         if self.live:
-            self.console.print(rendered(headers, rows))
+            self.console.print(rendered(headers, rows, self.console.width))
             return
         for row in aligned([header.upper() for header in headers], cells(rows)):
             print(row, file=self.out)
@@ -132,20 +138,33 @@ def cells(rows: Sequence[Sequence[object]]) -> list[list[str]]:
     return [["" if cell is None else clean(str(cell)) for cell in row] for row in rows]
 
 
-def rendered(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> RenderableType:
-    """A table for a terminal, with ids in full however narrow it is."""
+def rendered(headers: Sequence[str], rows: Sequence[Sequence[object]], room: int) -> RenderableType:
+    """Return a table for a terminal of `room` cells a line: ids short, long texts cut, everything else whole."""
     from rich.table import Table
     from rich.text import Text
 
+    texts = [[LONG_ID.sub(r"\1", cell) for cell in row] for row in cells(rows)]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    texts = cells(rows)
-    for at, header in enumerate(headers):
-        width = max(len(header), *(len(row[at]) for row in texts)) if texts else len(header)
-        least = width if header in WHOLE else min(width, NARROW) if at < len(headers) - 1 else None
-        table.add_column(header.upper(), no_wrap=True, overflow="ellipsis", min_width=least)
+    for header, width in zip(headers, widths(headers, texts, room), strict=True):
+        table.add_column(header.upper(), no_wrap=True, overflow="ellipsis", width=width)
     for row in texts:
         table.add_row(*(Text(cell, style=STYLES.get(cell.partition(" ")[0], "")) for cell in row))
     return table
+
+
+def widths(headers: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Return the cells of each column, at most `room` in a line as far as columns of `CUT` can give way."""
+    from rich.cells import cell_len
+
+    wanted = [max(cell_len(text) for text in column) for column in zip(headers, *rows, strict=True)]
+    over = sum(wanted) + GAP * (len(headers) - 1) - room
+    for floor, name in itertools.product(FLOORS, CUT):
+        if over > 0 and name in headers:
+            at = headers.index(name)
+            cut = max(0, min(over, wanted[at] - floor))
+            wanted[at] -= cut
+            over -= cut
+    return wanted
 
 
 def aligned(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -12,13 +12,25 @@ from pathlib import Path
 from geventjob.cimi.errors import CimiError, Conflict, Refused
 from geventjob.cli import jobs, watch
 from geventjob.cli.context import NO_SUCCESS, WELL, WRONG, Commands, Context, Document, Wrong
+from geventjob.config import kinds
 
 LARGEST = 8 << 20
 """Bytes that are read of a payload; what a job may carry is the server's to say."""
 PAGE = 1000
 LISTED = 20
 """More ids than these are not listed on a terminal."""
-COPIED = ("action", "payload", "targetResource", "priority", "timeout", "name", "description", "parentJob", "acl")
+COPIED = [
+    "action",
+    "payload",
+    "targetResource",
+    "priority",
+    "timeout",
+    "name",
+    "description",
+    "tags",
+    "parentJob",
+    "acl",
+]
 """What a job that is run again has from the first; `properties` too, without what the server keeps there."""
 
 
@@ -32,12 +44,17 @@ def declare(commands: Commands) -> None:
     parser.add_argument(
         "--property", type=pair, action="append", default=[], metavar="NAME=VALUE", help="repeatable",
     )  # fmt: skip
+    parser.add_argument("--name", metavar="TEXT", help="a name for people to see")
+    parser.add_argument("--tag", action="append", default=[], metavar="TEXT", help="to find it by; repeatable")
+    parser.add_argument(
+        "--job-timeout", type=kinds.seconds, metavar="SECONDS", help="how long it may take (default: the action's)"
+    )
     parser.add_argument("--key", metavar="KEY", help="submitting again with the same key makes no second job")
     parser.add_argument("--count", type=count, default=1, metavar="N", help="so many of the same")
     parser.add_argument("--wait", action="store_true", help="until they have ended; exit code 1 unless all in SUCCESS")
 
-    parser = commands.add("rerun", rerun, "submit a job like one that has ended")
-    parser.add_argument("id", metavar="ID", help="job/<uuid>, <uuid>, or how it begins")
+    parser = commands.add("rerun", rerun, "submit jobs like ones that have ended")
+    parser.add_argument("ids", metavar="ID", nargs="+", help="job/<uuid>, <uuid>, or how it begins")
 
 
 # --- values of options
@@ -114,6 +131,9 @@ def described(args: argparse.Namespace) -> Document:
         "targetResource": {"href": args.target} if args.target is not None else None,
         "priority": args.priority,
         "payload": args.payload,
+        "name": args.name,
+        "tags": args.tag or None,
+        "timeout": args.job_timeout,
         "properties": dict(args.property) or None,
     }
     return {name: value for name, value in job.items() if value is not None}
@@ -156,7 +176,7 @@ def announce(context: Context, ids: list[str], filter: str) -> None:
     if context.args.json:
         context.screen.document(ids)
     elif context.screen.live and len(ids) > LISTED:
-        context.screen.line(f'{len(ids)} jobs submitted; to see them: geventjob jobs --filter "{filter}"')
+        context.screen.line(f'{len(ids)} jobs submitted; to see them: {context.command} jobs --filter "{filter}"')
     else:
         for id in ids:
             context.screen.line(id)
@@ -169,21 +189,28 @@ def warn_if_unknown(context: Context, action: str) -> None:
     except CimiError:
         return
     if not any(action in node.get("actions", ()) for node in nodes if node.get("role") == "executor"):
-        context.screen.note(f"warning: no executor announces the action {action!r}: see geventjob actions")
+        context.screen.note(f"warning: no executor announces the action {action!r}: see {context.command} actions")
 
 
 # --- rerun
 
 
 def rerun(context: Context) -> int:
-    old = jobs.get(context, context.args.id)
+    """Submit a job like each."""
+    made: list[str] = []
+    code = jobs.each(context, lambda text: made.append(rerun_one(context, text)))
+    if context.args.json:
+        jobs.documents(context, [context.ask(context.client.get, id) for id in made])
+    return code
+
+
+def rerun_one(context: Context, text: str) -> str:
+    old = jobs.get(context, text)
     if old["state"] not in jobs.FINAL:
         raise Wrong(f"{old['id']} is {old['state']}: only a job that has ended can be run again")
-    id = context.client.add("job", like(old))
-    if context.args.json:
-        context.screen.document(context.ask(context.client.get, id))
+    id: str = context.client.add("job", like(old))
     context.screen.line(id)
-    return WELL
+    return id
 
 
 def like(old: Document) -> Document:

@@ -6,12 +6,17 @@ import sys
 
 from geventjob.cimi.errors import Conflict, NotFound
 from geventjob.cli.context import WELL, Commands, Context, Wrong
+from geventjob.cli.screen import age
 
 
 def declare(commands: Commands) -> None:
     """The command's own commands and their arguments."""
-    parser = commands.add("user", add, "add a user, change a password, delete a user")
-    what = parser.add_subparsers(metavar="add|passwd|delete", required=True)
+    parser = commands.add("user", listed, "add a user, list users, change a password, delete a user")
+    what = parser.add_subparsers(metavar="add|list|passwd|delete", required=True)
+    listing = what.add_parser(
+        "list", help="list the users", description="list the users", allow_abbrev=False, parents=[commands.common]
+    )
+    listing.set_defaults(run=listed)
     for name, run, help in (
         ("add", add, "add a user"),
         ("passwd", passwd, "give a user another password; all of the user's sessions end"),
@@ -28,13 +33,25 @@ def declare(commands: Commands) -> None:
             )
 
 
+def listed(context: Context) -> int:
+    users = context.ask(context.client.search, "user", orderby="username:asc")["users"]
+    if context.args.json:
+        context.screen.document(users)
+        return WELL
+    rows = [(user.get("id"), user.get("roles"), age(user.get("created"))) for user in users]
+    context.screen.table(("id", "roles", "age"), rows)
+    return WELL
+
+
 def add(context: Context) -> int:
     name, admin = context.args.name, context.args.admin
     body = {"username": name, "password": password(context), "roles": "ADMIN USER" if admin else "USER"}
     try:
         id = context.ask(context.client.add, "user", body)
     except Conflict:
-        raise Wrong(f"there is a user {name} already: geventjob user passwd {name} changes the password") from None
+        raise Wrong(
+            f"there is a user {name} already: {context.command} user passwd {name} changes the password"
+        ) from None
     return report(context, id, "added")
 
 

@@ -71,7 +71,7 @@ def one(context: Context, id: str, records: bool = False) -> int:
     """Show the job until it has ended; 0 if in SUCCESS. `records`: print each change as JSON. Raises OutOfTime."""
     select = None if records else FOLLOWED
     with (
-        Patience(context, f"{id} has not ended", f"geventjob watch {id}") as patience,
+        Patience(context, f"{id} has not ended", f"{context.command} watch {id}") as patience,
         context.screen.progress(100) as update,
     ):
         for job in changes(context, id, select, patience):
@@ -132,7 +132,7 @@ def count(context: Context, filter: str | None) -> Counts:
 
 def many(context: Context, filter: str, total: int) -> int:
     """Show how `total` jobs that match are getting on until all have ended; 0 if all in SUCCESS. Raises OutOfTime."""
-    go_on = f'geventjob jobs --filter "{filter}"'
+    go_on = f'{context.command} jobs --filter "{filter}"'
     with Patience(context, "not all of it has ended", go_on) as patience, context.screen.progress(total, 5.0) as update:
         whole = time.monotonic()
         while True:
@@ -179,12 +179,15 @@ def live(context: Context) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    with Live(console=context.screen.console, auto_refresh=False) as display:
+    console = context.screen.console
+    with Live(console=console, auto_refresh=False) as display:
         while True:
             asked = time.monotonic()
             counts = count(context, None)
             rows = [jobs.row(job) for job in latest(context, max(3, height() - 4))]
-            display.update(Group(Text(f"{counts.all} jobs: {counts}"), rendered(jobs.HEADERS, rows)), refresh=True)
+            display.update(
+                Group(Text(f"{counts.all} jobs: {counts}"), rendered(jobs.HEADERS, rows, console.width)), refresh=True
+            )
             time.sleep(paced(asked, 1.0))
 
 

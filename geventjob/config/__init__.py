@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from geventjob.config.ini import as_ini
+from geventjob.config.nearest import nearest
 from geventjob.config.options import COMMANDS, Option, default_data_dir, options
 from geventjob.config.parser import Parser, refuse
 from geventjob.config.title import Settings, hide_secrets
@@ -23,7 +24,9 @@ __all__ = [
     "Parser",
     "Settings",
     "as_ini",
+    "default_data_dir",
     "hide_secrets",
+    "nearest",
     "options",
     "parse",
     "parse_known",

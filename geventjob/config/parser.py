@@ -16,6 +16,7 @@ import configargparse
 
 from geventjob.config import kinds
 from geventjob.config.ini import Broken, IniFile
+from geventjob.config.nearest import nearest
 from geventjob.config.options import COMMANDS, Option, default_data_dir, options
 from geventjob.config.title import Settings
 
@@ -96,13 +97,16 @@ class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
     def read(self, argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
         """Settings as they were given, and what is left of `argv`. A variable that is empty is not set."""
         argv = list(argv)
+        self.refuse_bytes(argv)
         given = {name: value for name, value in environ.items() if value.strip()}
         try:
-            self._default_config_files = self.own_file(argv, given)
+            self._default_config_files = own = self.own_file(argv, given)
             settings, rest = super().parse_known_args(argv, env_vars=given, namespace=Settings())
         except Broken as broken:
             self.error(str(broken))
         settings.timeouts = self.ini.timeouts
+        settings.own_file = own[0] if own else None
+        settings.told_server = self.source("ss-url")[0] < 3 and not own
         if self.command == "distributor":  # argparse takes the names of one place only
             settings.names += [word for word in rest if not word.startswith("-")]
             rest = [word for word in rest if word.startswith("-")]
@@ -125,8 +129,10 @@ class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
             told = look.parse_known_args(argv)[0]
         except argparse.ArgumentError:  # the parser proper will say what is wrong
             return []
+        if told.config or told.ss_url:
+            return []
         file = os.path.join(os.path.expanduser(told.data_dir), "client.ini")
-        return [] if told.config or told.ss_url or not os.access(file, os.R_OK) else [glob.escape(file)]
+        return [glob.escape(file)] if os.access(file, os.R_OK) else []
 
     def opened(self, path: str) -> IO[str]:
         try:
@@ -210,8 +216,16 @@ class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
     def refuse_rest(self, rest: Sequence[str]) -> None:
         """Arguments that nobody knows. Values are not shown: one might be a password that was quoted badly."""
         names = [word.split("=", 1)[0] for word in rest if word.startswith("-")]
+        if names:
+            self.error(f"unknown option {names[0]}{nearest(names[0], self._option_string_actions)}")
         if rest:
-            self.error(f"unknown option {names[0]}" if names else "a word too many; quote what has spaces")
+            self.error("a word too many; quote what has spaces")
+
+    def refuse_bytes(self, argv: Sequence[str]) -> None:
+        """Refuse an argument that is no text: it would fail later, where it is sent or printed."""
+        for number, word in enumerate(argv, 1):
+            if any("\udc80" <= character <= "\udcff" for character in word):
+                self.error(f"word {number} of the command line is not UTF-8 text")
 
     def warn_exposed(self, what: str, file: str) -> None:
         print(f"{self.prog}: warning: everybody can read {what} in {file}; chmod o-r {file}", file=sys.stderr)

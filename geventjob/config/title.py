@@ -32,7 +32,8 @@ def hide_secrets(program: str, argv: Sequence[str] | None = None) -> None:
     `/proc/PID/cmdline` holds no secret from then on. From exec to this call it does, which is why
     `--ss-pass-file` is better.
     """
-    setproctitle.setproctitle(" ".join([program, *masked(sys.argv[1:] if argv is None else argv)]))
+    title = " ".join([program, *masked(sys.argv[1:] if argv is None else argv)])
+    setproctitle.setproctitle(title.encode(errors="replace").decode())
 
 
 def masked(argv: Sequence[str]) -> list[str]:

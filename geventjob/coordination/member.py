@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import socket
@@ -59,6 +60,15 @@ def _failure(call: Callable[[], None]) -> CoordinationError | None:
     except CoordinationError as error:
         return error
     return None
+
+
+MOST_LEFT_OUT, LONGEST_REASON = 20, 300
+"""Files that a process announces as left out, and characters of the reason of each: the note is read by many."""
+
+
+def left_out(failures: Mapping[str, str]) -> dict[str, str]:
+    """Return the first of the files that did not import, each with its reason, cut."""
+    return {file: why[:LONGEST_REASON] for file, why in itertools.islice(failures.items(), MOST_LEFT_OUT)}
 
 
 def about(**more: Any) -> dict[str, Any]:

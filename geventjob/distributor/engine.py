@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import gevent
 from gevent.event import Event
@@ -13,7 +13,7 @@ from gevent.event import Event
 from geventjob import supervise
 from geventjob.cimi.client import Client
 from geventjob.coordination.base import Coordination, Leadership
-from geventjob.coordination.member import about, announce, join
+from geventjob.coordination.member import about, announce, join, left_out
 from geventjob.distributor.endless import Endless
 from geventjob.distributor.leader import ENDING, Leader
 from geventjob.distributor.schedule import schedule
@@ -41,10 +41,19 @@ class Engine:
     """`run` works until `stop` is called."""
 
     def __init__(
-        self, coordination: Coordination, client: Client, specs: Sequence[DistributorSpec], settings: Namespace
+        self,
+        coordination: Coordination,
+        client: Client,
+        specs: Sequence[DistributorSpec],
+        settings: Namespace,
+        failures: Mapping[str, str] | None = None,
     ) -> None:
-        """Makes the distributors. Raises PluginError for one that cannot be used."""
+        """Make the distributors. `failures`: files that did not import, with reasons, to be announced.
+
+        Raises PluginError for a distributor that cannot be used.
+        """
         self._coordination = coordination
+        self._failures = failures or {}
         self._leaders = {
             spec.name: Leader(spec.name, coordination, self._work(spec, client, settings)) for spec in specs
         }
@@ -64,7 +73,7 @@ class Engine:
     def run(self) -> int:
         """Until `stop`; the exit code of the process. Raises NameInUse when another distributor of this name lives."""
         greenlets = []
-        info = about(distributors=sorted(self._leaders))
+        info = about(distributors=sorted(self._leaders), leftOut=left_out(self._failures))
         if join(self._coordination, self._stop) and announce(self._coordination, ROLE, info, self._stop):
             greenlets = [supervise.spawn(name, each.run, self._failed) for name, each in self._leaders.items()]
             log.info("%s runs %s", self._coordination.name, ", ".join(self._leaders))

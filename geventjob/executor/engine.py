@@ -12,7 +12,7 @@ from gevent.lock import Semaphore
 
 from geventjob import supervise
 from geventjob.coordination.base import Claim, Coordination, Session
-from geventjob.coordination.member import about, announce, join
+from geventjob.coordination.member import about, announce, join, left_out
 from geventjob.executor.claims import Claims
 from geventjob.executor.context import Context
 from geventjob.executor.limits import Limits
@@ -82,7 +82,8 @@ class Engine:
         """False if it was stopped meanwhile."""
         self._coordination.on_lost = self._lost
         self._coordination.on_session = self._session
-        info = about(slots=self._limits.threads, actions=list(self._actions.names))
+        actions = list(self._actions.names)
+        info = about(slots=self._limits.threads, actions=actions, leftOut=left_out(self._actions.failures))
         if not (join(self._coordination, self._stop) and announce(self._coordination, ROLE, info, self._stop)):
             return False
         self._coordination.listen(self._message)

@@ -16,6 +16,16 @@ Document = dict[str, Any]
 LONGEST_MESSAGE = 32_000
 """Bytes of a statusMessage, DESIGN §3."""
 
+OWN = ("client", "said")
+"""Attributes of a `Job` that its constructor sets."""
+SETTERS = {
+    "statusMessage": "set_status_message(…)",
+    "progress": "set_progress(…)",
+    "returnCode": "set_return_code(…)",
+    "affectedResources": "add_affected_resource(…)",
+}
+"""Attribute of the document → the call that sets it."""
+
 
 class NoSuchAttribute(AttributeError, KeyError):
     """The job has no such attribute. Actions of SlipStream's engine expect a KeyError here, `getattr` and `hasattr`
@@ -38,6 +48,8 @@ class Job(Mapping[str, Any]):
         self._revoked = False
         self.client = client
         """The executor's client, for everything else on the server."""
+        self.said = False
+        """Whether this run has set a message of its own."""
 
     # --- what the job is
 
@@ -78,16 +90,23 @@ class Job(Mapping[str, Any]):
         except KeyError:
             raise NoSuchAttribute(f"{self.id} has no {attribute!r}") from None
 
+    def __setattr__(self, attribute: str, value: Any) -> None:
+        """Refuse to set an attribute of the job's document, which would change nothing on the server."""
+        if not attribute.startswith("_") and attribute not in OWN:
+            setter = SETTERS.get(attribute, f"edit({attribute}=…)")
+            raise AttributeError(f"job.{attribute} cannot be assigned: call job.{setter}")
+        super().__setattr__(attribute, value)
+
     def __repr__(self) -> str:
         return f"<Job {self._document.get('id')} {self._document.get('action')}>"
 
     # --- what its action tells of it
 
-    def set_progress(self, progress: int) -> None:
-        """How far the work is, 0 to 100."""
-        if isinstance(progress, bool) or not isinstance(progress, int) or not 0 <= progress <= 100:
-            raise ValueError(f"progress is an int from 0 to 100, not {progress!r}")
-        self.edit(progress=progress)
+    def set_progress(self, progress: float) -> None:
+        """Set how far the work is, 0 to 100; a float is rounded. Raises ValueError for anything else."""
+        if isinstance(progress, bool) or not isinstance(progress, (int, float)) or not 0 <= progress <= 100:
+            raise ValueError(f"progress is a number from 0 to 100, not {progress!r}")
+        self.edit(progress=round(progress))
 
     def set_status_message(self, message: object) -> None:
         """A line for people; cut at 32,000 bytes."""
@@ -122,6 +141,7 @@ class Job(Mapping[str, Any]):
             self._document = self._write(attributes)
         except (Conflict, NotFound) as refusal:  # stopped and done, deleted, or somebody else's by now
             raise JobLost from refusal
+        self.said |= "statusMessage" in attributes
 
     def revoke(self) -> None:
         """From now on every call raises JobLost."""

@@ -22,6 +22,10 @@ TEXT_LENGTH = 8_000
 """Characters, so that what is indexed as a keyword stays under Elasticsearch's 32,766 bytes."""
 
 
+TAGS = 20
+"""Tags of one job at most."""
+
+
 class Invalid(ValueError):
     """A body that the schema refuses: HTTP 400. One line, for people."""
 
@@ -113,6 +117,7 @@ class Job(Struct, forbid_unknown_fields=True):
     started: Union[str, UnsetType] = UNSET
     duration: Union[Count, UnsetType, None] = UNSET
     parentJob: Union[JobId, UnsetType] = UNSET
+    tags: Union[Annotated[list[Name], Meta(max_length=TAGS)], UnsetType] = UNSET
     nestedJobs: Union[list[JobId], UnsetType] = UNSET
     executor: Union[str, UnsetType] = UNSET
     fence: Union[Count, UnsetType] = UNSET
@@ -142,6 +147,7 @@ EXPECTED: Mapping[str, str] = {
     "returnCode": "an integer of at most 64 bits",
     "statusMessage": "a string",
     "parentJob": "the id of a job, as `job/<uuid>`",
+    "tags": f"a list of at most {TAGS} texts, each on one line and of at most {KEY_LENGTH} characters",
     "nestedJobs": "a list of ids of jobs, as `job/<uuid>`",
     "duration": "whole seconds from 0, or null",
 }

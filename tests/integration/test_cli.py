@@ -214,6 +214,36 @@ def test_show_by_any_name(cli: Cli, client: Client) -> None:
     assert shown[0].split() == ["id", id]
     assert shown[1].split() == ["state", "SUCCESS"]
     assert any(line.split() == ["returnCode", "0"] for line in shown)
+    other = cli.json("submit", "succeeds")[0]
+    assert [job["id"] for job in cli.json("show", id, other)] == [id, other]
+    assert cli("show", id, "'", other, code=6).stdout.count("action  ") == 2
+
+
+def test_a_job_is_submitted_with_name_tags_and_time_out(cli: Cli, client: Client) -> None:
+    options = ["--name", "Monthly report", "--tag", "reports", "--tag", "of Alice", "--job-timeout", "90"]
+    (id,) = cli.json("submit", "succeeds", *options)
+    job = client.get(id)
+    assert (job["name"], job["tags"], job["timeout"]) == ("Monthly report", ["reports", "of Alice"], 90)
+    assert [found["id"] for found in cli.json("jobs", "--filter", "tags='of Alice'")] == [id]
+    ended(client, [id])
+    assert cli.json("rerun", id)["tags"] == job["tags"]
+    assert "--job-timeout" in cli.wrong("submit", "succeeds", "--job-timeout", "0")
+    assert "tags" in cli.wrong("submit", "succeeds", *["--tag", "x"] * 21)
+
+
+def test_a_filter_with_an_attribute_that_no_job_has_is_warned_of(cli: Cli) -> None:
+    cli.json("submit", "succeeds")
+    done = cli("jobs", "--filter", "stat='SUCCESS' and priority<1000")
+    assert done.stderr == "geventjob: warning: no job has an attribute 'stat'\n"
+    assert not cli("jobs", "--filter", "state='SUCCESS' and priority=0").stderr
+
+
+def test_a_position_in_a_filter_is_that_of_what_was_typed(cli: Cli) -> None:
+    alone = cli.wrong("jobs", "--filter", "state='SUCCESS' und priority=3")
+    assert "position 17: und" in alone
+    assert (
+        cli.wrong("jobs", "--state", "FAILED", "--action", "x", "--filter", "state='SUCCESS' und priority=3") == alone
+    )
 
 
 def test_a_job_that_is_not_there(cli: Cli) -> None:
@@ -241,7 +271,7 @@ def test_stop_stops_each_and_goes_on_after_one_that_is_not_there(cli: Cli, clien
     done = cli("stop", ids[0], "00000000-0000-0000-0000-000000000000", ids[1], "--json", code=6)
     assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == ids
     assert {job["state"] for job in ended(client, ids).values()} == {"STOPPED"}
-    assert cli("stop", ids[0]).stdout.split()[:2] == [ids[0], "STOPPED"]
+    assert cli("stop", ids[0]).stdout == f"{ids[0]}  STOPPED  had ended already\n"
 
 
 def test_rerun_makes_a_job_like_it(cli: Cli, client: Client) -> None:
@@ -258,6 +288,9 @@ def test_rerun_makes_a_job_like_it(cli: Cli, client: Client) -> None:
     (running,) = cli.json("submit", "waits", "--payload", '{"seconds": 60}')
     assert "only a job that has ended" in cli.wrong("rerun", running)
     cli("stop", running)
+    several = cli("rerun", old, running[:12], new["id"], "job/00000000-0000-0000-0000-000000000000", code=6)
+    assert len(several.stdout.splitlines()) == len(set(several.stdout.splitlines())) == 3
+    cli("stop", several.stdout.splitlines()[1])
 
 
 def test_watch_follows_a_job_to_its_end(cli: Cli) -> None:
@@ -298,6 +331,16 @@ def test_nodes_actions_and_queue(cli: Cli) -> None:
     assert re.match(r"\d+ in the queue.*; \d+ taken", cli("queue").stdout)
 
 
+def test_the_queue_shows_what_comes_next(cli: Cli, client: Client) -> None:
+    running = cli.json("submit", "waits", "--payload", '{"seconds": 60}', "--count", "25")
+    until(lambda: all(client.get(id)["state"] == "RUNNING" for id in running))
+    waiting = cli.json("submit", "nobody_has_this", "--count", "2", "--priority", "998")
+    lines = until(lambda: (seen := cli("queue").stdout.splitlines()) and seen[-1].split()[1] in waiting and seen)
+    assert lines[0].endswith("taken; next:")
+    assert not any(id in line for id in running for line in lines)
+    cli("stop", *running, *waiting)
+
+
 def test_users_are_added_changed_and_deleted(cli: Cli, up: Fleet, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     first.write_text("first of alice\n")
@@ -316,6 +359,8 @@ def test_users_are_added_changed_and_deleted(cli: Cli, up: Fleet, tmp_path: Path
     assert cli.json("user", "delete", "alice") == {"id": "user/alice"}
     alice.wrong("jobs", code=5)
     assert "no user alice" in cli.wrong("user", "delete", "alice")
+    assert [line.split()[:3] for line in cli("user", "list").stdout.splitlines()][1] == ["user/super", "ADMIN", "USER"]
+    assert [user["username"] for user in cli.json("user", "list")] == ["super"]
     assert "--pass-file is needed" in cli.wrong("user", "add", "bob")
     assert "empty" in cli.wrong("user", "add", "bob", "--pass-file", "/dev/null")
     cli("user", "add", "boss", "--admin", "--pass-file", str(first))
@@ -484,9 +529,33 @@ def test_a_terminal_has_a_progress_bar_and_the_outcome(cli: Cli) -> None:
     assert "\x1b[32m" not in shown
 
 
+def test_a_hint_carries_the_options_of_the_command(up: Fleet, tmp_path: Path) -> None:
+    ini = up.data_dir / "client.ini"
+    done = Cli(tmp_path)(
+        *("-c", str(ini), "submit", "waits", "--payload", '{"seconds": 30}', "--wait", "--timeout", "1"), code=3
+    )
+    hint = done.stderr.rpartition(": ")[2].strip()
+    assert hint == f"geventjob -c {ini} watch {done.stdout.splitlines()[0]}"
+    Cli(tmp_path)("-c", str(ini), "stop", done.stdout.splitlines()[0])
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_a_terminal_of_any_width_shows_the_state_of_each_job(cli: Cli, client: Client, width: int) -> None:
+    (id,) = cli.json("submit", "raises", "--payload", '{"text": "all is lost, and at length"}', "--tag", f"w{width}")
+    ended(client, [id])
+    code, shown = on_terminal(
+        cli, "jobs", "--filter", f"tags='w{width}'", COLUMNS=str(width), NO_COLOR="1", TERM="dumb"
+    )
+    assert code == 0, shown
+    header, row = shown.splitlines()
+    assert header.split() == ["ID", "STATE", "ACTION", "AGE", "TOOK", "MESSAGE"]
+    assert row.split()[:3] == [id[4:12], "FAILED", "raises"]
+    assert max(len(header), len(row)) <= width
+
+
 def test_a_terminal_has_a_live_table(cli: Cli) -> None:
     (id,) = cli.json("submit", "waits", "--payload", '{"seconds": 60}')
-    code, shown = on_terminal(cli, "watch", until_shown=id)
+    code, shown = on_terminal(cli, "watch", until_shown=id[4:12])
     cli("stop", id)
     assert code == 0, shown
     assert "STATE" in shown

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from geventjob import config
 from geventjob.cimi.errors import CimiError, Conflict, Forbidden, Invalid, LoginRefused, NotFound, ServerAway
 from geventjob.cli import jobs, screen, submit
 from geventjob.cli.context import ending
-from geventjob.cli.main import command_at, main
+from geventjob.cli.main import command_at, command_line, is_there, main
 from geventjob.cli.screen import Screen
 from geventjob.cli.watch import Counts
 from geventjob.clock import cimi_time, now
+from geventjob.config import Settings
+from tests.fleet import free_port
 
 
 @pytest.mark.parametrize(
@@ -77,15 +80,26 @@ def test_what_would_steer_a_terminal_is_not_shown() -> None:
     assert out.getvalue() == "ID      MESSAGE\njob/1    ]0;title\njob/22\n"
 
 
-def test_ids_are_whole_on_a_narrow_terminal() -> None:
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+@pytest.mark.parametrize("message", [None, "short", "word " * 50, "\u5b57" * 100])
+def test_a_table_of_jobs_has_the_state_at_any_width(width: int, message: str | None) -> None:
+    from rich.cells import cell_len
     from rich.console import Console
 
     id = "job/01234567-0123-0123-0123-0123456789ab"
+    rows = [
+        (id, "RUNNING 100 %", "an_action_with_a_name_that_is_long", "179 min", "99 s", message),
+        (id, "SUCCESS", "short", "3 s", None, None),
+    ]
     out = io.StringIO()
-    rows = [(id, "RUNNING 50 %", "an_action_with_a_long_name", "3 s ago", None, "word " * 50)]
-    Console(file=out, width=60, force_terminal=True, color_system=None).print(screen.rendered(jobs.HEADERS, rows))
-    assert id in out.getvalue()
-    assert len(out.getvalue().splitlines()) == 2
+    console = Console(file=out, width=width, force_terminal=True, color_system=None)
+    console.print(screen.rendered(jobs.HEADERS, rows, console.width))
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 3
+    assert all(cell_len(line) <= width for line in lines)
+    assert lines[1].startswith("01234567  RUNNING 100 %  an_action")
+    assert "179 min  99 s" in lines[1]
+    assert lines[1].rstrip().endswith("…") == (message is not None and len(message) > 20)
 
 
 def test_attributes_of_several_lines_are_indented() -> None:
@@ -183,8 +197,9 @@ def test_a_job_that_is_run_again_asks_for_the_same_and_has_nothing_of_its_life()
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["fly"],
+        ["--data-dir", "/nowhere", "jobs"],
+        ["jobs", "\udce9"],
         ["submit"],
         ["jobs", "--state", "DONE"],
         ["jobs", "--last", "-1"],
@@ -209,3 +224,69 @@ def test_wrong_usage_is_one_line(arguments: list[str], capsys: pytest.CaptureFix
     shown = capsys.readouterr()
     assert (ended.value.code, shown.out) == (2, "")
     assert re.fullmatch(r"geventjob: .+\n", shown.err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sumbit", "x"], "unknown command 'sumbit': did you mean submit?; expected one of submit "),
+        (["user", "lst"], "unknown command 'lst': did you mean list?; expected one of list add passwd delete"),
+        (["jobs", "--stat", "x"], "unrecognized argument: --stat: did you mean --state?"),
+        (["jobs", "--ss-usr=alice"], "unrecognized argument: --ss-usr: did you mean --ss-user?"),
+        (["--data-dir", "/nowhere", "jobs"], "--data-dir /nowhere has no client.ini: `geventjob up --data-dir"),
+        (["jobs", "\udce9"], "word 2 of the command line is not UTF-8 text"),
+    ],
+)
+def test_a_wrong_word_is_answered_with_the_right_one(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert capsys.readouterr().err.startswith(f"geventjob: {said}")
+
+
+def test_a_bare_command_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: geventjob ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        ("jobs", "geventjob"),
+        ("-c my.ini jobs --last 3", "geventjob -c my.ini"),
+        ("jobs --json --ss-url http://x:1 --timeout 3", "geventjob --ss-url http://x:1"),
+        ("--ss-user=alice --ss-pass secret --ss-insecure jobs", "geventjob --ss-user=alice --ss-insecure"),
+        ("--ss-pass=secret jobs", "geventjob"),
+    ],
+)
+def test_a_hint_has_the_options_that_the_command_was_called_with(arguments: str, command: str) -> None:
+    assert command_line(arguments.split()) == command
+
+
+@pytest.mark.parametrize(
+    ("filter", "names"),
+    [
+        ("state='a and b' and stat!=\"x\"", ["state", "stat"]),
+        ("(priority<10 or null=name) and created>2019-04-02T08:15:30.123Z", ["priority", "name", "created"]),
+        ("targetResource/href^='x' and property['y']='z'", ["targetResource/href"]),
+        ("5<priority and true=and", ["priority"]),
+    ],
+)
+def test_the_attributes_of_a_filter(filter: str, names: list[str]) -> None:
+    assert jobs.ATTRIBUTE.findall(jobs.TEXT.sub("''", filter)) == names
+
+
+def test_where_no_server_listens_the_way_to_start_one_is_told_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    settings = Settings(ss_url=f"http://127.0.0.1:{free_port()}", data_dir=config.default_data_dir(), own_file=None)
+    assert not is_there(settings, Screen())
+    told = f"no server listens at {settings.ss_url}: `geventjob up` starts one here, --ss-url names another"
+    assert capsys.readouterr().err == f"geventjob: {told}\n"
+    settings.own_file = "client.ini"  # of an engine that may be on its way up again
+    assert is_there(settings, Screen())
+    assert "(client.ini)" in capsys.readouterr().err

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from geventjob import Client
 from geventjob.clock import boottime
 from geventjob.coordination.base import Claim, CoordinationAway, Session
 from geventjob.executor import claims as claims_module
 from geventjob.executor import unknown as unknown_module
 from geventjob.executor.claims import Claims
 from geventjob.executor.ending import Ending, Lost, Raised, Returned, Stopped, TimedOut
+from geventjob.executor.job import Job
 from geventjob.executor.limits import Limits
 from geventjob.executor.outcome import outcome
 from geventjob.executor.unknown import UnknownActions
@@ -46,9 +48,12 @@ class Unspeakable(Exception):
     [
         (Returned(None), {"state": "SUCCESS", "returnCode": 0}),
         (Returned(0), {"state": "SUCCESS", "returnCode": 0}),
-        (Returned(3), {"state": "FAILED", "returnCode": 3}),
-        (Returned(-1), {"state": "FAILED", "returnCode": -1}),
-        (Returned(True), {"state": "FAILED", "returnCode": 1}),
+        (Returned(3), {"state": "FAILED", "returnCode": 3, "statusMessage": "return code 3"}),
+        (Returned(-1), {"state": "FAILED", "returnCode": -1, "statusMessage": "return code -1"}),
+        (
+            Returned(True),
+            {"state": "FAILED", "statusMessage": "TypeError: the action returned True, expected an int or None"},
+        ),
         (
             Returned("x"),
             {"state": "FAILED", "statusMessage": "TypeError: the action returned str, expected an int or None"},
@@ -70,6 +75,35 @@ def test_outcomes(ending: Ending, expected: dict[str, Any] | None) -> None:
 
 def test_an_action_that_set_a_code_and_returns_none_keeps_it() -> None:
     assert outcome(Returned(None), 7) == {"state": "SUCCESS", "returnCode": 7}
+
+
+def test_a_return_code_leaves_the_message_that_the_action_has_set() -> None:
+    assert outcome(Returned(3), said=True) == {"state": "FAILED", "returnCode": 3}
+
+
+def job_of(written: list[dict[str, Any]]) -> Job:
+    return Job({"id": "job/1"}, lambda edit: written.append(edit) or {"id": "job/1", **edit}, Client("http://x"))
+
+
+def test_progress_is_rounded() -> None:
+    written: list[dict[str, Any]] = []
+    job = job_of(written)
+    job.set_progress(33.3)
+    job.set_progress(100.0)
+    assert written == [{"progress": 33}, {"progress": 100}]
+    for wrong in (-1, 100.5, float("nan"), True, "50"):
+        with pytest.raises(ValueError, match="progress is a number from 0 to 100"):
+            job.set_progress(wrong)  # type: ignore[arg-type]
+
+
+def test_an_attribute_that_is_assigned_is_an_error_that_names_the_call() -> None:
+    job = job_of([])
+    with pytest.raises(AttributeError, match=r"job\.statusMessage cannot be assigned: call job\.set_status_message"):
+        job.statusMessage = "x"
+    with pytest.raises(AttributeError, match=r"job\.anything cannot be assigned"):
+        job.anything = 1
+    job.set_status_message("told")
+    assert (job.said, job.statusMessage) == (True, "told")
 
 
 def test_a_message_is_cut_between_two_characters() -> None:

@@ -42,6 +42,8 @@ WELL: list[tuple[str, Any]] = [
     ("parentJob", "job/abc-def"),
     ("nestedJobs", [UUID]),
     ("nestedJobs", []),
+    ("tags", []),
+    ("tags", ["nightly", "of Alice"]),
 ]
 
 WRONG: list[tuple[str, Any, str]] = [
@@ -73,6 +75,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("targetResource", {"href": "job/1\n"}, "targetResource.href: expected"),
     ("affectedResources", [], "at least one object"),
     ("affectedResources", [{"href": "a"}, {"href": "a/"}], "affectedResources[1].href: expected"),
+    ("tags", ["x"] * 21, "tags: expected a list of at most 20 texts"),
+    ("tags", [""], "tags[0]: expected a list"),
+    ("tags", "x", "tags: expected a list"),
     ("progress", 101, "from 0 to 100"),
     ("progress", 50.0, "got `float`"),
     ("returnCode", 2**63, "64 bits"),

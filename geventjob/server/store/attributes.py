@@ -47,7 +47,7 @@ SINGLE: Mapping[Path, Type] = {
 """The attributes of all kinds of documents that hold one value at most, with its type; any other has terms."""
 
 FULLTEXT = ("fulltext",)
-"""The attribute whose terms are the words of name, description, statusMessage and the values of properties."""
+"""The attribute whose terms are the words of name, description, statusMessage, tags and the values of properties."""
 NOT_SEARCHED = "payload"
 """The attribute with the input of a job, which can be large."""
 
@@ -139,4 +139,5 @@ def _gather(label: str, value: Any, found: set[str]) -> None:
 def _prose(document: Mapping[str, Any]) -> list[str]:
     values = [document.get(name) for name in ("name", "description", "statusMessage")]
     values += document.get("properties", {}).values()
+    values += document.get("tags", ())
     return [value for value in values if isinstance(value, str)]

@@ -51,6 +51,7 @@ DOCUMENTS = [
         duration=3,
         statusMessage="done",
         nestedJobs=["job/a", "job/b"],
+        tags=["nightly", "of Alice"],
         custom={"deep": [[{"er": 3}], {"er": "three"}], "flag": True, "nothing": [None]},
     ),
 ]
@@ -99,6 +100,10 @@ def filled(store: Store) -> Store:
         ("targetResource='cloud/1'", ""),
         ("nestedJobs='job/b'", "c"),
         ("nestedJobs!='job/b'", "a b"),
+        ("tags='nightly'", "c"),
+        ("tags^='of A'", "c"),
+        ("tags=null", "a b"),
+        ("fulltext=='alice nightly'", "c"),
         ("parentJob='job/a'", "b"),
         ("custom/deep/er=3", "c"),
         ("custom/deep/er='three'", "c"),

@@ -1,0 +1,16 @@
+"""The nearest right word for one that is misspelt, in errors."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """Return `: did you mean WORD?` for the nearest of `words`, or nothing where none is near.
+
+    >>> nearest("sumbit", ["submit", "jobs"]), nearest("x", ["submit", "jobs"])
+    (': did you mean submit?', '')
+    """
+    found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
+    return f": did you mean {found[0]}?" if found else ""
