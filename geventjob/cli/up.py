@@ -6,26 +6,35 @@ They end with it, however it ends: each asks the kernel for SIGKILL at its paren
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
+import math
 import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from geventjob import config
 from geventjob.cimi.client import Client
+from geventjob.cimi.errors import CimiError
+from geventjob.cli.connection import connect
+from geventjob.cli.fleet import left_out
 from geventjob.config.options import default_data_dir
 
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
 PR_SET_PDEATHSIG = 1
 DISTRIBUTORS = ("jobs_cleanup",)
+RENEWAL = 3.0
+"""Seconds that running jobs have to end when a file has changed; then they are given back and run again."""
 FIRST_DELAY, LONGEST_DELAY, STEADY = 1.0, 30.0, 60.0
 """Seconds before a child that died is started again: doubled each time, and forgotten once it ran steadily."""
 
@@ -44,6 +53,8 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._delay = FIRST_DELAY
         self._started = 0.0
+        self._ending: float | None = None
+        """`time.monotonic()` of the request to end for another start."""
         self.due = 0.0
         """`time.monotonic()` from which on it may be started (again)."""
 
@@ -65,9 +76,25 @@ class Child:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int | None:
+        """The process id while the command runs."""
+        return self._process.pid if self._process and self.running else None
+
     def signal(self, number: signal.Signals) -> None:
         if self._process and self.running:
             self._process.send_signal(number)
+
+    def renew(self) -> None:
+        """End the command in good order, so that it is started again; what still runs after a while is given back."""
+        self._ending = time.monotonic()
+        self.signal(signal.SIGTERM)
+
+    def hurry(self) -> None:
+        """Ask once more for an end that `renew` asked for and that takes long."""
+        if self._ending is not None and time.monotonic() - self._ending > RENEWAL:
+            self._ending = math.inf
+            self.signal(signal.SIGTERM)
 
     def death(self) -> str | None:
         """How it died, once after each death, with the time of its next start set; None while all is well.
@@ -78,6 +105,9 @@ class Child:
             return None
         code = self._process.returncode
         self._process = None
+        if self._ending is not None:
+            self._ending, self.due = None, 0.0
+            return None
         if code == 2:
             raise UsageError(self._last_words() or f"{self.name} refused its options")
         if time.monotonic() - self._started > STEADY:
@@ -100,20 +130,29 @@ class Up:
         self.data_dir = Path(settings.data_dir).absolute()
         settings.data_dir = str(self.data_dir)
         settings.log_dir = settings.log_dir or str(self.data_dir / "log")
+        settings.port = settings.port or _free_port(settings.host)
         self.url = f"http://{settings.host}:{settings.port}"
         self.actions_dir = self.data_dir / "actions"
+        self.distributors_dir = self.data_dir / "distributors"
         settings.actions_dir = [str(self.actions_dir), *settings.actions_dir]
+        settings.distributors_dir = [str(self.distributors_dir), *settings.distributors_dir]
         self.client_ini = self.data_dir / "client.ini"
         self._settings = settings
         self._locks: list[int] = []
         self._stopping = False
+        self._client: Client | None = None
+        self._seen: set[int] = set()
+        """Process ids of children that were seen to be at work."""
 
     # --- before the children
 
     def prepare(self) -> None:
         """Folders, locks and, at the first start, a password. Raises UsageError."""
         try:
-            for folder in (self.data_dir, Path(self._settings.log_dir), self.actions_dir):
+            for folder in (
+                *(self.data_dir, Path(self._settings.log_dir)),
+                *(self.actions_dir, self.distributors_dir),
+            ):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock(self.data_dir / "up.lock")
             self._lock(_port_lock(self._settings.port))
@@ -145,7 +184,7 @@ class Up:
     def children(self) -> list[Child]:
         """In the order in which they start; they stop the other way round."""
         login = self.client_ini.read_text()
-        names = self._settings.distributor or DISTRIBUTORS
+        names = dict.fromkeys((*DISTRIBUTORS, *self._settings.distributor))
         return [
             self._child("server", f"admin-pass-file = {self.data_dir / 'admin-pass'}\n"),
             self._child("executor", login),
@@ -167,22 +206,58 @@ class Up:
             while not self._stopping and not self._answers():
                 self._keep([server])
                 self._wait(0.1)
-            self._keep(others)
-            if not self._stopping:
-                self._welcome()
+            changes = Changes(self._settings) if self._settings.reload else None
             while not self._stopping:
                 self._keep(children)
-                self._wait(0.5)
+                self._look_at(others)
+                for name in changes.found() if changes else ():
+                    self._renew(children, name)
+                self._wait(0.5 if self._seen else 0.1)
         finally:
             self._stop(others)
             self._stop([server])
         return 0
+
+    # --- what is told
+
+    def _look_at(self, children: Sequence[Child]) -> None:
+        """Tell what each child that has come up since could not use, and once that all of them are at work."""
+        new = {child.pid for child in children if child.pid and child.pid not in self._seen}
+        if not new:
+            return
+        first = not self._seen
+        nodes = {node["pid"]: node for node in self._nodes() if node.get("pid") in new}
+        if nodes.keys() != new or (len(new) < len(children) and first):
+            return
+        self._seen |= new
+        if first:
+            self._welcome()
+        for node in nodes.values():
+            for line in left_out(node):
+                say(line)
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        """The processes that are at work; none while the server is away."""
+        if self._client is None:
+            settings = config.parse("client", ["-c", str(self.client_ini)], {})
+            self._client = connect(settings, patience=0.0, timeout=(1, 5))
+        try:
+            return self._client.nodes()
+        except CimiError:
+            return []
+
+    def _renew(self, children: Sequence[Child], name: str) -> None:
+        say(f"{name} starts again: a file has changed")
+        for child in children:
+            if child.name == name:
+                child.renew()
 
     def _answers(self) -> bool:
         return Client(self.url, timeout=(1, 5)).healthy()
 
     def _keep(self, children: Sequence[Child]) -> None:
         for child in children:
+            child.hurry()
             death = child.death()
             if death:
                 say(death)
@@ -196,9 +271,12 @@ class Up:
 
     def _welcome(self) -> None:
         command = command_line(self.client_ini)
+        found = "a change is found at once" if self._settings.reload else "found at start; --reload finds changes"
         say(
             f"geventjob is up: {self.url}, user super, password in {self.client_ini}\n"
-            f"your actions:    {self.actions_dir}/*.py (found at the next start)\n"
+            f"actions:      {self.actions_dir}/*.py ({found})\n"
+            f"distributors: {self.distributors_dir}/*.py (run by --distributor NAME)\n"
+            f"logs:         {self._settings.log_dir}/*.log\n"
             f"in a second terminal:\n"
             f"    {command} submit dummy_test_action --wait"
         )
@@ -208,14 +286,50 @@ class Up:
             subprocess.Popen(demo, preexec_fn=lambda: _die_with(parent))  # noqa: S603, PLW1509
 
     def _stop(self, children: Sequence[Child]) -> None:
-        """Each in its own good order; our second signal is passed on as theirs."""
+        """End each in good order; our second signal is passed on as theirs. Tell what is waited for."""
         for child in children:
             child.signal(signal.SIGTERM)
-        while any(child.running for child in children):
+        told = False
+        while waited := [child.name for child in children if child.running]:
             caught = signal.sigtimedwait(SIGNALS, 1)
             if caught and caught.si_signo != signal.SIGCHLD:
                 for child in children:
                     child.signal(signal.SIGTERM)
+            elif not caught and not told:
+                told = True
+                say(self._waiting(waited))
+
+    def _waiting(self, names: Sequence[str]) -> str:
+        if "executor" not in names:
+            return f"stopping: waiting for {' and '.join(names)}"
+        running = sum(node.get("running", 0) for node in self._nodes())
+        longest = self._settings.shutdown_timeout
+        return f"stopping: {running} jobs run and have {longest:g} s to end; Ctrl-C again gives them back at once"
+
+
+class Changes:
+    """Changes of the files that a child reads when it starts."""
+
+    def __init__(self, settings: config.Settings) -> None:
+        self._folders = {"executor": settings.actions_dir, "distributor": settings.distributors_dir}
+        self._known = {name: self._files(name) for name in self._folders}
+
+    def found(self) -> list[str]:
+        """Return the names of the children whose files have changed since the last call."""
+        now = {name: self._files(name) for name in self._folders}
+        changed = [name for name, files in now.items() if files != self._known[name]]
+        self._known = now
+        return changed
+
+    def _files(self, name: str) -> dict[str, tuple[int, int]]:
+        """File → time of its last change and size."""
+        found = {}
+        for folder in self._folders[name]:
+            for file in Path(folder).glob("*.py"):
+                with contextlib.suppress(OSError):
+                    status = file.stat()
+                    found[str(file)] = (status.st_mtime_ns, status.st_size)
+        return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -240,6 +354,13 @@ def command_line(client_ini: Path) -> str:
     beside = Path(sys.executable).parent / "geventjob"
     command = "geventjob" if shutil.which("geventjob") else str(beside)
     return command if client_ini.parent == Path(default_data_dir()) else f"{command} -c {client_ini}"
+
+
+def _free_port(host: str) -> int:
+    """Return a port that is free now: the children and their clients are told it before the server listens."""
+    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as listening:
+        port: int = listening.getsockname()[1]
+        return port
 
 
 def _port_lock(port: int) -> Path:

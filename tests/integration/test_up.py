@@ -187,3 +187,94 @@ def test_the_demo_ends_well(tmp_path: Path, port: int) -> None:
         assert up.stop() == 0
     finally:
         up.process.kill()
+
+
+BROKEN = "import nothing_of_this_name\n"
+SLOW = """
+import time
+from geventjob import action
+
+@action("slow")
+def slow(job):
+    time.sleep(job.payload.get("seconds", 600))
+    job.set_status_message("first")
+"""
+EACH_SECOND = """
+from geventjob import Distributor, distributor
+
+@distributor("each_second")
+class EachSecond(Distributor):
+    interval = 1
+
+    def jobs(self):
+        yield {"action": "dummy_test_action", "payload": {"seconds": 0}, "name": "of each_second"}
+"""
+
+
+def prepared(folder: Path, **files: str) -> None:
+    """Put files into the data folder of the `up` to come: `actions__x="…"` into `actions/x.py`."""
+    for name, text in files.items():
+        path = folder / "data" / (name.replace("__", "/") + ".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for made in (folder / "data", *(folder / "data").iterdir()):
+        made.chmod(0o700)
+
+
+def test_it_tells_what_is_left_out_and_where_things_are(tmp_path: Path, port: int) -> None:
+    prepared(tmp_path, actions__broken=BROKEN, actions__greet=ACTION, distributors__wrong=BROKEN)
+    up = Up(tmp_path, port).ready()
+    try:
+        data = up.data_dir
+        why = "ModuleNotFoundError: No module named 'nothing_of_this_name'"
+        for line in (
+            f"left out: {data}/actions/broken.py: {why}",
+            f"left out: {data}/distributors/wrong.py: {why}",
+            f"logs:         {data}/log/*.log",
+            f"actions:      {data}/actions/*.py (found at start; --reload finds changes)",
+        ):
+            until(lambda line=line: line in up.output.splitlines())  # type: ignore[misc]
+        assert "broken.py" in up.run("actions").stderr
+        assert up.run("submit", "greet", "--payload", '{"name": "x"}', "--wait").returncode == 0
+    finally:
+        assert up.stop() == 0
+
+
+def test_any_free_port_and_a_distributor_beside_the_usual_one(tmp_path: Path) -> None:
+    prepared(tmp_path, distributors__each_second=EACH_SECOND)
+    up = Up(tmp_path, 0, "--distributor", "each_second").ready()
+    try:
+        (node,) = [node for node in up.json("nodes") if node["role"] == "distributor"]
+        assert node["distributors"] == ["each_second", "jobs_cleanup"]
+        until(lambda: up.json("jobs", "--filter", "name='of each_second' and state='SUCCESS'"))
+        assert "http://127.0.0.1:0," not in up.output
+    finally:
+        assert up.stop() == 0
+
+
+def test_a_file_that_changes_is_read_again(tmp_path: Path, port: int) -> None:
+    prepared(tmp_path, actions__slow=SLOW)
+    up = Up(tmp_path, port, "--reload").ready()
+    try:
+        [id] = up.json("submit", "slow")
+        until(lambda: up.json("show", id)["state"] == "RUNNING")
+        changed = SLOW.replace("600", "0").replace('"first"', '"second"')
+        (up.data_dir / "actions" / "slow.py").write_text(changed)
+        assert up.run("watch", id, "--timeout", "60").returncode == 0
+        assert up.json("show", id)["statusMessage"] == "second"
+        assert "executor starts again: a file has changed" in up.output
+        assert "was killed" not in up.output
+        assert "ended with" not in up.output
+    finally:
+        assert up.stop() == 0
+
+
+def test_a_stop_tells_what_is_waited_for(tmp_path: Path, port: int) -> None:
+    prepared(tmp_path, actions__slow=SLOW)
+    up = Up(tmp_path, port).ready()
+    ids = [up.json("submit", "slow")[0] for _ in range(2)]
+    until(lambda: all(up.json("show", id)["state"] == "RUNNING" for id in ids))
+    up.process.send_signal(signal.SIGINT)
+    until(lambda: "stopping: 2 jobs run and have 120 s to end; Ctrl-C again gives them back at once" in up.output)
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(30) == 0
