@@ -130,6 +130,7 @@ class OwnersEdit(Body):
     entry: Union[str, UnsetType] = UNSET
     fence: Union[Annotated[int, Meta(ge=0, le=2**63 - 1)], UnsetType] = UNSET
     executor: Union[Name, UnsetType] = UNSET
+    max_interruptions: Union[Annotated[int, Meta(ge=0)], None] = None
 
     @property
     def owner(self) -> Owner | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from geventjob.clock import cimi_time
 from geventjob.coordination.base import LOWEST_PRIORITY
+from geventjob.server import interruptions
 
 Document = dict[str, Any]
 
@@ -75,12 +76,16 @@ class Owner:
 
 @dataclass(frozen=True)
 class Edit:
-    """What to change: `set` wins over `delete`. `actions`: those that the sender can run, if it says."""
+    """What to change: `set` wins over `delete`. `actions`: those that the sender can run, if it says.
+
+    `max_interruptions`: begin the job only if it was interrupted at most so often; else it waits, QUEUED.
+    """
 
     set: Mapping[str, Any]
     delete: Sequence[str] = ()
     owner: Owner | None = None
     actions: frozenset[str] | None = None
+    max_interruptions: int | None = None
 
 
 class Refusal(Exception):
@@ -126,6 +131,8 @@ def edited(job: Document, edit: Edit, *, now: datetime, other_entry_gone: bool =
     owner, target = edit.owner, edit.set.get("state")
     if owner is None:
         return _unfenced(job, edit, target, now)
+    if target == "QUEUED" and interruptions.known(job, _attempt(owner)):
+        return _told(job, owner, now)
     if _is_of(job, owner):
         if job.get("_owned"):
             return _owners(job, edit, target, now)
@@ -146,6 +153,7 @@ def requeued(job: Document, entry: str, *, now: datetime) -> Document:
     """The job with another entry in place of one that is gone. It is nobody's until somebody takes it anew; claims of
     the old entry reach nothing, and fences begin anew with the entry."""
     after = _changed(job, {}, (), now)
+    interruptions.leave(after, _under_way(job))
     _keep_entry(after, entry)
     for name in ("fence", "_owned"):
         after.pop(name, None)
@@ -171,6 +179,7 @@ def _unfenced(job: Document, edit: Edit, target: str | None, now: datetime) -> D
         return _changed(job, edit.set, edit.delete, now)
     after = _changed(job, change, edit.delete, now)
     after.pop("_owned", None)
+    interruptions.leave(after, None)
     if after["state"] == "QUEUED":
         after["interrupted"] = True
     return after
@@ -204,6 +213,8 @@ def _takers(
         if job["state"] == "STOPPING":
             raise _stopping(job)
         _check_action(job, edit)
+        if edit.max_interruptions is not None and _interruptions(job) > edit.max_interruptions:
+            return _waiting(job, owner, now)
     after = _changed(job, edit.set, edit.delete, now)
     after["fence"], after["executor"] = owner.fence, owner.executor
     if entry_of(job) != owner.entry:
@@ -212,7 +223,36 @@ def _takers(
     if begins:
         after["_owned"] = True
         after["attempts"] = job.get("attempts", 0) + 1
-        after["interruptions"] = job.get("interruptions", 0) + (job["state"] == "RUNNING")
+        if job["state"] == "RUNNING":
+            interruptions.count(after, _under_way(job))
+    return after
+
+
+def _waiting(job: Document, owner: Owner, now: datetime) -> Document:
+    """Return the job as it waits for an executor that may run it; the very same document if it does so already.
+
+    The attempt that was RUNNING is counted as interrupted. The claim that asked may still begin the job.
+    """
+    if entry_of(job) != owner.entry:
+        job = requeued(job, owner.entry, now=now)
+    if job["state"] == "QUEUED":
+        return job
+    after = _changed(job, {"state": "QUEUED"}, (), now)
+    interruptions.count(after, _under_way(job))
+    after.pop("_owned", None)
+    after["interrupted"] = True
+    return after
+
+
+def _told(job: Document, owner: Owner, now: datetime) -> Document:
+    """Return the job after its executor told that an attempt, whose claim was lost, has ended in good order."""
+    if interruptions.left_by(job) != _attempt(owner):
+        return interruptions.forgive(job, _attempt(owner))
+    if job["state"] == "STOPPING":
+        raise _stopping(job)
+    after = _changed(job, {"state": "QUEUED"}, (), now)
+    interruptions.leave(after, None)
+    after["interrupted"] = True
     return after
 
 
@@ -245,6 +285,23 @@ def _is_of(job: Document, owner: Owner) -> bool:
     return bool(
         job.get("fence") == owner.fence and job.get("executor") == owner.executor and entry_of(job) == owner.entry
     )
+
+
+def _attempt(owner: Owner) -> interruptions.Attempt:
+    return [owner.entry, owner.fence, owner.executor]
+
+
+def _under_way(job: Document) -> interruptions.Attempt | None:
+    """Return the attempt that is RUNNING; None if no fenced owner made it."""
+    if job.get("_owned"):
+        return [entry_of(job), job["fence"], job["executor"]]
+    return interruptions.left_by(job)
+
+
+def _interruptions(job: Document) -> int:
+    """Return how often the job will have been interrupted when it is begun now."""
+    counted: int = job.get("interruptions", 0)
+    return counted + int(job["state"] == "RUNNING")
 
 
 def _is_newer(job: Document, owner: Owner, other_entry_gone: bool) -> bool:
@@ -317,6 +374,7 @@ def _cut(message: str) -> str:
 
 def _end(job: Document, now: datetime) -> None:
     job.pop("_owned", None)
+    interruptions.end(job)
     job["progress"] = 100
     if "started" in job:
         started = datetime.fromisoformat(job["started"].replace("Z", "+00:00"))

@@ -483,6 +483,23 @@ def test_an_owner_writes_with_his_fence(admin: Caller) -> None:
     assert edit(8, state="SUCCESS")["status"] == 200
 
 
+def test_an_attempt_is_told_of_and_a_suspect_waits(admin: Caller) -> None:
+    id = admin.add()
+    entry = good(admin.get(id))["properties"]["zookeeper-path"]
+
+    def edit(fence: int, state: str, **more: Any) -> tuple[str, int, int]:
+        (result,) = admin.bulk("edit", edits=[owned(id, entry, fence, state=state) | more])["results"]
+        return result["job"]["state"], result["job"]["attempts"], result["job"]["interruptions"]
+
+    edit(1, "RUNNING")
+    assert edit(2, "RUNNING", maxInterruptions=1) == ("RUNNING", 2, 1)
+    assert edit(3, "RUNNING", maxInterruptions=1) == ("QUEUED", 2, 2)
+    assert edit(3, "RUNNING") == ("RUNNING", 3, 2)
+    assert [edit(fence, "QUEUED")[2] for fence in (1, 2, 2, 1)] == [1, 0, 0, 0]
+    assert edit(3, "SUCCESS") == ("SUCCESS", 3, 0)
+    assert not [name for name in good(admin.get(id)) if name.startswith("_")]
+
+
 def test_another_entry_does_not_count_while_the_first_stands(admin: Caller) -> None:
     other = "/job/entries/entry-999-9999999999"
     (result,) = admin.bulk("edit", edits=[owned(admin.add(), other, 3, state="RUNNING")])["results"]

@@ -504,7 +504,7 @@ class Life(RuleBasedStateMachine):
         self.begun: list[Owner] = []
         self.owner: Owner | None = None
         self.ran = 0
-        self.cut_short = 0
+        self.cut_short: list[Owner | None] = []
         self.duration: int | None = None
         self.started: str | None = None
 
@@ -513,12 +513,17 @@ class Life(RuleBasedStateMachine):
     def deleted_and_added_anew(self):
         self.add()
 
-    @rule(target=sent, executor=st.sampled_from("ab"), known=st.sampled_from([True, True, False]))
-    def take(self, executor, known):
+    @rule(
+        target=sent,
+        executor=st.sampled_from("ab"),
+        known=st.sampled_from([True, True, False]),
+        most=st.sampled_from([None, 0, 1]),
+    )
+    def take(self, executor, known, most):
         """The entry passes to somebody: earlier claims are stale, and may not know it yet."""
         self.fence += 1
         self.claims.append(Owner(self.entry, self.fence, executor))
-        return self._claims(-1, {"state": "RUNNING"}, known)
+        return self._claims(-1, {"state": "RUNNING"}, known, most)
 
     @precondition(lambda self: self.claims)
     @rule()
@@ -537,8 +542,9 @@ class Life(RuleBasedStateMachine):
     def owner_ends(self, which, state):
         return self._claims(which, {"state": state, "progress": 7})
 
-    def _claims(self, which, change, known=True):
-        edit = Edit(change, (), self.claims[max(-len(self.claims), which)], frozenset({"act"} if known else {"other"}))
+    def _claims(self, which, change, known=True, most=None):
+        owner = self.claims[max(-len(self.claims), which)]
+        edit = Edit(change, (), owner, frozenset({"act"} if known else {"other"}), most)
         self._send(edit)
         return edit
 
@@ -607,13 +613,24 @@ class Life(RuleBasedStateMachine):
             return
         assert after["state"] in {*life.TRANSITIONS[before["state"]], before["state"]}
         state = change.get("state")
+        if after["interruptions"] < before["interruptions"]:
+            assert state == "QUEUED"
+            assert {k for k in after if after[k] != before[k]} == {"interruptions", "_interrupted"}
+            self.cut_short.remove(owner)
+            return
+        if state == "RUNNING" and owner and after["state"] == "QUEUED":
+            assert after["attempts"] == before["attempts"]
+            if before["state"] == "RUNNING":
+                self.cut_short.append(self.owner)
+                self.owner = None
+            return
         if owner and after != before and owner != self.owner:
             assert owner.entry in (self.entry, before["properties"]["zookeeper-path"]), "an entry that is gone"
             assert state in {"RUNNING", *life.FINAL}, "only a claim that begins or ends the job is let in"
             assert all(owner.entry != o.entry or owner.fence > o.fence for o in self.begun[-1:]), "a stale claim landed"
             if state == "RUNNING":
                 self.ran += 1
-                self.cut_short += before["state"] == "RUNNING"
+                self.cut_short += [self.owner] if before["state"] == "RUNNING" else []
             self.begun.append(owner)
             self.owner = owner
         if (owner is None and state is not None and before["state"] != "QUEUED") or after["state"] in life.FINAL | {
@@ -623,7 +640,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def counted(self):
-        assert (self.job["attempts"], self.job["interruptions"]) == (self.ran, self.cut_short)
+        assert (self.job["attempts"], self.job["interruptions"]) == (self.ran, len(self.cut_short))
         if self.ran > 1 or self.cut_short:
             assert self.job["interrupted"]
 

@@ -79,7 +79,8 @@ def _try(check: Callable[[Any], Good], item: Any) -> Good | Exception:
 
 def _change(item: Any, actions: frozenset[str] | None) -> Change:
     edit = fitted(OwnersEdit, item)
-    return Change(edit.id, Edit(job_edit(edit.set, edit.delete), edit.delete, edit.owner, actions))
+    set = job_edit(edit.set, edit.delete)
+    return Change(edit.id, Edit(set, edit.delete, edit.owner, actions, edit.max_interruptions))
 
 
 def _added(result: str | Exception) -> Document:
