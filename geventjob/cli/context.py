@@ -65,6 +65,9 @@ class Commands(Protocol):
     def add(self, name: str, run: Callable[[Context], int], help: str, description: str | None = None) -> Any:
         """A parser for the command's own arguments."""
 
+    def add_local(self, name: str, run: Callable[[Screen, Namespace], int], help: str) -> Any:
+        """The same for a command that asks no server."""
+
 
 def ending(error: CimiError, patience: float) -> tuple[int, str]:
     """The exit code and the one line for what the server, or its absence, brought the command to its end with."""

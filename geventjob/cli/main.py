@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from geventjob import config
 from geventjob.cimi.errors import CimiError
-from geventjob.cli import context, fleet, jobs, key, submit, user, watch
+from geventjob.cli import context, cron, fleet, jobs, key, submit, user, watch
 from geventjob.cli.context import Context, OutOfTime, Wrong
 from geventjob.config import kinds
 
@@ -72,21 +72,31 @@ class Tree:
         self.parser.add_argument("--version", action=_Version)
         self.parsers = [self.parser]
         self._commands = self.parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-        for module in (submit, jobs, watch, fleet, user, key):
+        for module in (submit, jobs, watch, fleet, user, key, cron):
             module.declare(self)
         self._commands.add_parser("up", help="run server, executor and distributors on this machine")
 
     def add(self, name: str, run: Callable[[Context], int], help: str, description: str | None = None) -> Any:
         """A command (see `context.Commands`)."""
-        parser = self._commands.add_parser(
+        parser = self._add(name, help, description or help[0].upper() + help[1:] + ".")
+        parser.set_defaults(run=run, local=None)
+        return parser
+
+    def add_local(self, name: str, run: Callable[[Screen, argparse.Namespace], int], help: str) -> Any:
+        """A command that asks no server (see `context.Commands`)."""
+        parser = self._add(name, help, help[0].upper() + help[1:] + ".")
+        parser.set_defaults(local=run)
+        return parser
+
+    def _add(self, name: str, help: str, description: str) -> Parser:
+        parser: Parser = self._commands.add_parser(
             name,
             help=help,
-            description=description or help[0].upper() + help[1:] + ".",
+            description=description,
             epilog="The options of the connection are told by `geventjob --help`.",
             parents=[self.common],
             allow_abbrev=False,
         )
-        parser.set_defaults(run=run)
         self.parsers.append(parser)
         return parser
 
@@ -164,6 +174,8 @@ def run(arguments: list[str]) -> int:
 
     screen = Screen(json=args.json)
     try:
+        if args.local:
+            return int(args.local(screen, args))
         with connect(settings, args) as client:
             if not settings.told_server and not is_there(settings, screen):
                 return context.AWAY

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 
@@ -65,7 +64,7 @@ class Engine:
             if spec.old:
                 return Endless(spec, client, settings)
             made = spec.target(client, settings)
-            ticks = schedule(made.interval, made.cron, time.time_ns() // 1_000_000)
+            ticks = schedule(made.interval, made.cron)
             return Ticking(spec.name, made, ticks, client, self._coordination)
         except Exception as error:
             raise PluginError(f"distributor {spec.name!r} in {spec.source}: {type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""When a distributor fires: time cut into ticks, alike in every process (DESIGN §8). Pure; ticks are Unix milliseconds.
+"""When a distributor fires: time cut into ticks, alike in every process. Pure; ticks are Unix milliseconds.
 
 All processes of one name must come to the same ticks without speaking to each other, so an interval is counted from
 the epoch and a crontab line is read in UTC.
@@ -6,15 +6,15 @@ the epoch and a crontab line is read in UTC.
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from croniter import CroniterBadDateError, croniter
+from geventjob.distributor import crontab
+from geventjob.distributor.crontab import Crontab
 
 LONGEST_INTERVAL = 10 * 366 * 86_400.0
-CHANCE = re.compile(r"(^|[\s,])[rh]([\s,/(]|$)", re.IGNORECASE)
-"""`R` and `H`, which croniter knows, and which each process would read in its own way."""
+MINUTE = 60_000
+"""Milliseconds."""
 
 
 class Schedule(ABC):
@@ -48,43 +48,40 @@ class Every(Schedule):
 
 @dataclass(frozen=True)
 class Cron(Schedule):
-    """A crontab line in UTC. It waits for its time, which may be one in the night for a reason."""
+    """The minutes of a crontab line in UTC. A new distributor waits for the first, which may be one in the night."""
 
-    line: str
+    crontab: Crontab
     at_once = False
 
     def latest(self, now: int) -> int | None:
-        return self._found(now // 1000 + 1, back=True)
+        return _tick(self.crontab.latest(now // MINUTE))
 
     def following(self, now: int) -> int | None:
-        return self._found(now // 1000, back=False)
-
-    def _found(self, second: int, back: bool) -> int | None:
-        lines = croniter(self.line, float(second), ret_type=float)
-        try:
-            return int(lines.get_prev() if back else lines.get_next()) * 1000
-        except CroniterBadDateError:
-            return None
+        return _tick(self.crontab.following(now // MINUTE))
 
 
-def schedule(interval: object, cron: object, now: int) -> Schedule:
-    """The schedule of a distributor's `interval` (seconds) or `cron`. Raises ValueError in words."""
+def _tick(minute: int | None) -> int | None:
+    return None if minute is None else minute * MINUTE
+
+
+def schedule(interval: object, cron: object) -> Schedule:
+    """Return the schedule of a distributor's `interval` (seconds) or `cron`. Raises ValueError in words."""
     if (interval is None) == (cron is None):
         raise ValueError("expected either `interval`, seconds, or `cron`, a crontab line")
     if cron is not None:
-        return _cron(cron, now)
+        return _cron(cron)
     if isinstance(interval, bool) or not isinstance(interval, (int, float)) or not 0.001 <= interval < LONGEST_INTERVAL:
         raise ValueError(f"`interval` is seconds from 0.001 to ten years, not {interval!r}")
     return Every(round(interval * 1000))
 
 
-def _cron(line: object, now: int) -> Cron:
-    if not isinstance(line, str) or CHANCE.search(line) or not croniter.is_valid(line):
+def _cron(line: object) -> Cron:
+    if not isinstance(line, str):
         raise ValueError(f"`cron` is a crontab line as '0 3 * * *', not {line!r}")
-    found = Cron(line)
-    if found.latest(now) is None and found.following(now) is None:
-        raise ValueError(f"`cron` {line!r} never fires")
-    return found
+    try:
+        return Cron(crontab.parse(line))
+    except ValueError as error:
+        raise ValueError(f"`cron` {line!r}: {error}") from None
 
 
 def reckoned(schedule: Schedule, stored: int | None, now: int) -> int | None:

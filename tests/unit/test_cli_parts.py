@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -290,3 +291,28 @@ def test_where_no_server_listens_the_way_to_start_one_is_told_at_once(
     settings.own_file = "client.ini"  # of an engine that may be on its way up again
     assert is_there(settings, Screen())
     assert "(client.ini)" in capsys.readouterr().err
+
+
+def test_cron_shows_the_firings_of_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cron", "0 0 * * mon", "--after", "2027-01-01", "--count", "2"]) == 0
+    assert capsys.readouterr().out == "Mon 2027-01-04 00:00 UTC\nMon 2027-01-11 00:00 UTC\n"
+    assert main(["--json", "cron", "@hourly", "--after", "2027-01-01T01:30+01:00", "--count", "2"]) == 0
+    assert json.loads(capsys.readouterr().out) == ["2027-01-01T01:00:00Z", "2027-01-01T02:00:00Z"]
+    assert main(["cron", "* * * * *"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["0 22-4 * * *"], "'0 22-4 * * *': hour '22-4': a range does not wrap: write 22-23,0-4"),
+        (["@daily", "--after", "tomorrow"], "--after: expected a date as 2027-01-31"),
+        (["@daily", "--after", "1969-12-31"], "--after: expected a date from 1970 on"),
+        (["@daily", "--count", "0"], "--count: expected a number from 1 to 1000"),
+    ],
+)
+def test_cron_says_what_is_wrong(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["cron", *arguments])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(f"geventjob: {said}")
