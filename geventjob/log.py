@@ -30,7 +30,7 @@ import gevent
 from gevent import monkey
 
 from geventjob.config import COMMANDS, refuse
-from geventjob.config.title import LOGIN
+from geventjob.title import LOGIN
 
 TREE = "geventjob.action"
 """Key of the running action in a greenlet's `spawn_tree_locals`: an object with `job_id` and `action`."""

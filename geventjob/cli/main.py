@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from geventjob.title import mask_early
+
+mask_early()  # before the imports below, which take a second
+
 import argparse
 import os
 import re

@@ -16,7 +16,8 @@ from geventjob.config.ini import as_ini
 from geventjob.config.nearest import nearest
 from geventjob.config.options import COMMANDS, Option, default_data_dir, options
 from geventjob.config.parser import Parser, refuse
-from geventjob.config.title import Settings, hide_secrets
+from geventjob.config.settings import SECRET_FILES, Settings
+from geventjob.title import hide_secrets
 
 __all__ = [
     "COMMANDS",
@@ -32,9 +33,6 @@ __all__ = [
     "parse_known",
     "refuse",
 ]
-
-SECRETS = {"admin-pass-file": "admin_pass", "es-pass-file": "es_pass", "es-api-key-file": "es_api_key"}
-"""Options that name the file of a secret → the setting that is what it holds."""
 
 
 def parse(command: str, argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -72,9 +70,9 @@ def finish(parser: Parser, settings: Settings) -> Settings:
         if option.name == "ss-url":
             settings.ss_url = ",".join(value)
             parser.log_in(settings)
-        if option.name in SECRETS:
+        if option.name in SECRET_FILES:
             what = "key" if "key" in option.name else "password"
             secret = parser.first_line(option.name, value, what) if value else None
-            setattr(settings, SECRETS[option.name], secret)
+            setattr(settings, SECRET_FILES[option.name], secret)
     parser.check(settings)
     return settings

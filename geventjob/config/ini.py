@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import stat
 from argparse import ArgumentTypeError
 from typing import IO
@@ -12,10 +13,12 @@ import configargparse
 
 from geventjob.config import kinds
 from geventjob.config.options import options, written
-from geventjob.config.title import SECRETS, Settings
+from geventjob.config.settings import SECRETS, Settings
 
 LARGEST = 1 << 20
 TIMEOUTS = "timeouts"
+VALUE = re.compile(r"""(?P<quote>['"]?)(?P<text>.*?)(?P=quote)(?P<note>\s+[;#].*)?""")
+"""One line of a value as SlipStream's parser reads it: quotes around it, and a note behind it, are no part of it."""
 TOP = "\1"
 """Heading of the lines above all headings."""
 WITH_TIMEOUTS = ("executor", "up")
@@ -35,6 +38,8 @@ class IniFile(configargparse.ConfigFileParser):  # type: ignore[misc]
         self._options = {option.name: option for option in options(command)}
         self.has_timeouts = command in WITH_TIMEOUTS
         self.timeouts: dict[str, float] = {}
+        self.has_note = False
+        """Whether the password ends where a note seems to begin."""
         self.exposed: str | None = None
         """The file, if it holds a password and everybody may read it."""
 
@@ -69,7 +74,10 @@ class IniFile(configargparse.ConfigFileParser):  # type: ignore[misc]
             raise Broken("a line is no `option = value`" if value is None else f"unknown option {name!r}")
         if value is None and not option.switch:
             raise Broken(f"{name}: expected {name} = value")
-        text = "true" if value is None else value.strip()
+        text = "true" if value is None else plain(value)
+        if name == "ss-pass" and value:
+            read_as = VALUE.fullmatch(value.strip())
+            self.has_note = bool(read_as and read_as["note"] and not read_as["quote"])
         if option.switch and text and text.lower() not in SWITCHED:
             raise Broken(f"{name}: expected true or false")
         return text
@@ -80,10 +88,25 @@ class IniFile(configargparse.ConfigFileParser):  # type: ignore[misc]
         found = {}
         for action, value in values.items():
             try:
-                found[action] = kinds.seconds((value or "").strip())
+                found[action] = kinds.seconds(plain(value or ""))
             except ArgumentTypeError as error:
                 raise Broken(f"[timeouts] {action}: {error}") from None
         return found
+
+
+def plain(value: str) -> str:
+    """Return a value without the quotes around it and the note behind it, line by line."""
+    return "\n".join(_text(line.strip()) for line in value.strip().split("\n"))
+
+
+def _text(line: str) -> str:
+    found = VALUE.fullmatch(line)
+    return found["text"] if found else line
+
+
+def line(name: str, value: str) -> str:
+    """Return the line of an option; the value is quoted where it would be read as another one."""
+    return f"{name} = {value}\n" if plain(value) == value else f'{name} = "{value}"\n'
 
 
 def read(stream: IO[str]) -> configparser.RawConfigParser:
@@ -120,6 +143,6 @@ def as_ini(settings: Settings, command: str) -> str:
     for option in options(command):
         value = getattr(settings, option.dest, None)
         if option.dest not in SECRETS and value not in (None, [], option.default):
-            lines.append(f"{option.name} = {written(value)}")
+            lines.append(line(option.name, written(value)).rstrip("\n"))
     timeouts = [f"{action} = {seconds!r}" for action, seconds in settings.timeouts.items()]
     return "\n".join([*lines, *(["[timeouts]", *timeouts] if timeouts and command in WITH_TIMEOUTS else []), ""])

@@ -18,7 +18,7 @@ from geventjob.config import kinds
 from geventjob.config.ini import Broken, IniFile
 from geventjob.config.nearest import nearest
 from geventjob.config.options import COMMANDS, Option, default_data_dir, options
-from geventjob.config.title import Settings
+from geventjob.config.settings import Settings
 
 DESCRIPTIONS = {
     "executor": "Take jobs off the queue and run their actions.",
@@ -110,6 +110,12 @@ class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
         if self.command == "distributor":  # argparse takes the names of one place only
             settings.names += [word for word in rest if not word.startswith("-")]
             rest = [word for word in rest if word.startswith("-")]
+        if self.ini.has_note:
+            print(
+                f"{self.prog}: warning: ss-pass in the ini file ends before ' #' or ' ;', where a note begins;"
+                " put the password in quotes if more belongs to it",
+                file=sys.stderr,
+            )
         if self.ini.exposed:
             self.warn_exposed("ss-pass", self.ini.exposed)
         return settings, rest

@@ -26,9 +26,10 @@ PAGE_HEAD = f"""# Options
 {EPILOG}
 A variable that is empty, and a line of the ini file with nothing after its `=`, do not count as given.
 
-The ini file has one `option = value` a line. Comments begin with `#` or `;` and have lines of their own. Headings
-such as `[executor]` are for the eye, but for `[timeouts]`, whose lines are `action = seconds`. What is unknown or
-wrong ends a command with one line on stderr and exit code 2.
+The ini file has one `option = value` a line. Comments begin with `#` or `;`, in lines of their own or behind a
+value and a blank. A value may stand in quotes, which are no part of it: `ss-pass = "a # b"`. Headings such as
+`[executor]` are for the eye, but for `[timeouts]`, whose lines are `action = seconds`. What is unknown or wrong
+ends a command with one line on stderr and exit code 2.
 
 Durations are in seconds and may have a fraction. Where several values may be given, the option is repeated or the
 values are separated by commas; in the environment and the ini file it is commas.

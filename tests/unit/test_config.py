@@ -1,6 +1,7 @@
 """Options: where a value comes from, what is refused and how, and that nothing shows a secret."""
 
 import argparse
+import io
 import os
 import re
 import shlex
@@ -8,14 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import configargparse
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from geventjob.config import COMMANDS, as_ini, kinds, options, parse, parse_known, reference
+from geventjob.config.ini import line, plain
 from geventjob.config.options import OPTIONS, default_data_dir
 from geventjob.config.parser import Parser
-from geventjob.config.title import masked
+from geventjob.title import masked
 
 TOP = Path(__file__).parents[2]
 LOGIN = ["--ss-user=super", "--ss-pass=hunter2"]
@@ -158,8 +161,37 @@ def test_a_switch_set_to_false_in_the_environment_counts_before_the_file(ini):
 
 
 def test_values_of_the_file_are_taken_as_they_stand(ini):
-    settings = parse("executor", ["-c", ini("\n# a comment\nss-user = a%(b)s # no comment\nss-pass = [x]=;#'\"\n")], {})
-    assert (settings.ss_user, settings.ss_pass) == ("a%(b)s # no comment", "[x]=;#'\"")
+    settings = parse("executor", ["-c", ini("\n# a comment\nss-user = a%(b)s#c\nss-pass = [x]=;#'\"\n")], {})
+    assert (settings.ss_user, settings.ss_pass) == ("a%(b)s#c", "[x]=;#'\"")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x", '"x"', "'x'", "x # note", "x ;note", "x\t# note", '"x" # note', '"x # y"', '"x', "x#y", "'x\"", '"x" y "z"'],
+)
+def test_quotes_and_notes_are_read_as_slipstreams_parser_reads_them(value, ini):
+    old = configargparse.DefaultConfigFileParser().parse(io.StringIO(f"ss-pass = {value}"))
+    settings = parse("executor", ["-c", ini(f"ss-user = me # a note\nss-pass = {value}\nthreads = '3'  # note\n")], {})
+    assert (settings.ss_user, settings.ss_pass, settings.threads) == ("me", old["ss-pass"], 3)
+
+
+def test_a_password_that_is_cut_at_a_note_is_warned_about_without_its_value(ini, capsys):
+    for value, warned in (
+        ("hunter2 # x", True),
+        ('"hunter2 # x"', False),
+        ("hunter2#x", False),
+        ('"hunter2" # x', False),
+    ):
+        parse("executor", ["-c", ini(f"ss-user = me\nss-pass = {value}\n")], {})
+        said = capsys.readouterr().err
+        assert ("where a note begins" in said) is warned
+        assert "hunter" not in said
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"], include_characters=" ;#'\""), min_size=1))
+def test_what_is_written_into_a_file_is_read_from_it_again(value):
+    assume(not re.search(r"'\s+[;#]|\"\s+[;#]", value))
+    assert plain(line("data-dir", value).partition("=")[2]) == value
 
 
 def test_a_list_in_the_file_may_take_several_lines(ini, tmp_path):
@@ -339,6 +371,23 @@ def test_settings_show_no_secret():
     assert "hunter" not in f"{settings} {settings!r}"
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_settings_show_no_secret_of_a_file(command, tmp_path):
+    """Every option that names a file of one line: its content is shown nowhere."""
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2\n")
+    secret.chmod(0o600)
+    for name in ("ss-pass-file", "ss-secret-file", "admin-pass-file", "es-pass-file", "es-api-key-file"):
+        if any(option.name == name for option in options(command)):
+            beside = {"ss-secret-file": "--ss-key=k", "es-pass-file": "--es-user=u", "ss-pass-file": "--ss-user=u"}
+            log_in = LOGIN if command in NAMED and name.startswith("es-") else []
+            names = ["jobs_cleanup"] if command == "distributor" else []
+            words = [f"--{name}={secret}", *([beside[name]] if name in beside else []), *log_in, *names]
+            settings = parse(command, words, {})
+            assert "hunter2" in vars(settings).values()
+            assert "hunter" not in f"{settings} {settings!r}"
+
+
 @pytest.mark.parametrize(
     "argv",
     [
@@ -382,6 +431,25 @@ def test_the_password_leaves_the_list_of_processes():
     assert "geventjob-executor --ss-pass=*** --ss-pass *** --es-hosts-list https://***@es --threads=3" in shown
     assert "hunter" not in shown
     assert own == repr(argv)
+
+
+@pytest.mark.parametrize("command", ["executor", "distributor", "server", "main"])
+def test_the_password_is_masked_before_anything_heavy_is_loaded(command):
+    """What the title says when the first heavy library is asked for."""
+    code = f"""if True:
+        import sys
+        class Heavy:
+            def find_spec(self, name, *_):
+                if name in ("gevent", "configargparse", "argparse", "requests"):
+                    print(open("/proc/self/cmdline", "rb").read())
+                    sys.exit(0)
+        sys.meta_path.insert(0, Heavy())
+        sys.modules.pop("argparse", None)
+        import geventjob.cli.{command}
+    """
+    ran = subprocess.run([sys.executable, "-c", code, "--ss-pass=hunter2"], capture_output=True, text=True, check=True)
+    assert "--ss-pass=***" in ran.stdout
+    assert "hunter" not in ran.stdout
 
 
 @given(st.lists(st.text(min_size=1)))
