@@ -180,16 +180,19 @@ class Ensemble:
         fsync: bool = False,
         certificates: Certificates | None = None,
         digest: bool = False,
+        **more: object,
     ) -> None:
         """`tick` in ms: the grain of session timeouts; `sync`: ticks after which a server is given up by the others.
 
         With `certificates` clients must show theirs; with `digest` they must log in before anything else.
+        `more`: further settings of the servers, such as `enforceQuota="true"`.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="zookeeper-"))
         self.certificates = certificates
         ports = free_ports(3 * count)
         shared = CONFIGURATION.format(tick=tick, sync=sync, fsync="yes" if fsync else "no")
         shared += ENFORCING if digest else ""
+        shared += "".join(f"{name}={value}\n" for name, value in more.items())
         shared += self._tls() if certificates else ""
         if count > 1:
             for number in range(1, count + 1):

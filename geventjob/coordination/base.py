@@ -27,7 +27,10 @@ class CoordinationError(Exception):
 
 
 class CoordinationAway(CoordinationError):
-    """Coordination is out of reach, or an answer was lost: whether the call had its effect is not known."""
+    """Coordination is out of reach, an answer was lost, or it refuses for now (a quota is full, a server read-only).
+
+    Whether the call had its effect is not known; the same call may succeed later.
+    """
 
 
 class SessionOver(CoordinationError):

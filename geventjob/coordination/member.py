@@ -13,7 +13,7 @@ import gevent
 from gevent.event import Event
 
 import geventjob
-from geventjob.backoff import delays
+from geventjob.backoff import Trouble
 from geventjob.clock import cimi_time, now
 from geventjob.coordination.base import Coordination, CoordinationAway, CoordinationError
 
@@ -35,7 +35,8 @@ def announce(coordination: Coordination, role: str, info: Mapping[str, Any], sto
 
 def _done(call: Callable[[], None], stop: Event) -> bool:
     """Whether it was done before `stop`, which waits for no call: one may last longer than a session timeout."""
-    for delay in delays():
+    trouble = Trouble(log, "coordination is away")
+    while True:
         attempt = gevent.spawn(_failure, call)
         either: list[Any] = [attempt, stop]
         gevent.wait(either, count=1)
@@ -45,11 +46,11 @@ def _done(call: Callable[[], None], stop: Event) -> bool:
         error = attempt.get()
         if not isinstance(error, CoordinationAway):
             break
-        log.warning("coordination is away: %s", error)
-        if stop.wait(delay):
+        if stop.wait(trouble.pause(str(error))):
             return False
     if error is not None:
         raise error
+    trouble.end()
     return True
 
 

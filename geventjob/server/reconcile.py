@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import gevent
 
+from geventjob.backoff import Trouble
 from geventjob.clock import boottime, now
-from geventjob.coordination.base import LOWEST_PRIORITY, Coordination, CoordinationError
+from geventjob.coordination.base import LOWEST_PRIORITY, Coordination, CoordinationError, Leadership
 from geventjob.server.document import Document
 from geventjob.server.filter import And, Compare, Filter, Or
 from geventjob.server.life import FINAL, entry_of, requeued
@@ -53,14 +54,19 @@ class Reconciler:
 
     def keep(self, interval: float) -> None:
         """Whenever this server is the elected one: a round each `interval` seconds. It does not return."""
+        trouble = Trouble(log, "the queue and the store cannot be compared")
+        leadership: Leadership | None = None
         while True:
-            leadership = self._coordination.lead(ELECTION)
-            while leadership and leadership.held:
-                try:
-                    self.run()
-                except (StoreError, CoordinationError) as error:
-                    log.warning("the queue and the store could not be compared: %s", error)
-                gevent.sleep(interval)
+            try:
+                if leadership is None or not leadership.held:
+                    leadership = self._coordination.lead(ELECTION)
+                    continue
+                self.run()
+                trouble.end()
+                pause = interval
+            except (StoreError, CoordinationError) as error:
+                pause = trouble.pause(str(error))
+            gevent.sleep(pause)
 
     def run(self, *, dry: bool = False, grace: float = GRACE) -> Report:
         """One round. `dry` only counts what it would do; `grace` in seconds."""

@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 from kazoo.exceptions import KazooException
 
-from geventjob.coordination.base import Claim, Coordination, CoordinationError, Leadership, Look, Session
+from geventjob.coordination.base import Claim, Coordination, Leadership, Look, Session
 from geventjob.coordination.zookeeper import notes
 from geventjob.coordination.zookeeper.claims import Claims
 from geventjob.coordination.zookeeper.client import Access
@@ -23,6 +23,7 @@ from geventjob.coordination.zookeeper.membership import Membership
 from geventjob.coordination.zookeeper.nodes import Nodes
 from geventjob.coordination.zookeeper.presence import Presence
 from geventjob.coordination.zookeeper.queue import Queue
+from geventjob.coordination.zookeeper.refusal import refused
 from geventjob.coordination.zookeeper.take import Taker
 from geventjob.coordination.zookeeper.takers import Takers
 
@@ -31,11 +32,11 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def _in_words() -> Iterator[None]:
-    """What ZooKeeper refuses for reasons that no caller can know of: permissions, nodes removed by hand."""
+    """Raise the errors of the contract for what ZooKeeper refuses: permissions, quotas, nodes removed by hand."""
     try:
         yield
     except KazooException as error:
-        raise CoordinationError(f"ZooKeeper refused: {type(error).__name__} {error}".rstrip()) from error
+        raise refused(error) from error
 
 
 class ZookeeperCoordination(Coordination):

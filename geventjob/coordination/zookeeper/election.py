@@ -7,6 +7,7 @@ candidate's own, so that it finds its node again after an answer was lost.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -18,12 +19,16 @@ import gevent
 from gevent.event import Event
 from kazoo.exceptions import KazooException, NodeExistsError, NoNodeError
 
+from geventjob.backoff import Trouble
 from geventjob.clock import boottime
 from geventjob.coordination.base import CoordinationAway, Leadership
 from geventjob.coordination.zookeeper.ensemble import Ensemble, Part
 from geventjob.coordination.zookeeper.membership import Membership
 from geventjob.coordination.zookeeper.nodes import ELECTIONS, name_of
 from geventjob.coordination.zookeeper.order import by_sequence
+from geventjob.coordination.zookeeper.refusal import LASTING
+
+log = logging.getLogger(__name__)
 
 _CANDIDATE = re.compile(r"__lock__(-?[0-9]{9,10})$")
 PAUSE = 0.2
@@ -68,16 +73,27 @@ class Elections(Part):
     def lead(self, election: str, timeout: float | None) -> Leadership | None:
         """See `Coordination.lead`."""
         until = math.inf if timeout is None else boottime() + timeout
+        trouble = Trouble(log, f"cannot stand for {election}")
         while True:
             membership = self._ensemble.wait(_left(until))
             if membership is None:
                 return None
             try:
-                return self._stand(membership, election, until)
-            except (CoordinationAway, NoNodeError):  # no answer; our node was removed
-                if boottime() >= until:
-                    return None
-                gevent.sleep(PAUSE)
+                leadership = self._stand(membership, election, until)
+                trouble.end()
+                return leadership
+            except CoordinationAway:
+                pause = PAUSE
+            except NoNodeError:  # our node was removed, or the folder of all elections
+                self._ensemble.mend(membership)
+                pause = PAUSE
+            except KazooException as error:
+                if isinstance(error, LASTING):
+                    raise
+                pause = trouble.pause(repr(error))
+            if boottime() >= until:
+                return None
+            gevent.sleep(min(pause, until - boottime()))
 
     def _stand(self, membership: Membership, election: str, until: float) -> Leadership | None:
         """Leads in this session, or None when it is too late. Raises if that cannot be said any more."""

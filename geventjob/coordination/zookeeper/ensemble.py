@@ -10,20 +10,23 @@ others goes on answering reads for a while, and one that led them goes on for lo
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from typing import Any
 
 import gevent
 from gevent.event import AsyncResult, Event
-from kazoo.exceptions import NodeExistsError, UnimplementedError
+from kazoo.exceptions import NodeExistsError, NoNodeError, UnimplementedError
 
 from geventjob import supervise
+from geventjob.backoff import Trouble
 from geventjob.clock import boottime
-from geventjob.coordination.base import CoordinationAway, CoordinationError
+from geventjob.coordination.base import ENTRIES, CoordinationAway, CoordinationError
 from geventjob.coordination.zookeeper.client import Access, Client
 from geventjob.coordination.zookeeper.membership import Membership
 from geventjob.coordination.zookeeper.nodes import Nodes
+from geventjob.coordination.zookeeper.refusal import refused
 from geventjob.coordination.zookeeper.requests import MultiRead
 
 log = logging.getLogger(__name__)
@@ -63,6 +66,7 @@ class Ensemble:
         self._first: AsyncResult[None] = AsyncResult()
         self._within = Event()
         self._closing = False
+        self._reason = ""
         self.membership: Membership | None = None
         """The last one; it may be over."""
 
@@ -76,12 +80,19 @@ class Ensemble:
     def now(self) -> Membership:
         """The session to work in; raises CoordinationAway if there is none."""
         if (membership := self.present) is None:
-            raise CoordinationAway("no session with ZooKeeper")
+            raise CoordinationAway(f"no session with ZooKeeper{self._why}")
         return membership
 
     def wait(self, timeout: float | None = None) -> Membership | None:
         """The present session, or the next one; None after `timeout` seconds."""
         return self.membership if self._within.wait(timeout) else None
+
+    def mend(self, membership: Membership) -> None:
+        """Make folders anew that are gone: deleted by hand, or lost with ZooKeeper's data."""
+        with contextlib.suppress(CoordinationError):  # called again while something is missing
+            if made := _settle(membership):
+                hint = "; `geventjob queue reconcile` puts jobs back" if self._nodes.root + ENTRIES in made else ""
+                log.error("gone from ZooKeeper, and made anew: %s%s", ", ".join(made), hint)
 
     # --- life
 
@@ -95,8 +106,7 @@ class Ensemble:
         try:
             self._first.wait(self._access.timeout)
             if not self._first.ready():
-                within = f"within {self._access.timeout:g} s"
-                raise CoordinationAway(f"no session with ZooKeeper at {self._access.hosts} {within}")
+                raise CoordinationAway(f"no session with ZooKeeper at {self._access.hosts}{self._why}")
             self._first.get()
         except BaseException:
             self.close()
@@ -119,15 +129,25 @@ class Ensemble:
             self.membership.end()
 
     def _run(self) -> None:
+        trouble = Trouble(log, f"no session with ZooKeeper at {self._access.hosts}")
         while True:
             try:
                 self._one_session()
+                trouble.end()
             except CoordinationError as error:
-                if not self._first.ready() and not isinstance(error, CoordinationAway):
+                self._reason = str(error)
+                if self._first.ready():
+                    gevent.sleep(trouble.pause(self._reason))
+                elif isinstance(error, CoordinationAway):  # told by `start`
+                    gevent.sleep(self._access.timeout / PROBES)
+                else:
                     self._first.set_exception(error)
                     return
-                log.warning("no session with ZooKeeper at %s: %s", self._access.hosts, error)
-                gevent.sleep(self._access.timeout / PROBES)
+
+    @property
+    def _why(self) -> str:
+        """The reason for the last failure, to be put behind a sentence."""
+        return f": {self._reason}" if self._reason else ""
 
     def _one_session(self) -> None:
         client = Client(self._access)
@@ -149,6 +169,7 @@ class Ensemble:
     def _begin(self, membership: Membership) -> None:
         log.info("session %s with ZooKeeper, timeout %g s", membership.session.id, membership.session.timeout)
         self.membership = membership
+        self._reason = ""
         membership.live.set()
         for part in self.parts:
             part.began(membership)
@@ -198,6 +219,8 @@ class Ensemble:
             self._compare(membership, owned, {self._nodes.plain(path) for path in ephemerals.get() or ()})
             if membership.client.connected and membership.connections == connection:
                 membership.live.set()
+            if any(isinstance(answer, NoNodeError) for answer in quorum.get() or ()):
+                self.mend(membership)
 
     def _compare(self, membership: Membership, owned: dict[Part, set[str]], there: set[str]) -> None:
         for part, paths in owned.items():
@@ -208,8 +231,11 @@ class Ensemble:
                 part.found(membership, unknown)
 
 
-def _settle(membership: Membership) -> None:
-    """See that the server can do what we need, and that the nodes are there under which all lies."""
+def _settle(membership: Membership) -> list[str]:
+    """Check that the server can do what we need, and make the missing folders. Return those that were made.
+
+    Raises CoordinationError, CoordinationAway for what passes.
+    """
     nodes = membership.nodes
     folders = nodes.folders()
     (there,) = membership.query([MultiRead(folders)])
@@ -217,10 +243,13 @@ def _settle(membership: Membership) -> None:
     for path, found in zip(folders, there, strict=True):
         if path.startswith(f"{nodes.root}/"):  # what lies above the root may be another's
             _refused(found, f"{path} cannot be read")
+    made = []
     missing = [path for path, found in zip(folders, there, strict=True) if found is None]
     for path, answer in zip(missing, membership.query(map(nodes.folder, missing)), strict=True):
         if not isinstance(answer, NodeExistsError):
             _refused(answer, f"{path} cannot be created")
+            made.append(path)
+    return made
 
 
 def _refused(answer: Any, what: str) -> None:
@@ -229,4 +258,4 @@ def _refused(answer: Any, what: str) -> None:
     if isinstance(answer, CoordinationAway):
         raise answer
     if isinstance(answer, Exception):
-        raise CoordinationError(f"{what}: {type(answer).__name__}")
+        raise refused(answer, what)

@@ -15,6 +15,7 @@ import gevent
 from kazoo.exceptions import KazooException, NodeExistsError, NoNodeError
 
 from geventjob import supervise
+from geventjob.backoff import Trouble
 from geventjob.clock import boottime
 from geventjob.coordination.base import CoordinationAway
 from geventjob.coordination.zookeeper.ensemble import Ensemble
@@ -73,19 +74,26 @@ class Inbox:
             self._greenlet.kill(block=False)
 
     def _run(self, handler: Handler) -> None:
+        trouble = Trouble(log, "the inbox cannot be read")
         while True:
             membership = self._ensemble.wait()
             assert membership is not None
             try:
-                self._read(membership, handler)
-            except (CoordinationAway, KazooException) as error:
-                if not isinstance(error, CoordinationAway):
-                    log.warning("the inbox cannot be read: %r", error)
+                self._read(membership, handler, trouble.end)
+            except CoordinationAway:
                 gevent.sleep(PAUSE)
+            except KazooException as error:
+                if isinstance(error, NoNodeError):
+                    self._ensemble.mend(membership)
+                gevent.sleep(trouble.pause(repr(error)))
 
-    def _read(self, membership: Membership, handler: Handler) -> None:
-        """For as long as the session lives."""
+    def _read(self, membership: Membership, handler: Handler, well: Callable[[], None]) -> None:
+        """Handle what comes for as long as the session lives. `well` is called at each list that succeeds.
+
+        The own folder is made first: ZooKeeper may have lost its data since the last time.
+        """
         changed = membership.event()
+        self._swept = -math.inf
 
         def watch(_: Any) -> None:
             changed.set()
@@ -95,6 +103,7 @@ class Inbox:
             if boottime() >= self._swept + SWEEP:
                 self.sweep(membership)
             names = membership.ask(membership.nodes.children(self._folder, watch))
+            well()
             self._handle_all(membership, [f"{self._folder}/{name}" for name in _in_order(names)], handler)
             changed.wait(max(0.0, self._swept + SWEEP - boottime()))
 

@@ -11,9 +11,10 @@ from functools import partial
 from typing import Any
 
 import gevent
-from kazoo.exceptions import KazooException, NodeExistsError, NoNodeError
+from kazoo.exceptions import KazooException, NoAuthError, NodeExistsError, NoNodeError
 
 from geventjob import supervise
+from geventjob.backoff import LeftAlone, Trouble
 from geventjob.clock import boottime
 from geventjob.coordination.base import Claim, CoordinationAway
 from geventjob.coordination.zookeeper.candidates import Candidates
@@ -61,8 +62,9 @@ class Taker(Part):
         self._dry = False  # the next list is not likely to find anything
         self._armed = False  # a watch will tell when there may be something to take
         self._not_before = -math.inf
-        self._left: frozenset[str] = frozenset()  # to be left alone, when the queue was listed last
-        self._shunned: set[str] = set()  # may not be read or taken
+        self._left: set[str] = set()  # passed over when the queue was listed last
+        self._forbidden = LeftAlone()  # names of entries that we may not read or change
+        self._trouble = Trouble(log, "no entries can be taken")
         self.collisions = 0
         """Takes that were lost to another process."""
         # without a caller
@@ -133,22 +135,26 @@ class Taker(Part):
         self._attend(membership)
         if self._under_way:
             return math.inf
-        if not self._left <= leave:
+        passed_over = self._passed_over(leave)
+        if not self._left <= passed_over:
             self._armed = False  # what was left alone may be taken now, and no watch tells of that
         due = self._candidates.due
         if not now:
-            due = -math.inf if self._candidates else math.inf if self._armed else due
+            due = -math.inf if self._candidates else self._forbidden.due() if self._armed else due
         due = max(due, self._not_before)
         if boottime() < due:
             return due
-        run = partial(self._run, membership, limit, leave, now)
+        run = partial(self._run, membership, limit, passed_over, now)
         self._round = supervise.spawn("a take", run, supervise.end_process)
         return math.inf
 
+    def _passed_over(self, leave: frozenset[str]) -> set[str]:
+        """Names of entries that are not to be taken now."""
+        return {name_of(entry) for entry in leave} | self._forbidden.names()
+
     # --- a round
 
-    def _run(self, membership: Membership, limit: int, leave: frozenset[str], now: bool) -> None:
-        passed_over = {name_of(entry) for entry in leave}
+    def _run(self, membership: Membership, limit: int, passed_over: set[str], now: bool) -> None:
         try:
             if self._candidates and self._takers.seen + RELOOK < boottime():
                 self._takers.listed(*membership.ask(membership.nodes.children_and_stat(TAKERS)))
@@ -156,22 +162,22 @@ class Taker(Part):
             names = self._candidates.draw(limit, passed_over) if self._candidates and not now else []
             if len(names) < limit and boottime() >= self._candidates.due:
                 self._list(membership, limit, passed_over, now=now, watched=self._dry and not names and not now)
-                self._left = leave
+                self._left = passed_over
                 names = self._candidates.draw(limit, passed_over)
             if names:
                 self._grab(membership, names)
         except (CoordinationAway, KazooException) as error:
-            if not isinstance(error, CoordinationAway):
-                log.warning("the queue cannot be read: %r", error)
+            if isinstance(error, NoNodeError):
+                self._ensemble.mend(membership)
+            away = isinstance(error, CoordinationAway)
             self._armed = False  # a list that failed may have left no watch
-            self._not_before = boottime() + PAUSE
+            self._not_before = boottime() + (PAUSE if away else self._trouble.pause(repr(error)))
         finally:
             self._rounds += 1
             self._stir.set()
 
-    def _list(self, membership: Membership, limit: int, leave: set[str], now: bool, watched: bool) -> None:
+    def _list(self, membership: Membership, limit: int, passed_over: set[str], now: bool, watched: bool) -> None:
         """Find candidates. Only a list that is not likely to find any leaves a watch."""
-        passed_over = leave | self._shunned
         self._armed = watched
         if now:
             membership.ask(membership.nodes.sync())
@@ -207,17 +213,24 @@ class Taker(Part):
             self._stir.set()
 
     def _grab(self, membership: Membership, names: Sequence[str]) -> None:
-        """Make the entries ours. What is got is told even if this breaks off."""
+        """Make the entries ours. What is got is told even if this breaks off.
+
+        Raises the refusal of a take that concerns no entry alone, such as a full quota.
+        """
         entries = zip(names, membership.read(map(entry_path, names)), strict=True)
-        wanted = [(name, entry[0]) for name, entry in entries if isinstance(entry, tuple) or self._shun(name, entry)]
+        wanted = [(name, entry[0]) for name, entry in entries if isinstance(entry, tuple) or self._missed(name, entry)]
         claims: dict[int, Claim] = {}
+        refusal: Exception | None = None
         try:
             for number, outcome in commit(membership, [self._taking(membership.nodes, *entry) for entry in wanted]):
                 name, data = wanted[number]
                 if isinstance(outcome, Failure):
-                    self._shun(name, outcome.error)
+                    refusal = self._missed(name, outcome.error, outcome.at) or refusal
                 elif claim := self._claims.add(membership, name, data, outcome[0]):
                     claims[number] = claim
+            if refusal is not None:
+                raise refusal
+            self._trouble.end()
             if len(claims) < len(names):
                 self._takers.lost_race(membership)
                 self._candidates.reconsider(self._takers.names, raced=True)
@@ -228,14 +241,16 @@ class Taker(Part):
         """The same data once more: the entry is there, and the number of this change is the fencing token."""
         return [nodes.write(entry_path(name), data), nodes.create(taken_path(name), self._name, ephemeral=True)]
 
-    def _shun(self, name: str, error: Exception | None) -> bool:
-        """An entry that was not got: gone or somebody else's by now, or not for us for good. Always False."""
+    def _missed(self, name: str, error: Exception | None, at: int = 0) -> Exception | None:
+        """Note why an entry was not got, by the error of the operation `at` on it. Return what concerns others too."""
         if error is None or isinstance(error, (NodeExistsError, NoNodeError)):
             self.collisions += 1
+        elif isinstance(error, NoAuthError) and at == 0:
+            if self._forbidden.leave(name):
+                log.error("%s is not for us, and is left alone for a while: %r", entry_path(name), error)
         elif not isinstance(error, CoordinationAway):
-            log.error("%s cannot be taken, and is left alone: %r", entry_path(name), error)
-            self._shunned.add(name)
-        return False
+            return error
+        return None
 
     # --- without a caller
 
@@ -268,7 +283,7 @@ class Taker(Part):
     def began(self, membership: Membership) -> None:
         self._closed = False
         self._candidates.forget()
-        self._shunned.clear()
+        self._forbidden.forget()
         self._armed = self._dry = False
         self._not_before = -math.inf
         self._stir.set()
