@@ -21,6 +21,8 @@ TRANSACTION = 200
 
 FIRST_LEAVE = 5.0
 LONGEST_LEAVE = 60.0
+PASS = 0.5
+"""Seconds for which an entry that was passed on is left to other executors."""
 
 
 class Claims:
@@ -31,7 +33,7 @@ class Claims:
         self._release = Batcher(_each(coordination.release), count=TRANSACTION)
         self._interrupt = coordination.interrupt
         self._left: dict[str, _Left] = {}
-        self._suspects: dict[str, None] = {}
+        self._passed_on: dict[str, float] = {}
 
     def consume(self, claim: Claim, patience: float | None = None) -> None:
         """The job is done. Raises OutOfPatience after `patience` seconds."""
@@ -41,34 +43,32 @@ class Claims:
         """Somebody else may run the job. Raises OutOfPatience after `patience` seconds."""
         _until_done(self._release, claim, patience)
 
-    def leave_alone(self, claim: Claim, suspect: bool = False) -> None:
-        """Release the claim, and do not take its entry again for 5 s; doubled each further time, to 60 s.
-
-        A `suspect` is taken again earlier if there is room for it (`room_for_a_suspect`).
-        """
+    def leave_alone(self, claim: Claim) -> None:
+        """Release the claim, and do not take its entry again for 5 s; doubled each further time, to 60 s."""
         left = self._left.get(claim.entry)
         delay = min(LONGEST_LEAVE, left.delay * 2) if left else FIRST_LEAVE
         self._left[claim.entry] = _Left(boottime() + delay, delay)
-        if suspect:
-            self._suspects[claim.entry] = None
         self.release(claim)
 
-    def room_for_a_suspect(self) -> None:
-        """Take the suspect that is left alone longest again, now."""
-        while self._suspects:
-            entry = next(iter(self._suspects))
-            del self._suspects[entry]
-            if self._left.pop(entry, None):
-                self._interrupt()
-                return
+    def pass_on(self, claim: Claim, patience: float | None = None) -> None:
+        """Release the claim, and let the other executors take its entry first. Raises OutOfPatience."""
+        self._passed_on[claim.entry] = boottime() + PASS
+        self.release(claim, patience)
+
+    def recall(self) -> None:
+        """Take those entries again that were passed on."""
+        if self._passed_on:
+            self._passed_on.clear()
+            self._interrupt()
 
     def left_alone(self) -> tuple[set[str], float | None]:
-        """Entries to pass over now, and the seconds until the first of them may be taken again."""
+        """Return the entries to pass over now, and the seconds until the first of them may be taken again."""
         now = boottime()
         for entry in [e for e, left in self._left.items() if now > left.until + 2 * LONGEST_LEAVE]:
             del self._left[entry]  # gone, or run by somebody else
-            self._suspects.pop(entry, None)
-        waiting = {entry: left.until for entry, left in self._left.items() if left.until > now}
+        for entry in [e for e, until in self._passed_on.items() if now >= until]:
+            del self._passed_on[entry]
+        waiting = {entry: left.until for entry, left in self._left.items() if left.until > now} | self._passed_on
         return set(waiting), min(waiting.values()) - now if waiting else None
 
 

@@ -16,11 +16,12 @@ from geventjob.coordination.member import about, announce, join, left_out
 from geventjob.executor.claims import Claims
 from geventjob.executor.context import Context
 from geventjob.executor.limits import Limits
-from geventjob.executor.runner import LAST_WRITE, Runner
+from geventjob.executor.runner import Runner
 from geventjob.executor.stops import Stops
 from geventjob.executor.take import Taker
 from geventjob.executor.unknown import UnknownActions
 from geventjob.executor.watch import Watch
+from geventjob.executor.work import LAST_WRITE
 from geventjob.executor.writes import Writes
 from geventjob.plugins import Actions
 
@@ -128,6 +129,7 @@ class Engine:
     def _drain(self, timeout: float) -> None:
         """In this order: no new work, time for what runs, an end to what still runs, and only then the session."""
         self._taker.stop()
+        self._runner.drain()
         if self._runner.works:
             log.info("%d jobs run: waiting %g s for them", len(self._runner.works), timeout)
         gevent.wait([self._runner.idle, self._hurry], timeout=timeout, count=1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from gevent.event import Event
 from geventjob.backoff import delays
 from geventjob.batch import Batcher
 from geventjob.cimi.client import Client
-from geventjob.cimi.errors import CimiError, ServerAway
+from geventjob.cimi.errors import CimiError, Refused, ServerAway
 from geventjob.coordination.base import Claim
 
 log = logging.getLogger(__name__)
@@ -39,12 +40,23 @@ class Write:
 
     claim: Claim
     set: Mapping[str, Any]
+    max_interruptions: int | None = None
+    """Of a write of RUNNING: begin no job that was interrupted more often."""
+    late: bool = False
+    """Whether it is sent though the claim is lost: it tells only what has been."""
     wanted: bool = True
     """False once its caller has gone: it is not sent any more."""
 
+    @property
+    def held(self) -> bool:
+        """Whether it may be sent now."""
+        return self.late or not self.claim.lost
+
     def edit(self, executor: str) -> Document:
         claim = self.claim
-        return {"id": claim.job, "set": self.set, "entry": claim.entry, "fence": claim.fence, "executor": executor}
+        most = {} if self.max_interruptions is None else {"maxInterruptions": self.max_interruptions}
+        owner = {"entry": claim.entry, "fence": claim.fence, "executor": executor}
+        return {"id": claim.job, "set": self.set, **owner, **most}
 
 
 class Writes:
@@ -62,31 +74,48 @@ class Writes:
         """Wait until the server answers."""
         self._batch(None)
 
-    def write(self, claim: Claim, set: Mapping[str, Any], patience: float | None = None) -> Document:
-        """Edit the claim's job as its owner; the job as it is then.
+    def write(
+        self,
+        claim: Claim,
+        set: Mapping[str, Any],
+        patience: float | None = None,
+        max_interruptions: int | None = None,
+    ) -> Document:
+        """Edit the claim's job as its owner; return the job as it is then.
 
-        Tried again for as long as the claim holds, or `patience` seconds. Raises Refused, ClaimLost, OutOfPatience.
+        Tried again for as long as the claim holds, or `patience` seconds. With `max_interruptions`, a job that was
+        interrupted more often is not RUNNING then, but QUEUED. Raises Refused, ClaimLost, OutOfPatience.
         """
-        write = Write(claim, set)
+        return self._deliver(Write(claim, set, max_interruptions), patience)
+
+    def tell(self, claim: Claim, patience: float | None = None) -> None:
+        """Tell that the attempt of a lost claim has ended in good order, so that it is no interruption (DESIGN §5.7).
+
+        Only to a server that can tell such a write from that of an owner. Raises OutOfPatience.
+        """
+        with suppress(Refused, ClaimLost):
+            self._deliver(Write(claim, {"state": "QUEUED"}, late=True), patience)
+
+    def _deliver(self, write: Write, patience: float | None) -> Document:
         try:
             with gevent.Timeout(patience, OutOfPatience):
                 for delay in delays():
-                    if claim.lost:
+                    if not write.held:
                         raise ClaimLost
                     try:
                         return self._batch(write)
                     except ServerAway as error:  # of this one job alone: the others must not wait for it
-                        log.warning("%s: the server could not take an edit: %s", claim.job, error)
+                        log.warning("%s: the server could not take an edit: %s", write.claim.job, error)
                     gevent.sleep(delay)
         finally:
             write.wanted = False
         raise AssertionError("delays do not end")
 
     def _send(self, batch: list[Write | None]) -> Sequence[Document | BaseException]:
-        """One bulk edit, again and again until the server answers."""
+        """Send one bulk edit, again and again until the server answers."""
         for delay in delays():
-            due = [w for w in batch if w and w.wanted and not w.claim.lost]
             try:
+                due = self._due(batch)
                 answers = iter(self._request(due))
             except ServerAway as error:
                 self._away(error)
@@ -97,15 +126,21 @@ class Writes:
             gevent.sleep(delay)
         raise AssertionError("delays do not end")
 
+    def _due(self, batch: list[Write | None]) -> list[Write]:
+        due = [write for write in batch if write and write.wanted and write.held]
+        if any(write.late for write in due) and not self._client.dialect.forgives:
+            return [write for write in due if not write.late]
+        return due
+
     def _request(self, due: list[Write]) -> Sequence[Document | CimiError]:
         if not due:
             self._client.search("job", last=0)
             return []
-        claims = {write.claim.fence: write.claim for write in due}
+        writes = {(write.claim.entry, write.claim.fence): write for write in due}
         return self._client.bulk_edit(
             [write.edit(self._executor) for write in due],
             actions=self._actions,
-            held=lambda edit: not claims[edit["fence"]].lost,
+            held=lambda edit: writes[edit["entry"], edit["fence"]].held,
         )
 
     def _away(self, error: ServerAway) -> None:

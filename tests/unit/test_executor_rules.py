@@ -188,18 +188,22 @@ def test_an_entry_is_left_alone_for_five_seconds_then_ten_up_to_a_minute(clock: 
     assert claims.left_alone()[1] == 5
 
 
-def test_the_suspect_left_alone_longest_is_taken_again_when_there_is_room(clock: Clock) -> None:
+def test_an_entry_that_is_passed_on_is_taken_again_after_a_moment_or_when_it_is_recalled(clock: Clock) -> None:
     queue = Queue()
     claims = Claims(queue)  # type: ignore[arg-type]
+    claims.recall()
+    assert queue.interrupted == 0, "nothing was passed on"
     claims.leave_alone(claim("unknown"))
     for entry in ("one", "two"):
-        claims.leave_alone(claim(entry), suspect=True)
-    claims.room_for_a_suspect()
-    assert claims.left_alone()[0] == {"unknown", "two"}
-    claims.room_for_a_suspect()
-    claims.room_for_a_suspect()
+        claims.pass_on(claim(entry))
+    assert claims.left_alone() == ({"unknown", "one", "two"}, 0.5)
+    clock.now += 0.5
+    assert claims.left_alone() == ({"unknown"}, 4.5)
+    claims.pass_on(claim("one"))
+    claims.recall()
     assert claims.left_alone()[0] == {"unknown"}
-    assert queue.interrupted == 2
+    assert queue.interrupted == 1
+    assert [claim.entry for claim in queue.released] == ["unknown", "one", "two", "one"]
 
 
 def test_a_release_is_tried_again_while_coordination_is_away() -> None:

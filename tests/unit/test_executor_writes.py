@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from argparse import Namespace
 from typing import Any
 
 import gevent
@@ -22,6 +23,7 @@ class Server:
         self.answers: dict[str, dict[str, Any] | Exception] = {}
         self.requests: list[list[dict[str, Any]]] = []
         self.probes = 0
+        self.dialect = Namespace(forgives=True)
 
     def search(self, kind: str, **parameters: Any) -> dict[str, Any]:
         self.probes += 1
@@ -60,6 +62,43 @@ def test_a_write_carries_its_owner(server: Server, writes: Writes) -> None:
     assert writes.write(claim(), {"progress": 3}) == {"id": "job/1", "progress": 3}
     expected = {"set": {"progress": 3}, "entry": "/job/entries/job/1", "fence": 7, "executor": "me"}
     assert server.requests == [[{"id": "job/1", **expected}]]
+
+
+def test_a_begin_may_carry_the_most_interruptions(server: Server, writes: Writes) -> None:
+    writes.write(claim(), {"state": "RUNNING"}, max_interruptions=1)
+    assert server.requests[0][0]["maxInterruptions"] == 1
+
+
+def lost(name: str = "job/1") -> Claim:
+    gone = claim(name)
+    gone.session.end()
+    return gone
+
+
+def test_an_attempt_of_a_lost_claim_is_told_of_whatever_the_answer(server: Server, writes: Writes) -> None:
+    server.answers["job/2"] = Conflict(409, "not yours", reason="fence")
+    for name in ("job/1", "job/2"):
+        writes.tell(lost(name))
+    assert [edits[0]["set"] for edits in server.requests] == [{"state": "QUEUED"}] * 2
+    assert server.requests[0][0]["fence"] == 7
+
+
+def test_a_telling_waits_for_a_server_that_is_away(server: Server, writes: Writes) -> None:
+    server.away = True
+    telling = gevent.spawn(writes.tell, lost())
+    gevent.sleep(0.3)
+    server.away = False
+    telling.get(timeout=10)
+    assert len(server.requests) == 1
+    server.away = True
+    with pytest.raises(OutOfPatience):
+        writes.tell(lost(), patience=0.2)
+
+
+def test_a_server_without_fences_is_told_nothing_of_a_lost_claim(server: Server, writes: Writes) -> None:
+    server.dialect.forgives = False
+    writes.tell(lost())
+    assert server.requests == []
 
 
 def test_writes_that_gather_are_one_request(server: Server, writes: Writes) -> None:

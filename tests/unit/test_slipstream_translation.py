@@ -76,6 +76,18 @@ def test_a_run_after_one_that_died_is_an_interruption() -> None:
     assert (seen["attempts"], seen["interruptions"], seen["interrupted"]) == (3, 2, True)
 
 
+@pytest.mark.parametrize(("most", "state", "interruptions"), [(2, "RUNNING", 2), (1, "QUEUED", 2)])
+def test_a_job_that_was_interrupted_too_often_waits(most: int, state: str, interruptions: int) -> None:
+    begin = edit(state="RUNNING") | {"maxInterruptions": most}
+    after = put(job("RUNNING", OTHER), begin)
+    assert (after["state"], ours(after)["interruptions"]) == (state, interruptions)
+    if state == "QUEUED":
+        assert after["properties"] == {"zookeeper-path": PATH, **OTHER, "interruptions": "2"}
+        assert change(after, begin, None) is None
+        seen = ours(put(after, edit(state="RUNNING")))
+        assert (seen["state"], seen["attempts"], seen["interruptions"]) == ("RUNNING", 3, 2)
+
+
 def test_a_run_after_a_release_is_none() -> None:
     seen = ours(put(job("QUEUED", OTHER), edit(state="RUNNING")))
     assert (seen["attempts"], seen["interruptions"], seen["interrupted"]) == (3, 1, True)

@@ -30,6 +30,10 @@ class Dialect(Protocol):
     def sends_stops(self) -> bool:
         """Whether an executor is sent a message when a job of its shall stop. Otherwise it has to ask."""
 
+    @property
+    def forgives(self) -> bool:
+        """Whether an attempt that was counted as an interruption can be taken back by its executor."""
+
     def add_one(self, job: bytes) -> str:
         """Add a job that has an idempotencyKey; its id. Its error is raised."""
 

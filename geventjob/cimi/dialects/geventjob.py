@@ -54,6 +54,7 @@ class Geventjob:
     name = "geventjob"
     keeps_keys = True
     sends_stops = True
+    forgives = True
 
     def __init__(self, session: Session) -> None:
         self._session = session

@@ -48,6 +48,7 @@ class SlipStream:
     name = "slipstream"
     keeps_keys = False
     sends_stops = False
+    forgives = False
 
     def __init__(self, session: Session, most: int) -> None:
         """`most`: requests that are under way at once, at most."""

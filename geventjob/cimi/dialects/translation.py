@@ -55,7 +55,7 @@ def change(job: Document, edit: Mapping[str, Any], actions: Collection[str] | No
     if _said_before(job, edit, target):
         return None
     if target == "RUNNING":
-        return wanted | {"properties": _begun(job, edit, actions, wanted)}
+        return _begun(job, edit, actions, wanted)
     if _owned(job, edit):
         return _owners(job, wanted, target)
     return _newcomers(job, edit, wanted, target)
@@ -90,8 +90,13 @@ def _said_before(job: Document, edit: Mapping[str, Any], target: str | None) -> 
     return target is not None and job.get("state") == target and _owned(job, edit)
 
 
-def _begun(job: Document, edit: Mapping[str, Any], actions: Collection[str] | None, wanted: Document) -> dict[str, str]:
-    """The properties of a job that is begun. Who holds its entry may always begin it: the last owner is gone."""
+def _begun(
+    job: Document, edit: Mapping[str, Any], actions: Collection[str] | None, wanted: Document
+) -> Document | None:
+    """Return what begins a job, or has it wait QUEUED if it was interrupted too often; None if it waits already.
+
+    Who holds its entry may always begin it: the last owner is gone.
+    """
     state = job.get("state")
     if state in FINAL:
         raise conflict(job, "final", f"is {state} already")
@@ -101,12 +106,10 @@ def _begun(job: Document, edit: Mapping[str, Any], actions: Collection[str] | No
         raise conflict(job, "action", f"wants the action {job.get('action')}, which was not offered")
     properties = wanted.get("properties", _properties(job))
     interruptions = _number(properties.get("interruptions")) + (state == "RUNNING")
-    return {
-        **properties,
-        **_owner(edit),
-        "attempts": str(_attempts(job) + 1),
-        "interruptions": str(interruptions),
-    }
+    counted = {**properties, "interruptions": str(interruptions)}
+    if interruptions > edit.get("maxInterruptions", interruptions):
+        return None if state == "QUEUED" else {"state": "QUEUED", "properties": counted}
+    return wanted | {"properties": {**counted, **_owner(edit), "attempts": str(_attempts(job) + 1)}}
 
 
 def _owners(job: Document, wanted: Document, target: str | None) -> Document:
