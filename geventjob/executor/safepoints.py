@@ -33,6 +33,9 @@ CALLERS = frozenset(
         "multiprocessing.pool.worker",
     )
 )
+# Of these modules and functions, a call that waits may be interrupted: what they hold meanwhile is shared between
+# processes, never with the hub. Measured in docs/reference/blocking-calls.md.
+WAITING = frozenset(("multiprocessing", "gevent.os.waitpid"))
 # Below these, a module is being imported. It may fail at any line, but to be parked it would hold the import's locks.
 IMPORT = frozenset(("importlib", "_frozen_importlib", "_frozen_importlib_external", "zipimport"))
 ENGINE = "geventjob"
@@ -86,8 +89,8 @@ class SafePoints:
         if self._collection in gc.callbacks:
             gc.callbacks.remove(self._collection)
 
-    def at(self, frame: FrameType, child: bool) -> Point:
-        """`frame` is the innermost one of the current greenlet.
+    def at(self, frame: FrameType, child: bool, waits: bool = False) -> Point:
+        """`frame` is the innermost one of the current greenlet; `waits`: it was interrupted in a system call.
 
         An action's own greenlet is only interrupted within `begin`; that of a `child` has no such frame.
         """
@@ -96,13 +99,13 @@ class SafePoints:
         # all of 659,798 others printed `[...]`. Neither is to be seen in the frames.
         if self._collecting or self._reprs or (LOOKS_BEFORE_EXIT and _exiting(frame)):
             return Point.NOTHING
-        return _point(frame, child)
+        return _point(frame, child, waits)
 
     def _collection(self, phase: str, info: dict[str, int]) -> None:
         self._collecting = phase == "start"
 
 
-def _point(frame: FrameType, child: bool) -> Point:
+def _point(frame: FrameType, child: bool, waits: bool = False) -> Point:
     """Walk outwards to where the action begins. On the way its code may come first and then the engine's that
     called it; the engine's inside of the action's is at work for it."""
     walk: FrameType | None = frame
@@ -111,7 +114,7 @@ def _point(frame: FrameType, child: bool) -> Point:
     while walk is not None and walk.f_code not in _BEGINNINGS:
         module = walk.f_globals.get("__name__") or ""
         top = module.partition(".")[0]
-        if walk.f_code.co_name in NAMES or (top in PROTECTED and (walk is frame or not _calls(walk, module))):
+        if walk.f_code.co_name in NAMES or (top in PROTECTED and not _open(walk, module, frame, waits)):
             return Point.NOTHING
         if top in IMPORT:
             if walk is frame:
@@ -129,8 +132,12 @@ def _point(frame: FrameType, child: bool) -> Point:
     return point
 
 
-def _calls(frame: FrameType, module: str) -> bool:
-    return f"{module}.{frame.f_code.co_name}" in CALLERS
+def _open(walk: FrameType, module: str, innermost: FrameType, waits: bool) -> bool:
+    """Whether this frame of a protected module may be interrupted all the same."""
+    function = f"{module}.{walk.f_code.co_name}"
+    if waits and (function in WAITING or module.partition(".")[0] in WAITING):
+        return True
+    return walk is not innermost and function in CALLERS
 
 
 def _exiting(frame: FrameType) -> bool:

@@ -26,6 +26,7 @@ from greenlet import getcurrent, greenlet
 from geventjob import debug
 from geventjob.coordination.base import Claim, Session
 from geventjob.ends import JobLost, JobStopped
+from geventjob.executor.blocking import Blocking, Stage
 from geventjob.executor.ending import Ending, Lost, Raised, Returned
 from geventjob.executor.hardend import HardEnd
 from geventjob.executor.running import Running, running_in
@@ -55,7 +56,7 @@ class Watch:
     ) -> None:
         """`session_timeout`, seconds: a process whose hub did not run for so much CPU time (and GRACE, and times its
         cores) writes its stacks to the file descriptor `fd` and dies; None: never. A hub that was held for longer
-        than `max_blocking` seconds is told of in the log.
+        than `max_blocking` seconds is told of in the log, and a system call that holds it is interrupted.
         """
         self.running: dict[greenlet, Running] = {}
         """What runs, by the greenlet it runs in."""
@@ -70,6 +71,12 @@ class Watch:
         self._safe = _safe_points()
         self._slices = Slices(pace or Pace(), self._turned)
         self._hard_end = HardEnd(session_timeout + GRACE, fd) if session_timeout else None
+        # Well within the session: the hub has to run for it in time.
+        interrupt_after = min(max_blocking, session_timeout / 3) if session_timeout else max_blocking
+        self._blocking = Blocking(
+            lambda: self._slices.ran,
+            Stage(interrupt_after, lambda: self._slices.interrupt(True)),
+        )
         self._closed = False
         Greenlet.add_spawn_callback(self._spawned)
         # A forked child has the hub's timers, which would arm the kernel's; an interpreter that shuts down with an
@@ -86,6 +93,7 @@ class Watch:
             return
         self._closed = True
         atexit.unregister(self.close)
+        self._blocking.close()
         self._slices.close()
         Greenlet.remove_spawn_callback(self._spawned)
         if self._hard_end:
@@ -282,7 +290,7 @@ class Watch:
             running = running_in(current)
         if running is None or frame is None:
             return None, None  # the hub, coordination, the engine itself
-        point = self._safe.at(frame, child) if self._safe else Point.NOTHING
+        point = self._safe.at(frame, child, self._slices.waits(now)) if self._safe else Point.NOTHING
         if point is Point.NOTHING:
             self.deferrals += 1
             self._slices.retry()

@@ -1,0 +1,73 @@
+"""A native thread that sees a hub held up by code that waits: a system call that blocks, and uses no CPU.
+
+Neither kernel timer sees such a call: the kernel restarts it after SIGALRM, and ITIMER_PROF counts CPU time. The
+thread lets SIGALRM interrupt the call, so that its action can be parked or ended like one that computes; a call that
+cannot be interrupted (docs/reference/blocking-calls.md) ends the process in the end.
+
+Nothing here takes a lock of gevent's: the greenlet that holds it may be the one that is blocked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from gevent import monkey
+
+native_sleep: Any = monkey.get_original("time", "sleep")
+native_thread: Any = monkey.get_original("_thread", "start_new_thread")
+
+TICK = 0.2
+"""Seconds between two looks."""
+BUSY = 0.25
+"""Share of the CPU from which on the main thread computes; a blocked one that SIGALRM wakes each ms needs 0.1."""
+
+
+@dataclass
+class Stage:
+    """What to do once the hub has been held up for so many `seconds`; at most once each time."""
+
+    seconds: float
+    act: Callable[[], None]
+
+
+class Blocking:
+    """The thread. Made in the main thread, which is the one that is watched."""
+
+    def __init__(self, ran: Callable[[], float], *stages: Stage) -> None:
+        """`ran` tells when the hub last ran; each value differs from the last one."""
+        self._ran = ran
+        self._stages = sorted(stages, key=lambda stage: stage.seconds)
+        self._closed = False
+        main = monkey.get_original("_thread", "get_ident")()
+        self._clock = time.pthread_getcpuclockid(main)
+        self._task = f"/proc/self/task/{monkey.get_original('_thread', 'get_native_id')()}/stat"
+        native_thread(self._run, ())
+
+    def close(self) -> None:
+        """End within a tick."""
+        self._closed = True
+
+    def _run(self) -> None:
+        waited, ran, now, cpu, due = 0.0, 0.0, time.monotonic(), 0.0, self._stages
+        while not self._closed:
+            native_sleep(TICK)
+            tick, used, last = time.monotonic() - now, time.clock_gettime(self._clock) - cpu, ran
+            now, cpu, ran = now + tick, cpu + used, self._ran()
+            if ran != last or used > BUSY * tick:
+                waited, due = 0.0, self._stages
+            elif self._sleeps():
+                # Of a process that was frozen (SIGSTOP, a suspended machine) only the ticks count.
+                waited += min(tick, 2 * TICK)
+            while due and waited > due[0].seconds and not self._closed:
+                due[0].act()
+                due = due[1:]
+
+    def _sleeps(self) -> bool:
+        """Whether the main thread waits, rather than wants a CPU that others have, or is held by a debugger."""
+        with suppress(OSError, ValueError, IndexError), open(self._task, "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()[0] in (b"S", b"D")
+        return True
