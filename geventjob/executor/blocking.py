@@ -9,6 +9,7 @@ Nothing here takes a lock of gevent's: the greenlet that holds it may be the one
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -52,6 +53,8 @@ class Blocking:
         self._closed = True
 
     def _run(self) -> None:
+        # Signals are the main thread's: one that woke this thread first, after SIGCONT say, would come late to it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         waited, ran, now, cpu, due = 0.0, 0.0, time.monotonic(), 0.0, self._stages
         while not self._closed:
             native_sleep(TICK)

@@ -65,7 +65,7 @@ def asks_a_pipe() -> None:
 
 
 def asks_a_terminal() -> None:
-    ours, theirs = pty.openpty()
+    _ours, theirs = pty.openpty()
     for number in (0, 1):
         os.dup2(theirs, number)
     sys.stdin, sys.stdout = open(0), open(1, "w")  # noqa: SIM115
@@ -129,7 +129,9 @@ def waits_for_sqlite() -> None:
 
 def reads_at_last() -> int:
     reads, writes = os.pipe()
-    os.posix_spawn("/bin/sh", ["sh", "-c", f"sleep 1; echo >&{writes}"], {}, file_actions=[(os.POSIX_SPAWN_DUP2, writes, writes)])
+    os.posix_spawn(
+        "/bin/sh", ["sh", "-c", f"sleep 1; echo >&{writes}"], {}, file_actions=[(os.POSIX_SPAWN_DUP2, writes, writes)]
+    )
     return len(os.read(reads, 10))
 
 
