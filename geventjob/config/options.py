@@ -158,7 +158,8 @@ OPTIONS = (
            "seconds that an action may take if neither the job nor [timeouts] nor the action itself says"),
     Option("max-timeout", kinds.seconds, "executor up", "seconds that no action may exceed, whoever says otherwise"),
     Option("max-blocking", kinds.seconds, f"{DAEMONS} up",
-           "seconds for which the event loop may stand still before the log says what holds it", default=2.0),
+           "seconds for which the event loop may stand still before the log says what holds it, and an executor"
+           " interrupts a system call that blocks it (after a third of session-timeout at the latest)", default=2.0),
     Option("actions-dir", kinds.listed(kinds.folder), "executor up", "folder of action files, loaded at start",
            shown=f"{ACTIONS} where it exists", usual=ACTIONS, metavar="DIR", many=True),
     Option("distributors-dir", kinds.listed(kinds.folder), "distributor up",
