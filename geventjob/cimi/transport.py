@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import requests
 import requests.adapters
@@ -92,9 +93,15 @@ class Transport:
         self._timeout = timeout
         self._verify: bool | str = False if insecure else ca or True
         self._proxies: dict[str, dict[str, str]] = {}
-        self._adapter = requests.adapters.HTTPAdapter(len(self.addresses), connections, pool_block=True)
+        self._connections = connections
+        self._connect()
+        _open.add(self)
         if insecure:
             warnings.filterwarnings("ignore", category=urllib3.exceptions.InsecureRequestWarning)
+
+    def _connect(self) -> None:
+        """Begin with a pool of its own, in a forked child too: two processes cannot share a connection."""
+        self._adapter = requests.adapters.HTTPAdapter(len(self.addresses), self._connections, pool_block=True)
 
     def send(self, request: Request, cookie: str | None = None) -> Answer:
         """One exchange with the first address that can be reached, from the present one on.
@@ -191,6 +198,18 @@ class Transport:
         if address not in self._proxies:
             self._proxies[address] = {} if on_this_machine(address) else get_environ_proxies(address)
         return self._proxies[address]
+
+
+_open: WeakSet[Transport] = WeakSet()  # for the one who has to know them all: a fork
+
+
+def _after_fork() -> None:
+    for transport in list(_open):
+        transport.close()
+        transport._connect()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def addresses(url: str) -> list[str]:

@@ -8,12 +8,13 @@ import sys
 
 import gevent
 
-from geventjob import config, debug, log
+from geventjob import config, debug, fork, log, multiprocess
 from geventjob.cli.connection import connect
 from geventjob.coordination import open_coordination
 from geventjob.coordination.base import CoordinationError
 from geventjob.distributor.engine import Engine, chosen
 from geventjob.plugins import PluginError, find_distributors
+from geventjob.plugins.spawned import share
 
 
 def main() -> None:
@@ -22,6 +23,8 @@ def main() -> None:
     settings = config.parse("distributor")
     log.configure("distributor", settings.log_dir, settings.log_level)
     debug.Dumps(os.path.join(settings.log_dir, "distributor.log") if settings.log_dir else None)
+    fork.isolate()
+    multiprocess.cooperate()
     try:
         engine = assemble(settings)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -36,6 +39,7 @@ def main() -> None:
 def assemble(settings: config.Settings) -> Engine:
     """The parts, from the options."""
     found = find_distributors(settings.distributors_dir)
+    share(settings.distributors_dir)
     specs = chosen(found, settings.names, settings.all)
     client = connect(
         settings,

@@ -9,7 +9,7 @@ import sys
 
 import gevent
 
-from geventjob import config, debug, log
+from geventjob import config, debug, fork, log, multiprocess
 from geventjob.cli.connection import connect
 from geventjob.coordination import open_coordination
 from geventjob.coordination.base import CoordinationError
@@ -18,6 +18,7 @@ from geventjob.executor.engine import Engine
 from geventjob.executor.limits import Limits
 from geventjob.executor.watch import Watch
 from geventjob.plugins import PluginError, find_actions
+from geventjob.plugins.spawned import share
 
 
 def main() -> None:
@@ -25,6 +26,8 @@ def main() -> None:
     config.hide_secrets("geventjob-executor")
     settings = config.parse("executor")
     log.configure("executor", settings.log_dir, settings.log_level)
+    fork.isolate()
+    multiprocess.cooperate()
     try:
         engine = assemble(settings)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -40,6 +43,7 @@ def main() -> None:
 def assemble(settings: config.Settings) -> Engine:
     """The parts, from the options."""
     actions = find_actions(settings.actions_dir)
+    share(settings.actions_dir)
     client = connect(
         settings,
         connections=settings.threads + 1,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from geventjob.cimi.errors import Conflict, NotFound
 from geventjob.ends import JobLost
+from geventjob.fork import in_child
 
 if TYPE_CHECKING:
     from geventjob.cimi.client import Client
@@ -133,8 +135,11 @@ class Job(Mapping[str, Any]):
     def edit(self, **attributes: Any) -> None:
         """Set attributes of the job (DESIGN §3: those that an executor sets, and `name`, `description`, `properties`).
 
-        Raises JobLost; Refused if the server does not accept a value.
+        Raises JobLost; Refused if the server does not accept a value; RuntimeError in a forked child of the executor,
+        which tells its parent (by a Queue, say) what is to be written.
         """
+        if in_child():
+            raise RuntimeError(f"{self.id} is run by the process {os.getppid()}: a forked child cannot write to it")
         if self._revoked:
             raise JobLost
         try:

@@ -23,7 +23,7 @@ from gevent import Greenlet
 from gevent._waiter import Waiter
 from greenlet import getcurrent, greenlet
 
-from geventjob import debug
+from geventjob import debug, fork
 from geventjob.coordination.base import Claim, Session
 from geventjob.ends import JobLost, JobStopped
 from geventjob.executor.blocking import Blocking, Stage
@@ -151,6 +151,8 @@ class Watch:
         return tree
 
     def _leave(self, running: Running, tree: Any, ending: Ending) -> Ending | None:
+        if fork.in_child():  # the code of the action forked, and its child has come to its end
+            fork.end(ending.error if isinstance(ending, Raised) else None)
         current: Any = running.greenlet
         current.spawn_tree_locals = tree
         if running in self.abandoned:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -214,15 +214,29 @@ RELATIVE = re.compile(rb"^from \.\.?[a-z]", re.MULTILINE)
 OLD_PACKAGE = "slipstream.job.actions."
 
 
+DROPPED = re.compile(r"(slipstream\.job\.actions\.)?geventjob_[a-z]+_(?P<number>[0-9a-f]{8})_(?P<stem>.+)")
+
+
+def number(file: Path) -> str:
+    """Return what tells the modules of files of one name apart, from the absolute path."""
+    return f"{zlib.crc32(str(file).encode()):08x}"
+
+
+def drop_in(name: str, file: Path) -> ModuleSpec:
+    """Return how the module `name` is loaded from a drop-in file."""
+    spec = spec_from_file_location(name, file, loader=FreshLoader(name, str(file)))
+    assert spec
+    return spec
+
+
 def load_file(file: Path, group: str) -> ModuleType:
     """Import a drop-in under a name that nothing else has.
 
     One that imports relative to itself lay in the package of SlipStream's actions, and is put there again.
     """
     package = OLD_PACKAGE if RELATIVE.search(file.read_bytes()) else ""
-    name = f"{package}{group.replace('.', '_')}_{zlib.crc32(str(file).encode()):08x}_{file.stem}"
-    spec = spec_from_file_location(name, file, loader=FreshLoader(name, str(file)))
-    assert spec
+    name = f"{package}{group.replace('.', '_')}_{number(file)}_{file.stem}"
+    spec = drop_in(name, file)
     assert spec.loader
     module = sys.modules[name] = module_from_spec(spec)
     try:

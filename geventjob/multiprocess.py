@@ -1,0 +1,70 @@
+"""Let multiprocessing wait in greenlets: gevent leaves its pipes, semaphores and spawned processes blocking the hub.
+
+`Pool.map` would never return: the thread that reads results blocks the one that sends the tasks.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable
+from multiprocessing import connection, popen_fork, synchronize, util
+from time import monotonic
+from typing import Any
+
+import gevent
+import gevent.os
+import gevent.socket
+
+LONGEST = 0.02
+"""Seconds between two looks at a semaphore that another process holds."""
+
+
+def cooperate() -> None:
+    """Replace what blocks, for the whole process. Once, by an entry point that gevent has patched."""
+    connection.Connection._recv.__defaults__ = (_read,)  # type: ignore[attr-defined]
+    connection.Connection._send.__defaults__ = (_write,)  # type: ignore[attr-defined]
+    popen_fork.Popen.wait = _wait  # type: ignore[method-assign]
+    synchronize.SemLock._make_methods = _make_methods  # type: ignore[attr-defined]
+    spawn = util.spawnv_passfds
+
+    def watched(*args: Any) -> int:
+        """Let `os.waitpid` of gevent know the process; else the hub takes its exit code away."""
+        return int(gevent.os.fork_and_watch(fork=lambda: spawn(*args)))
+
+    util.spawnv_passfds = watched  # type: ignore[assignment]
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    gevent.socket.wait_read(descriptor)
+    return os.read(descriptor, size)
+
+
+def _write(descriptor: int, data: bytes) -> int:
+    gevent.socket.wait_write(descriptor)
+    return os.write(descriptor, data[: select.PIPE_BUF])  # so much a pipe takes that can be written to
+
+
+def _wait(self: Any, timeout: float | None = None, wait: Callable[..., Any] = popen_fork.Popen.wait) -> int | None:
+    if self.returncode is None and timeout is None:
+        connection.wait([self.sentinel])
+    code: int | None = wait(self, timeout)
+    return code
+
+
+def _make_methods(self: Any) -> None:
+    """Give a semaphore its methods; `acquire` looks again and again, since another process gives no sign."""
+    semaphore = self._semlock
+    self.release = semaphore.release
+
+    def acquire(block: bool = True, timeout: float | None = None) -> bool:
+        until = None if timeout is None else monotonic() + timeout
+        delay = LONGEST / 32
+        while not semaphore.acquire(False):
+            if not block or (until is not None and monotonic() >= until):
+                return False
+            gevent.sleep(delay)
+            delay = min(LONGEST, delay * 2)
+        return True
+
+    self.acquire = acquire

@@ -1,0 +1,115 @@
+"""Actions for tests of child processes: each line in the file that the payload names says which process wrote it."""
+
+import multiprocessing
+import os
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+
+from geventjob import action
+
+
+def note(path, word):
+    with open(path, "a") as file:
+        file.write(f"{os.getpid()} {word}\n")
+
+
+@action("neighbour")
+def neighbour(job):
+    """Writes a line each 20 ms until the file is told to end."""
+    try:
+        for step in range(3000):
+            note(job.payload["file"], "step")
+            job.set_progress(step % 100)
+            if os.path.exists(job.payload["file"] + ".end"):
+                return
+            time.sleep(0.02)
+    finally:
+        note(job.payload["file"], "finally")
+
+
+@dataclass
+class Square:
+    of: int
+
+
+def square(number):
+    time.sleep(0.05)
+    return Square(number * number)
+
+
+def fails():
+    raise ValueError("of the child")
+
+
+def child(job, path, queue):
+    """What a forked child may do, and that it waits: the event loop runs in it."""
+    note(path, "child")
+    time.sleep(0.3)
+    try:
+        job.set_progress(1)
+    except RuntimeError as error:
+        queue.put(str(error))
+    queue.put(job.client.get(job.id)["id"])
+    queue.put(subprocess.run(["echo", "inner"], capture_output=True, text=True).stdout)
+    thread = threading.Thread(target=time.sleep, args=(0.05,))
+    thread.start()
+    thread.join()
+
+
+@action("forks", timeout=60)
+def forks(job):
+    fork = multiprocessing.get_context("fork")
+    queue = fork.Queue()
+    process = fork.Process(target=child, args=(job, job.payload["file"], queue))
+    process.start()
+    answers = [queue.get() for _ in range(3)]
+    process.join()
+    assert process.exitcode == 0
+    assert answers[0].startswith(f"{job.id} is run by the process {os.getpid()}"), answers
+    assert answers[1:] == [job.id, "inner\n"], answers
+    with fork.Pool(2) as pool:
+        assert pool.map(square, range(4)) == [Square(n * n) for n in range(4)]
+    long = fork.Process(target=time.sleep, args=(60,))
+    long.start()
+    long.terminate()
+    long.join()
+    assert long.exitcode == -15
+    big = fork.Queue()
+    process = fork.Process(target=big.put, args=("x" * 1_000_000,))
+    process.start()
+    assert len(big.get()) == 1_000_000
+    process.join()
+
+
+@action("forks_by_hand", timeout=60)
+def forks_by_hand(job):
+    """Children whose code leaves the action as if they were the parent: by its end, by an error, in a thread."""
+    parent = os.getpid()
+    returns = os.fork()
+    if not returns:
+        time.sleep(0.2)
+        return
+    raises = os.fork()
+    if not raises:
+        time.sleep(0.2)
+        raise SystemExit(7)
+    in_thread = []
+    thread = threading.Thread(target=lambda: in_thread.append(os.fork()) or time.sleep(0.2))
+    thread.start()
+    thread.join()
+    assert os.getpid() == parent
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in (returns, raises, *in_thread)]
+    job.set_status_message(f"exit codes {codes}")
+
+
+@action("starts_anew", timeout=60)
+def starts_anew(job):
+    anew = multiprocessing.get_context(job.payload["method"])
+    with anew.Pool(2) as pool:
+        assert pool.map(square, range(4)) == [Square(n * n) for n in range(4)]
+    process = anew.Process(target=fails)
+    process.start()
+    process.join()
+    job.set_status_message(f"exit code {process.exitcode}")

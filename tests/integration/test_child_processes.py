@@ -1,0 +1,61 @@
+"""Child processes of actions in a real executor: forked ones run nothing but their own code, new ones find theirs."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fleet import Fleet, Process, ended, fleet, until
+
+ACTIONS = Path(__file__).parent.parent / "actions" / "processes.py"
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with fleet(tmp_path_factory.mktemp("fleet")) as made:
+        shutil.copy(ACTIONS, made.actions_dir)
+        made.server()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def executor(engine: Fleet) -> Process:
+    return engine.executor("parent")
+
+
+def run(engine: Fleet, *actions: str, **payload: str) -> list[tuple[str, str | None]]:
+    """State and message of a job of each of these actions."""
+    client = engine.client()
+    ids = [client.add("job", {"action": action, "payload": payload}) for action in actions]
+    jobs = ended(client, ids)
+    return [(jobs[id]["state"], jobs[id].get("statusMessage")) for id in ids]
+
+
+def test_forked_children_run_their_own_code_alone(engine: Fleet, executor: Process, tmp_path: Path) -> None:
+    client, notes = engine.client(), tmp_path / "notes"
+    payload = {"file": str(notes)}
+    beside = [client.add("job", {"action": "neighbour", "payload": payload}) for _ in range(10)]
+    until(lambda: notes.exists() and len(notes.read_text().splitlines()) > 20)
+    assert run(engine, "forks", "forks", "forks_by_hand", file=str(notes)) == [
+        ("SUCCESS", None),
+        ("SUCCESS", None),
+        ("SUCCESS", "exit codes [0, 7, 0]"),
+    ]
+    (tmp_path / "notes.end").touch()
+    assert {job["state"] for job in ended(client, beside).values()} == {"SUCCESS"}
+    lines = [line.split() for line in notes.read_text().splitlines()]
+    of_children = Counter(word for pid, word in lines if int(pid) != executor.pid)
+    assert of_children == {"child": 2}
+    assert executor.running
+    assert "Traceback" not in executor.log, executor.log
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_new_processes_import_the_file_of_the_action(engine: Fleet, executor: Process, method: str) -> None:
+    assert run(engine, "starts_anew", method=method) == [("SUCCESS", "exit code 1")]
+    assert "ValueError: of the child" in executor.log
+    assert "ModuleNotFoundError" not in executor.log
