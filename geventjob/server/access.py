@@ -1,19 +1,28 @@
-"""Who asks, and what he may do: roles and access control lists (CIMI.md §3)."""
+"""Who asks, and what they may do: roles and access control lists (docs/reference/api.md has both as tables)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from geventjob.server.document import Document
-from geventjob.server.problem import forbidden
+from geventjob.server.life import KEPT, Edit
+from geventjob.server.problem import Problem, forbidden, not_found
 
 VIEW = frozenset({"VIEW", "MODIFY", "ALL"})
 """The rights of a rule that let one see a document."""
 MODIFY = frozenset({"MODIFY", "ALL"})
 """Those that let one edit or delete it. The finer rights of the schema count for neither, as in SlipStream."""
+
+WHAT_RUNS = ("action", "payload", "timeout", "targetResource", "parentJob", "priority", "retries")
+"""Attributes of a job that tell what is run, on what and when: to edit them is to use the rights of the executor."""
+
+SEERS = frozenset({"ADMIN", "VIEWER", "EXECUTOR"})
+"""Roles that see every document."""
+RUNNERS = frozenset({"ADMIN", "EXECUTOR"})
+"""Roles that edit every job, `WHAT_RUNS` and its state included."""
 
 ADMIN_RULE = {"principal": "ADMIN", "type": "ROLE", "right": "ALL"}
 """Stands in every acl."""
@@ -25,9 +34,9 @@ class Caller:
 
     username: str | None = None
     roles: frozenset[str] = frozenset({"ANON"})
-    """ANON for everybody; a user also has that of his session, `session/<uuid>`."""
+    """ANON for everybody; a user also has that of the session, `session/<uuid>`."""
     key: str | None = None
-    """The credential that he has logged in with, if that was no password."""
+    """The API key that the user has shown, if that was no password."""
 
     @property
     def admin(self) -> bool:
@@ -40,27 +49,71 @@ class Caller:
         return frozenset([*user, *(f"ROLE {role}" for role in self.roles)])
 
     @property
+    def sees_all(self) -> bool:
+        return not SEERS.isdisjoint(self.roles)
+
+    @property
+    def runs_jobs(self) -> bool:
+        """Whether the caller may change what a job runs, and its state without being its owner."""
+        return not RUNNERS.isdisjoint(self.roles)
+
+    @property
     def viewers(self) -> frozenset[str] | None:
-        """Whose documents a search finds: None, all of them, for an administrator."""
-        return None if self.admin else self.principals
+        """Whose documents a search finds; None: all of them."""
+        return None if self.sees_all else self.principals
 
     def may(self, rights: frozenset[str], document: Mapping[str, Any]) -> bool:
         """Whether one of these rights on this document is the caller's."""
-        if self.admin:
+        if self.admin or (rights is VIEW and self.sees_all):
             return True
+        if document["id"].startswith("job/") and rights is not VIEW:
+            if "EXECUTOR" in self.roles:
+                return True
+            if "VIEWER" in self.roles and "SUBMITTER" not in self.roles:
+                return False
         acl = document["acl"]
         return _names(self.principals, acl["owner"]) or any(
             rule["right"] in rights and _names(self.principals, rule) for rule in acl.get("rules", ())
         )
 
     def need(self, rights: frozenset[str], document: Mapping[str, Any]) -> None:
-        """Raises Problem 403 if he has none of them."""
+        """Raise Problem 403 if the caller has none of them."""
         if not self.may(rights, document):
             raise forbidden()
 
+    def missing(self, id: str) -> Problem:
+        """The answer for a document that does not exist: 404 for who may see all.
+
+        For others it is the answer for a document that they may not see, so that nobody learns which ids exist.
+        """
+        return not_found(id) if self.sees_all else forbidden()
+
+    def seen(self, id: str, document: Document | None, rights: frozenset[str]) -> Document:
+        """The document of this id, if it exists and these rights are the caller's. Raises Problem 403, 404."""
+        if document is None:
+            raise self.missing(id)
+        self.need(rights, document)
+        return document
+
+    def allowed(self, job: Mapping[str, Any], edit: Edit) -> Edit:
+        """The edit without what changes nothing of what only `RUNNERS` may change.
+
+        Clients may send the whole document that they have read. Raises Problem 403 that names the attribute.
+        """
+        if self.runs_jobs:
+            return edit
+        governed = [*WHAT_RUNS, *(("state",) if edit.owner is None else ())]
+        for name in governed:
+            deleted = name in edit.delete and name in job and name not in KEPT
+            differs = edit.set[name] != job.get(name) if name in edit.set else deleted
+            if differs:
+                raise Problem(403, f"{name} of a job is for the roles ADMIN and EXECUTOR to edit")
+        rest = {name: value for name, value in edit.set.items() if name not in governed}
+        return replace(edit, set=rest, delete=[name for name in edit.delete if name not in governed])
+
     @property
     def governs(self) -> bool:
-        """Whether he may change who can log in, as far as acls let him: a key that leaked shall not harm its user."""
+        """Whether the caller may change who can log in, as far as acls allow: a leaked key must not harm its user."""
         return self.admin or self.key is None
 
     def acl(self) -> Document:
@@ -68,8 +121,13 @@ class Caller:
         return acl("ROLE", "ADMIN") if self.admin else acl("USER", self.username or "")
 
     def need_role(self, role: str) -> None:
-        """Raises Problem 403 if it is not one of his."""
+        """Raise Problem 403 if it is not one of the caller's."""
         if role not in self.roles:
+            raise forbidden()
+
+    def need_all(self) -> None:
+        """Raise Problem 403 if the caller does not see everything."""
+        if not self.sees_all:
             raise forbidden()
 
 

@@ -19,8 +19,8 @@ from geventjob.server.access import MODIFY, VIEW, Caller
 from geventjob.server.document import Document
 from geventjob.server.filter import Filter
 from geventjob.server.life import ENTRY, FINAL, Edit, EntryDiffers, added, edited, entry_of, stopped
-from geventjob.server.problem import Problem, away, not_found
-from geventjob.server.store.base import Insert, Page, Query, Store, Taken, Update
+from geventjob.server.problem import Problem, away
+from geventjob.server.store.base import Insert, Missing, Page, Query, Store, Taken, Update
 from geventjob.server.writers import Writers
 
 log = logging.getLogger(__name__)
@@ -110,13 +110,13 @@ class Jobs:
     # --- look
 
     def get(self, id: str, caller: Caller) -> Document:
-        """Raises Problem 404, 403, StoreAway."""
+        """The job, which the caller may see. Raises Problem 403, 404, StoreAway."""
+        return self._seen(id, caller, VIEW)
+
+    def _seen(self, id: str, caller: Caller, rights: frozenset[str]) -> Document:
         self._settled([id])
         (job,) = self._store.get([id])
-        if job is None:
-            raise not_found(id)
-        caller.need(VIEW, job)
-        return job
+        return caller.seen(id, job, rights)
 
     def search(self, query: Query, caller: Caller) -> Page:
         """What the caller has written himself is seen. Raises StoreAway, FilterError."""
@@ -144,11 +144,13 @@ class Jobs:
         def change(edit: Edit) -> Callable[[Document], Document]:
             def apply(job: Document) -> Document:
                 caller.need(MODIFY, job)
-                return edited(job, edit, now=moment, other_entry_gone=entry_of(job) in entries)
+                allowed = caller.allowed(job, edit)
+                return edited(job, allowed, now=moment, other_entry_gone=entry_of(job) in entries)
 
             return apply
 
-        return [_outcome(result) for result in self._store.write([Update(c.id, change(c.edit)) for c in changes])]
+        results = self._store.write([Update(c.id, change(c.edit)) for c in changes])
+        return [_outcome(result, caller) for result in results]
 
     def _superseded(self, outcomes: list[Outcome], gone: set[str]) -> list[int]:
         """Which edits were refused for an entry that does not stand in the queue any more, while their own does."""
@@ -176,16 +178,15 @@ class Jobs:
         Raises Problem 403, 404; CoordinationAway: the job is STOPPING, but its executor was not told.
         """
         self._writers.note(caller)
-        before: list[str] = []
+        moment = now()
 
         def change(job: Document) -> Document:
             caller.need(MODIFY, job)
-            before[:] = [job["state"]]
-            return stopped(job, now=now())
+            return stopped(job, now=moment)
 
-        job = self._one(id, change)
+        job = self._one(id, change, caller)
         assert job is not None
-        if job["state"] == "STOPPED" and before == ["QUEUED"]:
+        if job["state"] == "STOPPED":
             self._remove_of([job])
         elif job["state"] == "STOPPING" and "executor" in job:
             self._coordination.send(job["executor"], {"stop": id, "fence": job.get("fence")})
@@ -194,14 +195,9 @@ class Jobs:
     def delete(self, id: str, caller: Caller) -> None:
         """Delete a job, and its entry if nobody holds it. Raises Problem 403, 404."""
         self._writers.note(caller)
-        deleted: list[Document] = []
-
-        def change(job: Document) -> None:
-            caller.need(MODIFY, job)
-            deleted[:] = [job]
-
-        self._one(id, change)
-        self._remove_of(deleted)
+        job = self._seen(id, caller, MODIFY)
+        self._one(id, lambda job: caller.need(MODIFY, job), caller)
+        self._remove_of([job])
 
     def delete_all(self, filter: Filter, limit: int, caller: Caller) -> int:
         """Delete up to `limit` of the jobs that match, and their entries; how many there were."""
@@ -210,9 +206,11 @@ class Jobs:
         self._remove_of(deleted)
         return len(deleted)
 
-    def _one(self, id: str, change: Callable[[Document], Document | None]) -> Document | None:
+    def _one(self, id: str, change: Callable[[Document], Document | None], caller: Caller) -> Document | None:
         self._settled([id])
         (result,) = self._store.write([Update(id, change)])
+        if isinstance(result, Missing):
+            raise caller.missing(id)
         if isinstance(result, Exception):
             raise result
         return result
@@ -257,6 +255,6 @@ def _answer(new: _New, result: Document | Exception | None) -> str | Exception:
     return result if isinstance(result, Exception) else str(new.job["id"])
 
 
-def _outcome(result: Document | Exception | None) -> Outcome:
+def _outcome(result: Document | Exception | None, caller: Caller) -> Outcome:
     assert result is not None
-    return result
+    return caller.missing(str(result)) if isinstance(result, Missing) else result

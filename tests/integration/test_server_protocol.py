@@ -99,8 +99,8 @@ def test_a_method_that_nobody_knows(server: JobServer) -> None:
     problem(server.anonymous()("BREW", "job"), 400)
 
 
-def test_what_is_missing_is_404_even_for_anonymous(server: JobServer) -> None:
-    body = problem(server.anonymous().get("job/0b0b0b0b-0000-4000-8000-000000000000"), 404)
+def test_what_is_missing_is_404_for_who_may_see_all(admin: Caller) -> None:
+    body = problem(admin.get("job/0b0b0b0b-0000-4000-8000-000000000000"), 404)
     assert body["message"] == "job/0b0b0b0b-0000-4000-8000-000000000000 not found"
     assert body["resource-id"] == "job/0b0b0b0b-0000-4000-8000-000000000000"
 

@@ -15,7 +15,7 @@ from geventjob.server.bodies import KeyAdd, KeyTemplate, body_of
 from geventjob.server.document import Document, operation, selected, shown
 from geventjob.server.filter import Compare
 from geventjob.server.keys import new_key, new_secret
-from geventjob.server.problem import Problem, forbidden, not_found
+from geventjob.server.problem import Problem, forbidden
 from geventjob.server.receive import read
 from geventjob.server.search import collection, parameters, query, search_parameters, selection
 from geventjob.server.sessions import Sessions
@@ -89,12 +89,9 @@ class CredentialResource:
         return self._sessions.caller(req.get_header("Cookie"))
 
     def _find(self, req: falcon.Request, name: str, rights: frozenset[str]) -> tuple[Document, Caller]:
-        (key,) = self._store.get([f"credential/{name}"])
-        if key is None:
-            raise not_found(f"credential/{name}")
         caller = self._caller(req)
-        caller.need(rights, key)
-        return key, caller
+        (found,) = self._store.get([f"credential/{name}"])
+        return caller.seen(f"credential/{name}", found, rights), caller
 
 
 def delete_keys(store: Store, username: str) -> None:

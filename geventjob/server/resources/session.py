@@ -86,12 +86,9 @@ class SessionResource:
         done(resp, session["id"], "deleted")
 
     def _find(self, req: falcon.Request, name: str, rights: frozenset[str]) -> tuple[Document, Caller]:
-        (session,) = self._store.get([f"session/{name}"])
-        if session is None:
-            raise not_found(f"session/{name}")
         caller = self._sessions.caller(req.get_header("Cookie"))
-        caller.need(rights, session)
-        return session, caller
+        (found,) = self._store.get([f"session/{name}"])
+        return caller.seen(f"session/{name}", found, rights), caller
 
 
 _LOG_INS: dict[str, type[PasswordLogIn | KeyLogIn]] = {INTERNAL: PasswordLogIn, API_KEY: KeyLogIn}

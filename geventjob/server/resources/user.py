@@ -13,7 +13,7 @@ from geventjob.server.answer import done, give
 from geventjob.server.bodies import UserAdd, UserEdit, body_of
 from geventjob.server.document import Document, born, operation, selected, shown
 from geventjob.server.password import Passwords
-from geventjob.server.problem import Problem, forbidden, not_found
+from geventjob.server.problem import Problem, forbidden
 from geventjob.server.receive import read
 from geventjob.server.resources.credential import delete_keys
 from geventjob.server.search import collection, parameters, query, search_parameters, selection
@@ -87,11 +87,9 @@ class UserResource:
         return self._sessions.caller(req.get_header("Cookie"))
 
     def _find(self, req: falcon.Request, name: str, rights: frozenset[str]) -> tuple[Document, Caller]:
-        (user,) = self._store.get([f"user/{name}"])
-        if user is None:
-            raise not_found(f"user/{name}")
         caller = self._caller(req)
-        caller.need(rights, user)
+        (found,) = self._store.get([f"user/{name}"])
+        user = caller.seen(f"user/{name}", found, rights)
         if rights is MODIFY and not caller.governs:
             raise forbidden()
         return user, caller
