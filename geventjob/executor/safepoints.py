@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures.thread
 import ctypes
+import dis
 import gc
 import sys
 import threading
@@ -66,6 +67,11 @@ _BEGINNINGS = frozenset(
 # a `with` calls __exit__. An exception raised there leaves the lock held: 5 of 16 locks in 32 s of stress.
 LOOKS_BEFORE_EXIT = sys.version_info < (3, 11)
 
+# Python 3.14 calls __enter__ by a plain CALL, behind which it looks for signals before the block's handler is in force:
+# an exception raised there leaves the lock held (58 % of shots in a tight loop; CPython's issue gh-148874).
+LOAD_SPECIAL = dis.opmap.get("LOAD_SPECIAL")
+CALL = dis.opmap.get("CALL")
+
 
 class Point(Enum):
     """What may be done to a greenlet where it is."""
@@ -97,7 +103,7 @@ class SafePoints:
         # A collection keeps list heads on the C stack: parked in a weakref callback, it made 2,131 of 2,132
         # collections of the other greenlets do nothing. repr() notes per thread what it is inside of: parked in it,
         # all of 659,798 others printed `[...]`. Neither is to be seen in the frames.
-        if self._collecting or self._reprs or (LOOKS_BEFORE_EXIT and _exiting(frame)):
+        if self._collecting or self._reprs or (LOOKS_BEFORE_EXIT and _exiting(frame)) or _entering(frame):
             return Point.NOTHING
         return _point(frame, child, waits)
 
@@ -145,6 +151,14 @@ def _exiting(frame: FrameType) -> bool:
     error = sys.exc_info()[1]
     trace = error.__traceback__ if error is not None else None
     return trace is not None and trace.tb_frame is frame and trace.tb_lasti == frame.f_lasti
+
+
+def _entering(frame: FrameType) -> bool:
+    """Whether this frame has just called __enter__ and is not yet inside the block."""
+    if LOAD_SPECIAL is None:
+        return False
+    code, last = frame.f_code.co_code, frame.f_lasti
+    return code[last] == CALL and code[last - 2] == LOAD_SPECIAL
 
 
 def _reprs() -> list[Any]:

@@ -12,12 +12,12 @@ FRAME = greenlet(lambda: sys._getframe()).switch()
 """A frame of nothing but this module."""
 
 
-def point_of(layers, child=False):
+def point_of(layers, child=False, waits=False):
     """What may be done to the innermost of these functions, each given as `module` or `module:function`, which call
     one another; `begin` is where the action begins."""
 
     def probe():
-        found.append(safepoints._point(sys._getframe(1), child))
+        found.append(safepoints._point(sys._getframe(1), child, waits))
 
     def calling(layer, inner):
         if layer == "begin":
@@ -97,3 +97,11 @@ def test_nothing_while_the_collector_runs_or_within_a_repr():
         assert points.at(FRAME, child=True) is Point.ANY
     finally:
         points.close()
+
+
+def test_a_call_that_waits_in_multiprocessing_may_be_interrupted():
+    for layers in ("plugin multiprocessing.connection", "plugin multiprocessing.popen_fork gevent.os:waitpid"):
+        walk = ["begin", *layers.split()]
+        assert point_of(walk) is Point.NOTHING
+        assert point_of(walk, waits=True) is Point.ANY
+    assert point_of(["begin", "plugin", "logging"], waits=True) is Point.NOTHING
