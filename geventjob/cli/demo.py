@@ -79,8 +79,9 @@ class Demo:
         return Counter((job["name"], job["state"]) for job in self._search(select="name,state")["jobs"])
 
 
-def main(client_ini: str, command: str) -> None:
-    """Run it, and say what to type next."""
+def main() -> None:
+    """Run the demo, and say what to type next. Arguments: the client's ini file, and what to type for `geventjob`."""
+    client_ini, command = sys.argv[1:]
     console = Console()
     settings = config.parse("client", ["-c", client_ini])
     client = Client(settings.ss_url, settings.ss_user, settings.ss_pass, key=settings.ss_key, secret=settings.ss_secret)
@@ -95,4 +96,4 @@ def main(client_ini: str, command: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

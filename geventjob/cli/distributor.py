@@ -38,7 +38,7 @@ def main() -> None:
 
 def assemble(settings: config.Settings) -> Engine:
     """The parts, from the options."""
-    found = find_distributors(settings.distributors_dir)
+    found = find_distributors(settings.distributors_dir, settings.allow_unsafe_plugins)
     share(settings.distributors_dir)
     specs = chosen(found, settings.names, settings.all)
     client = connect(

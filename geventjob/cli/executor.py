@@ -42,7 +42,7 @@ def main() -> None:
 
 def assemble(settings: config.Settings) -> Engine:
     """The parts, from the options."""
-    actions = find_actions(settings.actions_dir)
+    actions = find_actions(settings.actions_dir, settings.allow_unsafe_plugins)
     share(settings.actions_dir)
     client = connect(
         settings,

@@ -15,9 +15,9 @@ import secrets
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +28,9 @@ from geventjob.cimi.client import Client
 from geventjob.cimi.errors import CimiError
 from geventjob.cli.connection import connect
 from geventjob.cli.fleet import left_out
+from geventjob.cli.isolated import isolated
 from geventjob.config.options import default_data_dir
+from geventjob.ownership import Unsafe, open_private, private_folder
 
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
 PR_SET_PDEATHSIG = 1
@@ -48,7 +50,7 @@ class Child:
 
     def __init__(self, name: str, module: str, arguments: Sequence[str], log_dir: Path) -> None:
         self.name = name
-        self._command = [sys.executable, "-m", module, *arguments]
+        self._command = isolated(module, *arguments)
         self._output = log_dir / f"{name}.err"
         self._process: subprocess.Popen[bytes] | None = None
         self._delay = FIRST_DELAY
@@ -149,28 +151,39 @@ class Up:
     def prepare(self) -> None:
         """Folders, locks and, at the first start, a password. Raises UsageError."""
         try:
-            for folder in (
-                *(self.data_dir, Path(self._settings.log_dir)),
-                *(self.actions_dir, self.distributors_dir),
-            ):
+            private_folder(self.data_dir)
+            for folder in (Path(self._settings.log_dir), self.actions_dir, self.distributors_dir):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock(self.data_dir / "up.lock")
-            self._lock(_port_lock(self._settings.port))
+            self._lock_port(self._settings.port)
             self._write_client_ini()
+        except Unsafe as unsafe:
+            raise UsageError(f"--data-dir: {unsafe.strerror}") from None
         except OSError as error:
             raise UsageError(f"--data-dir {self.data_dir}: {error.strerror}") from None
 
     def _lock(self, path: Path) -> None:
         """Held by the open file for as long as we live; it holds our pid for whoever comes second."""
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = open_private(path)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            pid = os.read(lock, 20).decode() or "?"
-            raise UsageError(f"already running as PID {pid}; stop it or choose --port and --data-dir") from None
+            raise _already_running(os.read(lock, 20).decode() or "?") from None
         os.truncate(lock, 0)
         os.write(lock, str(os.getpid()).encode())
         self._locks.append(lock)
+
+    def _lock_port(self, port: int) -> None:
+        """Hold a name of the kernel's, an abstract socket: there is no file, and it knows the PID of its holder."""
+        name = f"\0geventjob-up-{port}"
+        lock = socket.socket(socket.AF_UNIX)
+        try:
+            lock.bind(name)
+        except OSError:
+            with lock:
+                raise _already_running(_listener(name)) from None
+        lock.listen()
+        self._locks.append(lock.detach())
 
     def _write_client_ini(self) -> None:
         password_file = self.data_dir / "admin-pass"
@@ -282,7 +295,7 @@ class Up:
         )
         if self._settings.demo:
             parent = os.getpid()
-            demo = [sys.executable, "-m", "geventjob.cli.demo", str(self.client_ini), command]
+            demo = isolated("geventjob.cli.demo", str(self.client_ini), command)
             subprocess.Popen(demo, preexec_fn=lambda: _die_with(parent))  # noqa: S603, PLW1509
 
     def _stop(self, children: Sequence[Child]) -> None:
@@ -363,10 +376,19 @@ def _free_port(host: str) -> int:
         return port
 
 
-def _port_lock(port: int) -> Path:
-    folder = Path(tempfile.gettempdir()) / f"geventjob-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder / f"port-{port}.lock"
+def _already_running(pid: object) -> UsageError:
+    return UsageError(f"already running as PID {pid}; stop it or choose --port and --data-dir")
+
+
+def _listener(name: str) -> object:
+    """Return the PID of the process that listens at an abstract socket, as the kernel knows it."""
+    try:
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.connect(name)
+            pid, _, _ = struct.unpack("3i", caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    except OSError:  # it has just ended, or many ask at once
+        return "?"
+    return pid or "?"
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -165,6 +165,8 @@ OPTIONS = (
     Option("distributors-dir", kinds.listed(kinds.folder), "distributor up",
            "folder of distributor files, loaded at start", shown=f"{DISTRIBUTORS} where it exists", usual=DISTRIBUTORS,
            metavar="DIR", many=True),
+    Option("allow-unsafe-plugins", kinds.flag, "executor distributor up",
+           "load action and distributor files that others than root and the process's own user may change"),
     Option("reconcile-interval", kinds.seconds, "server",
            "seconds between two looks whether each job that is not final stands in the queue", default=60.0),
     Option("cleanup-days", kinds.days, "executor distributor up",

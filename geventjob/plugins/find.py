@@ -23,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
+from geventjob.ownership import Unsafe, check_code
 from geventjob.plugins.marks import ActionMark, check_method, check_runs, checked
 
 log = logging.getLogger(__name__)
@@ -102,14 +103,20 @@ Actions = Found[ActionSpec]
 Distributors = Found[DistributorSpec]
 
 
-def find_actions(dirs: Sequence[str] = ()) -> Actions:
-    """Shipped actions, those of each folder, those of entry points `geventjob.actions`. Raises PluginError."""
-    return find("geventjob.actions", dirs, actions_in)
+def find_actions(dirs: Sequence[str] = (), unsafe: bool = False) -> Actions:
+    """Return the shipped actions, those of each folder, and those of entry points `geventjob.actions`.
+
+    `unsafe`: also from folders and files that others may change. Raises PluginError.
+    """
+    return find("geventjob.actions", dirs, actions_in, unsafe)
 
 
-def find_distributors(dirs: Sequence[str] = ()) -> Distributors:
-    """Shipped distributors, those of each folder, those of entry points `geventjob.distributors`. Raises as above."""
-    return find("geventjob.distributors", dirs, distributors_in)
+def find_distributors(dirs: Sequence[str] = (), unsafe: bool = False) -> Distributors:
+    """Return the shipped distributors, those of each folder, and those of entry points `geventjob.distributors`.
+
+    `unsafe` as for `find_actions`. Raises PluginError.
+    """
+    return find("geventjob.distributors", dirs, distributors_in, unsafe)
 
 
 def actions_in(thing: Any, source: str, fallback: str) -> Iterator[ActionSpec]:
@@ -155,11 +162,13 @@ def own(module: ModuleType) -> list[Any]:
 Loader = Callable[[], Any]
 
 
-def find(group: str, dirs: Sequence[str], among: Callable[[Any, str, str], Iterator[Spec]]) -> Found[Spec]:
-    """All of a kind. What does not import is logged and left out."""
+def find(
+    group: str, dirs: Sequence[str], among: Callable[[Any, str, str], Iterator[Spec]], unsafe: bool
+) -> Found[Spec]:
+    """Return all of a kind. What does not import is logged and left out."""
     specs: list[Spec] = []
     failures: dict[str, str] = {}
-    for name, fallback, load in (*shipped(group), *dropped(dirs, group), *installed(group)):
+    for name, fallback, load in (*shipped(group), *dropped(dirs, group, unsafe), *installed(group)):
         try:
             thing = load()
             source = getattr(inspect.getmodule(thing), "__file__", None) or name
@@ -193,10 +202,14 @@ def installed(group: str) -> Iterator[tuple[str, str, Loader]]:
         yield f"entry point {point.name} = {point.value}", point.name, point.load
 
 
-def dropped(dirs: Sequence[str], group: str) -> Iterator[tuple[str, str, Loader]]:
+def dropped(dirs: Sequence[str], group: str, unsafe: bool) -> Iterator[tuple[str, str, Loader]]:
     for folder in dict.fromkeys(Path(d).resolve() for d in dirs):
         try:
+            if not unsafe:
+                check_code(folder)
             files = sorted(f for f in folder.iterdir() if f.suffix == ".py" and f.name[0] not in "._")
+        except Unsafe as found:
+            raise PluginError(f"{found.strerror}, or use --allow-unsafe-plugins") from None
         except OSError as error:
             raise PluginError(f"folder {folder} cannot be searched: {error.strerror}") from None
         for file in files:

@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from geventjob.cli.isolated import isolated
+
 PREFIX = "job_distributor_"
 
 
@@ -17,4 +19,4 @@ def main(command: type) -> None:
     """
     script = Path(inspect.getfile(command)).resolve()
     found = ["--distributors-dir", str(script.parent), script.stem.removeprefix(PREFIX)]
-    os.execv(sys.executable, [sys.executable, "-m", "geventjob.cli.distributor", *sys.argv[1:], *found])  # noqa: S606
+    os.execv(sys.executable, isolated("geventjob.cli.distributor", *sys.argv[1:], *found))  # noqa: S606

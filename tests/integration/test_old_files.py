@@ -55,7 +55,7 @@ def inventoried(client: Client, shelf: str) -> None:
 def test_they_serve_slipstream(engine: SlipStreamFleet) -> None:
     client = engine.serve()
     executor = engine.executor("one")
-    engine.distributor("leader", f"--distributors-dir={SCRIPT.parent}", "old_inventory")
+    engine.distributor("leader", f"--distributors-dir={SCRIPT.parent}", "--allow-unsafe-plugins", "old_inventory")
     for shelf in ("shelf/0", "shelf/1"):
         inventoried(client, shelf)
     assert "Inventory started" in executor.log
@@ -64,7 +64,7 @@ def test_they_serve_slipstream(engine: SlipStreamFleet) -> None:
 
 def test_they_serve_our_own_server(own: Fleet) -> None:
     own.executor("one")
-    own.distributor("leader", f"--distributors-dir={SCRIPT.parent}", "old_inventory")
+    own.distributor("leader", f"--distributors-dir={SCRIPT.parent}", "--allow-unsafe-plugins", "old_inventory")
     inventoried(own.client(), "shelf/1")
 
 

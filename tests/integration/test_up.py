@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from geventjob.cli.isolated import isolated
 from tests.fleet import free_port, until
 
 COMMAND = [sys.executable, "-m", "geventjob.cli.main"]
@@ -123,6 +124,37 @@ def test_a_second_one_names_the_first(up: Up, tmp_path: Path, port: int) -> None
         assert second.process.wait(20) == 2
         expected = f"geventjob up: already running as PID {up.process.pid}; stop it or choose --port and --data-dir\n"
         assert second.output.endswith(expected)
+
+
+def test_it_uses_no_folder_that_others_may_write_to(tmp_path: Path, port: int) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data").chmod(0o777)
+    up = Up(tmp_path, port)
+    assert up.process.wait(20) == 2
+    assert (
+        up.output == f"geventjob up: --data-dir: {up.data_dir}: everybody may write to it; chmod go-w {up.data_dir}\n"
+    )
+    assert list(up.data_dir.iterdir()) == []
+
+
+def test_it_touches_neither_the_current_folder_nor_that_of_temporary_files(
+    tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its children import from neither; a console script does not, either."""
+    for name in ("gevent", "configargparse", "argparse"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w')\nraise SystemExit\n")
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(f"{__name__}.COMMAND", isolated("geventjob.cli.main"))
+    up = Up(tmp_path, port)
+    try:
+        up.ready()
+        assert not (tmp_path / "imported").exists()
+        assert list((tmp_path / "tmp").iterdir()) == []  # nor is there a file where others may write
+    finally:
+        up.process.kill()
+        up.process.wait()
 
 
 def test_a_port_that_somebody_else_has(tmp_path: Path, port: int) -> None:

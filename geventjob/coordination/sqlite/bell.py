@@ -62,7 +62,8 @@ class Bell:
         Under the lock, so that one that is just being made is not taken for that of a dead process.
         """
         self.name = f"{os.getpid()}-{secrets.token_hex(4)}"
-        os.mkfifo(self._path)
+        os.mkfifo(self._path, 0o600)
+        os.chmod(self._path, 0o600)  # at any umask
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)  # RDWR: never at its end
         directory, prefix = os.path.split(_fifo(self._database, ""))
         for name in os.listdir(directory):

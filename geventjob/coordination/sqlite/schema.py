@@ -11,6 +11,7 @@ from typing import NamedTuple
 from gevent.monkey import get_original
 
 from geventjob.coordination.base import CoordinationAway, CoordinationError
+from geventjob.ownership import Unsafe, open_private, private_folder
 
 _native_sleep = get_original("time", "sleep")
 
@@ -96,8 +97,11 @@ def open_file(path: str, patience: float) -> File:
     locked for `patience` seconds.
     """
     try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        private_folder(os.path.dirname(path))
+        os.close(open_private(path))
+        lock = open_private(path + ".lock")
+    except Unsafe as unsafe:
+        raise CoordinationError(f"--data-dir: {unsafe.strerror}") from None
     except OSError as error:
         raise CoordinationError(f"{error.filename}: {error.strerror}") from error
     try:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from pathlib import Path
 
-from geventjob.server.store.base import Store
+from geventjob.ownership import Unsafe, private_folder
+from geventjob.server.store.base import Store, StoreError
 
 
 def open_store(settings: Namespace) -> Store:
@@ -13,8 +13,10 @@ def open_store(settings: Namespace) -> Store:
 
     That folder is made in any case. Raises StoreError, OSError.
     """
-    folder = Path(settings.data_dir)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder = private_folder(settings.data_dir)
+    except Unsafe as unsafe:
+        raise StoreError(f"--data-dir: {unsafe.strerror}") from None
     if not settings.es_hosts_list:
         from geventjob.server.store.sqlite import SqliteStore
 

@@ -7,6 +7,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from geventjob.ownership import open_private
 from geventjob.server.store.base import KINDS, StoreAway, StoreError, StoreRefused
 from geventjob.server.store.sqlite.rows import NAMES
 
@@ -37,7 +38,7 @@ class Lock:
     def __init__(self, path: Path) -> None:
         """Raises StoreError if another server has it."""
         try:
-            self._fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = open_private(f"{path}.lock")
         except OSError as error:
             raise StoreError(f"{error.filename}: {error.strerror}") from None
         try:
@@ -61,7 +62,7 @@ def opened(path: Path, readers: int) -> list[sqlite3.Connection]:
     """
     connections: list[sqlite3.Connection] = []
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(open_private(path))
         connections.append(_connected(path, "rw"))
         _set(connections[0], "synchronous = FULL", "wal_autocheckpoint = 2000")
         _prepare(connections[0], path)
