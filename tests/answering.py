@@ -115,7 +115,10 @@ def answering(reply: Callable[[Asked], Reply]) -> Iterator[Answering]:
                 reply.raw(self.connection)
                 self.close_connection = True
                 return
-            body = reply.text if reply.text is not None else json.dumps(reply.json).encode()
+            shaped = reply.json
+            if reply.status >= 400 and isinstance(shaped, dict):  # as a job server says it
+                shaped = {"status": reply.status, **shaped}
+            body = reply.text if reply.text is not None else json.dumps(shaped).encode()
             self.send_response_only(reply.status)
             usual = {"Date": self.date_time_string(), "Content-Length": str(len(body))}
             for name, value in {**usual, **reply.headers}.items():

@@ -11,11 +11,16 @@ SIZE = 3_900_000
 """Items of one request and their bytes, at most: 4 MB with room for what stands around them."""
 
 
-def pages(items: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """Cut items that are JSON already into what one request may hold."""
+ROUND = 512
+"""Bytes around the items of a request, and of its head, which a proxy may count too."""
+
+
+def pages(items: Sequence[bytes], limit: int | None = None) -> Iterator[Sequence[bytes]]:
+    """Cut items that are JSON already into what one request may hold; `limit`: bytes of its whole body, if fewer."""
+    most = SIZE if limit is None else min(SIZE, limit - ROUND)
     start = size = 0
     for at, item in enumerate(items):
-        if at - start == COUNT or (size + len(item) > SIZE and at > start):
+        if at - start == COUNT or (size + len(item) > most and at > start):
             yield items[start:at]
             start, size = at, 0
         size += len(item) + 1

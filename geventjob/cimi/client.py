@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from geventjob.cimi.body import encoded
 from geventjob.cimi.bulk import oversize, pages
-from geventjob.cimi.dialects import Dialect, EditAnswer, Held
+from geventjob.cimi.dialects import Dialect, EditAnswer
 from geventjob.cimi.dialects.geventjob import Geventjob
 from geventjob.cimi.dialects.slipstream import SlipStream
-from geventjob.cimi.errors import CimiError, Refused, ServerAway
+from geventjob.cimi.errors import CimiError, ForeignAnswer, LoginRefused, Refused, ServerAway
 from geventjob.cimi.patience import patiently
 from geventjob.cimi.session import Session, by_key, by_password
 from geventjob.cimi.transport import Request, Transport
@@ -66,6 +67,7 @@ class Client:
         connections: int = 10,
         timeout: tuple[float, float] = (5, 30),
         patience: float = 30,
+        max_body: int | None = None,
     ) -> None:
         """Nothing is sent yet.
 
@@ -73,7 +75,9 @@ class Client:
         `user`, or with an API `key`, or not at all. `ca` is a file or folder of certificates to trust, `insecure`
         trusts any. `connections` is how many calls may be under way at once; more of them wait. `timeout` is seconds to
         connect and to wait for an answer. `patience` is for how many seconds an add is tried again while the server is
-        away. Raises ValueError for a URL that cannot be one, and for a user and a key at once.
+        away. `max_body` is the bytes that a proxy on the way takes in one request: what many jobs share is kept below
+        (without it, as much as the server takes, and less where that is refused for its size).
+        Raises ValueError for a URL that cannot be one, and for a user and a key at once.
         """
         if user is not None and key is not None:
             raise ValueError("both a user and a key were given: one of them is enough")
@@ -81,6 +85,7 @@ class Client:
         self.user = user
         self.key = key
         self.patience = patience
+        self.max_body = max_body
         transport = Transport(url, ca=ca, insecure=insecure, connections=connections, timeout=timeout)
         self._session = Session(transport, _log_in(user, password, key, secret))
         self._geventjob = Geventjob(self._session)
@@ -119,12 +124,13 @@ class Client:
         """Add a resource to a collection (`job`); its id.
 
         A job is given an idempotencyKey unless it has one, so that trying again, as this does for `patience` seconds
-        while the server is away, never doubles it (DESIGN §5.2). A SlipStream server knows no keys: there it is not
-        tried again, and after ServerAway the job may have been added.
+        while the server is away, never doubles it (docs/reference/api.md, Jobs). A SlipStream server knows no keys:
+        there it is not tried again, and after ServerAway the job may have been added. Raises ValueError for a number
+        that JSON does not have, with its place.
         """
         if kind != "job":
             return self._session.call("POST", kind, json=doc, answer=_Added).id
-        body = msgspec.json.encode(_keyed(doc))
+        body = encoded(_keyed(doc))
         return self._patiently(lambda dialect: dialect.add_one(body))
 
     def new_key(self, *, name: str | None = None, days: float | None = None, roles: Sequence[str] = ()) -> NewKey:
@@ -183,7 +189,7 @@ class Client:
 
         A job that shall be added once even if this call fails and is made again needs an idempotencyKey of its own.
         """
-        return self._in_pages([msgspec.json.encode(_keyed(job)) for job in jobs], self._add_page)
+        return self._in_pages([encoded(_keyed(job)) for job in jobs], lambda page, _: self._add_page(page))
 
     def bulk_edit(
         self,
@@ -191,19 +197,24 @@ class Client:
         *,
         actions: Sequence[str] | None = None,
         answer: EditAnswer = "job",
-        held: Held | None = None,
+        held: Callable[[Mapping[str, Any]], bool] | None = None,
     ) -> list[Document | CimiError]:
-        """Edit many jobs: `{"id", "set", "delete", "entry", "fence", "executor"}` each (DESIGN §6).
+        """Edit many jobs: `{"id", "set", "delete", "entry", "fence", "executor"}` each (docs/reference/api.md, Jobs).
 
         In their order each job as it is then (or `{"status": 200}` for `answer="status"`), or its error: Refused, or
         ServerAway where the server could not write this one. An edit to RUNNING of a job whose action is not among
-        `actions` is refused. `held(edit)` is asked just before an edit is sent to a server that does not check owners
-        itself; False refuses it.
+        `actions` is refused. `held(edit)` is asked at the moment at which an edit is sent; one for which it is
+        False is not sent, and a Conflict with the reason `fence`.
         """
-        encoded = [msgspec.json.encode(edit) for edit in edits]
-        return self._in_pages(
-            encoded, lambda page: self._speak(lambda dialect: dialect.edit(page, actions, answer, held))
-        )
+        documents = list(edits)
+
+        def send(page: Sequence[bytes], places: Sequence[int]) -> Sequence[Document | CimiError]:
+            def still(at: int) -> bool:
+                return held is None or held(documents[places[at]])
+
+            return self._speak(lambda dialect: dialect.edit(page, actions, answer, held and still))
+
+        return self._in_pages([encoded(edit) for edit in documents], send)
 
     def bulk_delete(self, filter: str) -> int:
         """Delete all jobs that match the filter; how many that were."""
@@ -224,7 +235,7 @@ class Client:
         """The cloud entry point. Raises ServerAway where there is none: what lies behind the URL is no CIMI server."""
         try:
             found = self.get("cloud-entry-point")
-        except Refused as error:
+        except (Refused, ForeignAnswer) as error:
             raise ServerAway(f"{self.url} is no CIMI server: it has no cloud-entry-point: {error}") from error
         if not str(found.get("resourceURI", "")).endswith("/CloudEntryPoint"):
             raise ServerAway(f"{self.url} is no CIMI server: what it calls its cloud-entry-point is none")
@@ -234,7 +245,7 @@ class Client:
         """After ServerAway it is asked again what it is: another server may have come in its place."""
         try:
             return call(self.dialect)
-        except ServerAway:
+        except (ServerAway, LoginRefused):
             self._dialect = None
             raise
 
@@ -244,12 +255,16 @@ class Client:
         return patiently(lambda: self._speak(add), self.patience if keeps_keys else 0)
 
     def _in_pages(
-        self, items: Sequence[bytes], send: Callable[[Sequence[bytes]], Sequence[T | CimiError]]
+        self, items: Sequence[bytes], send: Callable[[Sequence[bytes], Sequence[int]], Sequence[T | CimiError]]
     ) -> list[T | Any]:
+        """Return the result of each item; `send` takes one page and the places of its items in `items`."""
         results: dict[int, T | CimiError] = {i: error for i, item in enumerate(items) if (error := oversize(item))}
         due = [i for i in range(len(items)) if i not in results]
-        answers = [answer for page in pages([items[i] for i in due]) for answer in send(page)]
-        results.update(zip(due, answers, strict=True))
+        first = 0
+        for page in pages([items[i] for i in due], self.max_body):
+            places = due[first : first + len(page)]
+            results.update(zip(places, send(page, places), strict=True))
+            first += len(page)
         return [results[i] for i in range(len(items))]
 
     def _add_page(self, page: Sequence[bytes]) -> list[str | CimiError]:

@@ -21,15 +21,32 @@ class ServerAway(CimiError):
         self.status = status
 
 
-class LoginRefused(ServerAway):
-    """The server is there and does not know this user or password. An executor waits for that to be mended."""
+class ForeignAnswer(ServerAway):
+    """A 4xx in a shape that is not a job server's, which a proxy gave: no verdict on what the request asked for."""
+
+
+class LoginRefused(CimiError):
+    """The server is there and refuses the user, the password or the key.
+
+    Trying the same again does not help a command. An executor or a distributor waits until the log-in is mended.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Refused(CimiError):
     """A 4xx: the server is well and says no to this request. Trying the same again does not help."""
 
     def __init__(
-        self, status: int, message: str, *, reason: str | None = None, job: dict[str, Any] | None = None
+        self,
+        status: int,
+        message: str,
+        *,
+        reason: str | None = None,
+        job: dict[str, Any] | None = None,
+        resource_id: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -38,6 +55,8 @@ class Refused(CimiError):
         """Of a 409: final, stopping, entry, fence, action or transition (DESIGN.md §3)."""
         self.job = job
         """Of a job's 409: the job as it is."""
+        self.resource_id = resource_id
+        """The resource that the server named, if it did: of an add's 409 the one that is there already."""
 
 
 class Invalid(Refused):

@@ -7,23 +7,20 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from geventjob.backoff import delays
-from geventjob.cimi.errors import LoginRefused, ServerAway
+from geventjob.cimi.errors import ServerAway
 
 T = TypeVar("T")
 
 
 def patiently(call: Callable[[], T], seconds: float) -> T:
-    """What `call()` returns, tried again on ServerAway for so many seconds, then its last error.
+    """Return what `call()` returns; try again on ServerAway for so many seconds, then raise its last error.
 
-    Waits as long as the server asked for, or 0.1 s doubling to 5 s, with jitter. A log-in that is refused is not
-    tried again: it would be refused again.
+    Waits as long as the server asked for, or 0.1 s doubling to 5 s, with jitter.
     """
     end = time.monotonic() + seconds
     for delay in delays():
         try:
             return call()
-        except LoginRefused:
-            raise
         except ServerAway as error:
             left = end - time.monotonic()
             if left <= 0:

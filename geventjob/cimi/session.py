@@ -14,10 +14,12 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from geventjob.cimi.body import encoded
 from geventjob.cimi.errors import (
     CimiError,
     Conflict,
     Forbidden,
+    ForeignAnswer,
     Invalid,
     LoginRefused,
     NotFound,
@@ -92,13 +94,13 @@ class Session:
         if login is None or time.monotonic() >= login.until:
             login = self._renew(login)
         answer = self.transport.send(request, login.cookie)
-        if answer.status not in (401, 403):
+        if answer.status not in (401, 403) or not _is_ours(answer):
             return answer
         return self.transport.send(request, self._renew(login).cookie)
 
     def _anonymous(self, request: Request) -> Answer:
         answer = self.transport.send(request)
-        if answer.status in (401, 403):
+        if answer.status in (401, 403) and _is_ours(answer):
             raise LoginRefused(f"{_said(answer).message}: no user was given", status=answer.status)
         return answer
 
@@ -112,7 +114,7 @@ class Session:
     def _log_in(self) -> _Login:
         body = msgspec.json.encode({"sessionTemplate": self._template})
         answer = self.transport.send(Request("POST", "/api/session", body, "application/json", repeatable=True))
-        if answer.status in (400, 401, 403):
+        if answer.status in (400, 401, 403) and _is_ours(answer):
             raise LoginRefused(f"log-in refused: {_said(answer).message}", status=answer.status)
         if answer.status >= 400:
             raise _away(answer)
@@ -143,13 +145,20 @@ class _Said(msgspec.Struct):
     """The body of an answer that is no resource. A job's 409 has more (DESIGN §3)."""
 
     message: str = ""
+    status: Any = None
     id: str | None = msgspec.field(default=None, name="resource-id")
     reason: str | None = None
     job: dict[str, Any] | None = None
 
 
-def refusal(status: int, message: str, reason: str | None = None, job: dict[str, Any] | None = None) -> CimiError:
-    """The error that an HTTP status stands for: of a whole request, or of one item of a bulk operation."""
+def refusal(
+    status: int,
+    message: str,
+    reason: str | None = None,
+    job: dict[str, Any] | None = None,
+    resource_id: str | None = None,
+) -> CimiError:
+    """Return the error that an HTTP status stands for: of a whole request, or of one item of a bulk operation."""
     if status >= 500 or status in AWAY:
         return ServerAway(message, status=status)
     kinds: Mapping[int, type[Refused]] = {
@@ -160,25 +169,23 @@ def refusal(status: int, message: str, reason: str | None = None, job: dict[str,
         409: Conflict,
         413: Invalid,
     }
-    return kinds.get(status, Refused)(status, message, reason=reason, job=job)
+    return kinds.get(status, Refused)(status, message, reason=reason, job=job, resource_id=resource_id)
 
 
 def _body(form: Pairs | None, json: object) -> tuple[bytes | None, str | None]:
     if form is not None:
-        encoded = urlencode(list(form)).encode()
-        return encoded, "application/x-www-form-urlencoded" if encoded else None
+        fields = urlencode(list(form)).encode()
+        return fields, "application/x-www-form-urlencoded" if fields else None
     if json is None:
         return None, None
-    return json if isinstance(json, bytes) else msgspec.json.encode(json), "application/json"
+    return json if isinstance(json, bytes) else encoded(json), "application/json"
 
 
 def _value(answer: Answer, kind: type[T]) -> T:
     if answer.status >= 500 or answer.status in AWAY or (answer.status < 400 and not 200 <= answer.status < 300):
         raise _away(answer)
     if answer.status >= 400:
-        said = _said(answer)
-        message = said.message or f"{answer.to} answered {answer.status}"
-        raise refusal(answer.status, message, said.reason, said.job)
+        raise _refused(answer)
     try:
         return msgspec.json.decode(answer.body, type=kind)
     except msgspec.ValidationError as error:
@@ -186,6 +193,29 @@ def _value(answer: Answer, kind: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError):
         start = answer.body[:60].decode(errors="replace")
         raise ServerAway(f"{answer.to} answered {answer.status} with what is no JSON: {start!r}") from None
+
+
+def _refused(answer: Answer) -> CimiError:
+    """Return the error of a 4xx. What is not a job server's own is no verdict, except on the size of the request."""
+    said = _said(answer)
+    if _is_ours(answer):
+        message = said.message or f"{answer.to} answered {answer.status}"
+        return refusal(answer.status, message, said.reason, said.job, said.id)
+    words = f": {said.message}" if said.message else ""
+    if answer.status == 413:
+        return Invalid(413, f"too large for a proxy on the way: {answer.to} answered 413{words}")
+    return ForeignAnswer(
+        f"{answer.to} answered {answer.status}, which is not the job server's own answer{words}", status=answer.status
+    )
+
+
+def _is_ours(answer: Answer) -> bool:
+    """Return whether an error has the shape of a job server's: JSON with its own status in it (docs/reference/api.md,
+    SlipStream's too)."""
+    try:
+        return bool(msgspec.json.decode(answer.body, type=_Said).status == answer.status)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
 
 
 def _said(answer: Answer) -> _Said:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from geventjob.cimi.client import Client, Document
-from geventjob.cimi.errors import LoginRefused, Refused, ServerAway
+from geventjob.cimi.errors import Refused, ServerAway
 
 try:  # an action that catches the old client's error catches ours
     from slipstream.api import SlipStreamError as _OldError  # type: ignore[import-untyped,unused-ignore]
@@ -33,6 +33,7 @@ class ErrorResponse:
     status_code: int
     message: str
     reason: str | None = None
+    resource_id: str | None = None
 
     @property
     def text(self) -> str:
@@ -40,7 +41,8 @@ class ErrorResponse:
 
     def json(self) -> Document:
         body: Document = {"status": self.status_code, "message": self.message}
-        return body | ({"reason": self.reason} if self.reason else {})
+        more = {"reason": self.reason, "resource-id": self.resource_id}
+        return body | {name: value for name, value in more.items() if value is not None}
 
 
 class SlipStreamError(_OldError):  # type: ignore[misc]
@@ -96,7 +98,10 @@ class CimiCollection(CimiResource):
 
 
 class SsApi:
-    """The calls. Raises SlipStreamError, ServerAway; KeyError for a resource type that the server does not have."""
+    """The calls.
+
+    Raises SlipStreamError, ServerAway, LoginRefused; KeyError for a resource type that the server lacks.
+    """
 
     def __init__(self, client: Client, check: Callable[[], None] | None = None) -> None:
         """`check` is called before each request, and what it raises keeps the request from being sent."""
@@ -141,9 +146,10 @@ class SsApi:
         try:
             return call()
         except Refused as error:
-            raise SlipStreamError(error.message, ErrorResponse(error.status, error.message, error.reason)) from error
+            response = ErrorResponse(error.status, error.message, error.reason, error.resource_id)
+            raise SlipStreamError(error.message, response) from error
         except ServerAway as error:
-            if error.status is None or isinstance(error, LoginRefused):
+            if error.status is None:
                 raise
             raise SlipStreamError(str(error), ErrorResponse(error.status, str(error))) from error
 

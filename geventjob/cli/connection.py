@@ -18,5 +18,6 @@ def connect(settings: Settings, **options: Any) -> Client:
         secret=settings.ss_secret,
         ca=settings.ss_ca,
         insecure=settings.ss_insecure,
+        max_body=settings.max_body,
         **options,
     )

@@ -61,6 +61,19 @@ def count(value: str) -> int:
     return _whole(value, 1, 1_000_000, "a whole number")
 
 
+def size(value: str) -> int:
+    """Bytes, from 1024; `k` and `m` stand for 1024 and 1024 times that, as in nginx.
+
+    >>> size("900k")
+    921600
+    """
+    number = value[:-1] if value[-1:].lower() in ("k", "m") else value
+    unit = {"k": 1024, "m": 1024 * 1024}.get(value[-1:].lower(), 1)
+    if not number.isdecimal() or len(number) > 12 or int(number) * unit < 1024:
+        raise _expected("bytes, at least 1024, as 1000000 or 900k or 1m", value)
+    return int(number) * unit
+
+
 def port(value: str) -> int:
     """A TCP port to listen on; 0 takes any that is free."""
     return _whole(value, 0, 65535, "a port")
@@ -124,9 +137,9 @@ def index_prefix(value: str) -> str:
 
 
 def node_name(value: str) -> str:
-    """The name of a process, part of a path in ZooKeeper."""
-    if not NAME.fullmatch(value) or value in (".", ".."):
-        raise _expected("up to 100 of letters, digits and _.@:+-", value)
+    """The name of a process, part of a path in ZooKeeper; blanks may stand within."""
+    if not NAME.fullmatch(value.replace(" ", "_")) or value in (".", "..") or value != value.strip():
+        raise _expected("up to 100 of letters, digits, blanks and _.@:+-", value)
     return value
 
 

@@ -1,6 +1,6 @@
 """The executor's writes to its jobs: gathered into bulk edits, and tried again until the server has answered.
 
-The server being away is nobody's failure (DESIGN §5.6): what is in hand waits here, one request at a time probes
+The server being away is nobody's failure (docs/operations.md): what is in hand waits here, one request at a time probes
 whether it is back, and while it is away nothing new is taken (`up`).
 """
 
@@ -17,13 +17,19 @@ from gevent.event import Event
 
 from geventjob.backoff import delays
 from geventjob.batch import Batcher
+from geventjob.cimi.body import encoded
 from geventjob.cimi.client import Client
-from geventjob.cimi.errors import CimiError, Refused, ServerAway
+from geventjob.cimi.errors import CimiError, Conflict, Invalid, LoginRefused, Refused, ServerAway
 from geventjob.coordination.base import Claim
 
 log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
+
+SHORT = 200
+"""Characters that are left of a statusMessage that is too large for a proxy on the way to the server."""
+WORDS = {"state", "returnCode", "statusMessage"}
+"""Attributes that an executor writes of its own accord. Their size must fail no job."""
 
 
 class ClaimLost(Exception):
@@ -83,9 +89,11 @@ class Writes:
     ) -> Document:
         """Edit the claim's job as its owner; return the job as it is then.
 
-        Tried again for as long as the claim holds, or `patience` seconds. With `max_interruptions`, a job that was
-        interrupted more often is not RUNNING then, but QUEUED. Raises Refused, ClaimLost, OutOfPatience.
+        Tried again for as long as the claim holds, or `patience` seconds; with a shorter message where that is too
+        large. With `max_interruptions`, a job that was interrupted more often is not RUNNING then, but QUEUED. Raises
+        Refused, ClaimLost, OutOfPatience; ValueError, TypeError for what is no JSON.
         """
+        encoded(set)  # here, so that what is wrong with one edit is not raised to all that share its request
         return self._deliver(Write(claim, set, max_interruptions), patience)
 
     def tell(self, claim: Claim, patience: float | None = None) -> None:
@@ -99,16 +107,25 @@ class Writes:
     def _deliver(self, write: Write, patience: float | None) -> Document:
         try:
             with gevent.Timeout(patience, OutOfPatience):
-                for delay in delays():
-                    if not write.held:
-                        raise ClaimLost
-                    try:
-                        return self._batch(write)
-                    except ServerAway as error:  # of this one job alone: the others must not wait for it
-                        log.warning("%s: the server could not take an edit: %s", write.claim.job, error)
-                    gevent.sleep(delay)
+                return self._write(write)
         finally:
             write.wanted = False
+
+    def _write(self, write: Write) -> Document:
+        """Send it until the server has answered; what is away for this one job alone holds up no other."""
+        level = logging.WARNING
+        for delay in delays():
+            if not write.held:
+                raise ClaimLost
+            try:
+                return self._batch(write)
+            except (ServerAway, Invalid) as error:
+                if isinstance(error, Invalid) and (error.status != 413 or write.set.keys() - WORDS):
+                    raise
+                log.log(level, "%s: the server could not take an edit: %s", write.claim.job, error)
+                level = logging.DEBUG
+                write.set = shortened(write.set) if isinstance(error, Invalid) else write.set
+            gevent.sleep(delay)
         raise AssertionError("delays do not end")
 
     def _send(self, batch: list[Write | None]) -> Sequence[Document | BaseException]:
@@ -117,12 +134,12 @@ class Writes:
             try:
                 due = self._due(batch)
                 answers = iter(self._request(due))
-            except ServerAway as error:
+            except (ServerAway, LoginRefused) as error:
                 self._away(error)
             else:
                 self._back()
                 sent = set(due)
-                return [next(answers) if w in sent else {} if w is None else ClaimLost() for w in batch]
+                return [_answer(w, next(answers)) if w in sent else {} if w is None else ClaimLost() for w in batch]
             gevent.sleep(delay)
         raise AssertionError("delays do not end")
 
@@ -143,7 +160,7 @@ class Writes:
             held=lambda edit: writes[edit["entry"], edit["fence"]].held,
         )
 
-    def _away(self, error: ServerAway) -> None:
+    def _away(self, error: CimiError) -> None:
         if not self._told:
             log.warning("the server is away, what is in hand waits: %s", error)
         self._told = True
@@ -154,3 +171,22 @@ class Writes:
             log.warning("the server is back")
         self._told = False
         self.up.set()
+
+
+def _answer(write: Write | None, answer: Document | CimiError) -> Document | BaseException:
+    """Return what the caller of a write gets; a refusal of what is lost anyway is the loss."""
+    lost = isinstance(answer, Conflict) and write is not None and not write.held
+    return ClaimLost() if lost else answer
+
+
+def shortened(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the attributes with a short statusMessage in place of a long one; the state and the code stay.
+
+    >>> shortened({"state": "SUCCESS", "statusMessage": "x" * 900})["statusMessage"][SHORT:]
+    '… (900 characters, too many for a proxy on the way to the server)'
+    """
+    message = attributes.get("statusMessage", "")
+    if len(message) <= 2 * SHORT:
+        return attributes
+    cut = f"{message[:SHORT]}… ({len(message)} characters, too many for a proxy on the way to the server)"
+    return {**attributes, "statusMessage": cut}

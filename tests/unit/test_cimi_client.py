@@ -11,12 +11,24 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+import urllib3.util.connection
 
 from geventjob.cimi import bulk, transport
 from geventjob.cimi.client import Client
-from geventjob.cimi.errors import CimiError, Conflict, Forbidden, Invalid, LoginRefused, NotFound, Refused, ServerAway
+from geventjob.cimi.errors import (
+    CimiError,
+    Conflict,
+    Forbidden,
+    ForeignAnswer,
+    Invalid,
+    LoginRefused,
+    NotFound,
+    Refused,
+    ServerAway,
+)
 from tests.answering import COOKIE, Answering, Asked, Reply, answering, free_port
 
 JOB = {"id": "job/1", "state": "QUEUED", "action": "a"}
@@ -214,13 +226,34 @@ def test_a_refusal_has_its_type_and_the_servers_words(status: int, kind: type[Re
     assert (error.status, error.message, error.reason, error.job) == (status, "because", "final", JOB)
 
 
-def test_a_refusal_without_json_shows_the_start_of_the_text() -> None:
-    with (
-        answering(always(400, text=b"Malformed JSON\n in request body.")) as server,
-        alice(server) as client,
-        pytest.raises(Invalid, match=r"^Malformed JSON in request body.$"),
-    ):
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 422])
+@pytest.mark.parametrize("text", [b"<html>no\n entry</html>", b'{"message": "no entry"}', b'{"status": 200}', b""])
+def test_a_4xx_of_a_proxy_is_no_verdict(status: int, text: bytes) -> None:
+    """Except on the size: the same request is refused again."""
+    with answering(always(status, text=text)) as server, alice(server) as client:
+        with pytest.raises(CimiError) as caught:
+            client.get("job/1")
+        with pytest.raises(CimiError):
+            client.add("job", {"action": "a"})
+    assert isinstance(caught.value, Invalid if status == 413 else ForeignAnswer)
+    assert f"answered {status}" in str(caught.value)
+    assert "no entry" in str(caught.value) or b"no" not in text
+    assert server.sessions == 1  # no log-in again for what does not come from the server
+    assert not isinstance(caught.value, LoginRefused)
+
+
+def test_a_proxy_that_refuses_the_log_in_is_away() -> None:
+    def page(asked: Asked) -> Reply:
+        return Reply(403, text=b"<html>blocked</html>")
+
+    page.logins = True  # type: ignore[attr-defined]
+    with answering(page) as server, alice(server) as client, pytest.raises(ServerAway, match="blocked"):
         client.get("job/1")
+
+
+def test_a_refused_log_in_is_no_server_that_is_away() -> None:
+    assert not issubclass(LoginRefused, ServerAway)
+    assert LoginRefused("no", status=403).status == 403
 
 
 # --- a server that is away
@@ -602,6 +635,141 @@ def test_bulk_edit_asks_for_less_when_the_answer_is_too_large(monkeypatch: pytes
         answers = client.bulk_edit([{"id": f"job/{n}"} for n in range(7)])
     assert [a["id"] for a in answers if isinstance(a, dict)] == [f"job/{n}" for n in range(7)]
     assert max(len(a.json["edits"]) for a in server.asked) == 7
+
+
+def edit_all(asked: Asked) -> Reply:
+    return Reply(200, {"results": [{"status": 200, "job": {"id": e["id"], **e["set"]}} for e in asked.json["edits"]]})
+
+
+def numbered(count: int, size: int = 0) -> list[dict[str, Any]]:
+    return [{"id": f"job/{n}", "set": {"name": "x" * size}} for n in range(count)]
+
+
+@pytest.mark.parametrize("text", [b"<html>413 Request Entity Too Large</html>", b'{"status": 413, "message": "large"}'])
+def test_a_batch_that_is_too_large_is_halved_down_to_one_item(text: bytes) -> None:
+    def reply(asked: Asked) -> Reply:
+        return edit_all(asked) if len(asked.body) < 1000 else Reply(413, text=text)
+
+    edits = numbered(20, 100)
+    edits[7]["set"]["name"] = "y" * 2000
+    with answering(reply) as server, Client(server.url) as client:
+        answers = client.bulk_edit(edits)
+    assert [answer["id"] for answer in answers if isinstance(answer, dict)] == [f"job/{n}" for n in range(20) if n != 7]
+    assert isinstance(answers[7], Invalid)
+    assert answers[7].status == 413
+
+
+def test_adds_that_are_too_many_at_once_are_halved() -> None:
+    def reply(asked: Asked) -> Reply:
+        if len(asked.body) > 1000:
+            return Reply(413, text=b"<html>")
+        return Reply(
+            200, {"results": [{"status": 201, "resource-id": f"job/{job['n']}"} for job in asked.json["jobs"]]}
+        )
+
+    with answering(reply) as server, Client(server.url) as client:
+        assert client.bulk_add([{"n": n} for n in range(30)]) == [f"job/{n}" for n in range(30)]
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_what_a_proxy_does_not_let_pass_holds_up_no_other(status: int) -> None:
+    def reply(asked: Asked) -> Reply:
+        if b"forbidden word" in asked.body:
+            return Reply(status, text=b"<html>blocked</html>")
+        return edit_all(asked) if asked.path.endswith("bulk-edit") else Reply(200, {"count": 0, "jobs": []})
+
+    edits = numbered(9)
+    edits[0]["set"]["name"] = edits[8]["set"]["name"] = "a forbidden word"
+    with answering(reply) as server, Client(server.url) as client:
+        answers = client.bulk_edit(edits)
+        alone = client.bulk_edit(edits[:1])
+    assert [isinstance(answer, dict) for answer in answers] == [False, *[True] * 7, False]
+    assert all(isinstance(answer, ForeignAnswer) for answer in (answers[0], answers[8], *alone))
+
+
+def test_a_proxy_that_refuses_everything_is_away() -> None:
+    with answering(always(400, text=b"<html>")) as server, Client(server.url) as client:
+        for count in (1, 5):
+            with pytest.raises(ServerAway, match="answered 400"):
+                client.bulk_edit(numbered(count))
+
+
+def test_a_400_to_a_whole_batch_is_no_verdict_on_its_parts() -> None:
+    def reply(asked: Asked) -> Reply:
+        return Reply(400, {"message": "bad"}) if b"job/2" in asked.body else edit_all(asked)
+
+    with answering(reply) as server, Client(server.url) as client:
+        answers = client.bulk_edit(numbered(4))
+    assert [isinstance(answer, Invalid) for answer in answers] == [False, False, True, False]
+
+
+def test_max_body_bounds_what_many_jobs_share_from_the_start() -> None:
+    with answering(edit_all) as server, Client(server.url, max_body=4096) as client:
+        answers = client.bulk_edit(numbered(100, 100))
+        client.bulk_edit(numbered(1, 9000))  # one alone goes: it may pass
+    assert [answer["id"] for answer in answers if isinstance(answer, dict)] == [f"job/{n}" for n in range(100)]
+    sizes = [len(asked.body) for asked in server.asked]
+    assert max(sizes[:-1]) <= 4096
+    assert len(sizes) < 10
+    assert sizes[-1] > 9000
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("call", "place"),
+    [
+        (
+            lambda c: c.add("job", {"action": "a", "payload": {"sizes": [1, {"x": NAN}]}}),
+            r"payload\.sizes\[1\]\.x: nan",
+        ),
+        (lambda c: c.add("user", {"x": float("inf")}), "x: inf"),
+        (lambda c: c.bulk_add([{"payload": {"y": (1.0, -float("inf"))}}]), r"payload\.y\[1\]: -inf"),
+        (lambda c: c.edit("job/1", {"properties": {"z": NAN}}), r"properties\.z: nan"),
+        (lambda c: c.bulk_edit([{"id": "job/1", "set": {"properties": NAN}}]), r"set\.properties: nan"),
+        (lambda c: c.operation("job/1", "stop", {"n": NAN}), "n: nan"),
+    ],
+)
+def test_a_number_that_json_does_not_have_is_refused_with_its_place(
+    call: Callable[[Client], object], place: str
+) -> None:
+    with answering(always(200, JOB)) as server, Client(server.url) as client, pytest.raises(ValueError, match=place):
+        call(client)
+    assert not server.asked
+
+
+# --- the lease at the moment of sending
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_an_edit_whose_claim_is_lost_while_a_connection_is_made_is_not_sent(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """The process may have been stopped there. The others of the request are sent without it."""
+    connect = urllib3.util.connection.create_connection
+    lost: set[str] = set()
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        made = connect(*arguments, **options)
+        lost.add("job/1")
+        return made
+
+    with answering(edit_all) as server, Client(server.url) as client:
+        assert client.dialect.name == "geventjob"
+        client.close()  # the next request makes a connection
+        monkeypatch.setattr(urllib3.util.connection, "create_connection", slow)
+        answers = client.bulk_edit(numbered(3, size), held=lambda edit: edit["id"] not in lost)
+    assert [isinstance(answer, dict) for answer in answers] == [True, False, True]
+    assert isinstance(answers[1], Conflict)
+    assert answers[1].reason == "fence"
+    assert [[edit["id"] for edit in asked.json["edits"]] for asked in server.asked] == [["job/0", "job/2"]]
+
+
+def test_edits_whose_claims_are_all_lost_send_nothing() -> None:
+    with answering(edit_all) as server, Client(server.url) as client:
+        assert [type(answer) for answer in client.bulk_edit(numbered(2), held=lambda edit: False)] == [Conflict] * 2
+    assert not server.asked
 
 
 def test_results_that_do_not_match_are_away() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import gevent
 import pytest
 
-from geventjob.cimi.errors import Conflict, Refused, ServerAway
+from geventjob.cimi.errors import Conflict, ForeignAnswer, Invalid, LoginRefused, Refused, ServerAway
 from geventjob.clock import boottime
 from geventjob.coordination.base import Claim, Session
 from geventjob.executor.writes import ClaimLost, OutOfPatience, Writes
@@ -19,7 +19,9 @@ class Server:
     """A client whose server comes and goes as the test says. What it was sent is in `requests`."""
 
     def __init__(self) -> None:
-        self.away = False
+        self.away: bool | Exception = False
+        self.limit = 10**9
+        """Characters of a statusMessage that pass."""
         self.answers: dict[str, dict[str, Any] | Exception] = {}
         self.requests: list[list[dict[str, Any]]] = []
         self.probes = 0
@@ -37,8 +39,10 @@ class Server:
         away = self.away
         gevent.sleep(0)
         if away:
-            raise ServerAway("no connection")
+            raise ServerAway("no connection") if away is True else away
         self.requests.append(edits)
+        if len(edits[0]["set"].get("statusMessage", "")) > self.limit:
+            return [Invalid(413, "too large")]
         return [self.answers.get(edit["id"], {"id": edit["id"], **edit["set"]}) for edit in edits]
 
 
@@ -178,3 +182,59 @@ def test_connect_waits_for_the_server(server: Server, writes: Writes) -> None:
     connecting.get(timeout=5)
     assert writes.up.is_set()
     assert server.probes >= 2
+
+
+def test_a_log_in_that_is_refused_waits_as_a_server_that_is_away(server: Server, writes: Writes) -> None:
+    server.away = LoginRefused("no", status=403)
+    waiting = gevent.spawn(writes.write, claim(), {"state": "SUCCESS"})
+    gevent.sleep(0.1)
+    assert not waiting.dead
+    assert not writes.up.is_set()
+    server.away = False
+    assert waiting.get(timeout=10)["state"] == "SUCCESS"
+
+
+def test_an_outcome_that_is_too_large_keeps_its_state_and_says_so(server: Server, writes: Writes) -> None:
+    server.limit = 1000
+    job = writes.write(claim(), {"state": "SUCCESS", "returnCode": 0, "statusMessage": "m" * 30_000})
+    assert (job["state"], job["returnCode"]) == ("SUCCESS", 0)
+    assert job["statusMessage"] == "m" * 200 + "… (30000 characters, too many for a proxy on the way to the server)"
+
+
+def test_what_an_action_writes_and_is_too_large_is_its_own_error(server: Server, writes: Writes) -> None:
+    server.answers["job/1"] = Invalid(413, "too large")
+    with pytest.raises(Invalid):
+        writes.write(claim(), {"affectedResources": []})
+
+
+def test_what_is_no_json_is_an_error_of_its_writer_alone(server: Server, writes: Writes) -> None:
+    good = [gevent.spawn(writes.write, claim(f"job/{n}"), {"progress": n}) for n in range(3)]
+    bad = [gevent.spawn(writes.write, claim(), {"properties": value}) for value in (float("nan"), object())]
+    gevent.joinall(good, raise_error=True)
+    gevent.joinall(bad)
+    assert [type(greenlet.exception) for greenlet in bad] == [ValueError, TypeError]
+
+
+def test_a_refusal_by_a_proxy_of_one_edit_is_told_once_and_waits(
+    server: Server, writes: Writes, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.answers["job/1"] = ForeignAnswer("PUT answered 403", status=403)
+    with caplog.at_level(logging.WARNING):
+        waiting = gevent.spawn(writes.write, claim(), {"state": "SUCCESS"})
+        gevent.sleep(0.5)
+        server.answers.clear()
+        assert waiting.get(timeout=10)["state"] == "SUCCESS"
+    assert len(server.requests) > 2
+    assert [record.message for record in caplog.records] == [
+        "job/1: the server could not take an edit: PUT answered 403"
+    ]
+
+
+def test_a_refusal_of_what_is_lost_is_its_loss(server: Server, writes: Writes) -> None:
+    losing = claim()
+    server.answers["job/1"] = Conflict(409, "lost before it was sent", reason="fence")
+    waiting = gevent.spawn(writes.write, losing, {"state": "SUCCESS"})
+    gevent.sleep(0)
+    losing.session.end()
+    waiting.join()
+    assert isinstance(waiting.exception, ClaimLost)

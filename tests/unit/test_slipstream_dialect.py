@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -185,7 +185,7 @@ def test_an_edit_is_not_sent_when_its_claim_was_lost_while_a_connection_was_made
         done.append("connected")
         return made
 
-    def held(edit: Document) -> bool:
+    def held(edit: Mapping[str, Any]) -> bool:
         done.append("held?")
         return done[-2] != "connected"
 

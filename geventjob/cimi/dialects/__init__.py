@@ -9,7 +9,8 @@ from geventjob.cimi.errors import CimiError
 
 Document = dict[str, Any]
 EditAnswer = Literal["job", "status"]
-Held = Callable[[Document], bool]
+Held = Callable[[int], bool]
+"""Of an edit by its place in what is sent: whether its owner holds the job still."""
 
 
 class Dialect(Protocol):
@@ -45,8 +46,9 @@ class Dialect(Protocol):
     ) -> Sequence[Document | CimiError]:
         """Edit jobs; each as it is then, or `{"status": 200}`.
 
-        `held` is asked about an edit just before it is sent to a server that knows no owners: it may have been held
-        back, with the whole process, past the end of its owner's lease.
+        `held` is asked about each edit at the moment at which it is sent, since it may have been held back, with the
+        whole process, past the end of its owner's lease. An edit that is held no longer is not sent, and its result
+        is a Conflict with the reason `fence`.
         """
 
     def delete(self, filter: str) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from geventjob.cimi.dialects import Document, EditAnswer, Held
-from geventjob.cimi.errors import CimiError, NotFound, Refused, ServerAway
+from geventjob.cimi.errors import CimiError, Conflict, Forbidden, ForeignAnswer, NotFound, Refused, ServerAway
 from geventjob.cimi.session import Session, refusal
 from geventjob.cimi.transport import TooLarge
 
@@ -63,24 +63,27 @@ class Geventjob:
         return self._session.call("POST", "job", json=job, repeatable=True, answer=_Added).id
 
     def add(self, jobs: Sequence[bytes]) -> list[str | CimiError]:
-        results = self._post("job/bulk-add", b'{"jobs":[%b]}' % b",".join(jobs), len(jobs))
-        return [result.error() or _id(result) for result in results]
+        def send(some: Sequence[int]) -> list[str | CimiError]:
+            body = b'{"jobs":[%b]}' % b",".join(jobs[at] for at in some)
+            return [result.error() or _id(result) for result in self._post("job/bulk-add", body, len(some))]
+
+        return self._unless_away(_divided(range(len(jobs)), send))
 
     def edit(
         self, edits: Sequence[bytes], actions: Sequence[str] | None, answer: EditAnswer, held: Held | None = None
     ) -> list[Document | CimiError]:
         known = b"" if actions is None else b',"actions":' + msgspec.json.encode(actions)
-        body = b'{"edits":[%b]%b,"return":"%b"}' % (b",".join(edits), known, answer.encode())
-        try:
-            results = self._post("job/bulk-edit", body, len(edits))
-        except TooLarge:
-            if len(edits) == 1:
-                raise
-            half = len(edits) // 2  # the same edit again is answered as before
-            return self.edit(edits[:half], actions, answer) + self.edit(edits[half:], actions, answer)
-        return [
-            result.error() or (_job(result) if answer == "job" else {"status": result.status}) for result in results
-        ]
+
+        def one(result: _Result) -> Document | CimiError:
+            return result.error() or (_job(result) if answer == "job" else {"status": result.status})
+
+        def send(some: Sequence[int]) -> list[Document | CimiError]:
+            body = b'{"edits":[%b]%b,"return":"%b"}' % (b",".join(edits[at] for at in some), known, answer.encode())
+            check = None if held is None else lambda: _check_held(some, held)
+            return [one(result) for result in self._post("job/bulk-edit", body, len(some), check)]
+
+        whole = send if held is None else lambda some: _while_held(some, held, send)
+        return self._unless_away(_divided(range(len(edits)), whole))
 
     def delete(self, filter: str) -> int:
         return self._call("job/bulk-delete", msgspec.json.encode({"filter": filter}), _Deleted).deleted
@@ -90,19 +93,67 @@ class Geventjob:
         form = [("$filter", f"state='STOPPING' and executor='{executor}'"), ("$select", "id")]
         return [job.id for job in self._session.call("PUT", "job", form=form, answer=_Page).jobs]
 
-    def _post(self, path: str, body: bytes, count: int) -> list[_Result]:
-        results = self._call(path, body, _Results).results
+    def _unless_away(self, results: list[T | CimiError]) -> list[T | CimiError]:
+        """Return the results. Raises ServerAway where a proxy refused every one, and refuses a bare question too."""
+        if results and all(isinstance(result, ForeignAnswer) for result in results):
+            self._session.call("PUT", "job", form=[("$last", "0")], answer=_Page)
+        return results
+
+    def _post(self, path: str, body: bytes, count: int, check: Callable[[], None] | None = None) -> list[_Result]:
+        results = self._call(path, body, _Results, check).results
         if len(results) != count:
             raise ServerAway(f"{path} answered {len(results)} results for {count} items")
         return results
 
-    def _call(self, path: str, body: bytes, answer: type[T]) -> T:
+    def _call(self, path: str, body: bytes, answer: type[T], check: Callable[[], None] | None = None) -> T:
         try:
-            return self._session.call("POST", path, json=body, answer=answer, repeatable=True)
+            return self._session.call("POST", path, json=body, answer=answer, repeatable=True, check=check)
         except Refused as error:
             if isinstance(error, NotFound) or error.status == 405:
-                raise CimiError(f"the server has no {path}: it is none of geventjob's ({error})") from error
+                raise ServerAway(f"the server has no {path}: it is none of geventjob's ({error})") from error
             raise
+
+
+class _NotHeld(CimiError):
+    """Some of the edits in a request are held by their owners no longer; the request was not sent."""
+
+
+def _divided(items: Sequence[int], send: Callable[[Sequence[int]], list[T | CimiError]]) -> list[T | CimiError]:
+    """Return the results of `send(items)`; where a request is refused as a whole, send its halves, down to one item.
+
+    A refusal of the whole is no verdict on its parts: it may be too large for a proxy or its answer for us, or hold
+    one thing that a proxy does not let pass. The same item again is answered as before. What is refused alone has the
+    refusal as its result. Raises what says that there is no server.
+    """
+    try:
+        return send(items)
+    except Forbidden:
+        raise
+    except (TooLarge, Refused, ForeignAnswer) as error:
+        if len(items) == 1:
+            return [error]
+        half = len(items) // 2
+        return _divided(items[:half], send) + _divided(items[half:], send)
+
+
+def _while_held(
+    items: Sequence[int], held: Held, send: Callable[[Sequence[int]], list[Document | CimiError]]
+) -> list[Document | CimiError]:
+    """Return the results of `send` for those that are held, and a Conflict for each that is held no longer."""
+    while True:
+        due = [at for at in items if held(at)]
+        try:
+            results = dict(zip(due, send(due) if due else [], strict=True))
+        except _NotHeld:
+            continue
+        lost = Conflict(409, "the claim was lost before the edit was sent", reason="fence")
+        return [results.get(at, lost) for at in items]
+
+
+def _check_held(items: Sequence[int], held: Held) -> None:
+    """Raise _NotHeld unless all of them are."""
+    if not all(held(at) for at in items):
+        raise _NotHeld("an edit is held by its owner no longer")
 
 
 def _id(result: _Result) -> str | CimiError:

@@ -9,12 +9,13 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 
 from geventjob.cimi.dialects import Document, EditAnswer, Held, translation
-from geventjob.cimi.errors import CimiError, LoginRefused, NotFound, ServerAway
+from geventjob.cimi.errors import CimiError, ForeignAnswer, LoginRefused, NotFound, ServerAway
 from geventjob.cimi.session import Session
 
 Item = TypeVar("Item")
@@ -78,8 +79,8 @@ class SlipStream:
         def edit_in_turn(chain: list[int]) -> None:
             for at in chain:
                 try:
-                    results[at] = self._edit(decoded[at], actions, answer, held)
-                except ServerAway:
+                    results[at] = self._edit(decoded[at], actions, answer, held and partial(held, at))
+                except (ServerAway, LoginRefused):
                     raise  # the following ones must not pass it
                 except CimiError as error:
                     results[at] = error
@@ -118,12 +119,14 @@ class SlipStream:
                 self._added.popitem(last=False)
         return self._added[key]
 
-    def _edit(self, edit: Document, actions: Sequence[str] | None, answer: EditAnswer, held: Held | None) -> Document:
+    def _edit(
+        self, edit: Document, actions: Sequence[str] | None, answer: EditAnswer, held: Callable[[], bool] | None
+    ) -> Document:
         id = edit["id"]
         job = self._session.call("GET", id, answer=Document)
 
         def check() -> None:
-            if held is not None and not held(edit):
+            if held is not None and not held():
                 raise translation.conflict(job, "fence", "was lost before an edit of it was sent")
 
         wanted = translation.change(job, edit, actions)
@@ -164,9 +167,12 @@ class SlipStream:
     # --- many jobs
 
     def _each(self, items: Sequence[Item], call: Callable[[Item], Result]) -> list[Result | CimiError]:
-        """The result of each call, or its error. Raises ServerAway when there is no server for any of them."""
+        """Return the result of each call, or its error.
+
+        Raises ServerAway or LoginRefused when there is no server for any of them.
+        """
         results: dict[int, Result | CimiError] = {}
-        away: list[ServerAway] = []
+        away: list[CimiError] = []
 
         def one(at: int) -> None:
             try:
@@ -175,11 +181,11 @@ class SlipStream:
                 results[at] = call(items[at])
             except CimiError as error:
                 results[at] = error
-                if isinstance(error, ServerAway) and not _of_one_job(error):
+                if isinstance(error, (ServerAway, LoginRefused)) and not _of_one_job(error):
                     away.append(error)  # the others would only wait for the same
 
         _at_once(one, range(len(items)), self._most)
-        failures = [error for error in results.values() if isinstance(error, ServerAway)]
+        failures = [error for error in results.values() if isinstance(error, (ServerAway, LoginRefused))]
         if failures and len(failures) == len(items):
             if away:
                 raise away[0]
@@ -187,9 +193,10 @@ class SlipStream:
         return [results[at] for at in range(len(items))]
 
 
-def _of_one_job(error: ServerAway) -> bool:
-    """Whether the others may fare better: SlipStream answers 500 for a document that its store refuses."""
-    return error.status == 500 and not isinstance(error, LoginRefused)
+def _of_one_job(error: CimiError) -> bool:
+    """Return whether the others may fare better: SlipStream answers 500 for a document that its store refuses, and a
+    proxy may refuse what stands in one request."""
+    return isinstance(error, ForeignAnswer) or (isinstance(error, ServerAway) and error.status == 500)
 
 
 def _at_once(call: Callable[[int], Any], items: Sequence[int], most: int) -> None:
