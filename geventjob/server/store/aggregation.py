@@ -2,7 +2,7 @@
 
 | | of | result |
 |---|---|---|
-| terms | all values | the most frequent, `{"buckets":[{"key","doc_count"}], …}` |
+| terms | all values | the most frequent, `{"buckets":[{"key","doc_count"}], …}`; a long text is cut |
 | count, cardinality | all values | how many, and how many different ones, `{"value"}` |
 | missing | documents | how many have no value, as `attribute=null` finds them, `{"doc_count"}` |
 | min, max | numbers and dates | `{"value"}`, of a date milliseconds since 1970 and `value_as_string` |
@@ -10,12 +10,14 @@
 | stats | numbers | `{"count","min","max","avg","sum"}` |
 | extendedstats | numbers | the same with `sum_of_squares`, `variance`, `std_deviation`, `std_deviation_bounds` |
 | percentiles | numbers | `{"values":{"1.0":…}}`; between two values it lies on the line that joins them |
+
+A number without a fraction is an integer in every result: `4`, never `4.0`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from math import sqrt
+from collections.abc import Callable, Iterable
+from math import ceil, floor, sqrt
 from typing import Any
 
 from geventjob.server.store.attributes import Path, Type, searched, type_of
@@ -26,6 +28,10 @@ ALGORITHMS = (
 BUCKETS = 10
 """Values that `terms` tells apart, as Elasticsearch does; the others are counted together."""
 PERCENTS = (1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0)
+LONGEST_KEY = 256
+"""Characters of a text that `terms` shows; a longer one ends in `…`."""
+EXACT_PERCENTILES = 1000
+"""Different values up to which percentiles are exact in every store."""
 BOUNDS = 2.0
 """Standard deviations from the average at which the bounds lie."""
 
@@ -57,8 +63,19 @@ def of_nothing(algorithm: str) -> Result:
 
 def terms(buckets: Iterable[tuple[Any, int]], others: int) -> Result:
     """Values with the number of documents that have each, and how many the other values have."""
-    found = [{"key": key, "doc_count": count} for key, count in buckets]
+    found = [{"key": _shown(key), "doc_count": count} for key, count in buckets]
     return {"doc_count_error_upper_bound": 0, "sum_other_doc_count": others, "buckets": found}
+
+
+def _shown(key: Any) -> Any:
+    return key[: LONGEST_KEY - 1] + "…" if isinstance(key, str) and len(key) > LONGEST_KEY else plain(key)
+
+
+def plain(value: Any) -> Any:
+    """Return a number without a fraction as an int, and a result with such numbers likewise."""
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def stats(count: int, least: float | None, greatest: float | None, total: float) -> Result:
@@ -78,6 +95,16 @@ def extended(stats: Result, squares: float | None, variance: float | None) -> Re
         "std_deviation": deviation,
         "std_deviation_bounds": {"upper": upper, "lower": lower},
     }
+
+
+def between(ranked: Callable[[int], float], count: int) -> Result:
+    """Return the percentiles of `count` numbers, of which `ranked` gives the one of a place from 0."""
+
+    def at(place: float) -> float:
+        below, above = ranked(floor(place)), ranked(ceil(place))
+        return below if below == above else below + (above - below) * (place % 1)
+
+    return percentiles(at(percent / 100 * (count - 1)) for percent in PERCENTS)
 
 
 def percentiles(values: Iterable[float | None]) -> Result:

@@ -191,6 +191,11 @@ def test_a_key_that_names_nothing_is_free_and_what_made_it_so_goes_after_a_day(p
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [
+        (
+            200,
+            {"version": {"number": "2.19.3", "distribution": "opensearch"}},
+            "opensearch 2.19.3 answers there: Elasticsearch 7.17 or newer is needed",
+        ),
         (200, {"version": {"number": "6.8.23"}}, "Elasticsearch 6.8.23 is too old: 7.17 or newer is needed"),
         (200, {"hello": "world"}, "what answers there is no Elasticsearch"),
         (200, b"<html>", "what answers there is no Elasticsearch"),

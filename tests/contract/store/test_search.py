@@ -401,6 +401,89 @@ def test_aggregations(filled: Store) -> None:
     assert found["min:created"]["value_as_string"] == "2019-04-02T08:15:30.123Z"
 
 
+ALONE: dict[str, Any] = {
+    "terms:action": [("copy", 2), ("Copy", 1)],
+    "terms:nestedJobs": [("job/a", 1), ("job/b", 1)],
+    "terms:properties/a/b": [],
+    "terms:custom/flag": [("true", 1)],
+    "terms:created": [
+        ("2019-04-02T08:15:30.123Z", 1), ("2019-04-02T23:59:59.999Z", 1), ("2019-05-01T00:00:00.000Z", 1),
+    ],
+    "count:state": 3,
+    "count:custom/deep/er": 2,
+    "count:properties/zookeeper-path": 1,
+    "cardinality:state": 3,
+    "cardinality:action": 2,
+    "cardinality:priority": 2,
+    "cardinality:created": 3,
+    "cardinality:interrupted": 2,
+    "cardinality:properties/zookeeper-path": 1,
+    "cardinality:custom/deep/er": 2,
+    "cardinality:nestedJobs": 2,
+    "cardinality:affectedResources/href": 2,
+    "cardinality:none": 0,
+    "min:priority": 50,
+    "max:priority": 100,
+    "min:returnCode": -1,
+    "max:progress": 100,
+    "sum:priority": 150,
+    "sum:progress": 100,
+    "avg:priority": 75,
+    "avg:returnCode": -1,
+    "missing:name": 2,
+    "missing:properties/zookeeper-path": 2,
+    "stats:progress": {"count": 2, "min": 0, "max": 100, "avg": 50, "sum": 100},
+    "percentiles:priority": [50.5, 52.5, 62.5, 75, 87.5, 97.5, 99.5],
+    "percentiles:progress": [1, 5, 25, 50, 75, 95, 99],
+    "percentiles:duration": [3] * 7,
+}  # fmt: skip
+"""Aggregation → its result, alone in a request: Elasticsearch computes some of them in another way then."""
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_an_aggregation_alone(filled: Store, name: str) -> None:
+    found = aggregated(filled, name)[name]
+    if name.startswith("terms"):
+        found = [(bucket["key"], bucket["doc_count"]) for bucket in found["buckets"]]
+    elif name.startswith("percentiles"):
+        found = list(found["values"].values())
+    elif not name.startswith("stats"):
+        found = found["doc_count"] if name.startswith("missing") else found["value"]
+    assert found == ALONE[name]
+    assert repr(found) == repr(ALONE[name]), "4 and 4.0 are two texts in JSON"
+
+
+@pytest.mark.parametrize("filter", [None, "state='QUEUED'"])
+def test_the_cardinality_of_a_property_with_few_values_alone(store: Store, filter: str | None) -> None:
+    inserted(store, *(job(n, state="QUEUED", properties={"k": f"v{n % 7}"}, tags=[f"t{n % 3}"]) for n in range(60)))
+    for name, count in (("properties/k", 7), ("tags", 3)):
+        query = Query(parse(filter) if filter else None, last=0, aggregations=[("cardinality", name)])
+        assert store.search("job", query).aggregations == {f"cardinality:{name}": {"value": count}}
+
+
+def test_a_long_text_is_cut_alike_in_every_store(store: Store) -> None:
+    inserted(store, job(1, name="é" * 8000), job(2, custom="x" * 40_000), job(3, custom="x" * 256))
+    found = aggregated(store, "terms:name", "terms:custom")
+    assert found["terms:name"]["buckets"] == [{"key": "é" * 255 + "…", "doc_count": 1}]
+    keys = {bucket["key"] for bucket in found["terms:custom"]["buckets"]}
+    assert keys == {"x" * 255 + "…", "x" * 256}
+
+
+def test_percentiles_of_some_hundred_values_are_exact(store: Store) -> None:
+    inserted(store, *(job(number, priority=number * 8 % 1001) for number in range(0, 1001, 2)))
+    values = aggregated(store, "percentiles:priority")["percentiles:priority"]["values"]
+    ranked = sorted(number * 8 % 1001 for number in range(0, 1001, 2))
+    exact = {percent: float(interpolated(ranked, float(percent))) for percent in values}
+    assert values == pytest.approx(exact)
+
+
+def interpolated(ranked: list[int], percent: float) -> float:
+    """Return a percentile by linear interpolation."""
+    place = percent / 100 * (len(ranked) - 1)
+    below = ranked[int(place)]
+    return below + (ranked[min(int(place) + 1, len(ranked) - 1)] - below) * (place % 1)
+
+
 def aggregated(store: Store, *wanted: str) -> dict[str, Any]:
     pairs = [(algorithm, name) for algorithm, _, name in (one.partition(":") for one in wanted)]
     found = store.search("job", Query(last=0, aggregations=pairs)).aggregations

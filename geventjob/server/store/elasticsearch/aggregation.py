@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
-from geventjob.server.store.aggregation import BUCKETS, PERCENTS, Result, extended, looks_at, of_nothing, stats, terms
+from geventjob.server.store.aggregation import (
+    BUCKETS,
+    EXACT_PERCENTILES,
+    PERCENTS,
+    Result,
+    between,
+    extended,
+    looks_at,
+    of_nothing,
+    plain,
+    stats,
+    terms,
+)
 from geventjob.server.store.attributes import Path, Type, type_of
 from geventjob.server.store.elasticsearch.indexed import field
 from geventjob.server.store.elasticsearch.query import Clause, clause
@@ -18,8 +32,8 @@ _NAMES = {"count": "value_count", "extendedstats": "extended_stats"}
 _MORE: dict[str, Clause] = {
     "terms": {"size": BUCKETS},
     "cardinality": {"precision_threshold": EXACT},
-    "percentiles": {"percents": PERCENTS},
 }
+ALL: Clause = {"match_all": {}}
 
 
 def asked(wanted: Sequence[tuple[str, str]]) -> dict[str, Clause]:
@@ -41,21 +55,46 @@ def _asked(algorithm: str, path: Path) -> Clause | None:
         return {"filter": clause(Not(Exists(path)))}
     if not looks_at(algorithm, path):
         return None
-    return {_NAMES.get(algorithm, algorithm): {"field": field(path), **_MORE.get(algorithm, {})}}
+    wanted = {_NAMES.get(algorithm, algorithm): {"field": field(path), **_MORE.get(algorithm, {})}}
+    if algorithm == "cardinality":  # alone, that of a key of `values` is 0 from version 8 on
+        return {"filter": ALL, "aggs": {"inner": wanted}}
+    return _percentiles(path) if algorithm == "percentiles" else wanted
+
+
+def _percentiles(path: Path) -> Clause:
+    """Ask for the values with their counts, and for an estimate in case that there are too many of them."""
+    counts = {"terms": {"field": field(path), "size": EXACT_PERCENTILES, "order": {"_key": "asc"}}}
+    estimate = {"percentiles": {"field": field(path), "percents": PERCENTS}}
+    return {"filter": ALL, "aggs": {"counts": counts, "estimate": estimate}}
 
 
 def _answered(algorithm: str, path: Path, result: Result | None) -> Result:
     if result is None:
         return of_nothing(algorithm)
+    if algorithm == "cardinality":
+        return plain(result["inner"])  # type: ignore[no-any-return]
+    if algorithm == "percentiles":
+        return plain(_exact(result["counts"]) or result["estimate"])  # type: ignore[no-any-return]
     if algorithm == "terms":
         key = _KEYS.get(type_of(path), _key)
         return terms(
             [(key(bucket), bucket["doc_count"]) for bucket in result["buckets"]], result["sum_other_doc_count"]
         )
     if algorithm in ("stats", "extendedstats"):
-        plain = stats(result["count"], result["min"], result["max"], result["sum"])
-        return plain if algorithm == "stats" else extended(plain, result["sum_of_squares"], result["variance"])
-    return result
+        found = stats(result["count"], result["min"], result["max"], result["sum"])
+        if algorithm == "extendedstats":
+            found = extended(found, result["sum_of_squares"], result["variance"])
+        return plain(found)  # type: ignore[no-any-return]
+    return plain(result)  # type: ignore[no-any-return]
+
+
+def _exact(counts: Result) -> Result | None:
+    """Return the percentiles of values that were all counted; None if some were not."""
+    if counts["sum_other_doc_count"]:
+        return None
+    values = [bucket["key"] for bucket in counts["buckets"]]
+    ends = list(accumulate(bucket["doc_count"] for bucket in counts["buckets"]))
+    return between(lambda place: values[bisect_right(ends, place)], ends[-1]) if ends else of_nothing("percentiles")
 
 
 def _key(bucket: Result) -> Any:

@@ -75,6 +75,7 @@ def prepare(wire: Wire, prefix: str) -> None:
 
 class _Version(msgspec.Struct):
     number: str
+    distribution: str = "elasticsearch"
 
 
 class _Cluster(msgspec.Struct):
@@ -92,10 +93,13 @@ class _Preparing:
         if answer.status in (401, 403):
             raise refusal(answer)
         try:
-            number = msgspec.json.decode(answer.data, type=_Cluster).version.number
+            told = msgspec.json.decode(answer.data, type=_Cluster).version
+            number, product = told.number, told.distribution
             version = tuple(map(int, number.split(".")[:2]))
         except (msgspec.DecodeError, ValueError):
             raise StoreError("what answers there is no Elasticsearch") from None
+        if product != "elasticsearch":
+            raise StoreError(f"{product} {number} answers there: Elasticsearch 7.17 or newer is needed")
         if version < OLDEST:
             raise StoreError(f"Elasticsearch {number} is too old: 7.17 or newer is needed")
 

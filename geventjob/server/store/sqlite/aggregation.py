@@ -10,10 +10,11 @@ from geventjob.server.store.aggregation import (
     BUCKETS,
     PERCENTS,
     Result,
+    between,
     extended,
     looks_at,
     of_nothing,
-    percentiles,
+    plain,
     stats,
     terms,
 )
@@ -49,7 +50,7 @@ class Values:
             "extendedstats": self._extended,
             "percentiles": self._percentiles,
         }
-        return of_several[algorithm]() if algorithm in of_several else self._single(algorithm)
+        return plain(of_several[algorithm]() if algorithm in of_several else self._single(algorithm))  # type: ignore[no-any-return]
 
     def _single(self, algorithm: str) -> Result:
         (value,) = self._row(_FUNCTIONS[algorithm])
@@ -84,7 +85,7 @@ class Values:
         ranked = f"(SELECT v, row_number() OVER (ORDER BY v) - 1 AS place FROM {self._source})"
         sql = f"SELECT place, v FROM {ranked} WHERE place IN ({', '.join(map(str, wanted))})"
         at: dict[int, float] = dict(self._connection.execute(sql, self._parameters).fetchall())
-        return percentiles(_between(at[floor(place)], at[ceil(place)], place % 1) for place in places)
+        return between(at.__getitem__, count)
 
     def _row(self, columns: str, **more: float) -> Any:
         [row] = self._rows(columns, "", **more)
@@ -93,7 +94,3 @@ class Values:
     def _rows(self, columns: str, rest: str, **more: float) -> list[Any]:
         sql = f"SELECT {columns} FROM {self._source} {rest}"
         return self._connection.execute(sql, {**self._parameters, **more}).fetchall()
-
-
-def _between(below: float, above: float, part: float) -> float:
-    return below if below == above else below + (above - below) * part
