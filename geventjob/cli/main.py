@@ -204,7 +204,7 @@ def is_there(settings: config.Settings, screen: Screen) -> bool:
     named and has no log-in.
     """
     own = Path(settings.data_dir).expanduser() / "client.ini"
-    if own.exists() and settings.own_file is None:
+    if settings.data_dir and own.exists() and settings.own_file is None:
         raise Wrong(f"cannot read {own}: name a server with --ss-url or -c")
     if settings.own_file is None and settings.data_dir != config.default_data_dir():
         start = f"geventjob up --data-dir {settings.data_dir}"

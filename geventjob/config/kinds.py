@@ -161,7 +161,10 @@ def level(value: str) -> str:
 
 def path(value: str) -> str:
     """A path, absolute and with `~` expanded, whether or not it exists."""
-    return os.path.abspath(os.path.expanduser(text(value)))
+    expanded = os.path.expanduser(text(value))
+    if expanded.startswith("~"):
+        raise _expected("a path without ~, for which there is no home folder", value)
+    return os.path.abspath(expanded)
 
 
 def folder(value: str) -> str:

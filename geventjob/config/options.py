@@ -81,8 +81,11 @@ def written(value: Any) -> str:
 
 
 def default_data_dir() -> str:
-    """`geventjob` in the user's XDG state folder."""
-    return str(Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "geventjob")
+    """Return `geventjob` in the user's XDG state folder; nothing for a user without a home, as containers have."""
+    try:
+        return str(Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "geventjob")
+    except RuntimeError:  # neither $HOME nor an entry in the password file
+        return ""
 
 
 ACTIONS = "/etc/slipstream/actions"

@@ -135,7 +135,7 @@ class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
             told = look.parse_known_args(argv)[0]
         except argparse.ArgumentError:  # the parser proper will say what is wrong
             return []
-        if told.config or told.ss_url:
+        if told.config or told.ss_url or not told.data_dir:
             return []
         file = os.path.join(os.path.expanduser(told.data_dir), "client.ini")
         return [glob.escape(file)] if os.access(file, os.R_OK) else []
@@ -211,6 +211,8 @@ class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
             self.error("name the distributors to run, or give --all")
         if self.command == "server":
             self.check_elasticsearch(settings)
+        if not settings.data_dir and (self.command in ("server", "up") or not getattr(settings, "zk_hosts", "client")):
+            self.error("--data-dir is needed: the user of this process has no home folder")
 
     def check_elasticsearch(self, settings: Namespace) -> None:
         if bool(settings.es_user) != bool(settings.es_pass_file):

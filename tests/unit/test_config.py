@@ -232,6 +232,33 @@ def test_the_default_data_dir_is_the_users_own(monkeypatch):
     assert parse("server", [], {}).data_dir == "/home/me/.local/state/geventjob"
 
 
+NO_HOME = """
+import pwd, sys
+def missing(*_): raise KeyError("no such user")
+pwd.getpwuid = pwd.getpwnam = missing
+from geventjob.config import parse
+settings = parse(sys.argv[1], sys.argv[2:])
+print(repr(settings.data_dir))
+"""
+"""A user without an entry in the password file, as in a container."""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_user_without_a_home_is_told_what_is_needed(command, tmp_path):
+    def run(*argv):
+        words = [sys.executable, "-c", NO_HOME, command, *argv, *NAMED.get(command, [])]
+        ran = subprocess.run(words, env={}, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert "Traceback" not in ran.stderr
+        return ran.returncode, ran.stdout.strip(), ran.stderr
+
+    needed = f"{COMMANDS[command]}: --data-dir is needed: the user of this process has no home folder\n"
+    assert run() == ((0, "''", "") if command == "client" else (2, "", needed))
+    assert run(f"--data-dir={tmp_path}") == (0, repr(str(tmp_path)), "")
+    if command in ("executor", "distributor"):
+        assert run("--zk-hosts=zk:2181") == (0, "''", "")
+    assert "no home folder" in run("--data-dir=~/here")[2]
+
+
 def test_another_command_gets_the_same_settings_by_a_file(ini, tmp_path):
     up = parse("up", ["-c", ini("threads = 3\n[timeouts]\na = 0.1"), f"--actions-dir={tmp_path},/", "--port=0"], {})
     file = tmp_path / "child.ini"

@@ -111,6 +111,17 @@ def test_the_links_of_all_pages_lead_somewhere():
     assert [f"{page}: {link}" for page, link in sorted(local) if not (page.parent / link).exists()] == []
 
 
+def test_every_unit_on_a_page_spares_the_programs_of_actions_and_stops_at_wrong_usage():
+    units = [
+        (page.name, unit)
+        for page in sorted((TOP / "docs").rglob("*.md"))
+        for unit in re.findall(r"^\[Service\]\n(.*?)^\[Install\]", page.read_text(), re.DOTALL | re.MULTILINE)
+    ]
+    assert len(units) >= 2
+    for line in ("KillMode=mixed", "RestartPreventExitStatus=2", "Restart=on-failure"):
+        assert [page for page, unit in units if line not in unit.splitlines()] == []
+
+
 @pytest.mark.parametrize("script", [".ci/run", "tools/prepare"])
 def test_the_scripts_can_be_run(script):
     assert os.access(TOP / script, os.X_OK)

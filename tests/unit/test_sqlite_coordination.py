@@ -23,7 +23,7 @@ from gevent import subprocess
 from geventjob.clock import boottime
 from geventjob.coordination import open_coordination
 from geventjob.coordination.base import CoordinationAway, CoordinationError
-from geventjob.coordination.sqlite import SqliteCoordination, queue
+from geventjob.coordination.sqlite import SqliteCoordination, database, processes, queue
 from geventjob.coordination.sqlite.database import Need, Transaction
 from geventjob.coordination.sqlite.processes import this_process
 from tests.waiting import eventually
@@ -557,6 +557,44 @@ def test_a_session_from_before_the_boot_is_over(join: Join, path: str) -> None:
     join().close()
     _strangers_session(path, boot="the one before")
     assert len(join().take(1, timeout=0)) == 1
+
+
+def test_another_boot_id_proves_nothing_while_the_process_lives(
+    join: Join, path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Two sandboxes of one machine show two ids; each of them begins and beats, and both sessions live on."""
+    members = []
+    for name in ("one", "two", "three"):
+        (tmp_path / name).write_text(f"{name}\n")
+        monkeypatch.setattr(processes, "BOOT_ID", str(tmp_path / name) if name != "three" else "/proc/none")
+        members.append(join(timeout=1.0))
+    sessions = [member.session for member in members]
+    assert len(set(execute(path, "SELECT boot FROM session"))) == 3
+    members[0].put([("job/a", 1)])
+    assert len(members[0].take(1, timeout=1)) == 1
+    until = boottime() + 1.5
+    eventually(lambda: boottime() > until)
+    assert [member.session for member in members] == sessions
+    assert not any(session is None or session.over for session in sessions)
+
+
+def test_a_process_of_another_boot_that_has_died_is_seen_when_one_begins(join: Join, path: str, run: Run) -> None:
+    """Where its number says nothing: that is of another namespace, as in a container."""
+    process = run("print(m.put([('job/a', 1)]), len(m.take(1)), flush=True); gevent.sleep(60)")
+    assert process.stdout.readline()
+    execute(path, "UPDATE session SET boot = 'another', namespace = 'pid:[1]'")
+    assert join().take(1, timeout=0.2) == []
+    process.kill()
+    process.wait()
+    assert len(join().take(1, timeout=1)) == 1
+
+
+def test_the_holder_of_the_lock_is_not_named_where_that_is_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lock").touch()
+    monkeypatch.setattr(os.path, "exists", lambda name: name != "/proc/locks" and os.access(name, os.F_OK))
+    assert database._holder(str(tmp_path / "lock")) == "another process"
 
 
 def test_nothing_is_concluded_from_a_number_in_another_namespace(join: Join, path: str) -> None:

@@ -27,6 +27,19 @@ ALL = QUEUE + ELECTION + INBOX + SESSIONS
 _PIPE = 65536
 
 
+def is_heard(database: str, bell: str) -> bool:
+    """Return whether a process of this machine has this bell open, whatever it sees of the boot and of other processes.
+
+    The kernel knows, which makes the bell a beacon that neither a reboot nor a container can fake.
+    """
+    try:
+        descriptor = os.open(_fifo(database, bell), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return error.errno not in (errno.ENXIO, errno.ENOENT)
+    os.close(descriptor)
+    return True
+
+
 def ring(database: str, bell: str, what: bytes) -> None:
     """Wake the process whose bell this is. One that is gone is no error; what it left behind is removed."""
     fifo = _fifo(database, bell)

@@ -26,7 +26,7 @@ from gevent.threadpool import ThreadPool
 
 from geventjob.batch import Batcher
 from geventjob.coordination.base import CoordinationAway
-from geventjob.coordination.sqlite.bell import ring
+from geventjob.coordination.sqlite.bell import is_heard, ring
 from geventjob.coordination.sqlite.schema import File, open_file
 
 Result = TypeVar("Result")
@@ -45,8 +45,9 @@ class Need(IntEnum):
 class Transaction:
     """What an operation works with, in the database's thread."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: str) -> None:
         self._connection = connection
+        self._path = path
         self.rings: dict[str, bytes] = {}
 
     def change(self, sql: str, *parameters: Any) -> int:
@@ -67,6 +68,10 @@ class Transaction:
         """The first column of the first row, or None."""
         row = self._connection.execute(sql, parameters).fetchone()
         return row[0] if row else None
+
+    def is_heard(self, bell: str) -> bool:
+        """Return whether a process listens to this bell."""
+        return is_heard(self._path, bell)
 
     def ring(self, bell: str, what: bytes) -> None:
         """Ring a process's bell once this transaction is committed."""
@@ -167,7 +172,7 @@ class Database:
         with _locked(lock) if need is not Need.READ else nullcontext():
             try:
                 self._begin(connection, need)
-                yield Transaction(connection)
+                yield Transaction(connection, self.path)
                 connection.execute("COMMIT")
             finally:
                 if connection.in_transaction:
@@ -199,8 +204,10 @@ def _locked(lock: int) -> Iterator[None]:
 
 
 def _holder(lock: str) -> str:
-    """Who has the lock, for people; a process that is stopped in a transaction makes all others wait."""
+    """Return who has the lock, for people; a process that is stopped in a transaction makes all others wait."""
     inode = str(os.stat(lock).st_ino)
+    if not os.path.exists("/proc/locks"):  # hidden by `ProcSubset=pid`, say
+        return "another process"
     with open("/proc/locks") as file:
         for fields in map(str.split, file):
             if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == inode:

@@ -40,7 +40,8 @@ def begin(tx: Transaction, process: Process, name: str, bell: str, timeout: floa
         "INSERT INTO session (name, boot, namespace, pid, started, bell, expires) VALUES (?, ?, ?, ?, ?, ?, ?)",
         *(name, *process, bell, boottime() + timeout),
     )
-    bury_expired(tx, process.boot)
+    bury_those_of_earlier_boots(tx, process.boot)
+    bury_expired(tx)
     ring_all(tx, ALL if instead is not None else SESSIONS)
     return number
 
@@ -56,7 +57,7 @@ def beat(
     tx: Transaction, process: Process, name: str, session: Session, roles: Mapping[str, str]
 ) -> dict[int, Other] | None:
     """A sign of life; the other sessions, or None for a session that is over. Buries the expired."""
-    bury_expired(tx, process.boot)
+    bury_expired(tx)
     number, now = alive(session)
     if not tx.change("UPDATE session SET expires = ? WHERE id = ?", now + session.timeout, number):
         return None
@@ -66,9 +67,19 @@ def beat(
     return {other: Other(Process(*process), expires) for other, expires, *process in others}
 
 
-def bury_expired(tx: Transaction, boot: str) -> None:
-    """End the sessions that gave no sign of life for their time-out, or did so before this boot."""
-    if tx.change("DELETE FROM session WHERE expires < ? OR boot <> ?", boottime(), boot):
+def bury_those_of_earlier_boots(tx: Transaction, boot: str) -> None:
+    """End the sessions from before this boot, whose `expires` means nothing any more.
+
+    Another boot id alone proves nothing, since two sandboxes of one machine may show two: nobody listens to the bell.
+    """
+    for session, bell in tx.rows("id, bell", "FROM session WHERE boot <> ?", boot):
+        if not tx.is_heard(bell):
+            bury(tx, session)
+
+
+def bury_expired(tx: Transaction) -> None:
+    """End the sessions that gave no sign of life for their time-out."""
+    if tx.change("DELETE FROM session WHERE expires < ?", boottime()):
         ring_all(tx, ALL)
     tx.change(
         "DELETE FROM message WHERE sent < ? AND executor NOT IN (SELECT name FROM session)", time.time() - _INBOX_KEPT
