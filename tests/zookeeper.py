@@ -106,6 +106,10 @@ class Server:
             )
 
     @property
+    def data(self) -> Path:
+        return self._folder / "data"
+
+    @property
     def log(self) -> str:
         return (self._folder / "log").read_text(errors="replace")
 
@@ -243,6 +247,28 @@ class Ensemble:
         for server in self.servers:
             server.await_ready()
         return self
+
+    def copy_data(self) -> Path:
+        """Stop the servers, copy what they keep, as a backup does, and start them again."""
+        copy = Path(tempfile.mkdtemp(prefix="copy-", dir=self.folder))
+        with self._stopped():
+            for number, server in enumerate(self.servers):
+                shutil.copytree(server.data, copy / str(number))
+        return copy
+
+    def restore_data(self, copy: Path) -> None:
+        """Stop the servers, put back what `copy_data` has copied, and start them again."""
+        with self._stopped():
+            for number, server in enumerate(self.servers):
+                shutil.rmtree(server.data)
+                shutil.copytree(copy / str(number), server.data)
+
+    @contextlib.contextmanager
+    def _stopped(self) -> Iterator[None]:
+        for server in self.servers:
+            server.kill()
+        yield
+        self.start()
 
     def close(self) -> None:
         for server in self.servers:

@@ -181,6 +181,14 @@ class Coordination(ABC):
         A queue that was made anew begins its names anew: the entry of a name need not be that of the job that has it.
         """
 
+    @abstractmethod
+    def fences(self, entries: Sequence[str]) -> list[int | None]:
+        """Return for each entry a number that is at least the fence of its last claim, and at most that of its next.
+
+        None for one that does not stand in the queue. A number below a fence that was given out before proves that
+        coordination was restored from an older copy.
+        """
+
     def standing(self, entries: Sequence[str]) -> list[bool]:
         """Whether each entry stands in the queue, held or not."""
         return [job is not None for job in self.jobs(entries)]

@@ -43,12 +43,16 @@ class Claims:
         """Somebody else may run the job. Raises OutOfPatience after `patience` seconds."""
         _until_done(self._release, claim, patience)
 
-    def leave_alone(self, claim: Claim) -> None:
-        """Release the claim, and do not take its entry again for 5 s; doubled each further time, to 60 s."""
+    def leave_alone(self, claim: Claim, patience: float | None = None) -> None:
+        """Release the claim, and do not take its entry again for 5 s; doubled each further time, to 60 s.
+
+        A take that waits already knows nothing of this, and is made to begin anew. Raises OutOfPatience.
+        """
         left = self._left.get(claim.entry)
         delay = min(LONGEST_LEAVE, left.delay * 2) if left else FIRST_LEAVE
         self._left[claim.entry] = _Left(boottime() + delay, delay)
-        self.release(claim)
+        self._interrupt()
+        self.release(claim, patience)
 
     def pass_on(self, claim: Claim, patience: float | None = None) -> None:
         """Release the claim, and let the other executors take its entry first. Raises OutOfPatience."""

@@ -43,13 +43,13 @@ class Refusals:
 
     def _conflict(self, work: Work, conflict: Conflict) -> None:
         claim, job = work.claim, conflict.job or {}
-        if conflict.reason == "stopping" or job.get("state") == "STOPPING":
+        if conflict.reason == "fence":  # not even its stop is ours to tell
+            log.warning("%s belongs to somebody else: %s", claim.job, conflict)
+            self._claims.leave_alone(claim, work.patience)
+        elif conflict.reason == "stopping" or (job.get("state") == "STOPPING" and conflict.reason != "entry"):
             self._finish(work, {"state": "STOPPED"})
         elif conflict.reason == "action":
             self._unknown_action(work, str(job.get("action")))
-        elif conflict.reason == "fence":
-            log.warning("%s belongs to somebody else: %s", claim.job, conflict)
-            self._claims.release(claim, work.patience)
         else:
             if conflict.reason not in ("final", "entry"):
                 log.error("%s: %s", claim.job, conflict)

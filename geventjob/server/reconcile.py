@@ -1,8 +1,10 @@
 """The queue and the store made to agree again: after ZooKeeper's data were lost, say, or jobs moved to another queue.
 
-A job that is not final and whose entry is gone is put into the queue anew; an entry whose job does not exist is
-removed. Whatever looks wrong is looked at again after a grace, since an add or an end may have been under way. It is
-safe beside executors and beside another reconciler: which entry counts is decided in the job, once.
+A job that is not final and whose entry is gone, or older than the job's last claim, is put into the queue anew; an
+entry whose job does not exist is removed. An entry is older when coordination was restored from an older copy: its
+fencing tokens have gone back, so no claim of that entry can begin the job. Whatever looks wrong is looked at again
+after a grace, since an add or an end may have been under way. It is safe beside executors and beside another
+reconciler: which entry counts is decided in the job, once.
 """
 
 from __future__ import annotations
@@ -66,13 +68,19 @@ class Reconciler:
                 pause = interval
             except (StoreError, CoordinationError) as error:
                 pause = trouble.pause(str(error))
-            gevent.sleep(pause)
+            _rest(pause, leadership)
 
     def run(self, *, dry: bool = False, grace: float = GRACE) -> Report:
         """One round. `dry` only counts what it would do; `grace` in seconds."""
         report = Report()
-        lost = [job for page in self._pages(report) for job in self._without_entry(page)]
+        lost, restored = [], 0
+        for page in self._pages(report):
+            older = self._with_older_entry(page)
+            lost += self._without_entry(page) + older
+            restored += len(older)
         orphans = self._orphans()
+        if restored:
+            grace = max(grace, self._tell_restored(restored))
         if lost or orphans:
             gevent.sleep(grace)
         for first in range(0, len(lost), PAGE):
@@ -82,7 +90,7 @@ class Reconciler:
         if report.requeued or report.removed:
             did = "would have been" if dry else "were"
             log.warning(
-                "%d jobs without an entry %s put into the queue, %d entries without a job %s removed",
+                "%d jobs without an entry of theirs %s put into the queue, %d entries without a job %s removed",
                 report.requeued, did, report.removed, did,
             )  # fmt: skip
         return report
@@ -93,7 +101,7 @@ class Reconciler:
         while True:
             began = boottime()
             after: tuple[Filter, ...] = () if last is None else (Compare(("id",), ">", last),)
-            select = ("state", "properties", "priority")
+            select = ("state", "properties", "priority", "fence")
             query = Query(And((UNFINISHED, *after)), last=PAGE, orderby=[("id", False)], select=select)
             page = self._store.search("job", query).documents
             report.jobs += len(page)
@@ -103,33 +111,53 @@ class Reconciler:
             last = page[-1]["id"]
             gevent.sleep(REST * (boottime() - began))
 
+    def _tell_restored(self, count: int) -> float:
+        """Return the seconds for which owners may still run what they took before coordination went back."""
+        log.error(
+            "%d jobs have entries older than their last claim: coordination was restored from an older copy; they are "
+            "put into the queue anew, and run again as after an interruption", count,
+        )  # fmt: skip
+        session = self._coordination.session
+        return session.timeout if session else 0.0
+
     def _without_entry(self, jobs: list[Document]) -> list[Document]:
         entries = [entry_of(job) or "" for job in jobs]
         said = self._coordination.jobs(entries) if jobs else []
         return [job for job, id in zip(jobs, said, strict=True) if id not in (job["id"], "")]
 
+    def _with_older_entry(self, jobs: list[Document]) -> list[Document]:
+        begun = [job for job in jobs if "fence" in job]
+        if not begun:
+            return []
+        entries = [entry_of(job) or "" for job in begun]
+        fences = dict(zip(entries, self._coordination.fences(entries), strict=True))
+        said = zip(begun, entries, self._coordination.jobs(entries), strict=True)
+        return [job for job, entry, id in said if id == job["id"] and (fences[entry] or 0) < job["fence"]]
+
     def _requeue(self, ids: list[str], dry: bool) -> int:
         """Put those into the queue that are still not final and still without an entry; how many."""
         found = [job for job in self._store.get(ids) if job is not None and job["state"] not in FINAL]
-        lost = self._without_entry(found)
+        older = self._with_older_entry(found)
+        lost = self._without_entry(found) + older
         if dry or not lost:
             return len(lost)
         lost.sort(key=lambda job: (job.get("priority", LOWEST_PRIORITY), job["created"]))
         entries = self._coordination.put([(job["id"], job.get("priority", LOWEST_PRIORITY)) for job in lost])
         results = self._store.write(
-            [Update(job["id"], _move(entry_of(job), entry)) for job, entry in zip(lost, entries, strict=True)]
+            [Update(job["id"], _move(job, entry)) for job, entry in zip(lost, entries, strict=True)]
         )
-        vain = [
-            entry
-            for entry, result in zip(entries, results, strict=True)
-            if not isinstance(result, dict) or entry_of(result) != entry
-        ]
-        if vain:  # deleted, ended, or put by another reconciler meanwhile
-            self._coordination.remove(vain)
+        # Not moved: deleted, ended, begun, or put by another reconciler meanwhile. An older entry that is held stays:
+        # its holder consumes it when told that another one counts.
+        pairs = zip(entries, results, strict=True)
+        moved = [isinstance(result, dict) and entry_of(result) == entry for entry, result in pairs]
+        replaced = [entry_of(job) for job, done in zip(lost, moved, strict=True) if done and job in older]
+        vain = [entry for entry, done in zip(entries, moved, strict=True) if not done]
+        if useless := [*vain, *filter(None, replaced)]:
+            self._coordination.remove(useless)
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, Missing):
                 raise result
-        return len(lost) - len(vain)
+        return sum(moved)
 
     def _orphans(self) -> set[str]:
         """Entries at the head of the queue that nobody holds and whose job does not exist."""
@@ -139,9 +167,17 @@ class Reconciler:
         return {waiting.entry for waiting, job in zip(free, jobs, strict=True) if job is None}
 
 
-def _move(old: str | None, new: str) -> Change:
+def _rest(seconds: float, leadership: Leadership | None) -> None:
+    """Sleep, but no longer than the leadership is held: its end may mean that coordination lost its data."""
+    until = boottime() + seconds
+    held = leadership is not None and leadership.held
+    while (left := until - boottime()) > 0 and not (held and leadership and not leadership.held):
+        gevent.sleep(min(1.0, left))
+
+
+def _move(seen: Document, new: str) -> Change:
     def change(job: Document) -> Document:
-        if job["state"] in FINAL or entry_of(job) != old:
+        if job["state"] in FINAL or entry_of(job) != entry_of(seen) or job.get("fence") != seen.get("fence"):
             return job
         return requeued(job, new, now=now())
 

@@ -111,6 +111,9 @@ class SqliteCoordination(Coordination):
     def jobs(self, entries: Sequence[str]) -> list[str | None]:
         return self._database.call(partial(queue.jobs, entries=entries), Need.READ)
 
+    def fences(self, entries: Sequence[str]) -> list[int | None]:
+        return self._database.call(partial(queue.fences, entries=entries), Need.READ)
+
     def look(self, head: int = 20) -> Look:
         return self._database.call(partial(queue.look, head=head), Need.READ)
 

@@ -46,6 +46,12 @@ def jobs(tx: Transaction, entries: Sequence[str]) -> list[str | None]:
     return [found.get(path) for path in entries]
 
 
+def fences(tx: Transaction, entries: Sequence[str]) -> list[int | None]:
+    """Return the last fence of the file for each entry that stands in the queue, None for the others."""
+    last = int(tx.value("SELECT last FROM fence"))
+    return [None if job is None else last for job in jobs(tx, entries)]
+
+
 def take(
     tx: Transaction, session: Session, limit: int, leave: Collection[str], waits: bool
 ) -> list[tuple[int, Claim]] | None:

@@ -79,6 +79,11 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
         return bool(self._connection._connection_routine.dead)
 
     @property
+    def last_change(self) -> int:
+        """Number (zxid) of the last change that the server has told of."""
+        return int(self.last_zxid)
+
+    @property
     def identity(self) -> int:
         """The session's id."""
         return int(self._session_id or 0)

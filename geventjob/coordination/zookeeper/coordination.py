@@ -129,6 +129,10 @@ class ZookeeperCoordination(Coordination):
         return self._queue.jobs(entries)
 
     @_in_words()
+    def fences(self, entries: Sequence[str]) -> list[int | None]:
+        return self._queue.fences(entries)
+
+    @_in_words()
     def look(self, head: int = 20) -> Look:
         return self._queue.look(head)
 

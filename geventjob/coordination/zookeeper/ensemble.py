@@ -67,6 +67,8 @@ class Ensemble:
         self._within = Event()
         self._closing = False
         self._reason = ""
+        self._seen = 0
+        """Number of the last change of ZooKeeper that earlier sessions have seen."""
         self.membership: Membership | None = None
         """The last one; it may be over."""
 
@@ -216,11 +218,26 @@ class Ensemble:
             log.warning("ZooKeeper does not answer: looking for another server")
             membership.client.drop()
         elif quorum.successful() and ephemerals.successful() and membership.renew(sent):
+            self._check_history(membership.client.last_change)
             self._compare(membership, owned, {self._nodes.plain(path) for path in ephemerals.get() or ()})
             if membership.client.connected and membership.connections == connection:
                 membership.live.set()
             if any(isinstance(answer, NoNodeError) for answer in quorum.get() or ()):
                 self.mend(membership)
+
+    def _check_history(self, change: int) -> None:
+        """Tell once if `change`, the number of the last one, is below what was seen before.
+
+        A client that has seen a later one is hung up on by the server; a new client, which the end of the lease
+        brings, gets in (ZooKeeperServer.processConnectRequest).
+        """
+        if change < self._seen:
+            log.error(
+                "ZooKeeper has gone back from change %#x to %#x: restored from an older copy, or another one; servers "
+                "put the jobs anew whose entries are gone or older, and `geventjob queue reconcile` does so at once",
+                self._seen, change,
+            )  # fmt: skip
+        self._seen = change
 
     def _compare(self, membership: Membership, owned: dict[Part, set[str]], there: set[str]) -> None:
         for part, paths in owned.items():

@@ -68,11 +68,19 @@ class Queue:
 
     def jobs(self, entries: Sequence[str]) -> list[str | None]:
         """See `Coordination.jobs`. One that may not be read stands, and says nothing."""
+        return [_said(node) for node in self._read(entries)]
+
+    def fences(self, entries: Sequence[str]) -> list[int | None]:
+        """See `Coordination.fences`: the number of the last change of each entry."""
+        return [node[1].mzxid if isinstance(node, tuple) else None for node in self._read(entries)]
+
+    def _read(self, entries: Sequence[str]) -> list[Any]:
+        """Return what each entry has, as `Membership.read` does, and no older than this call."""
         there = [entry for entry in entries if parse_entry(entry)]
         membership = self._ensemble.now()
         membership.ask(membership.nodes.sync())
         found = dict(zip(there, membership.read(there), strict=True))
-        return [_said(found.get(entry)) for entry in entries]
+        return [found.get(entry) for entry in entries]
 
     def look(self, head: int) -> Look:
         """See `Coordination.look`."""

@@ -432,3 +432,18 @@ def test_what_was_put_outlives_its_putter_and_all_members(fleet: Fleet) -> None:
     first.close()
     second = fleet.member()
     assert entries(second.take(1)) == [path]
+
+
+def test_fences_of_entries_lie_between_their_claims(fleet: Fleet) -> None:
+    member, other = fleet.member(), fleet.member()
+    first, second = member.put([("job/a", 1), ("job/b", 2)])
+    [claim] = member.take(1)
+    [seen, free, missing] = other.fences([first, second, "/job/entries/entry-001-0999999999"])
+    assert seen is not None
+    assert free is not None
+    assert missing is None
+    member.release([claim])
+    [again] = other.take(1)
+    assert claim.fence <= seen <= again.fence
+    [next] = other.take(1)
+    assert free <= next.fence
