@@ -194,6 +194,7 @@ def test_an_entry_that_is_passed_on_is_taken_again_after_a_moment_or_when_it_is_
     claims.recall()
     assert queue.interrupted == 0, "nothing was passed on"
     claims.leave_alone(claim("unknown"))
+    assert queue.interrupted == 1, "a take that waits would take it again"
     for entry in ("one", "two"):
         claims.pass_on(claim(entry))
     assert claims.left_alone() == ({"unknown", "one", "two"}, 0.5)
@@ -202,7 +203,7 @@ def test_an_entry_that_is_passed_on_is_taken_again_after_a_moment_or_when_it_is_
     claims.pass_on(claim("one"))
     claims.recall()
     assert claims.left_alone()[0] == {"unknown"}
-    assert queue.interrupted == 1
+    assert queue.interrupted == 2
     assert [claim.entry for claim in queue.released] == ["unknown", "one", "two", "one"]
 
 
