@@ -8,6 +8,7 @@ is filled within HOLD, by a suspect that waits there or by one that is passed on
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 from gevent.event import Event
@@ -18,7 +19,7 @@ from geventjob.coordination.base import Claim
 SUSPICIOUS = 2
 """Interruptions from which on a job is a suspect."""
 HOLD = 0.5
-"""Seconds for which a suspect waits for a place before it is passed on."""
+"""Seconds for which a suspect waits for a place before it is passed on, at most; a quarter of it at least."""
 PASSED_ON = 200
 """Most suspects that one executor passes on in a second: with more of them in hand, each waits longer."""
 
@@ -48,7 +49,8 @@ class Quarantine:
         self._waiting[claim] = interruptions, admitted
         try:
             if not self._closed:
-                admitted.wait(max(HOLD, len(self._waiting) / PASSED_ON))
+                longest = max(HOLD, len(self._waiting) / PASSED_ON)
+                admitted.wait(random.uniform(longest / 4, longest))  # noqa: S311  (each at another time)
         finally:
             self._waiting.pop(claim, None)
         return claim in self._inside

@@ -122,10 +122,14 @@ class Runner:
         self.works.remove(work)
         if work.slot:
             self._slots.release()
-        if self._quarantine.leave(work.claim):
-            self._claims.recall()
+        self._leave_quarantine(work)
         if not self.works:
             self.idle.set()
+
+    def _leave_quarantine(self, work: Work) -> None:
+        """Let the next suspect begin: whatever it does, this one is not interrupted by it any more."""
+        if self._quarantine.leave(work.claim):
+            self._claims.recall()
 
     # --- the beginning
 
@@ -268,6 +272,7 @@ class Runner:
             self._refusals.settle(work, refusal)
         else:
             work.attempt = False
+            self._leave_quarantine(work)
             self._claims.consume(work.claim, work.patience)
 
     def _give_back(self, work: Work) -> None:
@@ -278,4 +283,5 @@ class Runner:
             self._refusals.settle(work, refusal)
         else:
             work.attempt = False
+            self._leave_quarantine(work)
             self._claims.release(work.claim, work.patience)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable
 
 import gevent
@@ -93,6 +94,7 @@ def test_who_waits_for_long_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_many_who_wait_are_passed_on_at_a_bounded_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HOLD", 0.0)
     monkeypatch.setattr(module, "PASSED_ON", 10)
+    monkeypatch.setattr(module, "random", Namespace(uniform=max))
     made = quarantine(8)
     assert made.enter(claim(), 2)
     others = [waiting(made)[1] for _ in range(5)]
