@@ -108,6 +108,19 @@ class SsApi:
         self._client = client
         self._check = check
 
+    @property
+    def endpoint(self) -> str:
+        """The address of the server, as the client was given it."""
+        return self._client.url
+
+    @property
+    def username(self) -> str | None:
+        """The user of the session; None without a log-in."""
+        if self._client.user is not None or self._client.key is None:
+            return self._client.user
+        page = self._ask(lambda: self._client.search("session"))
+        return next((session.get("username") for session in page.get("sessions", [])), None)
+
     def cimi_get(self, resource_id: str, **params: Any) -> CimiResource:
         select = params.get("select")
         names = [select] if isinstance(select, str) else select

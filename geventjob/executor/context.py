@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from gevent.event import Event
+
 from geventjob.cimi.client import Client
 from geventjob.cimi.ss_api import SsApi
 
@@ -16,6 +18,18 @@ class Context:
         self.client = client
         self.ss_api = SsApi(client)
         self.settings = settings
+        self.stop_event = Event()
+        """Set when the executor is asked to stop. Only its own end stops an action: this is for loops of old ones."""
+
+    @property
+    def args(self) -> Any:
+        """The options, as SlipStream's actions know them."""
+        return self.settings
+
+    @property
+    def name(self) -> str:
+        """The name of the executor."""
+        return str(self.settings.name)
 
     @cached_property
     def es(self) -> Any:

@@ -39,6 +39,7 @@ class Engine:
         self, coordination: Coordination, context: Context, actions: Actions, limits: Limits, watch: Watch
     ) -> None:
         self._coordination = coordination
+        self._context = context
         self._actions = actions
         self._limits = limits
         self._watch = watch
@@ -76,6 +77,7 @@ class Engine:
         if self._stop.is_set():
             self._hurry.set()
         self._stop.set()
+        self._context.stop_event.set()
 
     # --- the parts
 

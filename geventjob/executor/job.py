@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from geventjob.cimi.errors import Conflict, NotFound
 from geventjob.ends import JobLost
@@ -18,7 +19,10 @@ Document = dict[str, Any]
 LONGEST_MESSAGE = 32_000
 """Bytes of a statusMessage, DESIGN §3."""
 
-OWN = ("client", "said")
+STATES = ("QUEUED", "RUNNING", "SUCCESS", "FAILED", "STOPPING", "STOPPED")
+FINAL = ("SUCCESS", "FAILED", "STOPPED")
+
+OWN = ("client", "said", "end")
 """Attributes of a `Job` that its constructor sets."""
 SETTERS = {
     "statusMessage": "set_status_message(…)",
@@ -36,8 +40,8 @@ class NoSuchAttribute(AttributeError, KeyError):
     __str__ = Exception.__str__
 
 
-class Job(Mapping[str, Any]):
-    """A job that runs here: its document as a read-only mapping, and what its action may tell of it.
+class Job(dict[str, Any]):
+    """A job that runs here: its document as a dict to read, and what its action may tell of it.
 
     Every call that reaches the server raises JobLost once the job is no longer this executor's; nothing of it
     leaves the process then (DESIGN §5.1).
@@ -45,50 +49,53 @@ class Job(Mapping[str, Any]):
 
     def __init__(self, document: Document, write: Callable[[Document], Document], client: Client) -> None:
         """`write` edits the job as its owner; it raises JobLost past the lease."""
-        self._document = document
+        super().__init__(document)
         self._write = write
         self._revoked = False
         self.client = client
         """The executor's client, for everything else on the server."""
         self.said = False
         """Whether this run has set a message of its own."""
+        self.end: str | None = None
+        """The final state that the action has asked for by `set_state`."""
 
     # --- what the job is
 
     @property
     def id(self) -> str:
-        return str(self._document["id"])
+        return str(self["id"])
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The logger that actions of SlipStream's engine take from their job."""
+        return logging.getLogger("slipstream.job")
 
     @property
     def payload(self) -> Document:
         """The job's input, an object; empty if the job has none."""
-        payload: Document = self._document.get("payload", {})
+        payload: Document = self.get("payload", {})
         return payload
 
     @property
     def attempt(self) -> int:
         """1 for the first run of this job, one more for each that follows."""
-        return int(self._document.get("attempts", 1))
+        return int(self.get("attempts", 1))
 
     @property
     def interrupted(self) -> bool:
         """Whether an earlier attempt ended without an outcome: resume, clean up or fail, as suits the action."""
-        return bool(self._document.get("interrupted", False))
+        return bool(self.get("interrupted", False))
 
-    def __getitem__(self, attribute: str) -> Any:
-        return self._document[attribute]
+    def _read_only(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("a job is changed by its setters and by edit(…) alone")
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._document)
-
-    def __len__(self) -> int:
-        return len(self._document)
+    __setitem__ = __delitem__ = __ior__ = update = pop = popitem = clear = setdefault = _read_only
 
     def __getattr__(self, attribute: str) -> Any:
         if attribute.startswith("_"):
             raise AttributeError(attribute)
         try:
-            return self._document[attribute]
+            return self[attribute]
         except KeyError:
             raise NoSuchAttribute(f"{self.id} has no {attribute!r}") from None
 
@@ -100,7 +107,7 @@ class Job(Mapping[str, Any]):
         super().__setattr__(attribute, value)
 
     def __repr__(self) -> str:
-        return f"<Job {self._document.get('id')} {self._document.get('action')}>"
+        return f"<Job {self.get('id')} {self.get('action')}>"
 
     # --- what its action tells of it
 
@@ -126,11 +133,26 @@ class Job(Mapping[str, Any]):
 
     def add_affected_resources(self, hrefs: Iterable[str]) -> None:
         """As `add_affected_resource`; what is there already is not added again."""
-        known = list(self._document.get("affectedResources", []))
+        known = list(self.get("affectedResources", []))
         there = {resource["href"] for resource in known}
         new = [{"href": href} for href in dict.fromkeys(hrefs) if href not in there]
         if new:
             self.edit(affectedResources=known + new)
+
+    def set_state(self, state: str) -> None:
+        """Choose the state in which the job ends if `do_work` returns 0 or nothing: SUCCESS, FAILED or STOPPED.
+
+        RUNNING changes nothing. Raises ValueError for another state: QUEUED and STOPPING are not an action's to set.
+        """
+        if state not in STATES:
+            raise ValueError(f"a state is one of {', '.join(STATES)}, not {state!r}")
+        if state in ("QUEUED", "STOPPING"):
+            raise ValueError(f"an action cannot make its job {state}")
+        self.end = state if state in FINAL else None
+
+    def is_in_final_state(self) -> bool:
+        """Return whether the job has ended, or will in the state that `set_state` was given."""
+        return self.end is not None or self.get("state") in FINAL
 
     def edit(self, **attributes: Any) -> None:
         """Set attributes of the job (DESIGN §3: those that an executor sets, and `name`, `description`, `properties`).
@@ -143,9 +165,12 @@ class Job(Mapping[str, Any]):
         if self._revoked:
             raise JobLost
         try:
-            self._document = self._write(attributes)
+            document = self._write(attributes)
         except (Conflict, NotFound) as refusal:  # stopped and done, deleted, or somebody else's by now
             raise JobLost from refusal
+        dict.update(self, document)
+        for gone in self.keys() - document.keys():
+            dict.__delitem__(self, gone)
         self.said |= "statusMessage" in attributes
 
     def revoke(self) -> None:

@@ -254,7 +254,7 @@ class Runner:
                 ending = Lost()
             else:
                 log.error("the action of %s failed", work.claim.job, exc_info=ending.error)
-        end = outcome(ending, work.job.get("returnCode", 0), work.job.said)
+        end = outcome(ending, work.job.get("returnCode", 0), work.job.said, work.job.end)
         if end:
             self._write_end(work, end)
         elif work.refusal:

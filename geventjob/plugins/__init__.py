@@ -9,6 +9,7 @@ from geventjob.plugins.find import (
     PluginError,
     find_actions,
     find_distributors,
+    marked,
 )
 from geventjob.plugins.marks import Action, Distributor, action, distributor
 
@@ -25,4 +26,5 @@ __all__ = [
     "distributor",
     "find_actions",
     "find_distributors",
+    "marked",
 ]

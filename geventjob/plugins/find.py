@@ -9,21 +9,17 @@ from __future__ import annotations
 import inspect
 import logging
 import pkgutil
-import re
-import sys
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from geventjob.ownership import Unsafe, check_code
+from geventjob.plugins import dropins
 from geventjob.plugins.marks import ActionMark, check_method, check_runs, checked
 
 log = logging.getLogger(__name__)
@@ -157,27 +153,62 @@ def own(module: ModuleType) -> list[Any]:
     return list(dict.fromkeys(thing for thing in things if thing.__module__ == module.__name__))
 
 
+def marked(module: ModuleType, name: str) -> list[Any]:
+    """Return what a shipped or drop-in module defines as the action of this name."""
+    if not str(getattr(module, "__name__", "")).startswith("geventjob.actions.") and not dropins.is_drop_in(module):
+        return []
+    marks = [(vars(thing).get("__geventjob_action__"), thing) for thing in own(module)]
+    return [thing for mark, thing in marks if mark and name in (mark.name, *mark.aliases)]
+
+
 # --- where they are looked for
 
-Loader = Callable[[], Any]
+ENGINE = {"job_executor", "job_executor_one_action"}
+"""Scripts of SlipStream's engine that lay beside its distributors, and are its executors."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where something may be found."""
+
+    name: str
+    """For messages."""
+    fallback: str
+    """The name of what has none of its own."""
+    load: Callable[[], Any]
+    shipped: bool = False
+    old: bool = False
+    """Whether it was written for SlipStream's engine."""
 
 
 def find(
     group: str, dirs: Sequence[str], among: Callable[[Any, str, str], Iterator[Spec]], unsafe: bool
 ) -> Found[Spec]:
-    """Return all of a kind. What does not import is logged and left out."""
+    """Return all of a kind. What does not import is logged and left out; so is an old file of what is shipped."""
     specs: list[Spec] = []
     failures: dict[str, str] = {}
-    for name, fallback, load in (*shipped(group), *dropped(dirs, group, unsafe), *installed(group)):
+    named: set[str] = set()
+    files = dropped(dirs, unsafe)
+    for source in (*shipped(group), *sources(files, group), *installed(group)):
         try:
-            thing = load()
-            source = getattr(inspect.getmodule(thing), "__file__", None) or name
-            specs += list(among(thing, source, fallback))
+            thing = source.load()
+            file = getattr(inspect.getmodule(thing), "__file__", None) or source.name
+            for spec in list(among(thing, file, source.fallback)):
+                names = {spec.name, *spec.aliases}
+                if source.shipped:
+                    named |= names
+                if source.old and names & named:
+                    log.warning("%s in %s is left out: it comes with geventjob", spec.name, source.name)
+                else:
+                    specs.append(spec)
         except (KeyboardInterrupt, PluginError):
             raise
         except BaseException as error:  # SystemExit and Timeout too: one bad file must not cost all the others
-            log.exception("%s does not import, it is left out", name)
-            failures[name] = described(error)
+            log.exception("%s does not import, it is left out", source.name)
+            failures[source.name] = described(error)
+    for path, other in dropins.doubles(file for each in files.values() for file in each):
+        log.warning("`import %s` means %s for the files beside %s too: give them names of their own",
+                    path.stem, other, path)  # fmt: skip
     return Found(specs, dirs, failures)
 
 
@@ -190,71 +221,40 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def shipped(package: str) -> Iterator[tuple[str, str, Loader]]:
+def shipped(package: str) -> Iterator[Source]:
     for module in pkgutil.iter_modules(import_module(package).__path__):
         name = f"{package}.{module.name}"
-        yield name, module.name, partial(import_module, name)
+        yield Source(name, module.name, partial(import_module, name), shipped=True)
 
 
-def installed(group: str) -> Iterator[tuple[str, str, Loader]]:
+def installed(group: str) -> Iterator[Source]:
     points: Iterable[EntryPoint] = entry_points(group=group)
     for point in points:
-        yield f"entry point {point.name} = {point.value}", point.name, point.load
+        yield Source(f"entry point {point.name} = {point.value}", point.name, point.load)
 
 
-def dropped(dirs: Sequence[str], group: str, unsafe: bool) -> Iterator[tuple[str, str, Loader]]:
+def dropped(dirs: Sequence[str], unsafe: bool) -> dict[Path, list[Path]]:
+    """Return the drop-in folders, each with its files. Raises PluginError."""
+    found: dict[Path, list[Path]] = {}
     for folder in dict.fromkeys(Path(d).resolve() for d in dirs):
         try:
             if not unsafe:
                 check_code(folder)
-            files = sorted(f for f in folder.iterdir() if f.suffix == ".py" and f.name[0] not in "._")
-        except Unsafe as found:
-            raise PluginError(f"{found.strerror}, or use --allow-unsafe-plugins") from None
+            found[folder] = sorted(f for f in folder.iterdir() if f.suffix == ".py" and f.name[0] not in "._")
+        except Unsafe as why:
+            raise PluginError(f"{why.strerror}, or use --allow-unsafe-plugins") from None
         except OSError as error:
             raise PluginError(f"folder {folder} cannot be searched: {error.strerror}") from None
-        for file in files:
-            yield str(file), file.stem, partial(load_file, file, group)
+    return found
 
 
-class FreshLoader(SourceFileLoader):
-    """Without a bytecode cache: none is left in /etc, and none can be older than an edit of the same second."""
-
-    def path_stats(self, path: str) -> Any:
-        raise OSError(path)
-
-
-RELATIVE = re.compile(rb"^from \.\.?[a-z]", re.MULTILINE)
-OLD_PACKAGE = "slipstream.job.actions."
-
-
-DROPPED = re.compile(r"(slipstream\.job\.actions\.)?geventjob_[a-z]+_(?P<number>[0-9a-f]{8})_(?P<stem>.+)")
-
-
-def number(file: Path) -> str:
-    """Return what tells the modules of files of one name apart, from the absolute path."""
-    return f"{zlib.crc32(str(file).encode()):08x}"
-
-
-def drop_in(name: str, file: Path) -> ModuleSpec:
-    """Return how the module `name` is loaded from a drop-in file."""
-    spec = spec_from_file_location(name, file, loader=FreshLoader(name, str(file)))
-    assert spec
-    return spec
-
-
-def load_file(file: Path, group: str) -> ModuleType:
-    """Import a drop-in under a name that nothing else has.
-
-    One that imports relative to itself lay in the package of SlipStream's actions, and is put there again.
-    """
-    package = OLD_PACKAGE if RELATIVE.search(file.read_bytes()) else ""
-    name = f"{package}{group.replace('.', '_')}_{number(file)}_{file.stem}"
-    spec = drop_in(name, file)
-    assert spec.loader
-    module = sys.modules[name] = module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        sys.modules.pop(name, None)
-        raise
-    return module
+def sources(files: Mapping[Path, Sequence[Path]], group: str) -> Iterator[Source]:
+    """What lies in drop-in folders, but for the old engine's own executors."""
+    for folder, each in files.items():
+        package = dropins.package_of(folder, each, group)
+        for file in each:
+            old = dropins.is_old(file)
+            if old and file.stem in ENGINE:
+                log.warning("%s is left out: geventjob-executor stands in its place", file)
+            else:
+                yield Source(str(file), file.stem, partial(dropins.load, file, package), old=old)

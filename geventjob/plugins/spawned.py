@@ -11,12 +11,10 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 
-from geventjob.plugins import find
+from geventjob.plugins.dropins import finder
 
 FOLDERS = "GEVENTJOB_PLUGIN_FOLDERS"
 """The environment variable that tells them the drop-in folders, as a JSON list."""
@@ -28,19 +26,5 @@ def share(folders: Sequence[str]) -> None:
     sys.modules["__main__"].__spec__ = find_spec("geventjob.plugins.spawned")
 
 
-class DropInFinder:
-    """Finds the module of a drop-in file by the name that `find.load_file` gave it."""
-
-    @staticmethod
-    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        match = find.DROPPED.fullmatch(name)
-        if match:
-            for folder in json.loads(os.environ.get(FOLDERS, "[]")):
-                file = Path(folder, f"{match['stem']}.py")
-                if match["number"] == find.number(file) and file.exists():
-                    return find.drop_in(name, file)
-        return None
-
-
 if __name__ == "__mp_main__":
-    sys.meta_path.append(DropInFinder)
+    finder.open(map(Path, json.loads(os.environ.get(FOLDERS, "[]"))))

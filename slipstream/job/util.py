@@ -11,6 +11,25 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, TypeVar
 
+PY2 = False
+
+connector_classes = {
+    name: f"slipstream_{module}"
+    for name, module in {
+        "azure": "azure.AzureClientCloud",
+        "cloudstack": "cloudstack.CloudStackClientCloud",
+        "cloudstackadvancedzone": "cloudstack.CloudStackAdvancedZoneClientCloud",
+        "ec2": "ec2.Ec2ClientCloud",
+        "exoscale": "exoscale.ExoscaleClientCloud",
+        "nuvlabox": "nuvlabox.NuvlaBoxClientCloud",
+        "opennebula": "opennebula.OpenNebulaClientCloud",
+        "openstack": "openstack.OpenStackClientCloud",
+        "otc": "otc.OpenTelekomClientCloud",
+        "softlayer": "nativesoftlayer.NativeSoftLayerClientCloud",
+    }.items()
+}
+"""Type of a cloud service → the module of its connector in SlipStream's client, for `load_module`."""
+
 Target = TypeVar("Target", bound=type)
 Method = TypeVar("Method", bound=Callable[..., Any])
 

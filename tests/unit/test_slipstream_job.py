@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,15 @@ import pytest
 import slipstream.api
 
 import slipstream.job
+from geventjob import Client
+from geventjob.cimi.ss_api import SlipStreamError, SsApi
+from geventjob.executor.context import Context
+from geventjob.executor.ending import Returned
 from geventjob.executor.job import Job
-from geventjob.plugins import find_actions, find_distributors
-from slipstream.job.actions import ActionNotImplemented, action, register_action
+from geventjob.executor.outcome import outcome
+from geventjob.plugins import PluginError, find_actions, find_distributors
+from slipstream.job import util
+from slipstream.job.actions import ActionNotImplemented, action, get_action, register_action
 from slipstream.job.distributor import Distributor
 from slipstream.job.util import (
     InterruptException,
@@ -24,6 +33,7 @@ from slipstream.job.util import (
     random_wait,
     wait,
 )
+from tests.answering import Asked, Reply, answering
 
 TESTS = Path(__file__).parent.parent
 
@@ -113,3 +123,260 @@ def test_a_missing_attribute_is_a_key_error_and_an_attribute_error() -> None:
         job["parentJob"]
     with pytest.raises(TypeError):
         job["state"] = "SUCCESS"
+
+
+# --- what a job, an executor and the API are to old actions
+
+
+def job_of(**attributes: Any) -> Job:
+    document = {"id": "job/1", "state": "RUNNING", **attributes}
+    return Job(document, lambda edit: {**document, **edit}, None)  # type: ignore[arg-type]
+
+
+def test_a_job_is_a_dict_to_read_and_goes_into_json() -> None:
+    job = job_of(action="a", targetResource={"href": "x"})
+    assert json.loads(json.dumps(job)) == dict(job) == {**job}
+    job.set_progress(3)
+    assert json.loads(json.dumps(job))["progress"] == 3
+    changes: list[Callable[[Any], Any]] = [
+        lambda j: j.update(a=1),
+        lambda j: j.pop("id"),
+        lambda j: j.popitem(),
+        lambda j: j.clear(),
+        lambda j: j.setdefault("a", 1),
+        lambda j: j.__delitem__("id"),
+        lambda j: j.__ior__({"a": 1}),
+    ]
+    for change in changes:
+        with pytest.raises(TypeError, match="its setters"):
+            change(job)
+
+
+def test_what_an_edit_deletes_is_gone_from_the_job() -> None:
+    job = Job({"id": "job/1", "name": "n"}, lambda edit: {"id": "job/1"}, None)  # type: ignore[arg-type]
+    job.edit(description="d")
+    assert job == {"id": "job/1"}
+
+
+def test_a_state_is_chosen_for_the_end() -> None:
+    job = job_of()
+    assert (job.is_in_final_state(), job.end) == (False, None)
+    job.set_state("RUNNING")
+    assert not job.is_in_final_state()
+    job.set_state("FAILED")
+    assert job.is_in_final_state()
+    assert outcome(Returned(None), 0, job.said, job.end) == {"state": "FAILED", "returnCode": 0}
+    assert outcome(Returned(0), 0, job.said, "STOPPED") == {"state": "STOPPED", "returnCode": 0}
+    assert (outcome(Returned(3), 0, False, "SUCCESS") or {})["state"] == "FAILED"
+    for wrong in ("QUEUED", "STOPPING", "DONE"):
+        with pytest.raises(ValueError, match=r"state|cannot make"):
+            job.set_state(wrong)
+    assert job_of(state="STOPPED").is_in_final_state()
+
+
+def test_an_executor_has_its_options_its_name_and_its_end() -> None:
+    context = Context(None, argparse.Namespace(name="M. Garrison", threads=3))  # type: ignore[arg-type]
+    assert (context.args.threads, context.name, context.stop_event.is_set()) == (3, "M. Garrison", False)
+
+
+def test_the_api_has_its_address_and_its_user() -> None:
+    with Client("http://one:1", "alice", "x") as client:
+        assert (SsApi(client).endpoint, SsApi(client).username) == ("http://one:1", "alice")
+    with Client("http://one:1") as client:
+        assert SsApi(client).username is None
+
+    def reply(asked: Asked) -> Reply:
+        if asked.path == "/api/session":
+            return Reply(201, {}, headers={"Set-Cookie": "a=b"}) if asked.method == "POST" else Reply(200, page)
+        return Reply(404, {})
+
+    page = {"count": 1, "sessions": [{"username": "bob"}]}
+    reply.logins = True  # type: ignore[attr-defined]
+    with answering(reply) as server, Client(server.url, key="credential/1", secret="s") as client:
+        assert SsApi(client).username == "bob"
+
+
+def test_a_conflict_names_what_is_there() -> None:
+    """Old actions go on with it: `e.response.json()["resource-id"]`."""
+    conflict = Reply(409, {"message": "conflict with vm/1", "resource-id": "vm/1"})
+    with answering(lambda asked: conflict) as server, Client(server.url) as client:
+        api = SsApi(client)
+        client._entry_points = {"virtualMachines": "virtual-machine"}
+        with pytest.raises(SlipStreamError) as caught:
+            api.cimi_add("virtualMachines", {})
+    assert caught.value.response.json()["resource-id"] == "vm/1"
+
+
+def test_names_of_the_old_util() -> None:
+    assert util.PY2 is False
+    assert util.connector_classes["exoscale"] == "slipstream_exoscale.ExoscaleClientCloud"
+    assert len(util.connector_classes) == 10
+
+
+# --- files
+
+
+def written(folder: Path, **files: str) -> str:
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text)
+    return str(folder)
+
+
+def runs(found: Any, name: str) -> Any:
+    spec = found.get(name)
+    assert spec, found.failures
+    return spec.instance(None, None)()
+
+
+OLD_ACTION = """
+from slipstream.job.actions import action
+{imports}
+
+@action("{name}")
+class Old(object):
+    def __init__(self, executor, job):
+        pass
+
+    def do_work(self):
+        {late}
+        return {value}
+"""
+
+
+def old(name: str, value: str, imports: str = "", late: str = "pass") -> str:
+    return OLD_ACTION.format(name=name, value=value, imports=imports, late=late)
+
+
+def test_helpers_beside_an_action(tmp_path: Path) -> None:
+    found = find_actions(
+        [
+            written(
+                tmp_path / "one",
+                a=old("by_name", "only_here_helper.VALUE", "import only_here_helper"),
+                b=old(
+                    "relative", "x + wait.__name__", "from ..util import wait\nfrom .only_here_helper import VALUE as x"
+                ),
+                c=old("from_package", "only_here_helper.VALUE", "from . import only_here_helper"),
+                d=old("late", "VALUE", late="from only_here_helper import VALUE"),
+                e=old("of_another", "Old.__name__", "from .a import Old as _"),
+                only_here_helper="VALUE = 'one'",
+            ),
+        ]
+    )
+    assert not found.failures
+    values = {name: runs(found, name) for name in ("by_name", "relative", "from_package", "late", "of_another")}
+    assert values == {
+        "by_name": "one",
+        "relative": "onewait",
+        "from_package": "one",
+        "late": "one",
+        "of_another": "Old",
+    }
+
+
+def test_helpers_are_those_of_ones_own_folder_and_a_double_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folders = [
+        written(
+            tmp_path / name,
+            **{
+                f"rel_{name}": old(f"rel_{name}", "VALUE", "from .double_helper import VALUE"),
+                f"abs_{name}": old(f"abs_{name}", "double_helper.VALUE", "import double_helper"),
+                "double_helper": f"VALUE = '{name}'",
+            },
+        )
+        for name in ("one", "two")
+    ]
+    found = find_actions(folders)
+    assert (runs(found, "rel_one"), runs(found, "rel_two")) == ("one", "two")
+    said = [record.message for record in caplog.records if "double_helper" in record.message]
+    assert len(said) == 1
+    assert "`import double_helper` means" in said[0]
+
+
+def test_what_is_installed_comes_before_a_file_of_its_name(tmp_path: Path) -> None:
+    found = find_actions([written(tmp_path, json="X = 1", a=old("uses_json", "json.dumps([1])", "import json"))])
+    assert runs(found, "uses_json") == "[1]"
+
+
+def test_a_helper_is_read_anew_and_leaves_no_bytecode(tmp_path: Path) -> None:
+    for value in ("1", "22"):
+        one = written(
+            tmp_path / "x", a=old("fresh", "fresh_helper.V", "import fresh_helper"), fresh_helper=f"V = {value}"
+        )
+        assert runs(find_actions([one]), "fresh") == int(value)
+    assert sorted(file.name for file in (tmp_path / "x").iterdir()) == ["a.py", "fresh_helper.py"]
+
+
+def test_old_files_of_what_is_shipped_are_left_out_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = find_actions(
+        [
+            written(
+                tmp_path / "actions",
+                jobs_cleanup=old("cleanup_jobs", "1"),
+                dummy_test_action=old("dummy_test_action", "1"),
+                mine=old("mine_of_old", "2"),
+            )
+        ]
+    )
+    assert runs(found, "mine_of_old") == 2
+    for name in ("cleanup_jobs", "dummy_test_action"):
+        spec = found.get(name)
+        assert spec
+        assert str(tmp_path) not in spec.source
+    executor = "from slipstream.job.base import main\nfrom slipstream.job.executor import Executor\nmain(Executor)\n"
+    distributor = "from slipstream.job.distributor import Distributor\nclass D(Distributor):\n    ACTION_NAME = 'a'\n"
+    distributors = find_distributors(
+        [
+            written(
+                tmp_path / "scripts",
+                job_executor=executor,
+                job_executor_one_action=executor,
+                job_distributor_jobs_cleanup=distributor,
+                job_distributor_dummy_test_action=distributor,
+                job_distributor_own=distributor,
+            )
+        ]
+    )
+    assert not found.failures | distributors.failures
+    own = distributors.get("own")
+    assert own
+    assert own.old
+    warned = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    for file in (
+        "actions/jobs_cleanup",
+        "actions/dummy_test_action",
+        "scripts/job_executor",
+        "job_executor_one_action",
+    ):
+        assert any(f"{file}.py" in message and "left out" in message for message in warned), (file, warned)
+    assert len(warned) == 6
+
+
+def test_a_new_file_of_a_shipped_name_is_an_error_still(tmp_path: Path) -> None:
+    new = "from geventjob import action\n@action('dummy_test_action')\ndef f(job): pass\n"
+    with pytest.raises(PluginError, match="two are named 'dummy_test_action'"):
+        find_actions([written(tmp_path, mine=new)])
+
+
+@pytest.mark.parametrize("late", ["map(print, [1])", "filter(None, [1])", "zip([1], [2])"])
+def test_a_statement_that_does_nothing_in_python_3_leaves_the_file_out(tmp_path: Path, late: str) -> None:
+    """SlipStream's own virtual_machines_collect would delete each record of a machine that it did not look at."""
+    found = find_actions([written(tmp_path, a=old("lazy", "0", late=late), b=old("eager", "0", late=f"list({late})"))])
+    assert runs(found, "eager") == 0
+    [(file, why)] = found.failures.items()
+    assert Path(file).name == "a.py"
+    assert re.search(r"^SyntaxError: (map|filter|zip)\(…\) on line 11 does nothing in Python 3: write a for loop$", why)
+
+
+def test_an_action_by_its_name(tmp_path: Path) -> None:
+    found = find_actions([written(tmp_path, a=old("called_by_another", "5"))])
+    spec = found.get("called_by_another")
+    assert spec
+    assert get_action("called_by_another") is spec.target
+    assert get_action("cleanup_jobs").__name__ == "JobsCleanup"
+    assert get_action("nobody_has_this") is None
