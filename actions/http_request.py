@@ -1,6 +1,7 @@
-"""Sends one HTTP request. Neither headers nor bodies are ever logged, nor what a URL holds besides its host.
+"""Send one HTTP request. Neither headers nor bodies are ever logged, nor what a URL holds besides its host.
 
-Whoever may add jobs can make the machine of an executor send requests: into its own network, too.
+Who may add jobs can make the machine of an executor send requests, into its own network too, save for what
+`--http-refuse` keeps out (`docs/security.md`).
 """
 
 from __future__ import annotations
@@ -8,16 +9,21 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import gevent
 import requests
-from requests.utils import get_environ_proxies
+from requests.utils import get_environ_proxies, select_proxy
+from urllib3.exceptions import HTTPError
 
 from geventjob import Action, action
+from geventjob.config.options import REFUSED
+from geventjob.guard import Guard, Refused, Session, endpoint
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 HARMLESS = {"accept", "accept-language", "content-type", "user-agent"}
@@ -137,7 +143,10 @@ class Step:
 
     def after(self, status: int, location: str) -> Step:
         """Where a redirect leads, with no more than may go there (RFC 9110 §15.4)."""
-        url = urljoin(self.url, location)
+        try:
+            url = urljoin(self.url, location)
+        except ValueError:
+            url = ""
         if not is_url(url):
             raise RequestFailed(f"{host(self.url)} redirects to what is no http(s) URL, or has a log-in in it")
         headers, method, data = self.headers, self.method, self.data
@@ -146,6 +155,8 @@ class Step:
         if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):
             method, data = "GET", None
             headers = {name: text for name, text in headers.items() if name.lower() != "content-type"}
+        if data is not None and origin(url) != origin(self.url):
+            raise RequestFailed(f"{host(self.url)} redirects a request with a body to another origin ({status})")
         return Step(method, url, headers, data)
 
 
@@ -169,9 +180,13 @@ def origin(url: str) -> tuple[str, str | None, int]:
     return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def send(session: requests.Session, step: Step) -> requests.Response:
-    """One answer, its body still to be read. Raises RequestFailed."""
+def send(session: Session, step: Step, guard: Guard) -> requests.Response:
+    """Return one answer, its body still to be read. Raises RequestFailed."""
     try:
+        proxies = get_environ_proxies(step.url)
+        if select_proxy(step.url, proxies):
+            with suppress(socket.gaierror):  # only the proxy knows the name
+                guard.addresses(*endpoint(step.url))
         return session.request(
             step.method,
             step.url,
@@ -179,13 +194,17 @@ def send(session: requests.Session, step: Step) -> requests.Response:
             data=step.data,
             allow_redirects=False,
             stream=True,
-            proxies=get_environ_proxies(step.url),
+            proxies=proxies,
             verify=os.environ.get("REQUESTS_CA_BUNDLE") or True,
         )
     except requests.exceptions.SSLError:
         raise RequestFailed(f"the certificate of {host(step.url)} is not trusted, or TLS failed") from None
     except requests.RequestException as error:  # its text may hold the URL with all its secrets
         raise RequestFailed(f"no answer from {host(step.url)}: {type(error).__name__}") from None
+    except Refused as refused:
+        raise RequestFailed(str(refused)) from None
+    except (ValueError, HTTPError) as error:  # a host that cannot be one, say
+        raise RequestFailed(f"{host(step.url)} cannot be asked: {type(error).__name__}") from None
 
 
 def body(response: requests.Response, most: int) -> bytes:
@@ -234,21 +253,23 @@ class HttpRequest(Action):
 
     def ask(self, ask: Wanted) -> tuple[int, str]:
         """The status, and the answer in a line."""
-        with requests.Session() as session:
-            session.trust_env = False  # no log-ins from a .netrc
+        settings = self.executor.settings
+        servers = getattr(settings, "ss_url", None)
+        guard = Guard(getattr(settings, "http_refuse", REFUSED), servers.split(",") if servers else ())
+        with Session(guard) as session:
             session.headers["User-Agent"] = "geventjob"
-            response = self.follow(session, ask)
+            response = self.follow(session, ask, guard)
             self.job.set_progress(50)
             return response.status_code, told(response, body(response, ask.max_size))
 
-    def follow(self, session: requests.Session, ask: Wanted) -> requests.Response:
-        """The answer at the end of the redirects; one whose status is expected is the end. Raises RequestFailed."""
+    def follow(self, session: Session, ask: Wanted, guard: Guard) -> requests.Response:
+        """Return the answer at the end of the redirects, or the first of an expected status. Raises RequestFailed."""
         step = first(ask)
         for left in range(ask.max_redirects, -1, -1):
-            response = send(session, step)
+            response = send(session, step, guard)
             if ask.max_redirects == 0 or ask.accepts(response.status_code) or not response.is_redirect:
                 return response
-            response.close()
+            response.close()  # nothing of its body is read
             if left:
                 step = step.after(response.status_code, response.headers["location"])
         raise RequestFailed(f"more than {ask.max_redirects} redirects")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 import re
@@ -127,6 +128,16 @@ def search_host(value: str) -> str:
     except ArgumentTypeError:
         raise _expected("HOST:PORT or a URL as https://HOST:PORT") from None
     return value
+
+
+def network(value: str) -> str:
+    """A network, as 10.0.0.0/8, or one of the words for some."""
+    if value in ("link-local", "server", "nothing"):
+        return value
+    try:
+        return str(ipaddress.ip_network(value, strict=False))
+    except ValueError:
+        raise _expected("a network as 10.0.0.0/8, link-local, server or nothing", value) from None
 
 
 def index_prefix(value: str) -> str:

@@ -91,6 +91,9 @@ def default_data_dir() -> str:
 ACTIONS = "/etc/slipstream/actions"
 DISTRIBUTORS = "/etc/slipstream/distributors"
 
+REFUSED = ("link-local", "server")
+"""What `http_request` does not reach unless told otherwise."""
+
 DAEMONS = "executor distributor server"
 CLIENTS = "executor distributor client"
 
@@ -171,6 +174,9 @@ OPTIONS = (
     Option("distributors-dir", kinds.listed(kinds.folder), "distributor up",
            "folder of distributor files, loaded at start", shown=f"{DISTRIBUTORS} where it exists", usual=DISTRIBUTORS,
            metavar="DIR", many=True),
+    Option("http-refuse", kinds.listed(kinds.network), "executor up",
+           "what the action http_request does not reach: networks as ADDRESS/BITS, link-local, server (the job server"
+           " itself); or nothing", default=REFUSED, metavar="NETWORK", many=True),
     Option("allow-unsafe-plugins", kinds.flag, "executor distributor up",
            "load action and distributor files that others than root and the process's own user may change"),
     Option("reconcile-interval", kinds.seconds, "server",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import socket
+import threading
 import time
 import traceback
 from argparse import Namespace
@@ -381,13 +382,133 @@ def test_no_secret_goes_to_another_host() -> None:
     assert other.asked[0].headers["Accept"] == "text/plain"
 
 
+@pytest.mark.parametrize(("status", "method"), [(307, "POST"), (308, "PUT"), (302, "PUT")])
+def test_no_body_goes_to_another_origin(status: int, method: str) -> None:
+    with answering(Chain()) as other, answering(Chain(status, away=other.url)) as http:
+        text = failing(request(f"{http.url}/1", method=method, body=SECRET))
+        assert text == f"127.0.0.1:{http.port} redirects a request with a body to another origin ({status})"
+    assert other.asked == []
+
+
+def test_a_method_without_a_body_may_go_to_another_origin() -> None:
+    with answering(Chain()) as other, answering(Chain(307, away=other.url)) as http:
+        assert request(f"{http.url}/1", method="DELETE").do_work() == 0
+    assert [asked.method for asked in other.asked] == ["DELETE"]
+
+
+def test_nothing_of_a_redirects_body_is_read() -> None:
+    """It comes only once the redirect was followed."""
+    followed = threading.Event()
+
+    def late(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: /0\r\nContent-Length: 4\r\n\r\n")
+        followed.wait(10)
+        with suppress(OSError):
+            connection.sendall(b"late")
+
+    def reply(asked: Asked) -> Reply:
+        if asked.path != "/0":
+            return Reply(raw=late)
+        followed.set()
+        return Reply(200, text=b"the end")
+
+    with answering(reply) as http:
+        run = request(f"{http.url}/1", timeout=5)
+        assert run.do_work() == 0
+        assert "the end" in run.message
+
+
+# --- http_request: what it does not reach
+
+
+def names(monkeypatch: pytest.MonkeyPatch, table: dict[str, list[str]]) -> list[str]:
+    """Let names have these addresses, one answer after the other; which were asked for."""
+    real, asked = socket.getaddrinfo, []
+
+    def answer(host: Any, port: Any, *rest: Any, **options: Any) -> Any:
+        if host not in table:
+            return real(host, port, *rest, **options)
+        asked.append(host)
+        return real(table[host].pop(0) if len(table[host]) > 1 else table[host][0], port, *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    return asked
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["169.254.1.1", "[fe80::1]", "[::ffff:169.254.1.1]", "[64:ff9b::a9fe:101]", "[2002:a9fe:101::]", "2851995905",
+     "0xa9fe0101", "[fd00:ec2::254]", "a.example"],
+)  # fmt: skip
+def test_link_local_addresses_are_refused_under_any_name(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names(monkeypatch, {"a.example": ["169.254.1.1"]})
+    assert failing(request(f"http://{host}/latest?x={SECRET}", timeout=5)).endswith("is refused by --http-refuse")
+
+
+def test_a_name_is_resolved_once_and_the_checked_address_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(always(200, text=b"the right one")) as http:
+        asked = names(monkeypatch, {"a.example": ["127.0.0.1", "169.254.1.1"]})
+        run = request(f"http://a.example:{http.port}/", timeout=5)
+        assert run.do_work() == 0
+        assert "the right one" in run.message
+        assert http.asked[0].headers["Host"] == f"a.example:{http.port}"
+    assert asked == ["a.example"]
+
+
+def test_a_name_with_one_refused_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.getaddrinfo
+
+    def both(host: Any, port: Any, *rest: Any, **options: Any) -> Any:
+        return [*real("127.0.0.1", port, *rest, **options), *real("169.254.1.1", port, *rest, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    assert "refused" in failing(request("http://a.example/", timeout=5))
+
+
+def test_a_redirect_is_checked_too() -> None:
+    with answering(Chain(away="http://169.254.1.1")) as http:
+        assert failing(request(f"{http.url}/1")) == "169.254.1.1 is refused by --http-refuse"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost", "0.0.0.0", "[::ffff:127.0.0.1]"])
+def test_the_job_server_itself_is_refused(host: str) -> None:
+    with answering(always(200, text=b"jobs")) as server, answering(always(200, text=b"other")) as http:
+        payload = {"url": f"http://{host}:{server.port}/api/job", "timeout": 5}
+        run = Run("http_request", payload, ss_url=f"http://one:1,{server.url}")
+        assert failing(run) == f"{host.strip('[]')} is refused by --http-refuse"
+        assert Run("http_request", {"url": http.url}, ss_url=server.url).do_work() == 0
+    assert server.asked == []
+
+
+def test_what_is_refused_is_for_the_operator_to_say() -> None:
+    with answering(always(200, text=b"x")) as http:
+        assert "refused" in failing(Run("http_request", {"url": http.url}, http_refuse=["127.0.0.0/8"]))
+        assert Run("http_request", {"url": http.url}, http_refuse=["nothing"], ss_url=http.url).do_work() == 0
+
+
+def test_behind_a_proxy_the_address_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(always(200, text=b"by proxy")) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert "refused" in failing(request("http://169.254.1.1/", timeout=5))
+        run = request("http://only.the.proxy.knows.invalid/", timeout=5)
+        assert run.do_work() == 0
+        assert "by proxy" in run.message
+
+
+@pytest.mark.parametrize("url", ["http://a..b/", f"http://{'a' * 70}.example/", "http://.example/"])
+def test_a_host_that_cannot_be_one_is_no_surprise(url: str) -> None:
+    assert failing(request(url, timeout=5))
+
+
 def test_the_same_host_keeps_them() -> None:
     with answering(Chain()) as http:
         request(f"{http.url}/2", headers={"Authorization": SECRET}).do_work()
     assert [asked.headers["Authorization"] for asked in http.asked] == [SECRET] * 3
 
 
-@pytest.mark.parametrize("to", ["file:///etc/passwd", "ftp://h/", f"http://u:{SECRET}@h/", "http://h:99999/"])
+@pytest.mark.parametrize(
+    "to", ["file:///etc/passwd", "ftp://h/", f"http://u:{SECRET}@h/", "http://h:99999/", "http://[/", "//[x"]
+)
 def test_a_redirect_that_is_not_followed(to: str) -> None:
     with answering(always(302, text=b"", headers={"Location": to})) as http:
         text = failing(request(http.url))

@@ -143,6 +143,7 @@ def sample(option, tmp_path):
         "zk-hosts": ("a:1, [::1]:2", "a:1,[::1]:2"),
         "es-hosts-list": ("a:1,https://u:p@b", ["a:1", "https://u:p@b"]),
         "distributor": ("one,two", ["one", "two"]),
+        "http-refuse": ("10.1.0.0/16,link-local", ["10.1.0.0/16", "link-local"]),
     }
     return several.get(option.name) or (f"{tmp_path},{tmp_path}", [str(tmp_path), str(tmp_path)])
 
