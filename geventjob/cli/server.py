@@ -76,7 +76,7 @@ class Process:
         if not join(coordination, self._stop):
             return
         try:
-            app = application(store, coordination, sessions, passwords, geventjob.__version__)
+            app = application(store, coordination, sessions, passwords, geventjob.__version__, self._settings.base_uri)
             listener.listen(BACKLOG)
             reconciler = Reconciler(store, coordination)
             interval = self._settings.reconcile_interval

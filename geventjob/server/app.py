@@ -9,6 +9,7 @@ import falcon
 
 from geventjob.coordination.base import Coordination
 from geventjob.server.answer import fail
+from geventjob.server.gate import Gate
 from geventjob.server.jobs import Jobs
 from geventjob.server.password import Passwords
 from geventjob.server.problem import Problem, problem_of
@@ -26,16 +27,21 @@ from geventjob.server.store.base import Store
 
 
 def application(
-    store: Store, coordination: Coordination, sessions: Sessions, passwords: Passwords, version: str
+    store: Store,
+    coordination: Coordination,
+    sessions: Sessions,
+    passwords: Passwords,
+    version: str,
+    base_uri: str | None = None,
 ) -> falcon.App[Any, Any]:
-    """The API over a store and a queue, both of them started."""
+    """The API over a store and a queue, both of them started; `base_uri`: its address as clients see it."""
     jobs = Jobs(store, coordination)
     job, bulk = JobResource(jobs, sessions), BulkResource(jobs, sessions)
-    app = falcon.App(middleware=[_OneSlash()])
+    app = falcon.App(middleware=[Gate(sessions, base_uri)])
     app.add_error_handler(Exception, _any_error)
     app.add_error_handler(falcon.HTTPError, _http_error)
     app.add_route("/healthz", Health(store, coordination))
-    app.add_route("/api/cloud-entry-point", EntryPoint(version))
+    app.add_route("/api/cloud-entry-point", EntryPoint(version, base_uri))
     app.add_route("/api/node", Nodes(coordination, sessions))
     app.add_route("/api/queue", Queue(coordination, sessions))
     app.add_route("/api/queue/reconcile", ReconcileQueue(Reconciler(store, coordination), sessions))
@@ -54,14 +60,6 @@ def application(
     for operation in ("add", "edit", "delete"):
         app.add_route(f"/api/job/bulk-{operation}", bulk, suffix=operation)
     return app
-
-
-class _OneSlash:
-    """Clients that were given an address with a slash at its end ask for `//api/…` (CIMI.md §1)."""
-
-    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        if req.path.startswith("//"):
-            req.path = "/" + req.path.lstrip("/")
 
 
 _RESOURCE = re.compile(r"/api(/[^/]+){1,3}")

@@ -73,3 +73,18 @@ def _framed(head: Head) -> Head:
     if len(lengths) > 1 or (lengths and not re.fullmatch("[0-9]{1,18}", lengths[0])):
         raise Problem(400, "Content-Length is no number of bytes")
     return head
+
+
+_ABSOLUTE = re.compile(r"https?://[^/?#]+(.*)", re.IGNORECASE | re.DOTALL)
+
+
+def origin_form(target: str) -> str:
+    """The target of a request without scheme and host, which a client may send as it would to a proxy (RFC 9112 §3.2).
+
+    Raises Problem 400 for what is neither that nor a path.
+    """
+    if match := _ABSOLUTE.fullmatch(target):
+        target = match[1] if match[1].startswith("/") else "/" + match[1]
+    if not target.startswith("/") and target != "*":
+        raise Problem(400, "the target of the request is no path")
+    return target

@@ -21,18 +21,19 @@ PATIENCE = 30.0
 def read(req: falcon.Request, limit: int = BODY, *types: str) -> bytes:
     """The whole body; empty if there is none.
 
-    Raises Problem 400 (not one of these content types, JSON unless told; cut short), 408 (too slow), 413 (too large).
+    Raises Problem 400 (cut short, no HTTP), 408 (too slow), 413 (too large), 415 (not one of these content types, JSON
+    unless told, or none; compressed).
     """
     length = req.content_length
     if length is None and "HTTP_TRANSFER_ENCODING" not in req.env:
         return b""
     if length is not None and length > limit:
         raise _too_large(limit)
+    if length != 0:
+        _check_type(req, types or (JSON,))
     data = _read(req, limit)
     if len(data) > limit:
         raise _too_large(limit)
-    if data:
-        _check_type(req, types or (JSON,))
     return data
 
 
@@ -51,14 +52,19 @@ def _read(req: falcon.Request, limit: int) -> bytes:
     except TimeoutError:
         raise Problem(408, f"the body did not come within {PATIENCE:g} seconds", close=True) from None
     except OSError as error:
-        raise Problem(400, f"the body was cut short: {error}", close=True) from None
+        raise Problem(400, f"the body cannot be read: {error}", close=True) from None
     return data
 
 
 def _check_type(req: falcon.Request, types: tuple[str, ...]) -> None:
-    given = (req.content_type or types[0]).partition(";")[0].strip().lower()
+    """A browser sends other sites' forms without asking the server first, but only with a type of a form, or none."""
+    given = (req.content_type or "").partition(";")[0].strip().lower()
     if given not in types:
-        raise Problem(400, f"the body is {given[:80]}: expected {' or '.join(types)}")
+        said = f"the body is {given[:80]}" if given else "the body has no Content-Type"
+        raise Problem(415, f"{said}: expected {' or '.join(types)}")
+    coding = (req.get_header("Content-Encoding") or "identity").strip().lower()
+    if coding != "identity":
+        raise Problem(415, f"Content-Encoding is {coding[:40]}: send the body as it is, without one")
 
 
 def _too_large(limit: int) -> Problem:

@@ -15,10 +15,16 @@ import gevent
 from gevent import pywsgi
 from gevent.pool import Pool
 
-from geventjob.server.head import parse_head
+from geventjob.server.head import origin_form, parse_head
+from geventjob.server.input import Input
 from geventjob.server.problem import RETRY_AFTER, Problem
 
 log = logging.getLogger(__name__)
+
+KNOW = "geventjob.know"
+"""Key in the WSGI environment: what the application calls once it knows that a user sends the request."""
+ALWAYS = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+"""Headers of every answer: what is answered is for one caller, and is what its type says."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,8 @@ class Limits:
 
     idle: float = 75.0
     """How long a connection may wait for its next request, and a blocked read or write for its client."""
+    first: float = 10.0
+    """The same of a connection that nobody has logged in on."""
     head: float = 10.0
     """How long the first line and the headers may take to come."""
     head_size: int = 32 * 1024
@@ -35,6 +43,8 @@ class Limits:
     """How long the answer to one request may take, body and all."""
     connections: int = 2_000
     """How many connections are served at once; more wait to be accepted."""
+    strangers: int = 200
+    """How many of them may be those of nobody who has logged in."""
     kept: float = 0.9
     """The part of them above which a connection is closed after its answer, so that idle ones leave room."""
     leftover: int = 16 << 20
@@ -53,8 +63,10 @@ class Server(pywsgi.WSGIServer):
     def __init__(self, listener: Any, application: Any, limits: Limits | None = None) -> None:
         """`listener`: (host, port), or a socket that is bound."""
         self.limits = limits or Limits()
-        self.waiting: set[Handler] = set()
-        """The connections that are between two requests."""
+        self.waiting: dict[Handler, None] = {}
+        """The connections that wait for a request, or a part of one, those that have waited longest first."""
+        self.strangers = 0
+        """How many connections are served that nobody has logged in on."""
         self.finishing = False
         self._handlers = Pool(self.limits.connections)
         super().__init__(
@@ -75,6 +87,17 @@ class Server(pywsgi.WSGIServer):
         self.environ.setdefault("SERVER_NAME", str(self.address[0]))
         self.environ.setdefault("SERVER_PORT", str(self.address[1]))
 
+    def make_room(self) -> None:
+        """Where there are too many connections, close the one that has waited longest for its client."""
+        if self.strangers > self.limits.strangers:
+            longest = next((handler for handler in self.waiting if handler.stranger), None)
+        elif self._handlers.full():
+            longest = next(iter(self.waiting), None)
+        else:
+            return
+        if longest is not None:
+            longest.hang_up(at_once=True)
+
     def finish(self, timeout: float) -> None:
         """Accept nothing new, answer what is under way, `timeout` seconds at most, and close every connection."""
         self.finishing = True
@@ -85,66 +108,55 @@ class Server(pywsgi.WSGIServer):
         self._handlers.kill(timeout=1)
 
 
-class Input(pywsgi.Input):
-    """A body of which no more than a bounded rest is read once the request has its answer."""
-
-    handler: Handler
-
-    def read(self, length: int | None = None) -> bytes:
-        try:
-            data: bytes = super().read(length)
-        except BaseException:  # where the next request begins is not known any more
-            self.handler.close_connection = True
-            raise
-        return data
-
-    def _discard(self) -> None:
-        if not self.chunked_input and self.position >= (self.content_length or 0):
-            return
-        left = self.handler.server.limits.leftover
-        try:
-            with gevent.Timeout(self.handler.server.limits.linger, SlowClient):
-                while left > 0:
-                    data = self.read(16_384)
-                    if not data:
-                        return
-                    left -= len(data)
-        except OSError:
-            pass
-        self.handler.close_connection = True
-
-
 class Handler(pywsgi.WSGIHandler):
     """One connection."""
 
     server: Server
+    stranger = True
+    """Whether nobody has logged in on it."""
     _head: gevent.Timeout | None = None
 
     def handle(self) -> None:
+        self.server.strangers += 1
+        self.server.make_room()
         try:
             # Else head and body, two segments, cost the client's delayed acknowledgement: 44 ms (FINDINGS §7).
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.socket.settimeout(self.server.limits.idle)
+            self.socket.settimeout(self.server.limits.first)
             super().handle()
         except OSError as error:
             log.debug("connection from %s: %s", self.client_address, error)
         finally:
             self._end_head()
+            self.server.waiting.pop(self, None)
+            self.server.strangers -= self.stranger
 
-    def hang_up(self) -> None:
-        """Let the handler see the end of the connection, behind what has come already."""
+    def know(self) -> None:
+        """Somebody has logged in on this connection."""
+        if self.stranger:
+            self.stranger = False
+            self.server.strangers -= 1
+            self.socket.settimeout(self.server.limits.idle)
+
+    def hang_up(self, *, at_once: bool = False) -> None:
+        """Let the handler see the end of the connection, behind what has come already unless `at_once`."""
+        self.server.waiting.pop(self, None)
         with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RD)
+            self.socket.shutdown(socket.SHUT_RDWR if at_once else socket.SHUT_RD)
+
+    def await_client(self) -> None:
+        """From now on the connection waits for its client, until `end_wait`."""
+        self.server.waiting[self] = None
+
+    def end_wait(self) -> None:
+        self.server.waiting.pop(self, None)
 
     # --- the head of a request
 
     def read_requestline(self) -> str:
-        self.server.waiting.add(self)
-        try:
-            if self.server.finishing or not self.rfile.peek(1):
-                return ""
-        finally:
-            self.server.waiting.discard(self)
+        self.await_client()
+        if self.server.finishing or not self.rfile.peek(1):
+            return ""
         self._head = gevent.Timeout.start_new(
             self.server.limits.head, SlowClient("the head of the request is too slow")
         )
@@ -159,9 +171,12 @@ class Handler(pywsgi.WSGIHandler):
 
     def read_request(self, raw_requestline: str) -> Any:
         try:
-            return super().read_request(raw_requestline)
+            is_read = super().read_request(raw_requestline)
         finally:
             self._end_head()
+            self.end_wait()
+        self.path = origin_form(self.path)
+        return is_read
 
     def _end_head(self) -> None:
         if self._head is not None:
@@ -172,17 +187,25 @@ class Handler(pywsgi.WSGIHandler):
         """The headers, which stand next in `rfile`."""
         if self.request_version not in ("HTTP/1.0", "HTTP/1.1"):
             raise Problem(400, f"expected HTTP/1.1, not {str(self.request_version)[:20]!r}")
-        return parse_head(rfile, self.server.limits.head_size)
+        head = parse_head(rfile, self.server.limits.head_size)
+        hosts = len(head.all("host"))
+        if hosts > 1 or (not hosts and self.request_version == "HTTP/1.1"):
+            raise Problem(400, f"expected one Host header, not {hosts}")
+        return head
 
     def get_environ(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environ()
-        plain = self.wsgi_input
-        assert plain is not None
-        body = Input(plain.rfile, plain.content_length, plain.socket, plain.chunked_input)
-        body.handler = self
+        chunked = self.headers.get("transfer-encoding") is not None
+        awaited = (self.headers.get("expect") or "").lower() == "100-continue" and self.request_version != "HTTP/1.0"
+        send = self._send_continue if awaited else None
+        body = Input(self.rfile, self.content_length, chunked, send, self.await_client, self.end_wait)
         environ["wsgi.input"] = self.wsgi_input = body
         environ["wsgi.input_terminated"] = True
+        environ[KNOW] = self.know
         return environ
+
+    def _send_continue(self) -> None:
+        self.socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     # --- the answer
 
@@ -197,6 +220,13 @@ class Handler(pywsgi.WSGIHandler):
             self._give_up()
         finally:
             limit.close()
+            self._discard_body()
+
+    def _discard_body(self) -> None:
+        """Read the rest of a refused body, so far that the client sees the answer; else the connection ends."""
+        limits = self.server.limits
+        if self.wsgi_input is not None and not self.wsgi_input.discard(limits.leftover, limits.linger):
+            self.close_connection = True
 
     def _give_up(self) -> None:
         log.warning("gave up after %g s: %s", self.server.limits.request, self.requestline)
@@ -222,9 +252,10 @@ class Handler(pywsgi.WSGIHandler):
             base._sendall(head + data)
 
     def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
-        if self.close_connection or self.server.finishing or self.server.crowded:
+        unsent = self.wsgi_input is not None and self.wsgi_input.awaited and not self.wsgi_input.ended
+        if self.close_connection or self.server.finishing or self.server.crowded or unsent:
             headers = [*headers, ("Connection", "close")]
-        return super().start_response(status, headers, exc_info)
+        return super().start_response(status, [*headers, *ALWAYS], exc_info)
 
     # --- what goes wrong
 
@@ -263,5 +294,5 @@ def _refusal(problem: Problem) -> tuple[str, bytes]:
     """(status, whole response) for a request that never reached the application; its connection is closed."""
     status = f"{problem.status} {HTTPStatus(problem.status).phrase}"
     body = _body(problem)
-    lines = [f"HTTP/1.1 {status}", *(": ".join(header) for header in _headers(body)), "Connection: close", "", ""]
+    lines = [f"HTTP/1.1 {status}", *map(": ".join, [*_headers(body), *ALWAYS]), "Connection: close", "", ""]
     return status, "\r\n".join(lines).encode("latin-1") + body

@@ -27,8 +27,10 @@ _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 class EntryPoint:
     """Open to everybody."""
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, base_uri: str | None) -> None:
+        """`base_uri`: the address to name, of which `/api/` is a part or not; None: as the client calls it."""
         self._version = version
+        self._base = base_uri and base_uri.rstrip("/").removesuffix("/api") + "/api/"
         self._started = cimi_time(now())
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -38,7 +40,7 @@ class EntryPoint:
             "created": self._started,
             "updated": self._started,
             "acl": acl("ROLE", "ADMIN", [("ROLE", "ANON", "VIEW")]),
-            "baseURI": f"{scheme(req)}://{_host(req)}/api/",
+            "baseURI": self._base or f"{scheme(req)}://{_host(req)}/api/",
             "geventjob": {"version": self._version, "api": API},
         }
         give(resp, document | {name: {"href": href} for name, href in COLLECTIONS.items()})
