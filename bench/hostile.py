@@ -232,8 +232,6 @@ def probe(port: int, seconds: float) -> None:
 
 
 def child(kind: str, port: str, seconds: str, cookie: str = "", job: str = "") -> None:
-    if kind == "probe":
-        return probe(int(port), float(seconds))
     target = Target(int(port), cookie, job, time.monotonic() + float(seconds))
     done = [0] * CLIENTS
 
@@ -253,7 +251,9 @@ def child(kind: str, port: str, seconds: str, cookie: str = "", job: str = "") -
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--child"]:
+    if sys.argv[1:3] == ["--child", "probe"]:
+        probe(int(sys.argv[3]), float(sys.argv[4]))
+    elif sys.argv[1:2] == ["--child"]:
         child(*sys.argv[2:])
     else:
         main(sys.argv[1:])

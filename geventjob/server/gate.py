@@ -22,7 +22,7 @@ class Gate:
 
     def __init__(self, sessions: Sessions, base_uri: str | None) -> None:
         self._sessions = sessions
-        self._own = {base_uri and _authority(base_uri)}
+        self._own = _authority(base_uri) if base_uri else None
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Raises Problem 403, and the errors of a store that is asked who sends the request."""
@@ -48,7 +48,8 @@ class Gate:
             return False
         scheme = urlsplit(origin).scheme
         hosts = [req.get_header("Host"), req.get_header("X-Forwarded-Host")]
-        return _authority(origin) not in self._own | {_authority(f"{scheme}://{host}") for host in hosts if host}
+        own = {self._own, *(_authority(f"{scheme}://{host}") for host in hosts if host)}
+        return _authority(origin) not in own - {None}
 
 
 def _authority(url: str) -> tuple[str, int | None] | None:

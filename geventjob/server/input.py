@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import IO
 
 import gevent
-from gevent.pywsgi import _InvalidClientInput
+from gevent.pywsgi import _InvalidClientInput  # type: ignore[attr-defined]
 
 PART = 64 * 1024
 """Bytes that are read at once."""
@@ -130,7 +130,7 @@ class Input:
             return not self.broken
         if self.awaited:
             return False
-        with gevent.Timeout(seconds, False):
+        with gevent.Timeout(seconds, False):  # type: ignore[arg-type]
             while not self._ended and limit > 0:
                 try:
                     limit -= len(self.read(min(limit, PART)))

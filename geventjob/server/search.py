@@ -35,7 +35,8 @@ Parameters = Mapping[str, Sequence[str]]
 def parameters(req: falcon.Request) -> Parameters:
     """The parameters of the URL.
 
-    Raises Problem 400 for one that begins with `$` and that nobody knows; others are not looked at.
+    Raises Problem 400 for one that begins with `$` and that nobody knows, and for one that lacks its `$`; others are
+    not looked at.
     """
     return _parsed(req.query_string)
 
@@ -50,7 +51,9 @@ def _parsed(query: str) -> Parameters:
     found: dict[str, list[str]] = {}
     for name, value in _fields(query):
         if name.startswith("$") and name not in PARAMETERS:
-            raise Problem(400, f"unknown parameter {name}: expected one of {' '.join(sorted(PARAMETERS))}")
+            raise Problem(400, f"unknown parameter {name[:40]}: expected one of {' '.join(sorted(PARAMETERS))}")
+        if f"${name}" in PARAMETERS:
+            raise Problem(400, f"unknown parameter {name}: it is called ${name}")
         found.setdefault(name, []).append(value)
     return found
 

@@ -63,8 +63,9 @@ class Server(pywsgi.WSGIServer):
     def __init__(self, listener: Any, application: Any, limits: Limits | None = None) -> None:
         """`listener`: (host, port), or a socket that is bound."""
         self.limits = limits or Limits()
-        self.waiting: dict[Handler, None] = {}
-        """The connections that wait for a request, or a part of one, those that have waited longest first."""
+        self.waiting: dict[Handler, bool] = {}
+        """The connections that wait for their client, those that have waited longest first: True where it is between
+        two requests."""
         self.strangers = 0
         """How many connections are served that nobody has logged in on."""
         self.finishing = False
@@ -102,7 +103,7 @@ class Server(pywsgi.WSGIServer):
         """Accept nothing new, answer what is under way, `timeout` seconds at most, and close every connection."""
         self.finishing = True
         self.close()
-        for handler in list(self.waiting):
+        for handler in [handler for handler, is_between in self.waiting.items() if is_between]:
             handler.hang_up()
         self._handlers.join(timeout=timeout)
         self._handlers.kill(timeout=1)
@@ -115,6 +116,7 @@ class Handler(pywsgi.WSGIHandler):
     stranger = True
     """Whether nobody has logged in on it."""
     _head: gevent.Timeout | None = None
+    _body: Input | None = None
 
     def handle(self) -> None:
         self.server.strangers += 1
@@ -144,9 +146,9 @@ class Handler(pywsgi.WSGIHandler):
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR if at_once else socket.SHUT_RD)
 
-    def await_client(self) -> None:
-        """From now on the connection waits for its client, until `end_wait`."""
-        self.server.waiting[self] = None
+    def await_client(self, is_between: bool = False) -> None:
+        """From now on the connection waits for its client, until `end_wait`; perhaps between two requests."""
+        self.server.waiting[self] = is_between
 
     def end_wait(self) -> None:
         self.server.waiting.pop(self, None)
@@ -154,9 +156,10 @@ class Handler(pywsgi.WSGIHandler):
     # --- the head of a request
 
     def read_requestline(self) -> str:
-        self.await_client()
+        self.await_client(is_between=True)
         if self.server.finishing or not self.rfile.peek(1):
             return ""
+        self.await_client()
         self._head = gevent.Timeout.start_new(
             self.server.limits.head, SlowClient("the head of the request is too slow")
         )
@@ -175,7 +178,7 @@ class Handler(pywsgi.WSGIHandler):
         finally:
             self._end_head()
             self.end_wait()
-        self.path = origin_form(self.path)
+        self.path = origin_form(str(self.path))
         return is_read
 
     def _end_head(self) -> None:
@@ -199,7 +202,8 @@ class Handler(pywsgi.WSGIHandler):
         awaited = (self.headers.get("expect") or "").lower() == "100-continue" and self.request_version != "HTTP/1.0"
         send = self._send_continue if awaited else None
         body = Input(self.rfile, self.content_length, chunked, send, self.await_client, self.end_wait)
-        environ["wsgi.input"] = self.wsgi_input = body
+        environ["wsgi.input"] = self._body = body
+        self.wsgi_input = body  # type: ignore[assignment]
         environ["wsgi.input_terminated"] = True
         environ[KNOW] = self.know
         return environ
@@ -225,15 +229,20 @@ class Handler(pywsgi.WSGIHandler):
     def _discard_body(self) -> None:
         """Read the rest of a refused body, so far that the client sees the answer; else the connection ends."""
         limits = self.server.limits
-        if self.wsgi_input is not None and not self.wsgi_input.discard(limits.leftover, limits.linger):
+        if self._body is not None and not self._body.discard(limits.leftover, limits.linger):
             self.close_connection = True
 
     def _give_up(self) -> None:
         log.warning("gave up after %g s: %s", self.server.limits.request, self.requestline)
+        self._fail(Problem(503, f"this took longer than {self.server.limits.request:g} seconds"), RETRY_AFTER)
+
+    def _fail(self, problem: Problem, retry_after: int | None = None) -> None:
+        """Answer this if nothing was answered yet, and end the connection."""
         self.close_connection = True
         if not self.headers_sent:
-            body = _body(Problem(503, f"this took longer than {self.server.limits.request:g} seconds"))
-            self.start_response("503 Service Unavailable", [*_headers(body), ("Retry-After", str(RETRY_AFTER))])
+            body = _body(problem)
+            more = [] if retry_after is None else [("Retry-After", str(retry_after))]
+            self.start_response(_status(problem), [*_headers(body), *more])
             self.write(body)
 
     def log_request(self) -> None:
@@ -252,7 +261,7 @@ class Handler(pywsgi.WSGIHandler):
             base._sendall(head + data)
 
     def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
-        unsent = self.wsgi_input is not None and self.wsgi_input.awaited and not self.wsgi_input.ended
+        unsent = self._body is not None and self._body.awaited and not self._body.ended
         if self.close_connection or self.server.finishing or self.server.crowded or unsent:
             headers = [*headers, ("Connection", "close")]
         return super().start_response(status, [*headers, *ALWAYS], exc_info)
@@ -268,6 +277,10 @@ class Handler(pywsgi.WSGIHandler):
             problem = Problem(400, "this is no HTTP request")
         log.info("bad request from %s: %s (%s)", self.client_address, problem.message, type(ex).__name__)
         return _refusal(problem)
+
+    def _send_error_response_if_possible(self, error_code: int) -> None:
+        with contextlib.suppress(OSError):
+            self._fail(Problem(error_code, "this is no HTTP request" if error_code == 400 else "unexpected error"))
 
     def _log_error(self, t: Any, v: Any, tb: Any) -> None:
         if not issubclass(t, gevent.GreenletExit):
@@ -286,13 +299,17 @@ def _body(problem: Problem) -> bytes:
     return json.dumps(problem.body()).encode()
 
 
+def _status(problem: Problem) -> str:
+    return f"{problem.status} {HTTPStatus(problem.status).phrase}"
+
+
 def _headers(body: bytes) -> list[tuple[str, str]]:
     return [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
 
 
 def _refusal(problem: Problem) -> tuple[str, bytes]:
     """(status, whole response) for a request that never reached the application; its connection is closed."""
-    status = f"{problem.status} {HTTPStatus(problem.status).phrase}"
+    status = _status(problem)
     body = _body(problem)
     lines = [f"HTTP/1.1 {status}", *map(": ".join, [*_headers(body), *ALWAYS]), "Connection: close", "", ""]
     return status, "\r\n".join(lines).encode("latin-1") + body

@@ -144,3 +144,12 @@ def test_sigusr1_tells_what_it_does(own_server: Make) -> None:
     server.process.signal(signal.SIGUSR1)
     until(lambda: "greenlets" in server.log)
     assert server.answers()
+
+
+def test_the_base_uri_is_the_configured_one(own_server: Make) -> None:
+    server = own_server("--base-uri", "https://jobs.example")
+    for headers in ({}, {"Host": "evil.example"}, {"X-Forwarded-Host": "evil.example"}):
+        entry = server.anonymous().get("cloud-entry-point", headers=headers).json()
+        assert entry["baseURI"] == "https://jobs.example/api/"
+    own = {"Origin": "https://jobs.example"}
+    assert server.login().post("job", {"action": "nothing"}, headers=own).status_code == 201

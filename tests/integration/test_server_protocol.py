@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 
 import pytest
 import requests
 
+from geventjob.server.receive import FORM
 from tests.job_server import Caller, JobServer, good, problem
 
 
@@ -160,7 +162,63 @@ def test_a_body_that_does_not_fit_is_told_where(admin: Caller, data: bytes, word
 
 
 def test_a_body_of_another_type(admin: Caller) -> None:
-    problem(admin.post("job", data="action=a", headers={"Content-Type": "text/plain"}), 400, "application/json")
+    problem(admin.post("job", data="action=a", headers={"Content-Type": "text/plain"}), 415, "application/json")
+    problem(admin.post("job", data="action=a", headers={"Content-Type": FORM}), 415, "application/json")
+    problem(admin.post("job", data=b'{"action": "a"}'), 415, "no Content-Type")
+    problem(admin.put("job", {"action": "a"}), 415, FORM)
+
+
+def test_a_body_that_is_compressed(admin: Caller) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    problem(admin.post("job", data=gzip.compress(b'{"action": "a"}'), headers=headers), 415, "Content-Encoding is gzip")
+
+
+@pytest.mark.parametrize("name", ["filter", "first", "last", "select", "orderby", "aggregation"])
+def test_a_parameter_without_its_dollar(admin: Caller, name: str) -> None:
+    problem(admin.get(f"job?{name}=1"), 400, f"it is called ${name}")
+    problem(admin.put("job", data={name: "1"}), 400, f"it is called ${name}")
+
+
+# --- who sends a request is known before its body is read
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("PUT", "job/x"), ("POST", "job"), ("POST", "job/x/stop"), ("PUT", "user/x"), ("POST", "nosuch")],
+)
+def test_a_body_of_nobody_is_refused_from_the_head_alone(server: JobServer, method: str, path: str) -> None:
+    """Nothing of the body is sent; a server that waited for it would not answer."""
+    lines = [f"{method} /api/{path} HTTP/1.1", "Host: x", "Content-Type: application/json", "Content-Length: 1000000"]
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
+        sock.sendall("\r\n".join([*lines, "", ""]).encode())
+        answer = sock.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert b"\r\nconnection: close\r\n" in answer.lower()
+
+
+# --- browsers
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 201),
+        ({"Sec-Fetch-Site": "same-origin"}, 201),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Origin": "https://other.example"}, 403),
+        ({"Origin": "http://127.0.0.1:1"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "OWN"}, 201),
+        ({"Origin": "https://jobs.example", "X-Forwarded-Host": "jobs.example"}, 201),
+    ],
+)
+def test_what_another_site_makes_a_browser_send(
+    server: JobServer, admin: Caller, headers: dict[str, str], status: int
+) -> None:
+    headers = {name: value.replace("OWN", server.url) for name, value in headers.items()}
+    assert admin.post("job", {"action": "nothing"}, headers=headers).status_code == status
+    assert admin.put("job", headers=headers).status_code == (200 if status == 201 else status)
+    assert admin.get("job", headers=headers).status_code == 200
 
 
 def test_a_body_nested_too_deeply(admin: Caller) -> None:

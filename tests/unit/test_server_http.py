@@ -6,7 +6,7 @@ import contextlib
 import json
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import falcon
@@ -17,11 +17,15 @@ from gevent.event import Event
 from geventjob.server import receive
 from geventjob.server.answer import fail
 from geventjob.server.problem import Problem
-from geventjob.server.serve import Limits, Server
+from geventjob.server.serve import KNOW, Limits, Server
 
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
 Application = Callable[[dict[str, Any], Callable[..., Any]], list[bytes]]
 
-LIMITS = Limits(idle=0.4, head=0.3, head_size=4096, request=0.4, connections=4, leftover=1 << 20, linger=0.3)
+LIMITS = Limits(idle=0.4, first=0.4, head=0.3, head_size=4096, request=0.4, connections=4, leftover=1 << 20, linger=0.3)
+
+
+STARTED = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
 
 
 def echo(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
@@ -86,9 +90,62 @@ def test_a_connection_serves_many_requests() -> None:
 
 
 def test_a_chunked_body_is_read() -> None:
-    request = b"POST / HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
     with serving() as server:
-        assert asked(server, request).endswith(b"\r\n\r\nhi")
+        assert asked(server, CHUNKED + b"2;x=1\r\nhi\r\n0\r\nX: y\r\n\r\n").endswith(b"\r\n\r\nhi")
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        b"2\nhi\r\n0\r\n\r\n",
+        b"2;x\ny\r\nhi\r\n0\r\n\r\n",
+        b"2\r\nhi\n0\r\n\r\n",
+        b"\r\n",
+        b"x\r\n",
+        b"2\r\nhi!\r\n0\r\n\r\n",
+        b"0\r\nX: y\nZ: y\r\n\r\n",
+        b"0\r\nno trailer\r\n\r\n",
+    ],
+)
+def test_chunks_that_are_none_are_400_and_one_line(chunks: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with serving() as server, gevent.Timeout(3):
+        answer = asked(server, CHUNKED + chunks + b"GET /next HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert status(answer) == 400
+    assert answer.count(b"HTTP/1.1 ") == 1
+    [record] = caplog.records
+    assert "\n" not in record.getMessage()
+    assert not record.exc_info
+
+
+def test_a_client_that_waits_to_send_its_body_is_told_once_or_never() -> None:
+    waits = b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    with serving() as server, connected(server) as sock, gevent.Timeout(3):
+        sock.sendall(waits)
+        assert sock.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        sock.sendall(b"hi")
+        assert sock.recv(65536).endswith(b"hi")
+    with serving(refusing) as server, gevent.Timeout(3):
+        assert b"100 Continue" not in asked(server, waits)
+
+
+@pytest.mark.parametrize("target", [b"http://other:99/a?b=c", b"HTTP://other/a?b=c", b"/a?b=c"])
+def test_an_absolute_target_is_served(target: bytes) -> None:
+    def told(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        start_response("200 OK", [])
+        return [f"{environ['PATH_INFO']}?{environ['QUERY_STRING']}".encode()]
+
+    with serving(told) as server:
+        request = b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        assert asked(server, request).endswith(b"\r\n\r\n/a?b=c")
+
+
+def test_every_answer_is_for_its_caller_alone() -> None:
+    with serving() as server:
+        for request in (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"):
+            answer = asked(server, request)
+            assert b"\r\nCache-Control: no-store\r\n" in answer
+            assert b"\r\nX-Content-Type-Options: nosniff\r\n" in answer
 
 
 @pytest.mark.parametrize(
@@ -99,19 +156,22 @@ def test_a_chunked_body_is_read() -> None:
         (b"GET /\r\n\r\n", 400),  # HTTP/0.9
         (b"GET / HTTP/3.0\r\n\r\n", 400),
         (b"GET / HTTP/x.y\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nno header\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\n: x\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nContent-Length: +1\r\n\r\nx", 400),
-        (b"POST / HTTP/1.1\r\nContent-Length: 1_0\r\n\r\n0123456789", 400),
-        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 400),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: identity\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n", 400),
-        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n", 414),
-        (b"GET / HTTP/1.1\r\nX: " + b"a" * 5000 + b"\r\n\r\n", 431),
-        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000 + b"\r\n", 431),
-        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", 400),
+        (b"GET other HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n: x\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +1\r\n\r\nx", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1_0\r\n\r\n0123456789", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: identity\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n", 400),
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 5000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 1000 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
     ],
 )
 def test_what_is_no_good_request_is_told_so_and_the_connection_closed(request_: bytes, code: int) -> None:
@@ -121,7 +181,7 @@ def test_what_is_no_good_request_is_told_so_and_the_connection_closed(request_: 
 
 def test_a_head_that_does_not_end_is_waited_for_a_bounded_time() -> None:
     with serving() as server, connected(server) as sock:
-        sock.sendall(b"GET / HTTP/1.1\r\n")
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
         with gevent.Timeout(3):
             for letter in b"X-Slow: 0123456789012345678901234567890123456789":
                 gevent.sleep(0.05)
@@ -151,7 +211,7 @@ def test_an_answer_that_takes_too_long_is_given_up() -> None:
         return []
 
     with serving(slow) as server, gevent.Timeout(3):
-        answer = asked(server, b"GET / HTTP/1.1\r\n\r\n")
+        answer = asked(server, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert problem(answer)["status"] == 503
     assert b"Retry-After: " in answer
 
@@ -159,14 +219,14 @@ def test_an_answer_that_takes_too_long_is_given_up() -> None:
 def test_a_refused_body_is_read_so_far_that_the_client_sees_the_answer() -> None:
     with serving(refusing) as server, gevent.Timeout(3):
         body = b"x" * (1 << 19)
-        request = b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body)
+        request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
         assert asked(server, request + body).endswith(b"no")
 
 
 def test_a_refused_body_that_does_not_end_is_not_read_to_its_end() -> None:
     sent = 0
     with serving(refusing) as server, connected(server) as sock, gevent.Timeout(5):
-        sock.sendall(b"POST / HTTP/1.1\r\nContent-Length: 100000000000\r\n\r\n")
+        sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000000\r\n\r\n")
         with contextlib.suppress(ConnectionError):
             while sent < 1 << 28:
                 sent += sock.send(b"x" * 65536)
@@ -185,25 +245,49 @@ def test_a_client_that_does_not_read_is_let_go() -> None:
             ended.set()
 
     with serving(large) as server, connected(server) as sock:  # type: ignore[arg-type]
-        sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert ended.wait(3)
 
 
-def test_more_connections_wait_for_their_turn() -> None:
-    with serving() as server, connected(server) as one, connected(server), connected(server), connected(server):
-        gevent.sleep(0.05)
-        with connected(server) as waiting:
-            waiting.sendall(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
-            waiting.settimeout(0.1)
-            with pytest.raises(TimeoutError):
-                waiting.recv(1)
-            one.close()
-            waiting.settimeout(3)
-            assert status(all_of(waiting)) == 200
+def test_the_connection_that_waits_longest_goes_when_there_are_too_many() -> None:
+    request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with serving() as server, ExitStack() as stack, gevent.Timeout(3):
+        idle = [stack.enter_context(connected(server)) for _ in range(LIMITS.connections)]
+        for count in range(1, 3):
+            assert status(asked(server, request)) == 200
+            assert all_of(idle[count - 1]) == b""
+        idle[-1].sendall(request)
+        assert status(all_of(idle[-1])) == 200
+
+
+def test_strangers_have_a_share_of_the_connections_and_who_is_known_keeps_his() -> None:
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    def knowing(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        environ[KNOW]()
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+
+    limits = Limits(connections=100, strangers=2)
+    with serving(knowing, limits) as server, ExitStack() as stack, gevent.Timeout(5):
+        known = []
+        for _ in range(4):
+            known.append(stack.enter_context(connected(server)))
+            known[-1].sendall(request)
+            assert status(known[-1].recv(65536)) == 200
+        begun = stack.enter_context(connected(server))
+        begun.sendall(b"GET / HT")
+        idle = [stack.enter_context(connected(server)) for _ in range(4)]
+        assert all_of(begun) == b""
+        assert [all_of(sock) for sock in idle[:2]] == [b"", b""]
+        for sock in [*known, *idle[2:]]:
+            sock.sendall(request)
+            assert status(sock.recv(65536)) == 200
+        assert server.strangers == 0
 
 
 def test_in_a_crowd_no_connection_is_kept() -> None:
-    request = b"GET / HTTP/1.1\r\n\r\n"
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
     with serving(limits=Limits(connections=4, kept=0.5)) as server, connected(server) as one, connected(server) as two:
         for sock in (one, two):
             sock.sendall(request)
@@ -225,7 +309,7 @@ def test_a_body_that_does_not_come_is_waited_for_a_bounded_time(monkeypatch: pyt
     app.add_error_handler(Problem, lambda req, resp, error, params: fail(resp, error))
     monkeypatch.setattr(receive, "PATIENCE", 0.2)
     with serving(app, Limits()) as server, gevent.Timeout(3):
-        assert problem(asked(server, b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"))["status"] == 408
+        assert problem(asked(server, STARTED))["status"] == 408
 
 
 def test_finish_answers_what_is_under_way_and_closes_what_is_idle() -> None:
@@ -238,7 +322,7 @@ def test_finish_answers_what_is_under_way_and_closes_what_is_idle() -> None:
 
     limits = Limits()
     with serving(held, limits) as server, connected(server) as busy, connected(server) as idle:
-        busy.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        busy.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert begun.wait(3)
         finishing = gevent.spawn(server.finish, 10)
         assert all_of(idle) == b""
@@ -256,7 +340,7 @@ def test_small_answers_leave_at_once() -> None:
     """Without TCP_NODELAY each costs 44 ms (FINDINGS §7)."""
     with serving() as server, connected(server) as sock, gevent.Timeout(3):
         for _ in range(100):
-            sock.sendall(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi")
+            sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi")
             answer = b""
             while not answer.endswith(b"hi"):
                 answer += sock.recv(65536)
