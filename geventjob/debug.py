@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import linecache
 import logging
 import os
 import signal
@@ -32,6 +33,14 @@ Place = tuple[str, int, str]  # file, line, function
 def stack(frame: FrameType | None) -> str:
     """The stack that ends in `frame`, as a traceback shows it."""
     return _format(_places(frame))
+
+
+def place(frame: FrameType | None) -> str:
+    """Return the line of code that `frame` executes, and where it stands."""
+    if frame is None:
+        return "code that cannot be seen"
+    file, number, name = next(_places(frame))
+    return f"`{linecache.getline(file, number).strip() or name}` ({file}:{number}, in {name})"
 
 
 def dump(describe: Callable[[greenlet], str] = lambda _: "") -> str:

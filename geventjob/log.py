@@ -88,9 +88,14 @@ class Line(logging.Formatter):
         if len(text) > LONGEST_LINE:
             text = f"{text[:LONGEST_LINE]}… (cut, {len(text)} characters)"
         who = running(getattr(record, "greenlet", None))
-        line = f"{stamp(record.created)} {record.levelname:<8} {os.getpid()} {record.name} [{who}] {text.rstrip()}"
-        line = line.translate(UNPRINTABLE).replace("\n", "\n    ")
-        return LOGIN.sub("://***@", line) if "://" in line else line
+        return line(record.created, record.levelname, record.name, who, text.rstrip())
+
+
+def line(created: float, level: str, name: str, who: str, text: str) -> str:
+    """Return what one record looks like. `created`: Unix seconds; `who`: job and action, or `-`."""
+    made = f"{stamp(created)} {level:<8} {os.getpid()} {name} [{who}] {text}"
+    made = made.translate(UNPRINTABLE).replace("\n", "\n    ")
+    return LOGIN.sub("://***@", made) if "://" in made else made
 
 
 def stamp(created: float) -> str:

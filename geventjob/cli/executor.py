@@ -14,6 +14,7 @@ from geventjob.cli.connection import connect
 from geventjob.coordination import open_coordination
 from geventjob.coordination.base import CoordinationError
 from geventjob.executor.context import Context
+from geventjob.executor.culprits import Culprits
 from geventjob.executor.engine import Engine
 from geventjob.executor.limits import Limits
 from geventjob.executor.watch import Watch
@@ -51,7 +52,12 @@ def assemble(settings: config.Settings) -> Engine:
     coordination = open_coordination(settings, settings.name or f"{socket.gethostname()}-{os.getpid()}")
     limits = Limits(**{name: getattr(settings, name) for name in Limits.__dataclass_fields__})
     dumps = debug.Dumps(os.path.join(settings.log_dir, "executor.log") if settings.log_dir else None)
-    watch = Watch(session_timeout=settings.session_timeout, max_blocking=settings.max_blocking, fd=dumps.fd)
+    watch = Watch(
+        session_timeout=settings.session_timeout,
+        max_blocking=settings.max_blocking,
+        fd=dumps.fd,
+        culprits=Culprits(os.path.join(settings.data_dir, "culprits")),
+    )
     dumps.describe = watch.describe
     return Engine(coordination, Context(client, settings), actions, limits, watch)
 

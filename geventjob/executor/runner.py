@@ -57,6 +57,7 @@ class Runner:
         self._claims = claims
         self._watch = watch
         self._slots = slots
+        self._culprits = watch.culprits
         self._quarantine = Quarantine(slots, limits.suspects)
         self._refusals = Refusals(writes, claims, actions, unknown)
         self.works: set[Work] = set()
@@ -141,24 +142,27 @@ class Runner:
             self._claims.consume(claim)
             return None
         try:
-            job = self._write_running(work, min(SUSPICIOUS, self._limits.max_interruptions) - 1)
-            return job if job["state"] == "RUNNING" else self._begin_suspect(work, job.get("interruptions", 0))
+            call = self._culprits.of(claim.job)
+            most = 0 if call else min(SUSPICIOUS, self._limits.max_interruptions) - 1
+            job = self._write_running(work, most)
+            return job if job["state"] == "RUNNING" else self._begin_suspect(work, job, call)
         except OutOfPatience:
             self._claims.release(claim, work.patience)
         except Refused as refusal:
             self._refusals.settle(work, refusal)
         return None
 
-    def _write_running(self, work: Work, max_interruptions: int | None = None) -> Document:
+    def _write_running(self, work: Work, max_interruptions: int | None = None, message: str = "") -> Document:
         """Write RUNNING; return the job, which still waits if it was interrupted more often than that.
 
         A 404 is asked again until the grace is over: the add may not be stored yet (DESIGN §5.6).
         """
         claim, patience = work.claim, work.patience or self._limits.cimi_patience
+        change = {"state": "RUNNING", **({"statusMessage": message} if message else {})}
         work.attempt = True
         while True:
             try:
-                job = self._writes.write(claim, {"state": "RUNNING"}, patience, max_interruptions)
+                job = self._writes.write(claim, change, patience, max_interruptions)
             except NotFound:
                 if time.time() > claim.put_at + self._limits.not_found_grace or work.giving_up:
                     raise
@@ -169,20 +173,28 @@ class Runner:
                 gevent.sleep(0.2)
                 self._take_slot(work)
 
-    def _begin_suspect(self, work: Work, interruptions: int) -> Document | None:
-        """Begin a job that may be what kills executors, when there is a place for it (DESIGN §5.7)."""
+    def _begin_suspect(self, work: Work, job: Document, call: str) -> Document | None:
+        """Begin a job that may be what kills executors, when there is a place for it (DESIGN §5.7).
+
+        `call`: what is known to have held up its last executor; then nothing is to run beside it.
+        """
+        claim, interruptions = work.claim, job.get("interruptions", 0)
+        message = f"held up its executor in {call}" if call else ""
         if interruptions >= self._limits.max_interruptions:
-            self._write_end(work, failed(f"gave up: interrupted {interruptions} times"))
+            last = message or job.get("statusMessage")
+            self._write_end(work, failed(f"gave up: interrupted {interruptions} times" + (f"; {last}" if last else "")))
+            self._culprits.forget(claim.job)
             return None
-        claim = work.claim
+        if call:
+            interruptions = max(interruptions, SUSPICIOUS)
         with self._waiting(work, keeps_slot=self._quarantine.enter(claim, interruptions)):
             if not work.slot:
                 work.slot = self._quarantine.wait(claim, interruptions)
             if not work.slot or work.giving_up:
                 self._claims.pass_on(claim, work.patience)
                 return None
-            self._wait_for_others(work)
-        return self._write_running(work)
+            self._wait_for_others(work, until_ended=bool(call))
+        return self._write_running(work, message=message)
 
     @contextmanager
     def _waiting(self, work: Work, keeps_slot: bool = False) -> Iterator[None]:
@@ -198,11 +210,15 @@ class Runner:
         self._slots.acquire()
         work.slot = True
 
-    def _wait_for_others(self, work: Work) -> None:
-        """Wait until those that were taken with it run: it may kill them with its first instruction."""
+    def _wait_for_others(self, work: Work, until_ended: bool = False) -> None:
+        """Wait for those that were taken with it, until they run or have ended: it may kill them at once."""
         others = [other for other in self.works if other is not work]
         until = boottime() + LAST_WRITE
-        while boottime() < until and any(other.beginning and other in self.works for other in others):
+
+        def there(other: Work) -> bool:
+            return other in self.works and (other.beginning or (until_ended and not other.waiting))
+
+        while boottime() < until and any(map(there, others)):
             gevent.sleep(0.01)
 
     # --- the action

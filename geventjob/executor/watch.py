@@ -26,7 +26,9 @@ from greenlet import getcurrent, greenlet
 from geventjob import debug, fork
 from geventjob.coordination.base import Claim, Session
 from geventjob.ends import JobLost, JobStopped
+from geventjob.executor import blocking
 from geventjob.executor.blocking import Blocking, Stage
+from geventjob.executor.culprits import Culprits
 from geventjob.executor.ending import Ending, Lost, Raised, Returned
 from geventjob.executor.hardend import HardEnd
 from geventjob.executor.running import Running, running_in
@@ -53,10 +55,12 @@ class Watch:
         fd: int = 2,
         pace: Pace | None = None,
         abandon: float = ABANDON,
+        culprits: Culprits | None = None,
     ) -> None:
         """`session_timeout`, seconds: a process whose hub did not run for so much CPU time (and GRACE, and times its
         cores) writes its stacks to the file descriptor `fd` and dies; None: never. A hub that was held for longer
-        than `max_blocking` seconds is told of in the log, and a system call that holds it is interrupted.
+        than `max_blocking` seconds is told of in the log, and a system call that holds it is interrupted. One that
+        cannot be is noted in `culprits`, and ends the process soon after the session timeout.
         """
         self.running: dict[greenlet, Running] = {}
         """What runs, by the greenlet it runs in."""
@@ -71,12 +75,9 @@ class Watch:
         self._safe = _safe_points()
         self._slices = Slices(pace or Pace(), self._turned)
         self._hard_end = HardEnd(session_timeout + GRACE, fd) if session_timeout else None
-        # Well within the session: the hub has to run for it in time.
-        interrupt_after = min(max_blocking, session_timeout / 3) if session_timeout else max_blocking
-        self._blocking = Blocking(
-            lambda: self._slices.ran,
-            Stage(interrupt_after, lambda: self._slices.interrupt(True)),
-        )
+        self.culprits = culprits or Culprits(os.devnull)
+        self._noted = ""
+        self._blocking = Blocking(lambda: self._slices.ran, *self._stages(session_timeout, max_blocking, fd))
         self._closed = False
         Greenlet.add_spawn_callback(self._spawned)
         # A forked child has the hub's timers, which would arm the kernel's; an interpreter that shuts down with an
@@ -100,6 +101,27 @@ class Watch:
             self._hard_end.close()
         if self._safe:
             self._safe.close()
+
+    # --- in the native thread that sees calls that block
+
+    def _stages(self, session_timeout: float | None, max_blocking: float, fd: int) -> list[Stage]:
+        # Interrupted and noted well within the session: then the hub can still run for it, and the next owner look.
+        first = min(max_blocking, session_timeout / 3) if session_timeout else max_blocking
+        stages = [Stage(first, lambda: self._slices.interrupt(True)), Stage(2 * first, self._note)]
+        if session_timeout:
+            last = session_timeout + min(GRACE, session_timeout / 2)
+            stages.append(Stage(last, lambda: self._end_process(fd, session_timeout)))
+        return stages
+
+    def _note(self) -> None:
+        culprit = blocking.blocked((*self.running.values(), *self.abandoned))
+        if culprit:
+            self.culprits.note(culprit.job_id, debug.place(self._blocking.frame()))
+            self._noted = culprit.job_id  # last: the hub, which forgets it, may run in between
+
+    def _end_process(self, fd: int, session_timeout: float) -> None:
+        culprit = blocking.blocked((*self.running.values(), *self.abandoned))
+        blocking.end_process(fd, culprit, self._blocking.frame(), session_timeout)
 
     # --- in the greenlet of an action
 
@@ -217,6 +239,9 @@ class Watch:
                 for running in self._sessions.pop(session):
                     running.ask(JobLost())
                     self._shoot(running)
+        if self._noted:
+            self.culprits.forget(self._noted)
+            self._noted = ""
         self._blocked.over(held)
 
     def _beat(self) -> None:

@@ -62,3 +62,16 @@ def tells_of_interruption(job):
     if not job.interrupted:
         os.kill(os.getpid(), signal.SIGKILL)
     job.set_status_message(f"interrupted, attempt {job.attempt}")
+
+
+@action("reads_a_pipe", timeout=2)
+def reads_a_pipe(job):
+    note(job, "begin")
+    os.read(os.pipe()[0], 1)
+
+
+@action("calls_system")
+def calls_system(job):
+    """Waits in a call that no signal interrupts."""
+    note(job, "begin")
+    os.system("sleep 25")

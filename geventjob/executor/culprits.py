@@ -1,0 +1,53 @@
+"""Notes of jobs that hold up their executor in a call that cannot be interrupted, for whoever gets them next.
+
+The executor that is held up cannot tell anybody: its hub does not run, and its lease ends before it does. So the note
+is a file in the data folder, which the executors of a machine share. Whoever takes the job from there runs it apart
+from others, tells the call in its message, and so hands the note on to other machines.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+KEPT = 7 * 86400.0
+"""Seconds after which a note that nobody asked for is removed."""
+LONGEST = 2000
+"""Characters of a note."""
+
+
+class Culprits:
+    """The notes in one folder. Safe from any native thread and process; a folder that cannot be used has no notes."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder)
+        with suppress(OSError):
+            for note in self._folder.iterdir():
+                if note.stat().st_mtime < time.time() - KEPT:
+                    note.unlink()
+
+    def note(self, job_id: str, call: str) -> None:
+        """Keep the call in which this job (an id, `job/…`) holds up its executor."""
+        path = self._path(job_id)
+        new = path.with_name(f"{path.name}.{os.getpid()}")
+        with suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            new.write_text(call[:LONGEST], encoding="utf-8", errors="backslashreplace")
+            new.replace(path)
+
+    def forget(self, job_id: str) -> None:
+        """Remove the note: the call has returned, or the job has ended."""
+        with suppress(OSError):
+            self._path(job_id).unlink()
+
+    def of(self, job_id: str) -> str:
+        """Return the call that was noted of this job; empty if there is none."""
+        try:
+            return self._path(job_id).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    def _path(self, job_id: str) -> Path:
+        return self._folder / job_id.rpartition("/")[2]
