@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.watching.scenario import Answers
+from tests.watching.scenario import Answers, answer, run
 
 LATE = 1.5
 """Seconds that an end may come late on a busy machine."""
@@ -19,53 +19,74 @@ BLOCKS = (
     "acquires_a_shared_lock",
     "maps_in_a_pool",
 )
-CANNOT = ("calls_system 0.8 yes", "waits_for_sqlite 0.8 yes")
+CANNOT = ("calls_system", "waits_for_sqlite")
+SEVERAL = " ".join(("blocks.several", *BLOCKS, *CANNOT))
 
 found_by = Answers(
-    *(f"blocks.one {name}" for name in (*BLOCKS, "reads_at_last 10", "reads_a_pipe 0.8 no", *CANNOT)),
-    "blocks.ended stop",
-    "blocks.ended lose",
+    SEVERAL,
+    "blocks.timed_out",
+    "blocks.at_last",
+    "blocks.lost",
     "blocks.restarted",
 )
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_a_call_that_blocks_is_parked_and_ended_by_its_time_out(name):
-    found = found_by[f"blocks.one {name}"]
-    assert found["said"] == "TimedOut 0.8"
-    assert 0.75 < found["seconds"] < 0.8 + LATE
-    assert found["steps"] >= 3, "the hub must run while the call blocks"
+def test_a_call_that_blocks_is_parked_and_ended(name):
+    found = found_by[SEVERAL][name]
+    assert found["said"] == "Stopped"
+    assert found["steps"] == 5, "the hub must run while the call blocks"
     assert found["faults"] == 0
 
 
+def test_a_call_in_an_action_without_slices_is_ended_by_its_time_out():
+    for said, seconds in found_by["blocks.timed_out"]:
+        assert said == "TimedOut 0.5"
+        assert seconds < 0.5 + LATE
+
+
 def test_a_call_that_was_interrupted_has_its_result():
-    found = found_by["blocks.one reads_at_last 10"]
+    found = found_by["blocks.at_last"]
     assert found["said"] == "Returned 1"
     assert found["steps"] > 5
 
 
-def test_a_call_in_an_action_without_slices_is_ended():
-    found = found_by["blocks.one reads_a_pipe 0.8 no"]
-    assert found["said"] == "TimedOut 0.8"
-    assert found["seconds"] < 0.8 + LATE
-
-
 def test_calls_that_cannot_be_interrupted_run_to_their_end():
     """As docs/reference/blocking-calls.md says of them."""
-    assert found_by["blocks.one calls_system 0.8 yes"]["seconds"] > 2.9
-    sqlite = found_by["blocks.one waits_for_sqlite 0.8 yes"]
-    assert sqlite["said"] == "Raised OperationalError"
-    assert sqlite["seconds"] > 2, "the alarm must not use up the time that SQLite may wait"
+    for name in CANNOT:
+        found = found_by[SEVERAL][name]
+        assert found["said"] == ("Raised OperationalError" if name == "waits_for_sqlite" else "Returned None")
+        assert found["seconds"] > 1.5, "the alarm must not use up the time that SQLite may wait"
 
 
-def test_a_stop_and_a_loss_end_a_call_that_blocks():
-    for how, said in (("stop", "Stopped"), ("lose", "Lost")):
-        found = found_by[f"blocks.ended {how}"]
-        assert found["said"] == said
-        assert found["seconds"] < 0.3 + LATE
+def test_a_loss_ends_a_call_that_blocks():
+    found = found_by["blocks.lost"]
+    assert found["said"] == "Lost"
+    assert found["seconds"] < 0.3 + LATE
 
 
 def test_calls_are_interrupted_only_while_they_hold_up_the_hub():
     found = found_by["blocks.restarted"]
     assert found["in the hub"] == [False]
     assert not found["after"]
+
+
+def test_a_call_that_outlasts_the_session_ends_the_process_with_a_line_and_a_note(tmp_path):
+    done = run("blocks.hopeless", f"{tmp_path}/notes", code=1)
+    [line] = [line for line in done.stderr.splitlines() if "CRITICAL" in line]
+    assert "[job/1 calls_system] the hub has not run for longer than the session lives (0.8 s)" in line
+    assert 'by `os.system(f"sleep {SHORT:g}")`' in line
+    assert "in calls_system\n" in done.stderr.partition(line)[2]
+    assert (tmp_path / "notes" / "1").read_text().startswith('`os.system(f"sleep {SHORT:g}")`')
+
+
+def test_a_process_that_was_stopped_while_it_waits_lives_on(tmp_path):
+    found = answer("blocks.frozen", f"{tmp_path}/notes")
+    assert found["said"] == "Returned 0"
+    assert found["seconds"] > 2, "it must have been stopped for longer than the limit"
+
+
+def test_the_note_of_a_call_that_returns_is_forgotten(tmp_path):
+    found = answer("blocks.returns", f"{tmp_path}/notes")
+    assert found["meanwhile"][0].startswith("`os.system(")
+    assert found["after"] == ""

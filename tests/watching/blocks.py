@@ -20,13 +20,16 @@ from typing import Any
 import gevent
 from gevent import monkey
 
+from geventjob.executor.culprits import Culprits
 from geventjob.executor.watch import Watch
-from tests.watching.base import Act, Gaps, claim
+from tests.watching.base import Act, claim, until
 from tests.watching.shares import spin
 
 folder = Path(tempfile.gettempdir())
-LONG = 3.0
-"""Seconds for which the calls block that end by themselves; longer than any time-out."""
+LONG = 10.0
+"""Seconds for which the calls block that end by themselves; longer than any test."""
+SHORT = 2.5
+"""The same of calls whose end is waited for."""
 ANSWER = os.dup(1)
 
 
@@ -60,7 +63,7 @@ def acquires_a_native_lock() -> None:
 
 def asks_a_pipe() -> None:
     os.dup2(os.pipe()[0], 0)
-    sys.stdin = open(0)  # noqa: SIM115
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
     builtins.input()
 
 
@@ -68,7 +71,7 @@ def asks_a_terminal() -> None:
     _ours, theirs = pty.openpty()
     for number in (0, 1):
         os.dup2(theirs, number)
-    sys.stdin, sys.stdout = open(0), open(1, "w")  # noqa: SIM115
+    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115
     builtins.input("?")
 
 
@@ -117,22 +120,14 @@ def maps_in_a_forked_pool() -> None:
 
 
 def calls_system() -> None:
-    os.system(f"sleep {LONG:g}")
+    os.system(f"sleep {SHORT:g}")
 
 
 def waits_for_sqlite() -> None:
     path = folder / "database"
-    first, second = (sqlite3.connect(path, timeout=LONG, isolation_level=None) for _ in range(2))
+    first, second = (sqlite3.connect(path, timeout=SHORT, isolation_level=None) for _ in range(2))
     first.execute("BEGIN EXCLUSIVE")
     second.execute("BEGIN EXCLUSIVE")
-
-
-def reads_at_last() -> int:
-    reads, writes = os.pipe()
-    os.posix_spawn(
-        "/bin/sh", ["sh", "-c", f"sleep 1; echo >&{writes}"], {}, file_actions=[(os.POSIX_SPAWN_DUP2, writes, writes)]
-    )
-    return len(os.read(reads, 10))
 
 
 def answer(found: Any) -> None:
@@ -141,36 +136,63 @@ def answer(found: Any) -> None:
     os._exit(0)
 
 
-def one(name: str, limit: str = "0.8", preempt: str = "yes") -> None:
-    """One call beside an action that counts, for which the hub has to run."""
+def several(*names: str) -> None:
+    """Each call beside an action that stops it as soon as it has had a few turns of the hub."""
+    watch = Watch(max_blocking=0.3)
+    answer({name: one(watch, globals()[name]) for name in names})
+
+
+def one(watch: Watch, call: Any) -> Any:
     global folder
     folder = Path(tempfile.mkdtemp(prefix="geventjob-blocks-"))
+    steps = [0]
+
+    def stops() -> None:
+        while steps[0] < 5:
+            gevent.sleep(0.01)
+            steps[0] += 1
+        watch.stop("job/1")
+
+    act = Act(watch, call, timeout=20)
+    until(lambda: act.greenlet in watch.running)
+    beside = Act(watch, stops, claim("job/2"))
+    act.greenlet.join(LONG - 1)
+    said = act.said if act.greenlet.ready() else "still runs"
+    beside.greenlet.join()
+    shutil.rmtree(folder)
+    return {"said": said, "seconds": act.seconds, "steps": steps[0], "faults": watch.faults}
+
+
+def timed_out() -> None:
+    """Calls of actions without slices, and without any neighbour."""
     watch = Watch(max_blocking=0.3)
-    gaps = Gaps()
+    acts = [Act(watch, call, timeout=0.5, preempt=False) for call in (gets_from_a_queue, reads_a_pipe)]
+    answer([[act.said, act.seconds] for act in acts])
+
+
+def at_last() -> None:
+    """A call that is interrupted often, and returns what it waited for."""
+    watch = Watch(max_blocking=0.3)
+    reads, writes = os.pipe()
     steps = [0]
 
     def counts() -> None:
-        while True:
+        while steps[0] < 10:
             gevent.sleep(0.01)
             steps[0] += 1
+        os.write(writes, b"x")
 
+    act = Act(watch, lambda: len(os.read(reads, 10)))
     Act(watch, counts, claim("job/2"))
-    gevent.sleep(0.05)
-    gaps.reset()
-    steps[0] = 0
-    act = Act(watch, globals()[name], timeout=float(limit), preempt=preempt == "yes")
-    act.greenlet.join(2 * LONG)
-    said = act.said if act.greenlet.ready() else "still runs"
-    shutil.rmtree(folder)
-    answer({"said": said, "seconds": act.seconds, "gap": gaps.largest, "steps": steps[0], "faults": watch.faults})
+    answer({"said": act.said, "steps": steps[0]})
 
 
-def ended(how: str) -> None:
-    """A stop and a loss, which the hub has to learn of while the call blocks."""
+def lost() -> None:
+    """A loss, which the hub has to learn of while the call blocks."""
     watch = Watch(max_blocking=0.3)
     act = Act(watch, reads_a_pipe)
     gevent.sleep(0.05)
-    (watch.stop if how == "stop" else watch.lose)(act.claim.job if how == "stop" else [act.claim])  # type: ignore[operator]
+    watch.lose([act.claim])
     answer({"said": act.said, "seconds": act.seconds})
 
 
@@ -190,3 +212,32 @@ def restarted() -> None:
     waits = watch._slices._interrupting
     gevent.sleep(0.05)
     answer({"in the hub": sorted(set(modes)), "after": watch._slices._interrupting, "when thrown": waits})
+
+
+def hopeless(notes: str) -> None:
+    """A call that cannot be interrupted, for longer than the session lives."""
+    Act(Watch(session_timeout=0.8, culprits=Culprits(notes)), calls_system).greenlet.join()
+
+
+def frozen(notes: str) -> None:
+    """The same for a shorter time, in which the process is stopped for long."""
+    watch = Watch(session_timeout=0.8, culprits=Culprits(notes))
+    subprocess.Popen(["/bin/sh", "-c", f"sleep 0.2; kill -STOP {os.getpid()}; sleep 2; kill -CONT {os.getpid()}"])
+    act = Act(watch, lambda: os.system("sleep 2.5"))
+    said = act.said
+    gevent.sleep(0.1)
+    answer({"said": said, "seconds": act.seconds, "notes": os.listdir(notes) if os.path.exists(notes) else []})
+
+
+def returns(notes: str) -> None:
+    """A call that was noted, and comes back in time."""
+    watch = Watch(session_timeout=1.5, culprits=Culprits(notes))
+    found = []
+
+    def calls() -> None:
+        os.system("sleep 1.9")
+        found.append(watch.culprits.of("job/1"))
+
+    Act(watch, calls, preempt=False).greenlet.join()
+    gevent.sleep(0.1)
+    answer({"meanwhile": found, "after": watch.culprits.of("job/1")})
