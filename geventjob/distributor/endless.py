@@ -14,6 +14,7 @@ from geventjob.cimi.client import Client
 from geventjob.cimi.errors import CimiError, Refused
 from geventjob.cimi.ss_api import SsApi
 from geventjob.coordination.base import Leadership
+from geventjob.distributor.firing import described
 from geventjob.plugins import DistributorSpec
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,15 @@ class Endless:
         self._old = spec.target.__new__(spec.target)
         vars(self._old).update(name=settings.name, args=settings, ss_api=SsApi(client), stop_event=Event())
         self._old.__init__()
+
+    @property
+    def election(self) -> str:
+        """The election in which SlipStream's engine lets it stand, or the name of its file if it says none."""
+        try:
+            named: str = self._old._get_jobs_type()
+        except (AttributeError, NotImplementedError):
+            return self._name
+        return named
 
     def __call__(self, leadership: Leadership) -> None:
         """Until this process leads no longer."""
@@ -53,7 +63,7 @@ class Endless:
             if not leadership.held:
                 return
             try:
-                self._client.add("job", job)
+                id = self._client.add("job", job)
             except Refused as error:
                 log.error("%s: a job was refused: %s", self._name, error)
                 return
@@ -62,4 +72,5 @@ class Endless:
                 told = True
                 gevent.sleep(delay)
             else:
+                log.info("%s added %s: %s", self._name, id, described(job))
                 return

@@ -18,6 +18,7 @@ from geventjob.distributor.leader import ENDING, Leader
 from geventjob.distributor.schedule import schedule
 from geventjob.distributor.ticking import Ticking
 from geventjob.plugins import Distributors, DistributorSpec, PluginError
+from geventjob.plugins.marks import checked
 
 log = logging.getLogger(__name__)
 
@@ -53,26 +54,36 @@ class Engine:
         """
         self._coordination = coordination
         self._failures = failures or {}
-        self._leaders = {
-            spec.name: Leader(spec.name, coordination, self._work(spec, client, settings)) for spec in specs
-        }
+        works = {spec.name: self._work(spec, client, settings) for spec in specs}
+        self._elections = {name: election for name, (election, _) in works.items()}
+        for name, election in self._elections.items():
+            if other := next((o for o, e in self._elections.items() if e == election and o != name), None):
+                raise PluginError(
+                    f"distributors {name!r} and {other!r} stand in one election, {election!r}: choose one"
+                )
+        self._leaders = {name: Leader(election, coordination, work, name) for name, (election, work) in works.items()}
         self._stop = Event()
         self._code = 0
 
-    def _work(self, spec: DistributorSpec, client: Client, settings: Namespace) -> Callable[[Leadership], None]:
+    def _work(
+        self, spec: DistributorSpec, client: Client, settings: Namespace
+    ) -> tuple[str, Callable[[Leadership], None]]:
+        """Return the election in which a distributor stands, and what it does while it leads."""
         try:
             if spec.old:
-                return Endless(spec, client, settings)
+                endless = Endless(spec, client, settings)
+                return checked(endless.election), endless
             made = spec.target(client, settings)
             ticks = schedule(made.interval, made.cron)
-            return Ticking(spec.name, made, ticks, client, self._coordination)
+            election = checked(getattr(made, "election", None) or spec.name)
+            return election, Ticking(spec.name, made, ticks, client, self._coordination)
         except Exception as error:
             raise PluginError(f"distributor {spec.name!r} in {spec.source}: {type(error).__name__}: {error}") from error
 
     def run(self) -> int:
         """Until `stop`; the exit code of the process. Raises NameInUse when another distributor of this name lives."""
         greenlets = []
-        info = about(distributors=sorted(self._leaders), leftOut=left_out(self._failures))
+        info = about(distributors=sorted(self._leaders), elections=self._elections, leftOut=left_out(self._failures))
         if join(self._coordination, self._stop) and announce(self._coordination, ROLE, info, self._stop):
             greenlets = [supervise.spawn(name, each.run, self._failed) for name, each in self._leaders.items()]
             log.info("%s runs %s", self._coordination.name, ", ".join(self._leaders))

@@ -104,6 +104,12 @@ def _about(job: Document) -> tuple[Any, Any]:
     return job.get("action"), target.get("href") if isinstance(target, Mapping) else target
 
 
+def described(job: Any) -> str:
+    """Return the action and the target of a job, for the log."""
+    action, target = _about(job)
+    return f"{action} of {target}" if target else str(action)
+
+
 class Firing:
     """What is left to be added of one tick."""
 
@@ -130,5 +136,6 @@ class Firing:
     def _count(self, job: Document, result: str | Refused) -> None:
         if isinstance(result, str):
             self._added += 1
+            log.info("%s added %s: %s", self._distributor, result, described(job))
         elif not isinstance(result, Conflict):  # that is our own key: this tick's job is there
             log.error("%s: a job of %s was refused: %s", self._distributor, job.get("action"), result)

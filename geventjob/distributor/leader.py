@@ -23,8 +23,12 @@ ENDING = 10.0
 class Leader:
     """Stands for election again and again, and does the work while it leads."""
 
-    def __init__(self, election: str, coordination: Coordination, work: Callable[[Leadership], None]) -> None:
+    def __init__(
+        self, election: str, coordination: Coordination, work: Callable[[Leadership], None], name: str | None = None
+    ) -> None:
+        """`name`: of the distributor, where that is not the name of the election."""
         self._election = election
+        self._name = name or election
         self._coordination = coordination
         self._work = work
 
@@ -34,17 +38,17 @@ class Leader:
             leadership = self._coordination.lead(self._election)
             if leadership is None:
                 continue
-            log.info("%s: %s leads", self._election, self._coordination.name)
+            log.info("%s: %s leads", self._name, self._coordination.name)
             try:
                 self._work_while(leadership)
             finally:
                 with suppress(CoordinationAway):
                     gevent.with_timeout(RESIGNING, leadership.resign, timeout_value=None)
-                log.info("%s: %s leads no longer", self._election, self._coordination.name)
+                log.info("%s: %s leads no longer", self._name, self._coordination.name)
 
     def _work_while(self, leadership: Leadership) -> None:
         work = gevent.spawn(self._work, leadership)
-        work.name = f"distributor {self._election}"
+        work.name = f"distributor {self._name}"
         try:
             while leadership.held and not work.ready():
                 work.join(LOOK)
@@ -53,4 +57,4 @@ class Leader:
         finally:
             work.kill(timeout=ENDING)
             if not work.ready():
-                log.error("%s: its code swallows its end; what it still creates is not added", self._election)
+                log.error("%s: its code swallows its end; what it still creates is not added", self._name)

@@ -57,6 +57,9 @@ class Distributor(ABC):
     """Seconds from one firing to the next; either this or `cron`."""
     cron: str | None = None
     """The firings as a crontab line, in UTC."""
+    election: str | None = None
+    """The election in which it stands, where that has not the distributor's own name: whoever stands in the same one,
+    also SlipStream's engine, never leads at the same time."""
     unless_pending: bool = True
     """Whether a job is left out while one of the same action and target is QUEUED or RUNNING."""
 

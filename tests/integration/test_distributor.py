@@ -276,7 +276,7 @@ def test_all_of_them_and_what_a_node_tells(made: Fleet, client: Client) -> None:
     assert node["pid"] == process.pid
     assert {"role": "distributor", "name": "one"}.items() <= node.items()
     assert {"host", "version", "since"} <= node.keys()
-    until(lambda: jobs(client, "dummy_test_action") and jobs(client, "jobs_cleanup"))
+    until(lambda: jobs(client, "dummy_test_action") and jobs(client, "cleanup_jobs"))
     until(lambda: fired(process) >= 2)  # both sleep until their next tick
     process.signal(signal.SIGUSR1)
     until(lambda: "distributor jobs_cleanup" in process.log and "_until_next" in process.log)
@@ -292,7 +292,7 @@ def test_cleanup_from_end_to_end(made: Fleet, client: Client) -> None:
     over = time.time()
     until(lambda: time.time() - over > 1)
     start(made, "one", "jobs_cleanup")
-    (cleanup,) = until(lambda: client.search("job", filter="action='jobs_cleanup' and state='SUCCESS'")["jobs"])
+    (cleanup,) = until(lambda: client.search("job", filter="action='cleanup_jobs' and state='SUCCESS'")["jobs"])
     assert cleanup["statusMessage"] == "1200 jobs deleted that ended more than 1e-05 days ago"
     assert client.search("job", filter="action='dummy_test_action'", last=0)["count"] == 0
     assert client.get(waiting)["state"] == "QUEUED"

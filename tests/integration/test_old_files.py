@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -78,6 +79,48 @@ def test_the_script_itself_becomes_a_distributor(engine: SlipStreamFleet) -> Non
     finally:
         script.terminate()
         assert script.wait(20) == 0
+
+
+def test_old_and_new_leaders_of_one_kind_exclude_each_other(engine: SlipStreamFleet) -> None:
+    """`/election/cleanup_jobs` is where SlipStream's jobs_cleanup stands, by kazoo's recipe."""
+    client = engine.serve()
+    kazoo = engine.zookeeper
+    leads, resign = threading.Event(), threading.Event()
+
+    def lead() -> None:
+        leads.set()
+        resign.wait()
+
+    def stand() -> threading.Thread:
+        thread = threading.Thread(target=lambda: kazoo.Election("/election/cleanup_jobs", "old").run(lead), daemon=True)
+        thread.start()
+        return thread
+
+    def candidates() -> int:
+        return len(kazoo.get_children("/election/cleanup_jobs"))
+
+    def added() -> int:
+        return int(client.search("job", filter="action='cleanup_jobs'", last=0)["count"])
+
+    old = stand()
+    assert leads.wait(20)
+    ours = engine.distributor("new", "jobs_cleanup")
+    until(lambda: candidates() == 2)
+    assert "leads" not in ours.log
+    assert added() == 0
+    resign.set()
+    old.join()
+    until(lambda: added() == 1)
+    assert "jobs_cleanup added job/" in ours.log
+    leads.clear()
+    resign.clear()
+    old = stand()
+    until(lambda: candidates() == 2)
+    assert not leads.is_set()
+    assert ours.stop() == 0
+    assert leads.wait(20)
+    resign.set()
+    old.join()
 
 
 # --- deleting by query

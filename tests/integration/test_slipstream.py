@@ -280,10 +280,10 @@ def test_the_shipped_distributor_and_its_action(engine: SlipStreamFleet) -> None
     for id in old[:2]:
         client.edit(id, {"state": "FAILED"})
     engine.distributor("leader", "jobs_cleanup")
-    cleanup = until(lambda: client.search("job", filter="action='jobs_cleanup'")["jobs"])[0]["id"]
+    cleanup = until(lambda: client.search("job", filter="action='cleanup_jobs'")["jobs"])[0]["id"]
     engine.executor("one", "--cleanup-days", "0.000001")
     job = job_ended(client, cleanup)
     assert job["state"] == "SUCCESS"
     assert "jobs deleted that ended more than" in job["statusMessage"]
     assert client.search("job", filter=" or ".join(f"id='{id}'" for id in old[:2]))["count"] == 0
-    assert client.search("job", filter="action='jobs_cleanup'")["count"] == 1
+    assert client.search("job", filter="action='cleanup_jobs'")["count"] == 1

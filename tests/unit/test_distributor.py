@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +23,7 @@ from geventjob.distributor.firing import PAGE, gathered, key, without_pending
 from geventjob.distributor.leader import Leader
 from geventjob.distributor.schedule import Every
 from geventjob.distributor.ticking import Ticking
-from geventjob.plugins import Distributors, DistributorSpec, PluginError
+from geventjob.plugins import Distributors, DistributorSpec, PluginError, find_distributors
 from tests.answering import Answering, Asked, Reply, answering, free_port
 from tests.waiting import eventually
 
@@ -435,6 +436,77 @@ def test_an_old_one_waits_for_a_server_that_is_away(
     eventually(lambda: "tried until it works" in caplog.text)
     server.away = False
     eventually(lambda: len(server.added) >= 2)
+
+
+def test_each_job_that_is_added_is_told(
+    client: Client, server: Server, member: Any, running: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    one = member("a")
+    greenlet = running(one, old(Old, client))
+    eventually(lambda: re.search(r"^d added job/\S+: old_action$", "\n".join(caplog.messages), re.MULTILINE))
+    greenlet.kill()
+    running(one, once(Made({"action": "x", "targetResource": {"href": "vm/1"}}, {"action": "y"}), client, one))
+    told = r"^d added job/\S+: {}$"
+    for what in ("x of vm/1", "y"):
+        eventually(lambda what=what: re.search(told.format(what), "\n".join(caplog.messages), re.MULTILINE))
+
+
+ELECTIONS = {
+    "dummy_test_action": "dummy_test_action",
+    "jobs_cleanup": "cleanup_jobs",
+    "nb_state_snaps_cleanup": "cleanup_nb_state_snaps",
+    "nuvlabox_state_check": "nuvlabox_state_check",
+    "quotas_collect": "collect_quotas",
+    "storage_buckets_collect": "collect_storage_buckets",
+    "vms_cleanup": "cleanup_virtual_machines",
+    "vms_collect": "collect_virtual_machines",
+}
+"""Unit of SlipStream's engine → its election (CIMI as SlipStream speaks it, docs/reference)."""
+OLD_SCRIPT = """
+from slipstream.job.distributor import Distributor
+
+class Script(Distributor):
+    ACTION_NAME = "{election}"
+
+    def job_generator(self):
+        yield {{}}
+
+    def _get_jobs_type(self):
+        return "{election}"
+"""
+
+
+def test_all_old_names_stand_in_the_elections_in_which_the_old_engine_stands(
+    tmp_path: Path, client: Client, member: Any
+) -> None:
+    for unit, election in ELECTIONS.items():
+        (tmp_path / f"job_distributor_{unit}.py").write_text(OLD_SCRIPT.format(election=election))
+    found = find_distributors([str(tmp_path)])
+    specs = chosen(found, list(ELECTIONS), all=False)
+    assert sum(spec.old for spec in specs) == 6, "two of them are shipped"
+    assert Engine(member("a"), client, specs, Namespace(name="me"))._elections == ELECTIONS
+    cleanup = next(spec for spec in specs if spec.name == "jobs_cleanup").target(None, None)
+    assert [job["action"] for job in cleanup.jobs()] == ["cleanup_jobs"]
+
+
+def test_two_in_one_election_are_refused(client: Client, member: Any) -> None:
+    class Second(Old):
+        def _get_jobs_type(self) -> str:
+            return "one"
+
+    specs = [DistributorSpec(name, Second, "a.py", old=True) for name in ("a", "b")]
+    with pytest.raises(PluginError, match="'a' and 'b' stand in one election, 'one'"):
+        Engine(member("a"), client, specs, Namespace(name="me"))
+
+
+def test_an_election_that_is_no_name_is_refused(client: Client, member: Any) -> None:
+    class Strange(Old):
+        def _get_jobs_type(self) -> str:
+            return "a/b"
+
+    with pytest.raises(PluginError, match="a name is up to 100"):
+        Engine(member("a"), client, [DistributorSpec("d", Strange, "a.py", old=True)], Namespace(name="me"))
 
 
 # --- the process's parts

@@ -47,11 +47,19 @@ class Nodes:
                 node["running"] = holders.get(node["name"], 0)
 
     def _add_leading(self, nodes: list[dict[str, Any]]) -> None:
-        elections = sorted({name for node in nodes for name in node.get("distributors", ())})
+        """Tell of each distributor process which of its distributors it leads; `elections` has their elections."""
+        elections = sorted({election for node in nodes for election in _elections(node).values()})
         leaders = self._coordination.leaders(elections) if elections else {}
         for node in nodes:
             if node["role"] == "distributor":
-                node["leads"] = [election for election, name in leaders.items() if name == node["name"]]
+                mine = _elections(node)
+                node["leads"] = [name for name in mine if leaders.get(mine[name]) == node["name"]]
+
+
+def _elections(node: dict[str, Any]) -> dict[str, str]:
+    """Return distributor → election, of one process; a distributor stands under its own name unless it says so."""
+    told = node.get("elections", {})
+    return {name: told.get(name, name) for name in node.get("distributors", ())}
 
 
 class Queue:
