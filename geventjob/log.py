@@ -38,8 +38,12 @@ TREE = "geventjob.action"
 LARGEST_FILE = 10 << 20
 KEPT = 5
 LONGEST_LINE = 1 << 16
-CHATTY = ("kazoo", "elastic_transport", "urllib3")
+CHATTY = ("kazoo", "elastic_transport")
 """Libraries that tell each request at INFO: only their warnings are of interest, unless one debugs."""
+TALKATIVE = ("urllib3",)
+"""Libraries that tell whole URLs at DEBUG, those of actions too, whose queries may hold secrets: only warnings."""
+SELDOM = {"seldom": True}
+"""`extra` of a log call that strangers can cause: one such line a minute, so that they rotate no log away."""
 
 CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\t\n"}
 UNPRINTABLE = CONTROLS | {0x2028: "\\u2028", 0x2029: "\\u2029"}
@@ -66,12 +70,40 @@ def configure(command: str, log_dir: str | None = None, level: str = "info") -> 
     for before in root.handlers[:]:
         root.removeHandler(before)
         before.close()
+    handler.addFilter(Seldom())
     root.addHandler(handler)
     root.setLevel(least)
     for name in CHATTY:
         logging.getLogger(name).setLevel(least if least <= logging.DEBUG else max(least, logging.WARNING))
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(max(least, logging.WARNING))
     logging.captureWarnings(True)
     watch_ends(COMMANDS[command], f"; see {handler.path}" if isinstance(handler, FileLines) else "")
+
+
+class Seldom(logging.Filter):
+    """Let through one record marked SELDOM of each kind in a while; it tells how many were left out before it."""
+
+    def __init__(self, pause: float = 60.0) -> None:
+        """`pause`: seconds between two of a kind, which is the call's text and the type of its error."""
+        super().__init__()
+        self._pause = pause
+        self._kinds: dict[tuple[object, object], tuple[float, int]] = {}
+        """Kind → when the next one may be written (`time.monotonic()`), and how many were left out."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not getattr(record, "seldom", False):
+            return True
+        kind = record.msg, record.exc_info[0] if record.exc_info else None
+        now = time.monotonic()
+        due, left_out = self._kinds.get(kind, (now, 0))
+        if now < due:
+            self._kinds[kind] = due, left_out + 1
+            return False
+        self._kinds[kind] = now + self._pause, 0
+        if left_out:
+            record.msg = f"{record.msg} (and {left_out} more like this since the last line)"
+        return True
 
 
 # --- a line

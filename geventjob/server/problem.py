@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from geventjob.coordination.base import CoordinationError
+from geventjob.log import SELDOM
 from geventjob.server.document import shown
 from geventjob.server.filter import FilterError
 from geventjob.server.life import Refusal
@@ -89,5 +90,5 @@ def problem_of(error: BaseException) -> Problem:
         return away(f"the store is out of reach: {error}")
     if isinstance(error, CoordinationError):
         return away(f"the queue is out of reach: {error}")
-    log.error("unexpected error", exc_info=error)
+    log.error("unexpected error", exc_info=error, extra=SELDOM)
     return Problem(500, f"Unexpected exception thrown: {type(error).__name__}")

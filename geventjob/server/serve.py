@@ -15,6 +15,7 @@ import gevent
 from gevent import pywsgi
 from gevent.pool import Pool
 
+from geventjob.log import SELDOM
 from geventjob.server.head import origin_form, parse_head
 from geventjob.server.input import Input
 from geventjob.server.problem import RETRY_AFTER, Problem
@@ -127,7 +128,7 @@ class Handler(pywsgi.WSGIHandler):
             self.socket.settimeout(self.server.limits.first)
             super().handle()
         except OSError as error:
-            log.debug("connection from %s: %s", self.client_address, error)
+            log.debug("connection from %s: %s", self.client_address, error, extra=SELDOM)
         finally:
             self._end_head()
             self.server.waiting.pop(self, None)
@@ -233,7 +234,7 @@ class Handler(pywsgi.WSGIHandler):
             self.close_connection = True
 
     def _give_up(self) -> None:
-        log.warning("gave up after %g s: %s", self.server.limits.request, self.requestline)
+        log.warning("gave up after %g s: %s", self.server.limits.request, self.requestline, extra=SELDOM)
         self._fail(Problem(503, f"this took longer than {self.server.limits.request:g} seconds"), RETRY_AFTER)
 
     def _fail(self, problem: Problem, retry_after: int | None = None) -> None:
@@ -275,7 +276,7 @@ class Handler(pywsgi.WSGIHandler):
             problem = ex
         else:
             problem = Problem(400, "this is no HTTP request")
-        log.info("bad request from %s: %s (%s)", self.client_address, problem.message, type(ex).__name__)
+        log.info("bad request from %s: %s (%s)", self.client_address, problem.message, type(ex).__name__, extra=SELDOM)
         return _refusal(problem)
 
     def _send_error_response_if_possible(self, error_code: int) -> None:
@@ -284,7 +285,7 @@ class Handler(pywsgi.WSGIHandler):
 
     def _log_error(self, t: Any, v: Any, tb: Any) -> None:
         if not issubclass(t, gevent.GreenletExit):
-            log.error("unexpected error in %s", self.requestline, exc_info=(t, v, tb))
+            log.error("unexpected error in %s", self.requestline, exc_info=(t, v, tb), extra=SELDOM)
 
 
 def allow_files(wanted: int) -> None:

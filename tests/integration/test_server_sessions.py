@@ -56,6 +56,22 @@ def test_a_wrong_log_in(server: JobServer) -> None:
     assert "wrong" not in server.log
 
 
+def test_strangers_fill_no_log_and_a_password_as_the_name_is_not_written(own_server: Callable[..., JobServer]) -> None:
+    server = own_server()
+    for n in range(5):
+        problem(server.anonymous().login(f"typed-password-{n}", "x"), 403)
+        assert server.anonymous()("GET", "job", headers={"Host": "a b"}).status_code < 500
+    lines = [line for line in server.log.splitlines() if "log-in refused" in line]
+    assert [line.partition("] ")[2] for line in lines] == ["log-in refused for an unknown name"]
+    assert "typed-password" not in server.log
+
+
+def test_a_refused_log_in_of_somebody_who_is_known_names_them(own_server: Callable[..., JobServer]) -> None:
+    server = own_server()
+    problem(server.anonymous().login("super", "wrong"), 403)
+    assert "log-in refused for 'super'" in server.log
+
+
 def test_a_log_in_that_makes_no_sense(server: JobServer) -> None:
     anybody = server.anonymous()
     problem(anybody.post("session", {"sessionTemplate": {"href": "session-template/x"}}), 404, "session-template/x not")

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geventjob.log import TREE, FileLines, Line, running
+from geventjob.log import SELDOM, TREE, FileLines, Line, Seldom, running
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [A-Z]+ +\d+ \S+ \[(-|\S+ \S+)\] .*")
 PATCHED = "import geventjob.patch, gevent, logging, os, sys, threading, time\nfrom geventjob import log\n"
@@ -53,6 +53,49 @@ def record(msg, *args, **more):
 
 
 # --- what a line says
+
+
+def test_what_strangers_cause_is_a_line_a_minute_with_a_count(tmp_path, monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr("geventjob.log.time.monotonic", lambda: clock[0])
+    handler = FileLines(tmp_path / "x.log")
+    handler.addFilter(Seldom())
+    logger = logging.Logger("test.seldom")
+    logger.addHandler(handler)
+
+    def written():
+        return [line.partition("] ")[2] for line in (tmp_path / "x.log").read_text().splitlines()]
+
+    for n in range(500):
+        logger.warning("refused %d", n, extra=SELDOM)
+        logger.warning("ours %d", n) if n < 2 else None
+    logger.warning("another kind", extra=SELDOM)
+    assert written() == ["refused 0", "ours 0", "ours 1", "another kind"]
+    clock[0] += 60
+    logger.warning("refused %d", 500, extra=SELDOM)
+    logger.warning("refused %d", 501, extra=SELDOM)
+    assert written()[4:] == ["refused 500 (and 499 more like this since the last line)"]
+    handler.close()
+
+
+def test_a_log_at_debug_tells_no_url_of_an_action(tmp_path):
+    ran = program(
+        """
+        import requests
+        from gevent.pywsgi import WSGIServer
+        def app(environ, start): start("200 OK", []); return [b"x"]
+        server = WSGIServer(("127.0.0.1", 0), app, log=None)
+        server.start()
+        log.configure("executor", sys.argv[1], "debug")
+        requests.get(f"http://127.0.0.1:{server.server_port}/x?token=hunter2")
+        logging.getLogger("other").debug("written at debug")
+        """,
+        tmp_path,
+    )
+    assert ran.returncode == 0, ran.stderr
+    said = (tmp_path / "executor.log").read_text()
+    assert "written at debug" in said
+    assert "hunter" not in said
 
 
 def test_a_line_has_utc_time_level_process_logger_job_and_message(monkeypatch):

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 import falcon
 
+from geventjob.log import SELDOM
 from geventjob.server.access import MODIFY, VIEW, Caller, acl
 from geventjob.server.answer import done, give
 from geventjob.server.bodies import Href, KeyLogIn, PasswordLogIn, SessionAdd, body_of, fitted
@@ -50,17 +51,17 @@ class SessionResource:
         (user,) = self._store.get([f"user/{given.username}"])
         hash = None if user is None else user["_hash"]
         if not self._passwords.matches(hash, given.password) or user is None:
-            raise _wrong(given.username)
+            raise _wrong(given.username, known=user is not None)
         return user
 
     def _by_key(self, given: KeyLogIn) -> tuple[Document, Document]:
         """The user and the key; clients leave out what stands before the uuid, or do not (CIMI.md §2)."""
         (key,) = self._store.get([f"credential/{given.key.removeprefix('credential/')}"])
         if not opens(key, given.secret) or key is None:
-            raise _wrong(given.key)
+            raise _wrong(given.key, known=key is not None)
         (user,) = self._store.get([f"user/{key['claims']['identity']}"])
         if user is None or not is_of(key, user):
-            raise _wrong(given.key)
+            raise _wrong(given.key, known=True)
         return user, key
 
     def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -106,8 +107,9 @@ def _log_in(req: falcon.Request) -> PasswordLogIn | KeyLogIn:
     return fitted(_LOG_INS[href], template)
 
 
-def _wrong(name: str) -> Problem:
-    log.warning("log-in refused for %r", name)
+def _wrong(name: str, known: bool) -> Problem:
+    """What is no known name may be a password that was typed in the wrong place: it is not logged."""
+    log.warning("log-in refused for %s", repr(name) if known else "an unknown name", extra=SELDOM)
     return Problem(403, f"invalid credentials for '{name}'", resource_id=name)
 
 
