@@ -22,6 +22,7 @@ from geventjob.server import first_user
 from geventjob.server.app import application
 from geventjob.server.password import Passwords
 from geventjob.server.reconcile import Reconciler
+from geventjob.server.rescue import Rescue
 from geventjob.server.serve import Server, allow_files
 from geventjob.server.sessions import Sessions, signing_key
 from geventjob.server.store import open_store
@@ -81,6 +82,7 @@ class Process:
             reconciler = Reconciler(store, coordination)
             interval = self._settings.reconcile_interval
             supervise.spawn("the reconciler", lambda: reconciler.keep(interval), self._failed)
+            supervise.spawn("the rescue of orphaned jobs", Rescue(store, coordination).keep, self._failed)
             self._serve(Server(listener, app), coordination, sessions)
         finally:
             coordination.close()

@@ -160,6 +160,14 @@ def requeued(job: Document, entry: str, *, now: datetime) -> Document:
     return after
 
 
+def orphaned(job: Document, executor: str, fence: int, *, now: datetime) -> Document:
+    """Return the job as it waits after the executor of this attempt has gone; the very same document if the attempt
+    is not RUNNING any more."""
+    if job["state"] != "RUNNING" or not job.get("_owned") or (job["executor"], job["fence"]) != (executor, fence):
+        return job
+    return _interrupted(job, now)
+
+
 # --- who writes
 
 
@@ -235,8 +243,11 @@ def _waiting(job: Document, owner: Owner, now: datetime) -> Document:
     """
     if entry_of(job) != owner.entry:
         job = requeued(job, owner.entry, now=now)
-    if job["state"] == "QUEUED":
-        return job
+    return job if job["state"] == "QUEUED" else _interrupted(job, now)
+
+
+def _interrupted(job: Document, now: datetime) -> Document:
+    """Return the job, QUEUED, with the attempt that was RUNNING counted as an interruption."""
     after = _changed(job, {"state": "QUEUED"}, (), now)
     interruptions.count(after, _under_way(job))
     after.pop("_owned", None)

@@ -86,3 +86,19 @@ def test_suspects_wait_in_the_queue_and_use_every_free_place(engine: Fleet, note
         ("SUCCESS", 3, 2): JOBS
     }
     assert notes.count("begin") == JOBS
+
+
+def test_a_job_that_nobody_holds_is_shown_as_waiting(engine: Fleet, notes: Notes) -> None:
+    """No executor is left that could find out by taking it."""
+    session = ("--session-timeout", "2")
+    engine.server(*session)
+    client = engine.client()
+    notes.close("doomed")
+    doomed = engine.executor("doomed", "--threads", "2", *session)
+    ids = add(client, notes, 3, "gated")
+    until(lambda: notes.count("begin") == 2)
+    doomed.kill()
+    until(lambda: Counter(job["state"] for job in documents(client, ids)) == {"QUEUED": 3}, 20)
+    engine.executor("heir", *session)
+    jobs = ended(client, ids)
+    assert Counter((job["attempts"], job["interruptions"]) for job in jobs.values()) == {(1, 0): 1, (2, 1): 2}

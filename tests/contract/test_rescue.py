@@ -1,0 +1,89 @@
+"""Jobs of executors that have gone wait again, over a real store and a real queue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from geventjob.clock import now
+from geventjob.coordination.base import Claim
+from geventjob.server.life import Edit, Owner, stopped
+from geventjob.server.rescue import Rescue
+from geventjob.server.store.base import Update
+from tests.contract.test_reconcile import Both, both  # noqa: F401  (a fixture)
+from tests.waiting import eventually
+
+
+@pytest.fixture
+def site(both: Both) -> Both:  # noqa: F811
+    return both
+
+
+def begin(site: Both, name: str, executor: str = "server") -> Claim:
+    """Have a job taken, and RUNNING on this executor."""
+    site.add(name)
+    [claim] = site.coordination.take(1)
+    site.edit(name, Edit({"state": "RUNNING"}, owner=Owner(claim.entry, claim.fence, executor)))
+    return claim
+
+
+def rescued(site: Both) -> int:
+    """How many, once searches show what was written."""
+    found: list[int] = []
+
+    def run() -> bool:
+        found.append(Rescue(site.store, site.coordination).run())
+        return bool(found[-1])
+
+    eventually(run, within=5)
+    return found[-1]
+
+
+def seen(job: dict[str, Any]) -> tuple[str, int, int, str]:
+    return job["state"], job["attempts"], job["interruptions"], job["executor"]
+
+
+def test_a_job_whose_executor_has_gone_waits_and_was_interrupted(site: Both) -> None:
+    claim = begin(site, "a", "dead")
+    site.coordination.release([claim])
+    assert rescued(site) == 1
+    assert seen(site.job("a")) == ("QUEUED", 1, 1, "dead")
+    assert site.queue() == ["a"]
+    told = site.edit("a", Edit({"state": "QUEUED"}, owner=Owner(claim.entry, claim.fence, "dead")))
+    assert told["interruptions"] == 0, "it lives after all"
+    [again] = site.coordination.take(1)
+    job = site.edit("a", Edit({"state": "RUNNING"}, owner=Owner(again.entry, again.fence, "heir")))
+    assert seen(job) == ("RUNNING", 2, 0, "heir")
+
+
+def test_what_is_not_orphaned_is_left_alone(site: Both) -> None:
+    held = begin(site, "held")
+    others = [begin(site, name, "dead") for name in ("old", "stopping", "orphan")]
+    site.edit("old", Edit({"state": "RUNNING"}))  # by an engine that leaves no name
+    site.store.write([Update("job/stopping", lambda job: stopped(job, now=now()))])
+    site.coordination.release(others)
+    assert rescued(site) == 1
+    states = {name: site.job(name)["state"] for name in ("held", "old", "stopping", "orphan")}
+    assert states == {"held": "RUNNING", "old": "RUNNING", "stopping": "STOPPING", "orphan": "QUEUED"}
+    site.coordination.announce("executors", {})
+    site.coordination.release([held])
+    assert Rescue(site.store, site.coordination).run() == 0, "its executor lives, and will tell or take it again"
+    assert site.job("held")["state"] == "RUNNING"
+
+
+def test_a_late_look_changes_no_later_attempt(site: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job was seen, then its executor gone, and then taken by another."""
+    claim = begin(site, "a", "dead")
+    site.coordination.release([claim])
+    look = site.coordination.look
+
+    def slow(head: int = 20) -> Any:
+        seen = look(head)
+        [again] = site.coordination.take(1)
+        site.edit("a", Edit({"state": "RUNNING"}, owner=Owner(again.entry, again.fence, "heir")))
+        return seen
+
+    monkeypatch.setattr(site.coordination, "look", slow)
+    eventually(lambda: Rescue(site.store, site.coordination).run() or site.job("a")["executor"] == "heir", within=5)
+    assert seen(site.job("a")) == ("RUNNING", 2, 1, "heir")
