@@ -29,6 +29,8 @@ def queue(context: Context) -> int:
     context.screen.line(f"{look.get('entries')} in the queue{waits}; {look.get('taken')} taken{then}")
     if rows:
         context.screen.table(("priority", "job", "entry"), rows)
+    if look.get("numbers", 0) >= 0.5:
+        context.screen.line(f"{look['numbers']:.0%} of the sequence numbers are used: see operations.md, Numbers")
     return WELL
 
 

@@ -114,6 +114,8 @@ class Look:
     """The first entries in order that nobody holds: what executors take next."""
     holders: Mapping[str, int] = field(default_factory=dict)
     """Name of an executor → how many entries it holds."""
+    numbers: float = 0.0
+    """Part of ZooKeeper's sequence numbers that is used, 0 to 1; 0 over SQLite, whose numbers do not end."""
 
 
 class Leadership(ABC):

@@ -2,6 +2,7 @@
 
 The sequence in a name is a signed 32-bit counter, as ZooKeeper's is: after 2147483647 comes -2147483648. Two of
 them are compared by their signed distance, which tells the older as long as fewer than 2**31 entries lie between.
+Over ZooKeeper, whose own numbers end there, it may go on to 9999999999 instead (`coordination/zookeeper/numbers.py`).
 """
 
 from __future__ import annotations
@@ -33,5 +34,11 @@ def parse_entry(path: str) -> tuple[int, int] | None:
     match = _ENTRY.fullmatch(path)
     if match is None:
         return None
-    priority, sequence = int(match[1]), int(match[2])
-    return (priority, sequence) if entry_path(priority, sequence) == path else None
+    sequence = int(match[2])
+    return (int(match[1]), sequence) if f"{sequence:010d}" == match[2] and sequence >= -(2**31) else None
+
+
+def sequence_of(path: str) -> int:
+    """The sequence in the path of an entry, as its name shows it."""
+    parsed = parse_entry(path)
+    return parsed[1] if parsed else 0

@@ -21,6 +21,7 @@ from geventjob.coordination.base import CoordinationAway
 from geventjob.coordination.zookeeper.ensemble import Ensemble
 from geventjob.coordination.zookeeper.membership import Membership
 from geventjob.coordination.zookeeper.nodes import INBOXES
+from geventjob.coordination.zookeeper.numbers import renew
 from geventjob.coordination.zookeeper.order import by_sequence
 
 log = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ class Inbox:
         """Show that the own inbox is in use, and delete those that were not for `unused` seconds."""
         nodes = membership.nodes
         membership.ask_all([nodes.create(self._folder)])
+        renew(membership, self._folder)
         now = membership.ask(nodes.write(self._folder, b"")).mtime
         names, live = membership.ask_each([nodes.children(INBOXES), nodes.children("/executors")])
         folders = [f"{INBOXES}/{name}" for name in sorted(set(names).difference(live))]

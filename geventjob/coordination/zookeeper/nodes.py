@@ -10,6 +10,7 @@ from kazoo.protocol.serialization import (
     Create,
     Delete,
     Exists,
+    GetACL,
     GetChildren,
     GetChildren2,
     SetData,
@@ -51,8 +52,8 @@ class Nodes:
         steps = self.root.split("/")[1:]
         return ["/" + "/".join(steps[: n + 1]) for n in range(len(steps))] + [self.root + path for path in FOLDERS]
 
-    def folder(self, full: str) -> Create:
-        return Create(full, b"", self._acl, 0)
+    def folder(self, full: str, acl: Sequence[Any] | None = None) -> Create:
+        return Create(full, b"", self._acl if acl is None else acl, 0)
 
     def create(self, path: str, data: bytes = b"", *, ephemeral: bool = False, sequential: bool = False) -> Create:
         flags = _EPHEMERAL * ephemeral + _SEQUENTIAL * sequential
@@ -61,8 +62,12 @@ class Nodes:
     def delete(self, path: str) -> Delete:
         return Delete(self.root + path, -1)
 
-    def write(self, path: str, data: bytes | None) -> SetData:
-        return SetData(self.root + path, data, -1)
+    def write(self, path: str, data: bytes | None, version: int = -1) -> SetData:
+        """`version` that the node must have; -1 for any."""
+        return SetData(self.root + path, data, version)
+
+    def permissions(self, path: str) -> GetACL:
+        return GetACL(self.root + path)
 
     def exists(self, path: str, watch: Watch | None = None) -> Exists:
         return Exists(self.root + path, watch)
@@ -98,6 +103,10 @@ class Nodes:
 
 def entry_path(name: str) -> str:
     return f"{ENTRIES}/{name}"
+
+
+def entry_name(priority: int, sequence: int) -> str:
+    return f"entry-{priority:03d}-{sequence:010d}"
 
 
 def taken_path(name: str) -> str:

@@ -16,6 +16,7 @@ from geventjob.coordination.zookeeper.claims import Claims
 from geventjob.coordination.zookeeper.ensemble import Ensemble
 from geventjob.coordination.zookeeper.membership import Membership
 from geventjob.coordination.zookeeper.nodes import TAKEN, Nodes, entry_path, name_of, taken_path
+from geventjob.coordination.zookeeper.numbers import NUMBERS, Numbers, used
 from geventjob.coordination.zookeeper.order import first_of, priority_of
 from geventjob.coordination.zookeeper.transactions import Failure, Group, commit
 
@@ -28,6 +29,7 @@ class Queue:
         self._ensemble = ensemble
         self._claims = claims
         self._name = name.encode()
+        self._numbers = Numbers()
 
     # --- whoever adds jobs
 
@@ -36,7 +38,16 @@ class Queue:
         for job, priority in items:
             if not 0 <= priority <= LOWEST_PRIORITY:
                 raise ValueError(f"priority of {job}: 0 to {LOWEST_PRIORITY} expected, not {priority}")
+        if not items:
+            return []
         membership = self._ensemble.now()
+        own = self._numbers.own(membership)
+        paths = self._numbers.put(membership, items) if own else self._put_sequential(membership, items)
+        self._numbers.seen(paths)
+        return paths
+
+    def _put_sequential(self, membership: Membership, items: Sequence[tuple[str, int]]) -> list[str]:
+        """Put entries to which ZooKeeper gives the numbers."""
         create = membership.nodes.create
         groups = [
             [create(f"{ENTRIES}/entry-{priority:03d}-", job.encode(), sequential=True)] for job, priority in items
@@ -86,7 +97,9 @@ class Queue:
         """See `Coordination.look`."""
         membership = self._ensemble.now()
         nodes = membership.nodes
-        _, names, taken = membership.ask_each([nodes.sync(), nodes.entries(), nodes.children(TAKEN)])
+        _, names, taken, stat = membership.ask_each(
+            [nodes.sync(), nodes.entries(), nodes.children(TAKEN), nodes.exists(ENTRIES)]
+        )
         first = first_of(names, max(1, head))
         free = first_of(set(names).difference(taken), head)
         read = list(dict.fromkeys([*first, *free]))
@@ -108,6 +121,7 @@ class Queue:
             head=waiting(first[:head]),
             next=waiting(free),
             holders=Counter(holders.values()),
+            numbers=used(stat) / NUMBERS if stat else 0.0,
         )
 
     # --- executors

@@ -22,6 +22,7 @@ from geventjob.coordination.zookeeper.claims import Claims
 from geventjob.coordination.zookeeper.ensemble import PATIENCE, Ensemble, Part
 from geventjob.coordination.zookeeper.membership import Membership
 from geventjob.coordination.zookeeper.nodes import TAKEN, TAKERS, Nodes, Watch, entry_path, name_of, taken_path
+from geventjob.coordination.zookeeper.numbers import renew
 from geventjob.coordination.zookeeper.queue import Queue
 from geventjob.coordination.zookeeper.takers import Takers
 from geventjob.coordination.zookeeper.transactions import Failure, Group, commit
@@ -184,6 +185,8 @@ class Taker(Part):
         entries, free, cpu = self._free(membership, passed_over, self._changed if watched else None)
         if watched and entries and not free:  # the death of an owner is to be seen, too
             entries, free, cpu = self._free(membership, passed_over, self._changed, self._changed)
+        if not entries:
+            renew(membership)
         self._candidates.choose(free, [] if now else self._takers.names, self._takers.raced, limit, cpu)
         self._dry = len(free) <= limit  # and all of them are taken now
         if free:

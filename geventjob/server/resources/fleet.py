@@ -72,7 +72,7 @@ class Queue:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         self._sessions.caller(req.get_header("Cookie")).need_role("ADMIN")
         look = self._coordination.look()
-        counts = {"entries": look.entries, "taken": look.taken, "oldest": look.oldest}
+        counts = {"entries": look.entries, "taken": look.taken, "oldest": look.oldest, "numbers": look.numbers}
         give(resp, {**counts, "head": _entries(look.head), "next": _entries(look.next)})
 
 
