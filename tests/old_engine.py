@@ -36,6 +36,7 @@ class Worker:
     def run(self) -> None:
         while True:
             id = self._queue.get().decode()
+            self._note(id, "take")
             try:
                 job = self._fetched(id)
                 if job is not None:
@@ -73,15 +74,15 @@ class Worker:
 
     def _act(self, job: Document) -> None:
         seconds = job["payload"]["seconds"] if "payload" in job else float(job["description"])
-        self._note(job, "begin")
+        self._note(job["id"], "begin")
         for step in range(int(seconds * 10)):
             self._edit(job, {"progress": step % 100})
             time.sleep(0.1)
-        self._note(job, "end")
+        self._note(job["id"], "end")
 
-    def _note(self, job: Document, word: str) -> None:
+    def _note(self, id: str, word: str) -> None:
         with self._notes.open("a") as file:
-            file.write(f"{os.getpid()} {job['id']} {word}\n")
+            file.write(f"{os.getpid()} {id} {word}\n")
 
     def _edit(self, job: Document, attributes: Document) -> None:
         """GET and PUT; the entry is consumed as soon as the answer shows a final state."""

@@ -177,6 +177,20 @@ class Coordination(ABC):
         """Delete each entry that nobody holds. True where it is gone now (or was already), False where it is held."""
 
     @abstractmethod
+    def discard(self, entries: Sequence[str]) -> None:
+        """Delete each entry, also one that is held, whose claim can still be consumed or released.
+
+        For entries of jobs that are over: an executor that does not understand so would take them again for ever.
+        """
+
+    @abstractmethod
+    def holders(self, entries: Sequence[str]) -> list[str | None]:
+        """The name of the process that holds each entry; None for one that nobody holds.
+
+        Executors of other engines hold entries under names of their own.
+        """
+
+    @abstractmethod
     def jobs(self, entries: Sequence[str]) -> list[str | None]:
         """What each entry says, held or not; None for one that does not stand in the queue.
 

@@ -109,7 +109,8 @@ class Engine:
     # --- what coordination tells
 
     def _lost(self, claims: Sequence[Claim]) -> None:
-        log.error("%d claims were lost: their actions are ended, the jobs run elsewhere", len(claims))
+        for claim in claims:
+            log.error("%s was lost with its claim: its action is ended, the job runs elsewhere", claim.job)
         self._watch.lose(set(claims))
 
     def _session(self, session: Session) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from geventjob.cimi.client import Client
     from geventjob.cimi.ss_api import SsApi
 
+log = logging.getLogger(__name__)
+
 Document = dict[str, Any]
 LONGEST_MESSAGE = 32_000
 """Bytes of a statusMessage, DESIGN §3."""
@@ -167,6 +169,7 @@ class Job(dict[str, Any]):
         try:
             document = self._write(attributes)
         except (Conflict, NotFound) as refusal:  # stopped and done, deleted, or somebody else's by now
+            log.warning("%s is lost to us: %s", self.id, refusal)
             raise JobLost from refusal
         dict.update(self, document)
         for gone in self.keys() - document.keys():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Union
@@ -18,7 +18,21 @@ from geventjob.coordination.base import Coordination, CoordinationError
 from geventjob.server.access import MODIFY, VIEW, Caller
 from geventjob.server.document import Document
 from geventjob.server.filter import Filter
-from geventjob.server.life import ENTRY, FINAL, Edit, EntryDiffers, added, edited, entry_of, stopped
+from geventjob.server.life import (
+    ENTRY,
+    FINAL,
+    OWNERS,
+    Edit,
+    EntryDiffers,
+    OwnerHolds,
+    Refusal,
+    added,
+    edited,
+    entry_of,
+    stopped,
+    tells,
+    untold,
+)
 from geventjob.server.problem import Problem, away
 from geventjob.server.store.base import Insert, Missing, Page, Query, Store, Taken, Update
 from geventjob.server.writers import Writers
@@ -33,7 +47,12 @@ LOOKS = 3
 CONSUMED = FINAL - {"STOPPED"}
 """States whose writer consumes the entry itself."""
 
+OTHER_ENGINES = frozenset({*OWNERS, "affectedResources"})
+"""What SlipStream's executors write."""
+
 Outcome = Union[Document, Exception]
+Gone = Union[str, "tuple[str | None, int | None]"]
+"""An entry that does not stand any more, or an entry and the fence of an owner that let it go."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +147,7 @@ class Jobs:
         """Each job as it is then, or why its edit was refused: one commit for all (DESIGN §5.3, §5.4)."""
         self._writers.note(caller)
         self._settled([change.id for change in changes])
-        gone: set[str] = set()
+        gone: set[Gone] = set()
         outcomes = self._edit(changes, caller, gone)
         for _ in range(LOOKS):
             again = self._superseded(outcomes, gone)
@@ -136,61 +155,104 @@ class Jobs:
                 break
             for index, outcome in zip(again, self._edit([changes[i] for i in again], caller, gone), strict=True):
                 outcomes[index] = outcome
+        self._clear_queue([outcome for change, outcome in zip(changes, outcomes, strict=True) if _unfenced(change)])
         return outcomes
 
-    def _edit(self, changes: Sequence[Change], caller: Caller, gone: set[str]) -> list[Outcome]:
-        moment, entries = now(), frozenset(gone)
+    def _edit(self, changes: Sequence[Change], caller: Caller, gone: Collection[Gone]) -> list[Outcome]:
+        moment, gone = now(), frozenset(gone)
 
         def change(edit: Edit) -> Callable[[Document], Document]:
             def apply(job: Document) -> Document:
                 caller.need(MODIFY, job)
                 allowed = caller.allowed(job, edit)
-                return edited(job, allowed, now=moment, other_entry_gone=entry_of(job) in entries)
+                entry = entry_of(job)
+                let_go = (entry, job.get("fence")) in gone
+                return edited(job, allowed, now=moment, other_entry_gone=entry in gone, owner_gone=let_go)
 
             return apply
 
         results = self._store.write([Update(c.id, change(c.edit)) for c in changes])
         return [_outcome(result, caller) for result in results]
 
-    def _superseded(self, outcomes: list[Outcome], gone: set[str]) -> list[int]:
-        """Which edits were refused for an entry that does not stand in the queue any more, while their own does."""
+    def _superseded(self, outcomes: list[Outcome], gone: set[Gone]) -> list[int]:
+        """Return which edits were refused for what the queue does not bear out; `gone` has that then."""
         differing = {index: outcome for index, outcome in enumerate(outcomes) if isinstance(outcome, EntryDiffers)}
-        if not differing:
-            return []
+        held = {index: outcome for index, outcome in enumerate(outcomes) if isinstance(outcome, OwnerHolds)}
+        found: list[Gone | None] = []
         try:
-            named = self._coordination.jobs([outcome.entry for outcome in differing.values()])
-            sent = self._coordination.jobs([outcome.sent for outcome in differing.values()])
+            if differing:
+                found += self._entries_gone(list(differing.values()))
+            if held:
+                found += self._owners_gone(list(held.values()))
         except CoordinationError as error:
-            for index in differing:
+            for index in (*differing, *held):
                 outcomes[index] = away(f"the queue is out of reach: {error}")
             return []
-        again = [
-            index
-            for (index, outcome), old, new in zip(differing.items(), named, sent, strict=True)
-            if new == outcome.job["id"] != old
+        gone.update(what for what in found if what is not None)
+        return [index for index, what in zip((*differing, *held), found, strict=True) if what is not None]
+
+    def _entries_gone(self, refused: Sequence[EntryDiffers]) -> list[Gone | None]:
+        """Return the entries that jobs name and that do not stand any more, while those sent do."""
+        named = self._coordination.jobs([outcome.entry for outcome in refused])
+        sent = self._coordination.jobs([outcome.sent for outcome in refused])
+        return [
+            outcome.entry if new == outcome.job["id"] != old else None
+            for outcome, old, new in zip(refused, named, sent, strict=True)
         ]
-        gone.update(differing[index].entry for index in again)
-        return again
+
+    def _owners_gone(self, refused: Sequence[OwnerHolds]) -> list[Gone | None]:
+        """Return the entry and the fence of owners that do not hold their entries any more."""
+        holders = self._coordination.holders([outcome.entry for outcome in refused])
+        return [
+            (outcome.entry, outcome.fence) if holder != outcome.executor else None
+            for outcome, holder in zip(refused, holders, strict=True)
+        ]
+
+    def _clear_queue(self, outcomes: Sequence[Outcome]) -> None:
+        """Take entries of jobs that unfenced edits made final, or met final, out of the queue.
+
+        The latter even if they are held: an executor of another engine that is refused gives the entry back, and
+        takes it again, for ever.
+        """
+        made = [job for job in outcomes if isinstance(job, dict) and job["state"] in FINAL]
+        met = [refusal.job for refusal in outcomes if isinstance(refusal, Refusal) and refusal.reason == "final"]
+        self._remove(_entries(made))
+        if not met:
+            return
+        try:
+            said = self._coordination.jobs([entry_of(job) or "" for job in met])
+            self._coordination.discard(_entries([job for job, id in zip(met, said, strict=True) if id == job["id"]]))
+        except CoordinationError as error:
+            log.warning("entries of jobs that are over stay in the queue: %s", error)
 
     def stop(self, id: str, caller: Caller) -> Document:
-        """The job after a stop; its executor is told, each time anew (DESIGN §5.9).
+        """Stop a job, and return it; of many stops one tells the executor, if it holds the job's entry.
 
         Raises Problem 403, 404; CoordinationAway: the job is STOPPING, but its executor was not told.
         """
         self._writers.note(caller)
-        moment = now()
+        moment, teller = now(), uuid4().hex
 
         def change(job: Document) -> Document:
             caller.need(MODIFY, job)
-            return stopped(job, now=moment)
+            return stopped(job, now=moment, teller=teller)
 
         job = self._one(id, change, caller)
         assert job is not None
         if job["state"] == "STOPPED":
-            self._remove_of([job])
-        elif job["state"] == "STOPPING" and "executor" in job:
-            self._coordination.send(job["executor"], {"stop": id, "fence": job.get("fence")})
+            self._remove(_entries([job]))
+        elif tells(job, teller):
+            self._tell(job, teller)
         return job
+
+    def _tell(self, job: Document, teller: str) -> None:
+        try:
+            (holder,) = self._coordination.holders(_entries([job]))
+            if holder == job["executor"]:
+                self._coordination.send(job["executor"], {"stop": job["id"], "fence": job["fence"]})
+        except CoordinationError:
+            self._store.write([Update(job["id"], lambda job: untold(job, teller))])
+            raise
 
     def delete(self, id: str, caller: Caller) -> None:
         """Delete a job, and its entry if nobody holds it. Raises Problem 403, 404."""
@@ -217,8 +279,7 @@ class Jobs:
 
     def _remove_of(self, jobs: Sequence[Document]) -> None:
         """Take the entries of these jobs, as far as they may still stand, out of the queue."""
-        entries = [entry_of(job) for job in jobs if job["state"] not in CONSUMED]
-        self._remove([entry for entry in entries if entry is not None])
+        self._remove(_entries([job for job in jobs if job["state"] not in CONSUMED]))
 
     def _remove(self, entries: list[str]) -> None:
         """What cannot be removed is met by an executor, which consumes it after a 404 or a 409."""
@@ -253,6 +314,15 @@ def _answer(new: _New, result: Document | Exception | None) -> str | Exception:
     if isinstance(result, Taken):
         return _as_first(result.document, new)
     return result if isinstance(result, Exception) else str(new.job["id"])
+
+
+def _unfenced(change: Change) -> bool:
+    """Whether this edit is no executor's of ours, and may be that of another engine: those write nothing else."""
+    return change.edit.owner is None and not OTHER_ENGINES.isdisjoint(change.edit.set)
+
+
+def _entries(jobs: Sequence[Document]) -> list[str]:
+    return [entry for entry in map(entry_of, jobs) if entry is not None]
 
 
 def _outcome(result: Document | Exception | None, caller: Caller) -> Outcome:

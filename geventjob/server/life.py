@@ -24,6 +24,8 @@ Document = dict[str, Any]
 RESOURCE_URI = "http://sixsq.com/slipstream/1/Job"
 ENTRY = "zookeeper-path"
 MESSAGE_BYTES = 32_000
+RETELL = 60.0
+"""Seconds after which a further stop tells the executor once more: the server that was to tell it may have died."""
 
 OWNER, TAKER = "owner", "taker"
 
@@ -61,6 +63,9 @@ AT_ADD = frozenset({"idempotencyKey"})
 KEPT = SERVERS | AT_ADD | {"acl", "state", "action", "progress", "priority"}
 """Attributes that no edit deletes."""
 
+OWNERS = ("state", "returnCode", "progress", "statusMessage")
+"""What no unfenced edit changes while the entry of the job is held by its fenced owner."""
+
 EVER_EDITABLE = frozenset({"name", "description", "properties", "acl"})
 """What may be edited of a job in a final state, without a fence."""
 
@@ -86,6 +91,8 @@ class Edit:
     owner: Owner | None = None
     actions: frozenset[str] | None = None
     max_interruptions: int | None = None
+    force: bool = False
+    """Whether an unfenced edit may write over an owner that runs the job."""
 
 
 class Refusal(Exception):
@@ -107,6 +114,17 @@ class EntryDiffers(Refusal):
         self.sent = sent
 
 
+class OwnerHolds(Refusal):
+    """An unfenced edit of what the owner of this `fence` writes; it may land once `executor` does not hold `entry`."""
+
+    def __init__(self, job: Document) -> None:
+        self.entry: str = entry_of(job) or ""
+        self.fence: int = job["fence"]
+        self.executor: str = job["executor"]
+        said = f"{job['id']} is run by {self.executor}, who writes its {', '.join(OWNERS[:-1])} and {OWNERS[-1]}"
+        super().__init__("fence", f"{said}: stop or delete the job instead, or edit it with ?force=true", job)
+
+
 def added(body: Mapping[str, Any], *, id: str, now: datetime, acl: Mapping[str, Any]) -> Document:
     """A validated body as the job that is stored. Its entry is put into `properties` once there is one."""
     time = cimi_time(now)
@@ -124,12 +142,20 @@ def added(body: Mapping[str, Any], *, id: str, now: datetime, acl: Mapping[str, 
     return job
 
 
-def edited(job: Document, edit: Edit, *, now: datetime, other_entry_gone: bool = False) -> Document:
-    """The job after this edit; the very same document if there is nothing to change. Raises Refusal."""
+def edited(
+    job: Document, edit: Edit, *, now: datetime, other_entry_gone: bool = False, owner_gone: bool = False
+) -> Document:
+    """Return the job after this edit; the very same document if there is nothing to change. Raises Refusal.
+
+    `other_entry_gone`: the entry that the job names does not stand in the queue any more. `owner_gone`: the owner of
+    the job's fence does not hold its entry any more.
+    """
     if job["state"] in FINAL:
         return _after_the_end(job, edit, now)
     owner, target = edit.owner, edit.set.get("state")
     if owner is None:
+        if job.get("_owned") and not (owner_gone or edit.force) and _is_owners(job, edit):
+            raise OwnerHolds(job)
         return _unfenced(job, edit, target, now)
     if target == "QUEUED" and interruptions.known(job, _attempt(owner)):
         return _told(job, owner, now)
@@ -141,12 +167,31 @@ def edited(job: Document, edit: Edit, *, now: datetime, other_entry_gone: bool =
     return _takers(job, edit, owner, target, now, other_entry_gone)
 
 
-def stopped(job: Document, *, now: datetime) -> Document:
-    """The job after a stop; the very same document where that changes nothing (final, or STOPPING already)."""
-    following = {"QUEUED": "STOPPED", "RUNNING": "STOPPING"}.get(job["state"])
-    if following is None:
+def stopped(job: Document, *, now: datetime, teller: str = "") -> Document:
+    """Return the job after a stop; the very same document where that changes nothing.
+
+    `teller` names this stop. `tells(job, teller)` says of the result whether this stop is to tell the executor.
+    """
+    state = job["state"]
+    if state == "QUEUED":
+        return _changed(job, {"state": "STOPPED"}, (), now)
+    if state == "RUNNING":
+        return _changed(job, {"state": "STOPPING"}, (), now) | {"_stop": [teller, now.timestamp()]}
+    if state == "STOPPING" and ("_stop" not in job or now.timestamp() - job["_stop"][1] > RETELL):
+        return job | {"_stop": [teller, now.timestamp()]}
+    return job
+
+
+def tells(job: Document, teller: str) -> bool:
+    """Return whether this stop is the one of many that tells the executor of a job that is STOPPING."""
+    return bool(job["state"] == "STOPPING" and job.get("_owned") and job["_stop"][0] == teller)
+
+
+def untold(job: Document, teller: str) -> Document:
+    """Return the job after its executor could not be told by this stop: the next one may."""
+    if job.get("_stop", [""])[0] != teller:
         return job
-    return _changed(job, {"state": following}, (), now)
+    return {name: value for name, value in job.items() if name != "_stop"}
 
 
 def requeued(job: Document, entry: str, *, now: datetime) -> Document:
@@ -191,6 +236,13 @@ def _unfenced(job: Document, edit: Edit, target: str | None, now: datetime) -> D
     if after["state"] == "QUEUED":
         after["interrupted"] = True
     return after
+
+
+def _is_owners(job: Document, edit: Edit) -> bool:
+    """Return whether this edit changes what is the owner's to write. To write the state again is to take the job."""
+    if "state" in edit.set or any(name in job and name not in KEPT for name in OWNERS if name in edit.delete):
+        return True
+    return any(not _stands(job, edit, name) for name in OWNERS if name in edit.set)
 
 
 def _owners(job: Document, edit: Edit, target: str | None, now: datetime) -> Document:

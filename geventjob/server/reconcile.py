@@ -1,16 +1,16 @@
 """The queue and the store made to agree again: after ZooKeeper's data were lost, say, or jobs moved to another queue.
 
 A job that is not final and whose entry is gone, or older than the job's last claim, is put into the queue anew; an
-entry whose job does not exist is removed. An entry is older when coordination was restored from an older copy: its
-fencing tokens have gone back, so no claim of that entry can begin the job. Whatever looks wrong is looked at again
-after a grace, since an add or an end may have been under way. It is safe beside executors and beside another
+entry whose job does not exist or is final is removed. An entry is older when coordination was restored from an older
+copy: its fencing tokens have gone back, so no claim of that entry can begin the job. Whatever looks wrong is looked at
+again after a grace, since an add or an end may have been under way. It is safe beside executors and beside another
 reconciler: which entry counts is decided in the job, once.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import gevent
@@ -44,7 +44,7 @@ class Report:
     requeued: int = 0
     """Jobs without an entry, that were put into the queue."""
     removed: int = 0
-    """Entries without a job, that were taken out of it."""
+    """Entries without a job that is to run, that were taken out of it."""
 
 
 class Reconciler:
@@ -85,12 +85,13 @@ class Reconciler:
             gevent.sleep(grace)
         for first in range(0, len(lost), PAGE):
             report.requeued += self._requeue([job["id"] for job in lost[first : first + PAGE]], dry)
-        still = sorted(orphans & self._orphans())
-        report.removed = len(still) if dry else sum(self._coordination.remove(still))
+        again = self._orphans()
+        still = {entry: over for entry, over in orphans.items() if again.get(entry) == over}
+        report.removed = len(still) if dry else self._take_out(still)
         if report.requeued or report.removed:
             did = "would have been" if dry else "were"
             log.warning(
-                "%d jobs without an entry of theirs %s put into the queue, %d entries without a job %s removed",
+                "%d jobs without an entry of theirs %s put into the queue, %d entries without a job to run %s removed",
                 report.requeued, did, report.removed, did,
             )  # fmt: skip
         return report
@@ -159,12 +160,25 @@ class Reconciler:
                 raise result
         return sum(moved)
 
-    def _orphans(self) -> set[str]:
-        """Entries at the head of the queue that nobody holds and whose job does not exist."""
-        head = self._coordination.look(PAGE).head
-        free = [waiting for waiting in head if waiting.taken_by is None and waiting.job.startswith("job/")]
-        jobs = self._store.get([waiting.job for waiting in free])
-        return {waiting.entry for waiting, job in zip(free, jobs, strict=True) if job is None}
+    def _orphans(self) -> dict[str, bool]:
+        """Return entries at the head of the queue whose job is final (True), or does not exist and nobody holds them.
+
+        A final job's entry may be held: an executor of another engine gives it back and takes it again, for ever.
+        """
+        head = [waiting for waiting in self._coordination.look(PAGE).head if waiting.job.startswith("job/")]
+        jobs = self._store.get([waiting.job for waiting in head])
+        return {
+            waiting.entry: job is not None
+            for waiting, job in zip(head, jobs, strict=True)
+            if (waiting.taken_by is None if job is None else job["state"] in FINAL)
+        }
+
+    def _take_out(self, orphans: Mapping[str, bool]) -> int:
+        """Remove these entries; return how many are gone."""
+        over = sorted(entry for entry, is_over in orphans.items() if is_over)
+        if over:
+            self._coordination.discard(over)
+        return len(over) + sum(self._coordination.remove(sorted(orphans.keys() - set(over))))
 
 
 def _rest(seconds: float, leadership: Leadership | None) -> None:

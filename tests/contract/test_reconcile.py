@@ -194,3 +194,17 @@ def test_many_pages(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("geventjob.server.reconcile.PAGE", 7)
     both.lose(*[both.add(f"n{n}") for n in range(30)])
     assert both.run() == Report(jobs=30, requeued=30)
+
+
+def test_entries_of_final_jobs_are_removed_whoever_holds_them(both: Both) -> None:
+    held, free = both.add("held", priority=1), both.add("free", priority=2)
+    runs = both.add("runs", priority=3)
+    claims = both.coordination.take(1)
+    for name in ("held", "free"):
+        both.edit(name, Edit({"state": "SUCCESS"}))
+    assert [claim.entry for claim in claims] == [held]
+    assert both.run(dry=True) == Report(jobs=1, removed=2)
+    assert both.run() == Report(jobs=1, removed=2)
+    assert both.coordination.standing([held, free, runs]) == [False, False, True]
+    both.coordination.release(claims)
+    assert both.run() == Report(jobs=1)

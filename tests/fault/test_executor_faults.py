@@ -39,7 +39,7 @@ def test_a_frozen_executor_writes_nothing_when_it_wakes_and_works_on(engine: Fle
     engine.executor("heir", "--threads", "30", *SESSION)
     jobs = ended(engine.client(), ids)
     frozen.signal(signal.SIGCONT)
-    until(lambda: "were lost" in frozen.log)
+    until(lambda: "was lost with its claim" in frozen.log)
     assert {job["executor"] for job in jobs.values()} == {"heir"}
     assert Counter(notes.jobs("end")) == Counter(ids)
     later = add(engine.client(), notes, 40, "noted", 0.3)
@@ -92,7 +92,7 @@ def test_ten_that_compute_beside_a_hundred_that_wait(engine: Fleet, notes: Notes
     assert Counter((job["state"], job["attempts"]) for job in jobs.values()) == {("SUCCESS", 1): 110}
     order = [job for _, job, word in notes.lines() if word == "end"]
     assert set(order[:100]) == set(waiting), "those that wait must not wait for those that compute"
-    assert "were lost" not in executor.log
+    assert "was lost with its claim" not in executor.log
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)  # five deaths, each of which ZooKeeper sees by time alone

@@ -113,6 +113,37 @@ def test_one_of_ours_is_killed_in_the_middle(engine: Fleet, notes: Notes) -> Non
         until(lambda: engine.client().queue()["entries"] == 0)
 
 
+def test_a_job_that_is_over_is_not_taken_for_ever(engine: Fleet, notes: Notes) -> None:
+    client = engine.client()
+    with old_engine(engine, notes) as first:
+        [id] = add(client, notes, 1, "noted", 30)
+        until(lambda: notes.jobs("begin", first.pid) == [id])
+        client.operation(id, "stop")
+        assert client.get(id)["state"] == "STOPPING"
+    with old_engine(engine, notes) as second:  # it takes the entry when the session of the first is over
+        until(lambda: client.get(id)["state"] == "STOPPED" and client.queue()["entries"] == 0)
+        takes = notes.jobs("take", second.pid)
+        assert len(takes) <= 2
+        ended(client, add(client, notes, 1, "noted"))  # the thread that was refused works on
+        assert notes.jobs("take", second.pid).count(id) == len(takes)
+
+
+def test_an_old_one_that_wakes_writes_over_no_owner_of_ours(engine: Fleet, notes: Notes) -> None:
+    client = engine.client()
+    with old_engine(engine, notes) as old:
+        [id] = add(client, notes, 1, "noted", 6)
+        until(lambda: client.get(id)["progress"] >= 40)  # at 60 it would be done
+        os.kill(old.pid, signal.SIGSTOP)
+        heir = engine.executor("heir", *SESSION)
+        until(lambda: notes.jobs("begin", heir.pid) == [id])
+        os.kill(old.pid, signal.SIGCONT)
+        job = ended(client, [id])[id]
+        assert (job["state"], job["executor"], job["attempts"]) == ("SUCCESS", "heir", 1)
+        assert notes.jobs("end") == notes.jobs("end", heir.pid) == [id]
+        assert job["duration"] >= 6
+        until(lambda: client.queue()["entries"] == 0)
+
+
 def test_they_share_the_queue_of_a_slipstream_server(tmp_path: Path) -> None:
     """While one goes over from one engine to the other."""
     with slipstream_fleet(tmp_path, shared().hosts) as engine:

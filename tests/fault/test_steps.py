@@ -205,7 +205,7 @@ def seen(job: dict[str, Any], notes: Notes) -> tuple[str, int, int, int]:
 def wake(stage: Stage, processes: list[Process]) -> None:
     for process in processes:
         process.thaw()
-    until(lambda: all("1 claims were lost" in process.log for process in processes))
+    until(lambda: all("was lost with its claim" in process.log for process in processes))
     until(lambda: stage.jobs["in_the_action"] in stage.notes.jobs("lost"))
 
 

@@ -137,7 +137,7 @@ def test_a_frozen_executor_writes_nothing_when_it_wakes(engine: SlipStreamFleet)
     engine.executor("heir")
     jobs = [job_ended(client, id) for id in ids]
     frozen.signal(signal.SIGCONT)
-    until(lambda: "were lost" in frozen.log)
+    until(lambda: "was lost with its claim" in frozen.log)
     later = add(client, "noted", 0.5)
     job_ended(client, later)
     assert {job["properties"]["executor"] for job in jobs} == {"heir"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import timeit
 from datetime import datetime, timedelta, timezone
@@ -33,10 +34,11 @@ def new(**body):
     return job
 
 
-def write(job, owner=None, now=1.0, delete=(), actions=None, gone=False, **change):
+def write(job, owner=None, now=1.0, delete=(), actions=None, gone=False, holds=False, force=False, **change):
     before = copy.deepcopy(job)
+    edit = Edit(change, delete, owner, actions, force=force)
     try:
-        return edited(job, Edit(change, delete, owner, actions), now=at(now), other_entry_gone=gone)
+        return edited(job, edit, now=at(now), other_entry_gone=gone, owner_gone=not holds)
     finally:
         assert job == before, "the argument was changed"
 
@@ -320,6 +322,50 @@ def test_an_unfenced_state_makes_it_nobodys(to, change):
         assert write(job, B, state="RUNNING")["attempts"] == 2
 
 
+@pytest.mark.parametrize("before", ["RUNNING", "STOPPING"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"state": state} for state in IN),
+        {"progress": 1},
+        {"returnCode": 0},
+        {"statusMessage": "x"},
+        {"delete": ["returnCode"]},
+    ],
+)
+def test_no_unfenced_write_lands_on_an_owner_that_holds_the_entry(before, change):
+    job = write(IN[before](), A, returnCode=7)
+    with pytest.raises(life.OwnerHolds) as caught:
+        write(job, NOBODY, holds=True, **change)
+    held = caught.value
+    assert (held.reason, held.entry, held.fence, held.executor) == ("fence", E1, A.fence, A.executor)
+    assert write(job, A, holds=True, progress=6)["progress"] == 6
+    with contextlib.suppress(Refusal):  # what the table of states lacks
+        assert write(job, NOBODY, holds=True, force=True, **change) == write(job, NOBODY, **change)
+
+
+def test_what_the_owner_does_not_write_may_be_edited_beside_it():
+    job = write(running(), A, progress=5, statusMessage="m")
+    after = write(job, NOBODY, holds=True, name="n", progress=5, statusMessage="m", affectedResources=[{"href": "job"}])
+    assert (after["name"], after["_owned"]) == ("n", True)
+    nobodys = write(running(), NOBODY, state="RUNNING")
+    assert write(nobodys, NOBODY, holds=True, state="SUCCESS")["state"] == "SUCCESS"
+
+
+def test_one_of_many_stops_tells_the_executor():
+    first = stopped(running(), now=at(2), teller="first")
+    second = stopped(first, now=at(3), teller="second")
+    assert second is first
+    assert [life.tells(first, teller) for teller in ("first", "second")] == [True, False]
+    again = stopped(first, now=at(3 + life.RETELL), teller="third")
+    assert [life.tells(again, teller) for teller in ("first", "third")] == [False, True]
+    assert life.untold(first, "second") is first
+    assert life.tells(stopped(life.untold(first, "first"), now=at(3), teller="second"), "second")
+    nobodys = stopped(write(running(), NOBODY, state="RUNNING"), now=at(2), teller="first")
+    assert not life.tells(nobodys, "first")
+    assert not life.tells(stopped(new(), now=at(2), teller="first"), "first")
+
+
 def test_other_unfenced_writes_leave_the_owner_alone():
     job = write(running(), NOBODY, progress=5, name="n")
     assert write(job, A, progress=6)["progress"] == 6
@@ -580,7 +626,7 @@ class Life(RuleBasedStateMachine):
         now = self._now()
         try:
             try:
-                after = edited(self.job, edit, now=now)
+                after = edited(self.job, edit, now=now, owner_gone=True)
             except EntryDiffers as differs:
                 assert edit.owner.entry != before["properties"]["zookeeper-path"]
                 if differs.entry == self.entry or edit.owner.entry != self.entry:

@@ -32,6 +32,7 @@ class Queue:
     def __init__(self) -> None:
         self.entries: dict[str, str] = {}
         self.held: set[str] = set()
+        self.holder: dict[str, str] = {}
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.puts = 0
         self._last = 0
@@ -60,6 +61,15 @@ class Queue:
             if is_free:
                 self.entries.pop(entry, None)
         return free
+
+    def discard(self, entries: Sequence[str]) -> None:
+        self._call("discard")
+        for entry in entries:
+            self.entries.pop(entry, None)
+
+    def holders(self, entries: Sequence[str]) -> list[str | None]:
+        self._call("holders")
+        return [self.holder.get(entry) for entry in entries]
 
     def jobs(self, entries: Sequence[str]) -> list[str | None]:
         self._call("jobs")
@@ -341,12 +351,14 @@ def test_a_job_is_deleted_though_its_entry_cannot_be(jobs: Jobs, queue: Queue, s
 # --- stop
 
 
-def test_a_stop_tells_the_executor_each_time(jobs: Jobs, queue: Queue) -> None:
+def test_many_stops_tell_the_executor_once(jobs: Jobs, queue: Queue) -> None:
     id = add(jobs)
     one(jobs.edit([change(id, entry_of(jobs, id), 7, state="RUNNING")], ADMIN))
-    for _ in range(2):
-        assert jobs.stop(id, ADMIN)["state"] == "STOPPING"
-    assert queue.sent == [("e", {"stop": id, "fence": 7})] * 2
+    queue.holder[entry_of(jobs, id)] = "e"
+    stops = [gevent.spawn(jobs.stop, id, ADMIN) for _ in range(9)]
+    assert {stop.get()["state"] for stop in stops} == {"STOPPING"}
+    assert jobs.stop(id, ADMIN)["state"] == "STOPPING"
+    assert queue.sent == [("e", {"stop": id, "fence": 7})]
     (refused,) = jobs.edit([change(id, entry_of(jobs, id), 8, state="RUNNING")], ADMIN)
     assert getattr(refused, "reason", None) == "stopping"
 
@@ -356,6 +368,7 @@ def test_a_stop_that_does_not_reach_the_executor_is_to_be_tried_again(
 ) -> None:
     id = add(jobs)
     one(jobs.edit([change(id, entry_of(jobs, id), state="RUNNING")], ADMIN))
+    queue.holder[entry_of(jobs, id)] = "e"
     queue.away = True
     answer = http.simulate_post(f"/api/{id}/stop")
     assert answer.status_code == 503
@@ -363,3 +376,86 @@ def test_a_stop_that_does_not_reach_the_executor_is_to_be_tried_again(
     queue.away = False
     assert http.simulate_post(f"/api/{id}/stop").json["state"] == "STOPPING"
     assert len(queue.sent) == 1
+
+
+def test_an_executor_that_does_not_hold_the_entry_is_not_told(jobs: Jobs, queue: Queue) -> None:
+    id = add(jobs)
+    one(jobs.edit([change(id, entry_of(jobs, id), 7, state="RUNNING")], ADMIN))
+    queue.holder[entry_of(jobs, id)] = "heir"
+    assert jobs.stop(id, ADMIN)["state"] == "STOPPING"
+    assert queue.sent == []
+
+
+# --- beside executors of another engine
+
+
+def unfenced(id: str, **set: Any) -> Change:
+    return Change(id, Edit(set))
+
+
+def test_an_unfenced_edit_lands_once_the_owner_has_let_go(jobs: Jobs, queue: Queue) -> None:
+    id = add(jobs)
+    entry = entry_of(jobs, id)
+    one(jobs.edit([change(id, entry, 7, state="RUNNING")], ADMIN))
+    queue.holder[entry] = "e"
+    (refused,) = jobs.edit([unfenced(id, state="SUCCESS")], ADMIN)
+    assert problem_of(cast(Exception, refused)).body()["reason"] == "fence"
+    assert one(jobs.edit([unfenced(id, name="n")], ADMIN))["name"] == "n"
+    queue.away = True
+    (away,) = jobs.edit([unfenced(id, state="SUCCESS")], ADMIN)
+    assert problem_of(cast(Exception, away)).status == 503
+    queue.away = False
+    queue.holder[entry] = "0b0b0b0b0b"
+    assert one(jobs.edit([unfenced(id, state="SUCCESS")], ADMIN))["state"] == "SUCCESS"
+
+
+def test_an_owner_that_comes_while_the_queue_is_asked_is_not_written_over(jobs: Jobs, queue: Queue) -> None:
+    id = add(jobs)
+    entry = entry_of(jobs, id)
+    one(jobs.edit([change(id, entry, 7, state="RUNNING")], ADMIN))
+
+    def come(call: str) -> None:
+        if call == "holders" and entry not in queue.holder:
+            queue.holder[entry] = "e"
+            one(jobs.edit([change(id, entry, 8, state="RUNNING")], ADMIN))
+            queue.holder[entry] = "nobody yet"
+        elif call == "holders":
+            queue.holder[entry] = "e"
+
+    queue.before = come
+    (refused,) = jobs.edit([unfenced(id, state="SUCCESS")], ADMIN)
+    assert problem_of(cast(Exception, refused)).body()["reason"] == "fence"
+    assert jobs.get(id, ADMIN)["state"] == "RUNNING"
+
+
+def test_an_administrator_may_force_an_edit(http: testing.TestClient, jobs: Jobs, queue: Queue, caplog: Any) -> None:
+    id = add(jobs)
+    entry = entry_of(jobs, id)
+    one(jobs.edit([change(id, entry, 7, state="RUNNING")], ADMIN))
+    queue.holder[entry] = "e"
+    assert http.simulate_put(f"/api/{id}", json={"state": "FAILED"}).status_code == 409
+    assert http.simulate_put(f"/api/{id}?force=true", json={"state": "FAILED"}).json["state"] == "FAILED"
+    assert f"{id}: super forces an edit of state" in caplog.text
+
+
+@pytest.mark.parametrize("ending", [{"state": "SUCCESS"}, {"state": "FAILED", "statusMessage": "x"}])
+def test_an_unfenced_end_takes_the_entry_out(jobs: Jobs, queue: Queue, ending: dict[str, Any]) -> None:
+    free, held = add(jobs), add(jobs)
+    entries = [entry_of(jobs, id) for id in (free, held)]
+    queue.held = {entries[1]}
+    for id in (free, held):
+        assert one(jobs.edit([unfenced(id, **ending)], ADMIN))["state"] == ending["state"]
+    assert list(queue.entries) == entries[1:]
+    (refused,) = jobs.edit([unfenced(held, state="RUNNING")], ADMIN)
+    assert problem_of(cast(Exception, refused)).body()["reason"] == "final"
+    assert list(queue.entries) == []
+
+
+def test_an_entry_of_another_job_is_left_alone(jobs: Jobs, queue: Queue) -> None:
+    """A queue that was made anew begins its names anew."""
+    id = add(jobs)
+    entry = entry_of(jobs, id)
+    one(jobs.edit([unfenced(id, state="SUCCESS")], ADMIN))
+    queue.entries[entry] = "job/another"
+    jobs.edit([unfenced(id, state="RUNNING")], ADMIN)
+    assert queue.entries == {entry: "job/another"}

@@ -108,6 +108,12 @@ class SqliteCoordination(Coordination):
     def remove(self, entries: Sequence[str]) -> list[bool]:
         return self._database.call(partial(queue.remove, entries=entries))
 
+    def discard(self, entries: Sequence[str]) -> None:
+        self._database.call(partial(queue.discard, entries=entries))
+
+    def holders(self, entries: Sequence[str]) -> list[str | None]:
+        return self._database.call(partial(queue.holders, entries=entries), Need.READ)
+
     def jobs(self, entries: Sequence[str]) -> list[str | None]:
         return self._database.call(partial(queue.jobs, entries=entries), Need.READ)
 

@@ -39,6 +39,19 @@ def remove(tx: Transaction, entries: Sequence[str]) -> list[bool]:
     return [path not in held for path in entries]
 
 
+def discard(tx: Transaction, entries: Sequence[str]) -> None:
+    """Delete them, also those that are held."""
+    tx.change(f"DELETE FROM entry WHERE {_LISTED}", json.dumps(list(_find(tx, entries))))
+
+
+def holders(tx: Transaction, entries: Sequence[str]) -> list[str | None]:
+    """Return the name of the process that holds each, if one does."""
+    found = {path: owner for path, owner in _find(tx, entries).values() if owner is not None}
+    numbers = json.dumps(list(found.values()))
+    names = dict(tx.rows("id, name", "FROM session WHERE id IN (SELECT value FROM json_each(?))", numbers))
+    return [names.get(found.get(path)) for path in entries]
+
+
 def jobs(tx: Transaction, entries: Sequence[str]) -> list[str | None]:
     """What each says that stands in the queue."""
     rows = tx.rows("sequence, priority, job", f"FROM entry WHERE {_LISTED}", json.dumps(_sequences(tx, entries)))

@@ -125,6 +125,14 @@ class ZookeeperCoordination(Coordination):
         return self._queue.remove(entries)
 
     @_in_words()
+    def discard(self, entries: Sequence[str]) -> None:
+        self._queue.discard(entries)
+
+    @_in_words()
+    def holders(self, entries: Sequence[str]) -> list[str | None]:
+        return self._queue.holders(entries)
+
+    @_in_words()
     def jobs(self, entries: Sequence[str]) -> list[str | None]:
         return self._queue.jobs(entries)
 

@@ -77,6 +77,22 @@ class Queue:
         lock = taken_path(name_of(entry))
         return [nodes.create(lock, self._name, ephemeral=True), nodes.delete(lock), nodes.delete(entry)]
 
+    def discard(self, entries: Sequence[str]) -> None:
+        """See `Coordination.discard`. The taken node of one that is held goes when its holder is done with it."""
+        there = [entry for entry in entries if parse_entry(entry)]
+        membership = self._ensemble.now()
+        for answer in membership.ask_all([membership.nodes.delete(entry) for entry in there]):
+            if isinstance(answer, Exception) and not isinstance(answer, NoNodeError):
+                raise answer
+
+    def holders(self, entries: Sequence[str]) -> list[str | None]:
+        """See `Coordination.holders`."""
+        there = [entry for entry in entries if parse_entry(entry)]
+        membership = self._ensemble.now()
+        membership.ask(membership.nodes.sync())
+        found = dict(zip(there, membership.read(taken_path(name_of(entry)) for entry in there), strict=True))
+        return [_said(found.get(entry)) for entry in entries]
+
     def jobs(self, entries: Sequence[str]) -> list[str | None]:
         """See `Coordination.jobs`. One that may not be read stands, and says nothing."""
         return [_said(node) for node in self._read(entries)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import falcon
 
 from geventjob.server.access import MODIFY, Caller, acl
@@ -14,6 +16,8 @@ from geventjob.server.problem import Problem
 from geventjob.server.receive import read
 from geventjob.server.search import collection, parameters, query, search_parameters, selection
 from geventjob.server.sessions import Sessions
+
+log = logging.getLogger(__name__)
 
 _ACL = acl("ROLE", "ADMIN", [("ROLE", "USER", "VIEW")])
 
@@ -58,8 +62,14 @@ class JobResource:
     def on_put(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """The answer is the whole job: the old engine takes its state from it (CIMI.md §3)."""
         caller = self._caller(req)
-        delete = [path for path in selection(parameters(req)) or () if "/" not in path]
-        edit = Edit(job_edit(decoded(read(req)), delete), delete)
+        given = parameters(req)
+        force = given.get("force", ("false",))[0] == "true"
+        if force:
+            caller.need_role("ADMIN")
+        delete = [path for path in selection(given) or () if "/" not in path]
+        edit = Edit(job_edit(decoded(read(req)), delete), delete, force=force)
+        if force:
+            log.warning("job/%s: %s forces an edit of %s", name, caller.username, ", ".join([*edit.set, *delete]))
         (edited,) = self._jobs.edit([Change(f"job/{name}", edit)], caller)
         if isinstance(edited, Exception):
             raise edited

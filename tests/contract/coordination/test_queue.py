@@ -447,3 +447,30 @@ def test_fences_of_entries_lie_between_their_claims(fleet: Fleet) -> None:
     assert claim.fence <= seen <= again.fence
     [next] = other.take(1)
     assert free <= next.fence
+
+
+# --- discard and holders
+
+
+def test_who_holds_an_entry(member: Coordination, other: Coordination) -> None:
+    first, second, free = member.put([("job/a", 0), ("job/b", 1), ("job/c", 2)])
+    mine, others = member.take(1), other.take(1)
+    asked = [free, second, first, "/job/entries/entry-999-2000000000", "nothing"]
+    assert member.holders(asked) == other.holders(asked) == [None, other.name, member.name, None, None]
+    member.release(mine)
+    other.consume(others)
+    assert member.holders(asked) == [None] * 5
+    assert member.holders([]) == []
+
+
+def test_an_entry_is_discarded_whoever_holds_it(member: Coordination, other: Coordination) -> None:
+    held, consumed, free, stays = member.put([("job/a", 0), ("job/b", 1), ("job/c", 2), ("job/d", 3)])
+    releases, consumes = member.take(2)
+    other.discard([free, held, consumed, "/job/entries/entry-999-2000000000", "nothing"])
+    other.discard([])
+    assert other.standing([held, consumed, free, stays]) == [False, False, False, True]
+    member.release([releases])
+    member.consume([consumes])
+    look = other.look()
+    assert (look.entries, look.taken) == (1, 0)
+    assert jobs(member.take(5, timeout=0)) == ["job/d"]
