@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 CACHES := .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help run test check test-unit test-coordination test-store test-processes bench docs dist clean
+.PHONY: help run test check test-unit test-coordination test-store test-processes bench findings docs dist clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -36,6 +36,9 @@ bench: .venv/made  ## Measure on this machine, as tables
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@for module in engine 'engine --zookeeper --depths 1000,20000,100000' 'engine --elasticsearch' zookeeper predecessor store peers; do \
 	    echo "bench.$$module" && $(PY) -m bench.$$module || exit; done
+
+findings:  ## Run what was found of other people's software (needs a network)
+	@for script in findings/*.sh; do echo "$$script" && bash $$script || exit; done
 
 docs: .venv/made  ## Write the pages and ini files that come from the code
 	@$(PY) -m geventjob.config.reference
