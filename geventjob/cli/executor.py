@@ -17,6 +17,8 @@ from geventjob.executor.context import Context
 from geventjob.executor.culprits import Culprits
 from geventjob.executor.engine import Engine
 from geventjob.executor.limits import Limits
+from geventjob.executor.refused import refuse_signals, refuse_waits_of_finalizers
+from geventjob.executor.state import ActionState
 from geventjob.executor.watch import Watch
 from geventjob.plugins import PluginError, find_actions
 from geventjob.plugins.spawned import share
@@ -29,6 +31,8 @@ def main() -> None:
     log.configure("executor", settings.log_dir, settings.log_level)
     fork.isolate()
     multiprocess.cooperate()
+    refuse_signals()
+    refuse_waits_of_finalizers()
     try:
         engine = assemble(settings)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -43,6 +47,7 @@ def main() -> None:
 
 def assemble(settings: config.Settings) -> Engine:
     """The parts, from the options."""
+    state = ActionState()  # first: action files import functions that it replaces
     actions = find_actions(settings.actions_dir, settings.allow_unsafe_plugins)
     share(settings.actions_dir)
     client = connect(
@@ -57,6 +62,7 @@ def assemble(settings: config.Settings) -> Engine:
         max_blocking=settings.max_blocking,
         fd=dumps.fd,
         culprits=Culprits(os.path.join(settings.data_dir, "culprits")),
+        state=state,
     )
     dumps.describe = watch.describe
     return Engine(coordination, Context(client, settings), actions, limits, watch)

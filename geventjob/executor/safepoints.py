@@ -21,10 +21,12 @@ from typing import Any
 # Code of these modules holds locks of the native thread, is half through a clean-up, or owns state that is per
 # thread and not per greenlet. Top-level names, exact: an action's own `queue_tools` is none of them.
 PROTECTED = frozenset(
-    """_py_abc _queue _threading_local _weakref _weakrefset abc asyncio bdb cmd code concurrent contextlib faulthandler
+    """_py_abc _queue _threading_local _weakref _weakrefset abc bdb cmd code concurrent contextlib faulthandler
     gc gevent kazoo logging multiprocessing pdb queue selectors signal socket sqlite3 ssl subprocess threading
     traceback urllib3 warnings weakref""".split()  # noqa: SIM905
 )
+# Its own code is at work on a loop; what coroutines do may be interrupted: `ActionState` keeps the loops apart.
+SCHEDULER = "asyncio"
 # Functions of theirs that do nothing but call an action's code, for as long as it takes.
 CALLERS = frozenset(
     (
@@ -88,7 +90,7 @@ class SafePoints:
     def __init__(self) -> None:
         """Raises NotImplementedError on a Python that lacks the guards: nothing may be interrupted there."""
         self._collecting = False
-        self._reprs = _reprs()
+        self._reprs = reprs()
         gc.callbacks.append(self._collection)
 
     def close(self) -> None:
@@ -121,6 +123,8 @@ def _point(frame: FrameType, child: bool, waits: bool = False) -> Point:
         module = walk.f_globals.get("__name__") or ""
         top = module.partition(".")[0]
         if walk.f_code.co_name in NAMES or (top in PROTECTED and not _open(walk, module, frame, waits)):
+            return Point.NOTHING
+        if top == SCHEDULER and walk is frame:
             return Point.NOTHING
         if top in IMPORT:
             if walk is frame:
@@ -161,16 +165,19 @@ def _entering(frame: FrameType) -> bool:
     return code[last] == CALL and code[last - 2] == LOAD_SPECIAL
 
 
-def _reprs() -> list[Any]:
-    """The interpreter's list of the objects that this thread is inside repr() of."""
+def reprs() -> list[Any]:
+    """Return the interpreter's list of the objects that this thread is inside repr() of.
+
+    Raises NotImplementedError on a Python that keeps none.
+    """
     repr([0])  # makes the list
     try:
         get = ctypes.pythonapi.PyThreadState_GetDict
         # A borrowed reference: `restype = py_object` would free it and corrupt memory.
         get.restype = ctypes.c_void_p
-        reprs = ctypes.cast(get(), ctypes.py_object).value["Py_Repr"]
+        found = ctypes.cast(get(), ctypes.py_object).value["Py_Repr"]
     except (AttributeError, KeyError, ValueError) as error:
         raise NotImplementedError(f"this Python lacks {error}") from None
-    if not isinstance(reprs, list) or not hasattr(gc, "callbacks"):
+    if not isinstance(found, list) or not hasattr(gc, "callbacks"):
         raise NotImplementedError("this Python keeps no list of what it is inside repr() of")
-    return reprs
+    return found

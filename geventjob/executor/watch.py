@@ -34,6 +34,7 @@ from geventjob.executor.hardend import HardEnd
 from geventjob.executor.running import Running, running_in
 from geventjob.executor.safepoints import Point, SafePoints, begin
 from geventjob.executor.slices import Pace, Slices
+from geventjob.executor.state import ActionState
 from geventjob.log import TREE
 
 log = logging.getLogger(__name__)
@@ -56,12 +57,15 @@ class Watch:
         pace: Pace | None = None,
         abandon: float = ABANDON,
         culprits: Culprits | None = None,
+        state: ActionState | None = None,
     ) -> None:
         """`session_timeout`, seconds: a process whose hub did not run for so much CPU time (and GRACE, and times its
         cores) writes its stacks to the file descriptor `fd` and dies; None: never. A hub that was held for longer
         than `max_blocking` seconds is told of in the log, and a system call that holds it is interrupted. One that
         cannot be is noted in `culprits`, and ends the process soon after the session timeout.
+        `state` keeps apart what actions change of the process; None: nothing does.
         """
+        self._state = state
         self.running: dict[greenlet, Running] = {}
         """What runs, by the greenlet it runs in."""
         self.abandoned: set[Running] = set()
@@ -164,6 +168,8 @@ class Watch:
         current: Any = running.greenlet
         tree = getattr(current, "spawn_tree_locals", None)
         current.spawn_tree_locals = {TREE: running}
+        if self._state:
+            current.switch_out = self._state.wait
         self._sessions.setdefault(running.claim.session, set()).add(running)
         if running.timeout is not None:
             running.timer = self._hub.loop.timer(running.timeout)
@@ -176,6 +182,9 @@ class Watch:
         if fork.in_child():  # the code of the action forked, and its child has come to its end
             fork.end(ending.error if isinstance(ending, Raised) else None)
         current: Any = running.greenlet
+        if self._state:
+            self._state.ended(running)
+            del current.switch_out
         current.spawn_tree_locals = tree
         if running in self.abandoned:
             self.abandoned.remove(running)
@@ -201,6 +210,8 @@ class Watch:
         running = running_in(child)
         if running is not None:
             running.children.add(child)
+            if self._state:
+                child.switch_out = self._state.wait
 
     # --- from any greenlet
 

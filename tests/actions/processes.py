@@ -1,11 +1,15 @@
 """Actions for tests of child processes: each line in the file that the payload names says which process wrote it."""
 
+import asyncio
 import multiprocessing
 import os
 import subprocess
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
+from os import chdir
+from signal import alarm
 
 from geventjob import action
 
@@ -113,3 +117,24 @@ def starts_anew(job):
     process.start()
     process.join()
     job.set_status_message(f"exit code {process.exitcode}")
+
+
+@action("own_state", timeout=60)
+def own_state(job):
+    """As if it were alone in its process, with names that its file imported before any action ran."""
+    with tempfile.TemporaryDirectory() as folder:
+        chdir(folder)
+        asyncio.run(tells(job))
+        assert os.path.samefile(os.getcwd(), folder)
+    job.set_status_message(f"progress {job['progress']}")
+
+
+async def tells(job):
+    for step in range(5):
+        await asyncio.sleep(0.02)
+        job.set_progress(step)
+
+
+@action("alarms")
+def alarms(job):
+    alarm(1)

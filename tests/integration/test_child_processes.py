@@ -1,4 +1,5 @@
-"""Child processes of actions in a real executor: forked ones run nothing but their own code, new ones find theirs."""
+"""Child processes and process state of actions in a real executor: forked children run nothing but their own code, new
+ones find theirs, and actions that overlap do not see what the others change."""
 
 from __future__ import annotations
 
@@ -59,3 +60,13 @@ def test_new_processes_import_the_file_of_the_action(engine: Fleet, executor: Pr
     assert run(engine, "starts_anew", method=method) == [("SUCCESS", "exit code 1")]
     assert "ValueError: of the child" in executor.log
     assert "ModuleNotFoundError" not in executor.log
+
+
+def test_actions_that_overlap_have_asyncio_and_a_directory_of_their_own(engine: Fleet, executor: Process) -> None:
+    folder = Path(f"/proc/{executor.pid}/cwd").readlink()
+    assert run(engine, *["own_state"] * 40) == [("SUCCESS", "progress 4")] * 40
+    [(state, message)] = run(engine, "alarms")
+    assert state == "FAILED"
+    assert message is not None
+    assert message.startswith("ValueError: alarm() in an action: signals and timers belong to the executor")
+    assert Path(f"/proc/{executor.pid}/cwd").readlink() == folder
