@@ -54,7 +54,11 @@ class ActionState:
             Kind("the filters of warnings", _warnings, _set_warnings),
             Kind("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
         ]
-        reprs = self._reprs = safepoints.reprs()
+        try:
+            reprs = safepoints.reprs()
+        except NotImplementedError:  # the watch tells
+            reprs = []
+        self._reprs = reprs
         self._of_greenlets = [
             Kind("asyncio's running loop", _loop, _set_loop),
             Kind("repr()", lambda: list(reprs), lambda inside: reprs.__setitem__(slice(None), inside)),

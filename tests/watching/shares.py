@@ -190,7 +190,7 @@ def without_guards() -> Any:
     def none() -> Any:
         raise NotImplementedError("this Python lacks 'Py_Repr'")
 
-    safepoints._reprs = none
+    safepoints.reprs = none
     watch = Watch()
     acts = [Act(watch, lambda: spin(0.5), timeout=0.2), Act(watch, lambda: gevent.sleep(5), timeout=0.6)]
     return {"said": [act.said for act in acts], "yields": watch.yields, "raises": watch.raises}
