@@ -12,6 +12,7 @@ from geventjob import config, debug, fork, log, multiprocess
 from geventjob.cli.connection import connect
 from geventjob.coordination import open_coordination
 from geventjob.coordination.base import CoordinationError
+from geventjob.coordination.naming import Numbered
 from geventjob.distributor.engine import Engine, chosen
 from geventjob.plugins import PluginError, find_distributors
 from geventjob.plugins.spawned import share
@@ -29,14 +30,14 @@ def main() -> None:
         engine = assemble(settings)
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, engine.stop)
-        code = engine.run()
+        code = engine.run(lambda engine, wait: engine.run(wait))
     except (PluginError, CoordinationError) as error:
         config.refuse("distributor", str(error))
     sys.stderr.flush()
     os._exit(code)  # code that swallows its end delays no exit
 
 
-def assemble(settings: config.Settings) -> Engine:
+def assemble(settings: config.Settings) -> Numbered[Engine]:
     """The parts, from the options."""
     found = find_distributors(settings.distributors_dir, settings.allow_unsafe_plugins)
     share(settings.distributors_dir)
@@ -46,7 +47,12 @@ def assemble(settings: config.Settings) -> Engine:
         connections=len(specs) + 1,
         patience=0,  # whoever leads tries again, and looks each time whether it still does
     )
-    return Engine(open_coordination(settings, settings.name), client, specs, settings, found.failures)
+
+    def engine(name: str) -> Engine:
+        settings.name = name
+        return Engine(open_coordination(settings, name), client, specs, settings, found.failures)
+
+    return Numbered(settings.name, engine)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import geventjob.patch  # noqa: F401, I001  (before any other import)
 
 import os
 import signal
-import socket
 import sys
 
 import gevent
@@ -13,6 +12,7 @@ from geventjob import config, debug, fork, log, multiprocess
 from geventjob.cli.connection import connect
 from geventjob.coordination import open_coordination
 from geventjob.coordination.base import CoordinationError
+from geventjob.coordination.naming import Numbered
 from geventjob.executor.context import Context
 from geventjob.executor.culprits import Culprits
 from geventjob.executor.engine import Engine
@@ -37,7 +37,7 @@ def main() -> None:
         engine = assemble(settings)
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, engine.stop)
-        code = engine.run(settings.shutdown_timeout)
+        code = engine.run(lambda engine, wait: engine.run(settings.shutdown_timeout, wait))
     except (PluginError, CoordinationError) as error:
         print(f"geventjob-executor: {error}", file=sys.stderr)
         code = 2
@@ -45,7 +45,7 @@ def main() -> None:
     os._exit(code)  # abandoned actions and native threads delay no exit
 
 
-def assemble(settings: config.Settings) -> Engine:
+def assemble(settings: config.Settings) -> Numbered[Engine]:
     """The parts, from the options."""
     state = ActionState()  # first: action files import functions that it replaces
     actions = find_actions(settings.actions_dir, settings.allow_unsafe_plugins)
@@ -54,7 +54,6 @@ def assemble(settings: config.Settings) -> Engine:
         settings,
         connections=settings.threads + 1,
     )
-    coordination = open_coordination(settings, settings.name or f"{socket.gethostname()}-{os.getpid()}")
     limits = Limits(**{name: getattr(settings, name) for name in Limits.__dataclass_fields__})
     dumps = debug.Dumps(os.path.join(settings.log_dir, "executor.log") if settings.log_dir else None)
     watch = Watch(
@@ -65,7 +64,12 @@ def assemble(settings: config.Settings) -> Engine:
         state=state,
     )
     dumps.describe = watch.describe
-    return Engine(coordination, Context(client, settings), actions, limits, watch)
+
+    def engine(name: str) -> Engine:
+        settings.name = name
+        return Engine(open_coordination(settings, name), Context(client, settings), actions, limits, watch)
+
+    return Numbered(settings.name, engine)
 
 
 if __name__ == "__main__":

@@ -140,6 +140,8 @@ class Coordination(ABC):
     """
 
     name: str
+    place: str
+    """Where the queue is, in words for logs: hosts and root, or the file."""
 
     # Called in a greenlet of coordination's own, never in one of its caller's. They must return soon.
     on_lost: Callable[[Sequence[Claim]], None] | None = None
@@ -264,11 +266,11 @@ class Coordination(ABC):
     # --- presence
 
     @abstractmethod
-    def announce(self, role: str, info: Mapping[str, Any]) -> None:
+    def announce(self, role: str, info: Mapping[str, Any], wait: bool = True) -> None:
         """Be seen in `role` (`executors`, `distributors`, `servers`) with this JSON for as long as this process lives.
 
         Again with other info: changes it. It outlives lost sessions. A name in use is waited for, one session
-        timeout at most (its process may have died just now), then NameInUse is raised.
+        timeout at most (its process may have died just now), then NameInUse is raised; at once without `wait`.
         """
 
     @abstractmethod

@@ -28,9 +28,27 @@ def join(coordination: Coordination, stop: Event) -> bool:
     return _done(coordination.start, stop)
 
 
-def announce(coordination: Coordination, role: str, info: Mapping[str, Any], stop: Event) -> bool:
-    """Be seen in this role; the rest is as for `join`. Raises NameInUse."""
-    return _done(lambda: coordination.announce(role, info), stop)
+def announce(coordination: Coordination, role: str, info: Mapping[str, Any], stop: Event, wait: bool = True) -> bool:
+    """Be seen in this role; the rest is as for `join`.
+
+    Raises NameInUse: with `wait` after a session timeout, unless the process of this name lives on this machine.
+    """
+    return _done(lambda: coordination.announce(role, info, wait and not _lives_here(coordination, role)), stop)
+
+
+def _lives_here(coordination: Coordination, role: str) -> bool:
+    """Return whether the process that has our name in this role is another one of this machine that lives."""
+    other = coordination.members(role).get(coordination.name, {})
+    pid = other.get("pid")
+    if other.get("host") != socket.gethostname() or not isinstance(pid, int) or pid in (os.getpid(), 0):
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _done(call: Callable[[], None], stop: Event) -> bool:

@@ -11,7 +11,7 @@ from gevent.event import Event
 
 from geventjob import supervise
 from geventjob.cimi.client import Client
-from geventjob.coordination.base import Coordination, Leadership
+from geventjob.coordination.base import Coordination, Leadership, NameInUse
 from geventjob.coordination.member import about, announce, join, left_out
 from geventjob.distributor.endless import Endless
 from geventjob.distributor.leader import ENDING, Leader
@@ -80,11 +80,21 @@ class Engine:
         except Exception as error:
             raise PluginError(f"distributor {spec.name!r} in {spec.source}: {type(error).__name__}: {error}") from error
 
-    def run(self) -> int:
-        """Until `stop`; the exit code of the process. Raises NameInUse when another distributor of this name lives."""
+    def run(self, wait_for_name: bool = True) -> int:
+        """Work until `stop`; return the exit code of the process.
+
+        Raises NameInUse when another distributor of this name lives, with `wait_for_name` after a session timeout.
+        """
+        try:
+            return self._run(wait_for_name)
+        except NameInUse:
+            self._coordination.close()
+            raise
+
+    def _run(self, wait_for_name: bool) -> int:
         greenlets = []
         info = about(distributors=sorted(self._leaders), elections=self._elections, leftOut=left_out(self._failures))
-        if join(self._coordination, self._stop) and announce(self._coordination, ROLE, info, self._stop):
+        if join(self._coordination, self._stop) and announce(self._coordination, ROLE, info, self._stop, wait_for_name):
             greenlets = [supervise.spawn(name, each.run, self._failed) for name, each in self._leaders.items()]
             log.info("%s runs %s", self._coordination.name, ", ".join(self._leaders))
             self._stop.wait()

@@ -11,7 +11,7 @@ from gevent.event import Event
 from gevent.lock import Semaphore
 
 from geventjob import supervise
-from geventjob.coordination.base import Claim, Coordination, Session
+from geventjob.coordination.base import Claim, Coordination, NameInUse, Session
 from geventjob.coordination.member import about, announce, join, left_out
 from geventjob.executor.claims import Claims
 from geventjob.executor.context import Context
@@ -62,13 +62,17 @@ class Engine:
         self._hurry = Event()
         self._code = 0
 
-    def run(self, shutdown_timeout: float) -> int:
-        """Until `stop`; the exit code of the process.
+    def run(self, shutdown_timeout: float, wait_for_name: bool = True) -> int:
+        """Work until `stop`; return the exit code of the process.
 
-        Raises NameInUse when another executor of this name lives.
+        Raises NameInUse when another executor of this name lives, with `wait_for_name` after a session timeout.
         """
-        if self._start():
-            self._stop.wait()
+        try:
+            if self._start(wait_for_name):
+                self._stop.wait()
+        except NameInUse:
+            self._coordination.close()
+            raise
         self._drain(shutdown_timeout)
         return self._code
 
@@ -81,13 +85,15 @@ class Engine:
 
     # --- the parts
 
-    def _start(self) -> bool:
+    def _start(self, wait_for_name: bool) -> bool:
         """False if it was stopped meanwhile."""
         self._coordination.on_lost = self._lost
         self._coordination.on_session = self._session
         actions = list(self._actions.names)
         info = about(slots=self._limits.threads, actions=actions, leftOut=left_out(self._actions.failures))
-        if not (join(self._coordination, self._stop) and announce(self._coordination, ROLE, info, self._stop)):
+        if not join(self._coordination, self._stop):
+            return False
+        if not announce(self._coordination, ROLE, info, self._stop, wait_for_name):
             return False
         self._coordination.listen(self._message)
         for name, part in (
@@ -97,7 +103,11 @@ class Engine:
         ):
             supervise.spawn(name, part, self._failed)
         log.info(
-            "%s takes jobs: %d slots, actions %s", self._coordination.name, self._limits.threads, self._actions.names
+            "%s takes jobs from %s: %d slots, actions %s",
+            self._coordination.name,
+            self._coordination.place,
+            self._limits.threads,
+            self._actions.names,
         )
         return True
 

@@ -235,6 +235,8 @@ def _unfenced(job: Document, edit: Edit, target: str | None, now: datetime) -> D
     interruptions.leave(after, None)
     if after["state"] == "QUEUED":
         after["interrupted"] = True
+    elif after["state"] != "STOPPING":
+        after.pop("executor", None)  # whoever runs or ended it did not say its name
     return after
 
 

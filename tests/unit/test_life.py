@@ -366,6 +366,14 @@ def test_one_of_many_stops_tells_the_executor():
     assert not life.tells(stopped(new(), now=at(2), teller="first"), "first")
 
 
+@pytest.mark.parametrize("to", ["RUNNING", "SUCCESS", "FAILED", "STOPPED"])
+def test_what_an_old_engine_runs_or_ended_names_no_executor_of_ours(to):
+    job = running()
+    assert job["executor"]
+    assert "executor" not in write(job, NOBODY, state=to)
+    assert write(job, NOBODY, state="STOPPING")["executor"] == job["executor"]
+
+
 def test_other_unfenced_writes_leave_the_owner_alone():
     job = write(running(), NOBODY, progress=5, name="n")
     assert write(job, A, progress=6)["progress"] == 6

@@ -39,6 +39,7 @@ class SqliteCoordination(Coordination):
         """`path` of the file, made with its folder if it is not there; `session_timeout` in seconds."""
         self.name = name
         self._path = os.path.abspath(path)
+        self.place = f"the file {self._path}, which is for this machine alone (no --zk-hosts)"
         self._timeout = session_timeout
         self._database = Database(self._path, session_timeout)
         self._bell = Bell(self._path)
@@ -152,9 +153,9 @@ class SqliteCoordination(Coordination):
 
     # --- presence
 
-    def announce(self, role: str, info: Mapping[str, Any]) -> None:
+    def announce(self, role: str, info: Mapping[str, Any], wait: bool = True) -> None:
         text = json.dumps(info)
-        until = boottime() + self._timeout
+        until = boottime() + (self._timeout if wait else 0)
         with self._bell.heard(SESSIONS) as changed:
             while not self._announce(role, text):
                 changed.wait(max(0.0, until - boottime()))

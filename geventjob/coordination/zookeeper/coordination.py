@@ -67,6 +67,7 @@ class ZookeeperCoordination(Coordination):
         self.name = name
         self._timeout = session_timeout
         self._root = root.rstrip("/")
+        self.place = f"ZooKeeper {self._hosts}{self._root}"
         self._tls = (tls_ca, tls_cert, tls_key)
         self._auth_file = auth_file
         self._closing = False
@@ -179,8 +180,8 @@ class ZookeeperCoordination(Coordination):
     # --- presence
 
     @_in_words()
-    def announce(self, role: str, info: Mapping[str, Any]) -> None:
-        self._presence.announce(role, info)
+    def announce(self, role: str, info: Mapping[str, Any], wait: bool = True) -> None:
+        self._presence.announce(role, info, wait)
 
     @_in_words()
     def members(self, role: str) -> dict[str, dict[str, Any]]:

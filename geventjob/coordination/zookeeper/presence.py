@@ -34,11 +34,11 @@ class Presence(Part):
         """Ids of the sessions of this process that have ended. The server may keep their nodes for longer than GRACE:
         after it was away it counts the timeout of every session anew."""
 
-    def announce(self, role: str, info: Mapping[str, Any]) -> None:
+    def announce(self, role: str, info: Mapping[str, Any], wait: bool = True) -> None:
         """See `Coordination.announce`."""
         data = json.dumps(info).encode()
         membership = self._ensemble.now()
-        until = boottime() + GRACE * membership.session.timeout
+        until = boottime() + (GRACE * membership.session.timeout if wait else 0)
         while (holder := self._announce(membership, role, data, until)) is not None:
             if holder in self._earlier:
                 until = boottime() + GRACE * membership.session.timeout

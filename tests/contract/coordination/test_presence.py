@@ -72,6 +72,29 @@ def test_a_name_in_use_is_refused_after_a_session_timeout(fleet: Fleet, member: 
     double.announce("distributors", {})  # the same name in another role is free
 
 
+def test_a_name_in_use_is_refused_at_once_if_one_does_not_wait(fleet: Fleet, member: Coordination) -> None:
+    member.announce("executors", {"slots": 1})
+    double = fleet.member(name=member.name)
+    began = boottime()
+    with pytest.raises(NameInUse, match=member.name):
+        double.announce("executors", {"slots": 2}, wait=False)
+    assert boottime() - began < 1
+    double.announce("distributors", {}, wait=False)
+
+
+def test_a_name_may_have_blanks(fleet: Fleet, member: Coordination) -> None:
+    blank = fleet.member(name="M. Garrison")
+    blank.announce("executors", {"slots": 1})
+    assert member.members("executors") == {"M. Garrison": {"slots": 1}}
+    leadership = blank.lead("one", 5)
+    assert leadership
+    assert member.leaders(["one"]) == {"one": "M. Garrison"}
+    heard: list[dict[str, int]] = []
+    blank.listen(heard.append)
+    member.send("M. Garrison", {"n": 1})
+    eventually(lambda: heard == [{"n": 1}])
+
+
 def test_a_name_that_becomes_free_is_had(fleet: Fleet, member: Coordination) -> None:
     leaving = fleet.member(name="same")
     leaving.announce("executors", {"slots": 1})
