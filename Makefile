@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 CACHES := .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help run test check test-unit test-coordination test-store test-processes bench findings docs dist clean
+.PHONY: help run test check test-unit test-coordination test-store test-processes bench findings audit docs dist clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -39,6 +39,9 @@ bench: .venv/made  ## Measure on this machine, as tables
 
 findings:  ## Run what was found of other people's software (needs a network)
 	@for script in findings/*.sh; do echo "$$script" && bash $$script || exit; done
+
+audit: .venv/made  ## Look for known faults in the dependencies
+	@$(PY) tools/audit.py
 
 docs: .venv/made  ## Write the pages and ini files that come from the code
 	@$(PY) -m geventjob.config.reference

@@ -104,7 +104,7 @@ def test_bare_make_lists_the_targets():
 
 
 def test_the_links_of_all_pages_lead_somewhere():
-    pages = [TOP / "README.md", TOP / "CHANGELOG.md", *(TOP / "docs").rglob("*.md")]
+    pages = [TOP / "README.md", TOP / "CHANGELOG.md", TOP / "SECURITY.md", *(TOP / "docs").rglob("*.md")]
     links = {(page, link) for page in pages for link in re.findall(r"\]\(([^)#]+)", page.read_text())}
     local = {(page, link) for page, link in links if "://" not in link}
     assert len(local) > 5
