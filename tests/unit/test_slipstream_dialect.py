@@ -12,7 +12,7 @@ import urllib3.util.connection
 
 from geventjob.cimi.client import Client
 from geventjob.cimi.dialects import slipstream
-from geventjob.cimi.errors import CimiError, Conflict, Forbidden, Invalid, NotFound, Refused, ServerAway
+from geventjob.cimi.errors import CimiError, Conflict, Forbidden, ForeignAnswer, Invalid, NotFound, Refused, ServerAway
 from tests.answering import Answering, Asked, Reply, answering, free_port
 
 ENTRY = {"resourceURI": "http://schemas.dmtf.org/cimi/2/CloudEntryPoint", "jobs": {"href": "job"}}
@@ -198,6 +198,38 @@ def test_an_edit_is_not_sent_when_its_claim_was_lost_while_a_connection_was_made
     assert isinstance(refused, Conflict)
     assert refused.reason == "fence"
     assert "PUT /api/job/0" not in paths(server)
+
+
+# --- a proxy on the way
+
+
+def test_what_a_proxy_refuses_of_one_job_is_no_verdict_and_holds_up_no_other() -> None:
+    jobs = Jobs(3)
+    jobs.special["PUT job/1"] = lambda asked: Reply(403, text=b"<html>blocked</html>")
+    with answering(jobs) as server, Client(server.url, "alice", "secret") as client:
+        results = client.bulk_edit(edits(3))
+    assert [type(result) for result in results] == [dict, ForeignAnswer, dict]
+
+
+def test_a_proxy_that_refuses_everything_is_a_server_that_is_away() -> None:
+    def refuses(asked: Asked) -> Reply:
+        return Reply(404, text=b"<html>no such site</html>")
+
+    with answering(refuses) as server, Client(server.url) as client:
+        server.entry_point = {**server.entry_point, "geventjob": None}  # type: ignore[misc]
+        del server.entry_point["geventjob"]
+        with pytest.raises(ServerAway, match="answered 404"):
+            client.bulk_edit(edits(2))
+
+
+def test_one_edit_that_is_too_large_is_refused_for_its_size() -> None:
+    jobs = Jobs(2)
+    jobs.special["PUT job/0"] = lambda asked: Reply(413, text=b"<html>too large</html>")
+    with answering(jobs) as server, Client(server.url) as client:
+        large, well = client.bulk_edit(edits(2))
+    assert isinstance(large, Invalid)
+    assert large.status == 413
+    assert isinstance(well, dict)
 
 
 # --- a server that is away
