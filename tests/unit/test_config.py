@@ -129,6 +129,7 @@ def sample(option, tmp_path):
         kinds.port: ("77", 77),
         kinds.host: ("::1", "::1"),
         kinds.size: ("900k", 921_600),
+        kinds.url: ("https://a:1", "https://a:1"),
         kinds.node_name: ("M. Garrison 7", "M. Garrison 7"),
         kinds.root: ("/some/root/", "/some/root"),
         kinds.index_prefix: ("other-1", "other-1"),
