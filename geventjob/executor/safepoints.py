@@ -11,6 +11,7 @@ import concurrent.futures.thread
 import ctypes
 import dis
 import gc
+import inspect
 import sys
 import threading
 from collections.abc import Callable
@@ -21,15 +22,18 @@ from typing import Any
 # Code of these modules holds locks of the native thread, is half through a clean-up, or owns state that is per
 # thread and not per greenlet. Top-level names, exact: an action's own `queue_tools` is none of them.
 PROTECTED = frozenset(
-    """_py_abc _queue _threading_local _weakref _weakrefset abc bdb cmd code concurrent contextlib faulthandler
+    """_py_abc _queue _threading_local _weakref _weakrefset abc asyncio bdb cmd code concurrent contextlib faulthandler
     gc gevent kazoo logging multiprocessing pdb queue selectors signal socket sqlite3 ssl subprocess threading
     traceback urllib3 warnings weakref""".split()  # noqa: SIM905
 )
-# Its own code is at work on a loop; what coroutines do may be interrupted: `ActionState` keeps the loops apart.
-SCHEDULER = "asyncio"
 # Functions of theirs that do nothing but call an action's code, for as long as it takes.
 CALLERS = frozenset(
     (
+        "asyncio.base_events._run_once",
+        "asyncio.base_events.run_forever",
+        "asyncio.base_events.run_until_complete",
+        "asyncio.events._run",
+        "asyncio.runners.run",
         "contextlib.inner",  # a context manager that decorates a function
         "gevent.timeout.with_timeout",
         "multiprocessing.pool.mapstar",
@@ -124,8 +128,6 @@ def _point(frame: FrameType, child: bool, waits: bool = False) -> Point:
         top = module.partition(".")[0]
         if walk.f_code.co_name in NAMES or (top in PROTECTED and not _open(walk, module, frame, waits)):
             return Point.NOTHING
-        if top == SCHEDULER and walk is frame:
-            return Point.NOTHING
         if top in IMPORT:
             if walk is frame:
                 return Point.NOTHING
@@ -147,7 +149,9 @@ def _open(walk: FrameType, module: str, innermost: FrameType, waits: bool) -> bo
     function = f"{module}.{walk.f_code.co_name}"
     if waits and (function in WAITING or module.partition(".")[0] in WAITING):
         return True
-    return walk is not innermost and function in CALLERS
+    # A coroutine of asyncio awaits one of the action's: `wait_for`, a task group.
+    awaits = function.startswith("asyncio.") and walk.f_code.co_flags & inspect.CO_COROUTINE
+    return walk is not innermost and (function in CALLERS or bool(awaits))
 
 
 def _exiting(frame: FrameType) -> bool:

@@ -5,12 +5,15 @@ Each kind of action checks something that a raise or a yield in the wrong place 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import contextvars
 import gc
+import io
 import itertools
 import json
 import logging
+import os
 import queue
 import random
 import re
@@ -19,6 +22,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import reduce
@@ -34,6 +38,7 @@ from greenlet import greenlet
 
 from geventjob.executor import running
 from geventjob.executor.slices import Pace
+from geventjob.executor.state import ActionState
 from geventjob.executor.watch import Watch
 from tests.watching.base import claim, living, said, until
 
@@ -202,6 +207,35 @@ class Bench:
         for _ in range(20):
             self.check(json.loads(json.dumps(document)) == document, "a document")
 
+    def do_asyncio(self, n: int) -> None:
+        async def numbers() -> int:
+            burn(3000)
+            await asyncio.sleep(0.002)
+            self.check(asyncio.get_running_loop() is loops[0], "a running loop")
+            return n
+
+        async def main() -> int:
+            loops.append(asyncio.get_running_loop())
+            return sum(await asyncio.gather(numbers(), numbers()))
+
+        loops: list[Any] = []
+        self.check(asyncio.run(main()) == 2 * n, "asyncio")
+
+    def do_state(self, n: int) -> None:
+        with contextlib.redirect_stdout(io.StringIO()) as out, warnings.catch_warnings(record=True) as caught:
+            os.environ["STRESS"] = str(n)
+            os.umask(n & 0o77)
+            for _ in range(3):
+                print(n)
+                self.compute(3000)
+                warnings.warn(str(n), stacklevel=1)
+                gevent.sleep(0.001)
+            self.check(out.getvalue() == f"{n}\n" * 3, "a stream")
+            # other kinds come from garbage of others that is collected just now: loops that were ended half made
+            own = {str(one.message) for one in caught if one.category is UserWarning}
+            self.check(own == {str(n)}, f"warnings {own}")
+            self.check((os.environ["STRESS"], os.umask(0)) == (str(n), n & 0o77), "an environment")
+
     @property
     def kinds(self) -> list[Callable[[int], None]]:
         return [getattr(self, name) for name in dir(self) if name.startswith("do_")]
@@ -233,7 +267,8 @@ LONGER = 40.0
 def run(seconds: str = "8", seed: str = "1") -> Any:
     rng = random.Random(int(seed))
     running.TIMEOUT_AGAIN = running.END_AGAIN = 0.004  # the faster, the more often it may go wrong
-    watch = Watch(pace=PACE)
+    state = ActionState()
+    watch = Watch(pace=PACE, state=state)
     bench = Bench()
     kinds = bench.kinds
     session = [living()]
@@ -294,6 +329,7 @@ def run(seconds: str = "8", seed: str = "1") -> Any:
     until(lambda: not watch._slices._parked, 3)  # those that were ended while they were parked still stand in the queue
     left = [len(watch.running), len(watch._slices._parked), len(watch._sessions), len(watch._ending), len(pool)]
     watch.close()
+    mask = os.umask(0o22)
     until(lambda: not greenlets(), 3)
     return {
         "actions": n,
@@ -308,4 +344,6 @@ def run(seconds: str = "8", seed: str = "1") -> Any:
         "free": free,
         "left": left,
         "greenlets": greenlets(),
+        "aside": [len(state._aside), len(state._touched)],
+        "base": [state._changed(None), os.environ.get("STRESS"), mask],
     }
