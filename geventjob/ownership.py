@@ -43,12 +43,14 @@ def open_private(path: str | Path) -> int:
 
 
 def check_code(folder: Path) -> None:
-    """Look at a folder of Python files before they are run. Raises Unsafe, OSError.
+    """Look at a folder of Python files, and at those in it, before they are run. Raises Unsafe, OSError.
 
     Neither the folder, nor a file, nor the folder that a link leads to may be changed by others than root and us.
     """
-    files = [file for file in folder.iterdir() if file.suffix == ".py"]
-    for path in dict.fromkeys([folder, *(place for file in files for place in (file.resolve().parent, file))]):
+    places = [folder]
+    for file in folder.rglob("*.py"):
+        places += [file.parent, file.resolve().parent, file]
+    for path in dict.fromkeys(places):
         why = fault(path, owners=(os.geteuid(), ROOT)) if path.exists() else None
         if why:
             raise Unsafe(path, why)

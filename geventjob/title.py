@@ -30,7 +30,8 @@ def mask_early() -> None:
 
 def hide_secrets(program: str, argv: Sequence[str] | None = None) -> None:
     """Set the title of the process to its command line with the secrets masked; `argv` is without the program."""
-    setproctitle.setproctitle(" ".join([program, *masked(sys.argv[1:] if argv is None else argv)]))
+    title = " ".join([program, *masked(sys.argv[1:] if argv is None else argv)])
+    setproctitle.setproctitle(title.encode(errors="replace").decode())  # an argument may be no UTF-8
 
 
 def masked(argv: Sequence[str]) -> list[str]:

@@ -29,6 +29,7 @@ from geventjob.cimi.errors import CimiError
 from geventjob.cli.connection import connect
 from geventjob.cli.fleet import left_out
 from geventjob.cli.isolated import isolated
+from geventjob.config import ini
 from geventjob.config.options import default_data_dir
 from geventjob.ownership import Unsafe, open_private, private_folder
 
@@ -190,7 +191,7 @@ class Up:
         if not password_file.exists():
             _write_private(password_file, secrets.token_urlsafe(24) + "\n")
         password = password_file.read_text().strip()
-        _write_private(self.client_ini, f"ss-url = {self.url}\nss-user = super\nss-pass = {password}\n")
+        _write_private(self.client_ini, f"ss-url = {self.url}\nss-user = super\n" + ini.line("ss-pass", password))
 
     # --- the children
 

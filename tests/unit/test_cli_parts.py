@@ -14,6 +14,7 @@ import pytest
 from geventjob import config
 from geventjob.cimi.errors import CimiError, Conflict, Forbidden, Invalid, LoginRefused, NotFound, ServerAway
 from geventjob.cli import jobs, screen, submit
+from geventjob.cli import up as up_module
 from geventjob.cli.context import ending
 from geventjob.cli.main import command_at, command_line, is_there, main
 from geventjob.cli.screen import Screen
@@ -316,3 +317,11 @@ def test_cron_says_what_is_wrong(arguments: list[str], said: str, capsys: pytest
         main(["cron", *arguments])
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith(f"geventjob: {said}")
+
+
+def test_the_file_of_up_holds_any_password(tmp_path):
+    (tmp_path / "data").mkdir(mode=0o700)
+    (tmp_path / "data" / "admin-pass").write_text("'a # b\n")
+    up = up_module.Up(config.parse("up", ["--data-dir", str(tmp_path / "data"), "--port", str(free_port())], {}))
+    up.prepare()
+    assert config.parse("client", ["--data-dir", str(tmp_path / "data")], {}).ss_pass == "'a # b"

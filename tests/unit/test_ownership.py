@@ -161,6 +161,15 @@ def test_the_folder_that_a_link_leads_to_counts(plugins: Path, tmp_path: Path) -
         check_code(plugins)
 
 
+def test_files_in_folders_of_the_folder_count(plugins: Path) -> None:
+    (plugins / "parts").mkdir(0o755)
+    (plugins / "parts" / "helper.py").write_text("")
+    check_code(plugins)
+    (plugins / "parts" / "helper.py").chmod(0o666)
+    with pytest.raises(Unsafe, match=f"{plugins}/parts/helper.py: everybody"):
+        check_code(plugins)
+
+
 # --- commands that start others
 
 
