@@ -2,6 +2,7 @@
 
 import geventjob.patch  # noqa: F401, I001  (before any other import)
 
+import io
 import os
 import signal
 import sys
@@ -28,6 +29,8 @@ def main() -> None:
     """The process ends here: 0 after a stop, 1 when a part of it failed, 2 for what an operator has to mend."""
     config.hide_secrets("geventjob-executor")
     settings = config.parse("executor")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # an action that prints must not fail of a file's name
+        sys.stdout.reconfigure(errors="backslashreplace")
     log.configure("executor", settings.log_dir, settings.log_level)
     fork.isolate()
     multiprocess.cooperate()

@@ -18,6 +18,10 @@ class Raised:
     """It failed by an exception of its own: any BaseException, SystemExit and its own gevent.Timeout included."""
 
     error: BaseException
+    text: str
+    """`Type: text`, for the job's message."""
+    trace: str
+    """The traceback, for the log."""
 
 
 @dataclass(frozen=True)

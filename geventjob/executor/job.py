@@ -7,6 +7,9 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import msgspec
+
+from geventjob.cimi.body import encoded
 from geventjob.cimi.errors import Conflict, NotFound
 from geventjob.ends import JobLost
 from geventjob.fork import in_child
@@ -116,7 +119,7 @@ class Job(dict[str, Any]):
     def set_progress(self, progress: float) -> None:
         """Set how far the work is, 0 to 100; a float is rounded. Raises ValueError for anything else."""
         if isinstance(progress, bool) or not isinstance(progress, (int, float)) or not 0 <= progress <= 100:
-            raise ValueError(f"progress is a number from 0 to 100, not {progress!r}")
+            raise ValueError(f"progress is a number from 0 to 100, not {shown(progress)}")
         self.edit(progress=round(progress))
 
     def set_status_message(self, message: object) -> None:
@@ -126,7 +129,7 @@ class Job(dict[str, Any]):
     def set_return_code(self, code: int) -> None:
         """Kept unless `do_work` returns a code itself. It does not decide between SUCCESS and FAILED."""
         if isinstance(code, bool) or not isinstance(code, int):
-            raise ValueError(f"a return code is an int, not {code!r}")
+            raise ValueError(f"a return code is an int, not {shown(code)}")
         self.edit(returnCode=code)
 
     def add_affected_resource(self, href: str) -> None:
@@ -147,7 +150,7 @@ class Job(dict[str, Any]):
         RUNNING changes nothing. Raises ValueError for another state: QUEUED and STOPPING are not an action's to set.
         """
         if state not in STATES:
-            raise ValueError(f"a state is one of {', '.join(STATES)}, not {state!r}")
+            raise ValueError(f"a state is one of {', '.join(STATES)}, not {shown(state)}")
         if state in ("QUEUED", "STOPPING"):
             raise ValueError(f"an action cannot make its job {state}")
         self.end = state if state in FINAL else None
@@ -160,12 +163,14 @@ class Job(dict[str, Any]):
         """Set attributes of the job (DESIGN §3: those that an executor sets, and `name`, `description`, `properties`).
 
         Raises JobLost; Refused if the server does not accept a value; RuntimeError in a forked child of the executor,
-        which tells its parent (by a Queue, say) what is to be written.
+        which tells its parent (by a Queue, say) what is to be written; ValueError, TypeError for what is no JSON.
         """
         if in_child():
             raise RuntimeError(f"{self.id} is run by the process {os.getppid()}: a forked child cannot write to it")
         if self._revoked:
             raise JobLost
+        # Plain values, made here: no code of the action's (a dict of a kind of its own) runs when they are sent.
+        attributes = msgspec.json.decode(encoded(attributes))
         try:
             document = self._write(attributes)
         except (Conflict, NotFound) as refusal:  # stopped and done, deleted, or somebody else's by now
@@ -192,3 +197,8 @@ def cut(message: str) -> str:
     """The message within LONGEST_MESSAGE bytes of UTF-8."""
     raw = message.encode(errors="replace")
     return message if len(raw) <= LONGEST_MESSAGE else raw[:LONGEST_MESSAGE].decode(errors="ignore")
+
+
+def shown(value: object) -> str:
+    """Return a value for an error message, without any code of an action's: of other than plain values, the type."""
+    return repr(value) if type(value) in (bool, int, float, str, type(None)) else type(value).__name__

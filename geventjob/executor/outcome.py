@@ -17,7 +17,7 @@ def outcome(ending: Ending, code: int = 0, said: bool = False, end: str | None =
     if isinstance(ending, Returned):
         return _returned(ending.value, code, said, end or "SUCCESS")
     if isinstance(ending, Raised):
-        return failed(describe(ending.error))
+        return failed(ending.text)
     if isinstance(ending, TimedOut):
         return failed(f"timed out after {ending.seconds:g} s")
     return {"state": "STOPPED"} if isinstance(ending, Stopped) else None
@@ -28,23 +28,14 @@ def failed(message: str) -> dict[str, Any]:
     return {"state": "FAILED", "statusMessage": cut(message)}
 
 
-def describe(error: BaseException) -> str:
-    """`Type: text`, whatever its `__str__` does."""
-    name = type(error).__name__
-    try:
-        text = str(error)
-    except Exception:
-        text = "(its text cannot be had)"
-    return f"{name}: {text}" if text else name
-
-
 def _returned(value: object, code: int, said: bool, end: str) -> dict[str, Any]:
     if value is None:
         return {"state": end, "returnCode": code}
-    if isinstance(value, bool) or not isinstance(value, int):
-        shown = repr(value) if isinstance(value, bool) else type(value).__name__
+    if type(value) is bool or not issubclass(type(value), int):
+        shown = repr(value) if type(value) is bool else type(value).__name__
         return failed(f"TypeError: the action returned {shown}, expected an int or None")
-    if value == 0:
+    number = int.__int__(value)  # type: ignore[arg-type]  # of a subclass of int, without any code of its own
+    if number == 0:
         return {"state": end, "returnCode": 0}
-    message = {} if said else {"statusMessage": f"return code {int(value)}"}
-    return {"state": "FAILED", "returnCode": int(value), **message}
+    message = {} if said else {"statusMessage": f"return code {number}"}
+    return {"state": "FAILED", "returnCode": number, **message}

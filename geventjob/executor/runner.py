@@ -269,7 +269,7 @@ class Runner:
             if isinstance(ending.error, JobLost):
                 ending = Lost()
             else:
-                log.error("the action of %s failed", work.claim.job, exc_info=ending.error)
+                log.error("the action of %s failed\n%s", work.claim.job, ending.trace)
         end = outcome(ending, work.job.get("returnCode", 0), work.job.said, work.job.end)
         if end:
             self._write_end(work, end)

@@ -40,6 +40,7 @@ class Running:
         "job_id",
         "last",
         "preempt",
+        "raised",
         "started",
         "thrown",
         "timeout",
@@ -69,6 +70,7 @@ class Running:
         self.due: BaseException | None = None  # how it is to end
         self.thrown: BaseException | None = None  # the strongest that was raised in its code
         self.first = self.last = -math.inf  # when that was, monotonic
+        self.raised: Raised | None = None  # what its code has raised, from when on only its text is made
         self._children: WeakSet[Greenlet[..., Any]] | None = None
 
     @property
@@ -132,7 +134,9 @@ class Running:
     def ending_of(self, end: BaseException) -> Ending:
         if isinstance(end, JobLost):
             return Lost()
-        return Stopped() if isinstance(end, JobStopped) else TimedOut(self.timeout or 0.0)
+        if isinstance(end, JobStopped):
+            return Stopped()
+        return self.raised or TimedOut(self.timeout or 0.0)
 
     def close(self) -> None:
         """Its time runs no longer."""

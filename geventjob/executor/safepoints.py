@@ -24,9 +24,9 @@ from typing import Any
 PROTECTED = frozenset(
     """_py_abc _queue _threading_local _weakref _weakrefset abc asyncio bdb cmd code concurrent contextlib faulthandler
     gc gevent kazoo logging multiprocessing pdb queue selectors signal socket sqlite3 ssl subprocess threading
-    traceback urllib3 warnings weakref""".split()  # noqa: SIM905
+    urllib3 warnings weakref""".split()  # noqa: SIM905
 )
-# Functions of theirs that do nothing but call an action's code, for as long as it takes.
+# Functions of theirs, and of the engine, that leave nothing half done where they call an action's code.
 CALLERS = frozenset(
     (
         "asyncio.base_events._run_once",
@@ -35,6 +35,16 @@ CALLERS = frozenset(
         "asyncio.events._run",
         "asyncio.runners.run",
         "contextlib.inner",  # a context manager that decorates a function
+        "geventjob.cimi.body._as_text",
+        "geventjob.cimi.body._check",
+        "geventjob.cimi.body.encoded",
+        "geventjob.executor.job.add_affected_resource",
+        "geventjob.executor.job.add_affected_resources",
+        "geventjob.executor.job.edit",
+        "geventjob.executor.job.set_progress",
+        "geventjob.executor.job.set_return_code",
+        "geventjob.executor.job.set_state",
+        "geventjob.executor.job.set_status_message",
         "gevent.timeout.with_timeout",
         "multiprocessing.pool.mapstar",
         "multiprocessing.pool.worker",
@@ -48,8 +58,10 @@ IMPORT = frozenset(("importlib", "_frozen_importlib", "_frozen_importlib_externa
 ENGINE = "geventjob"
 ACTIONS = "geventjob.actions."  # the shipped actions are actions, not the engine
 
-# Called by the interpreter in the middle of its own bookkeeping: deallocation, and the list of what is in repr().
-NAMES = frozenset(("__del__", "__repr__"))
+# Called by the interpreter in the middle of its own bookkeeping: deallocation.
+DELETION = "__del__"
+# It may fail at any line, but parked it would hold what is noted per native thread: the list of what is in repr().
+REPRESENTATION = "__repr__"
 
 
 def begin(body: Callable[[], Any]) -> Any:
@@ -108,10 +120,11 @@ class SafePoints:
         """
         # A collection keeps list heads on the C stack: parked in a weakref callback, it made 2,131 of 2,132
         # collections of the other greenlets do nothing. repr() notes per thread what it is inside of: parked in it,
-        # all of 659,798 others printed `[...]`. Neither is to be seen in the frames.
-        if self._collecting or self._reprs or (LOOKS_BEFORE_EXIT and _exiting(frame)) or _entering(frame):
+        # all of 659,798 others printed `[...]`; an exception takes the note away. Neither is to be seen in the frames.
+        if self._collecting or (LOOKS_BEFORE_EXIT and _exiting(frame)) or _entering(frame):
             return Point.NOTHING
-        return _point(frame, child, waits)
+        point = _point(frame, child, waits)
+        return Point.RAISE if self._reprs and point is Point.ANY else point
 
     def _collection(self, phase: str, info: dict[str, int]) -> None:
         self._collecting = phase == "start"
@@ -126,13 +139,15 @@ def _point(frame: FrameType, child: bool, waits: bool = False) -> Point:
     while walk is not None and walk.f_code not in _BEGINNINGS:
         module = walk.f_globals.get("__name__") or ""
         top = module.partition(".")[0]
-        if walk.f_code.co_name in NAMES or (top in PROTECTED and not _open(walk, module, frame, waits)):
+        if walk.f_code.co_name == DELETION or (top in PROTECTED and not _open(walk, module, frame, waits)):
             return Point.NOTHING
         if top in IMPORT:
             if walk is frame:
                 return Point.NOTHING
             point = Point.RAISE
-        if top == ENGINE and not module.startswith(ACTIONS):
+        if walk.f_code.co_name == REPRESENTATION:
+            point = Point.RAISE
+        if top == ENGINE and not module.startswith(ACTIONS) and (walk is frame or not _calls(walk, module)):
             if walk is frame:
                 return Point.NOTHING
             engine = True
@@ -146,12 +161,16 @@ def _point(frame: FrameType, child: bool, waits: bool = False) -> Point:
 
 def _open(walk: FrameType, module: str, innermost: FrameType, waits: bool) -> bool:
     """Whether this frame of a protected module may be interrupted all the same."""
-    function = f"{module}.{walk.f_code.co_name}"
-    if waits and (function in WAITING or module.partition(".")[0] in WAITING):
+    if waits and (f"{module}.{walk.f_code.co_name}" in WAITING or module.partition(".")[0] in WAITING):
         return True
+    return walk is not innermost and _calls(walk, module)
+
+
+def _calls(frame: FrameType, module: str) -> bool:
+    """Whether it may be interrupted in the code of the action's that this function calls."""
     # A coroutine of asyncio awaits one of the action's: `wait_for`, a task group.
-    awaits = function.startswith("asyncio.") and walk.f_code.co_flags & inspect.CO_COROUTINE
-    return walk is not innermost and (function in CALLERS or bool(awaits))
+    awaits = module.partition(".")[0] == "asyncio" and frame.f_code.co_flags & inspect.CO_COROUTINE
+    return f"{module}.{frame.f_code.co_name}" in CALLERS or bool(awaits)
 
 
 def _exiting(frame: FrameType) -> bool:

@@ -13,6 +13,8 @@ import atexit
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from functools import partial
 from time import monotonic
 from types import FrameType
 from typing import Any
@@ -26,7 +28,7 @@ from greenlet import getcurrent, greenlet
 from geventjob import debug, fork
 from geventjob.coordination.base import Claim, Session
 from geventjob.ends import JobLost, JobStopped
-from geventjob.executor import blocking
+from geventjob.executor import blocking, telling
 from geventjob.executor.blocking import Blocking, Stage
 from geventjob.executor.culprits import Culprits
 from geventjob.executor.ending import Ending, Lost, Raised, Returned
@@ -35,6 +37,7 @@ from geventjob.executor.running import Running, running_in
 from geventjob.executor.safepoints import Point, SafePoints, begin
 from geventjob.executor.slices import Pace, Slices
 from geventjob.executor.state import ActionState
+from geventjob.executor.telling import told, untold
 from geventjob.log import TREE
 
 log = logging.getLogger(__name__)
@@ -154,14 +157,34 @@ class Watch:
         running = Running(claim, job_id=job_id, action=action, timeout=timeout, preempt=preempt, abandoned=abandoned)
         tree = self._enter(running)
         try:
-            try:
-                value = begin(body)
-            finally:
-                self.running.pop(running.greenlet, None)  # first of all: from here on nothing is thrown in here
+            ending = self._attempt(running, body)
+        finally:
+            self.running.pop(running.greenlet, None)  # first of all: from here on nothing is thrown in here
+        return self._leave(running, tree, ending)
+
+    def _attempt(self, running: Running, body: Callable[[], Any]) -> Ending:
+        """How the code ended; the text of what it raised is made by its code too."""
+        try:
+            return Returned(begin(body))
         except BaseException as error:
             # Without our own frames: they would hold what holds them.
-            return self._leave(running, tree, Raised(error.with_traceback(_inner(error))))
-        return self._leave(running, tree, Returned(value))
+            raised = untold(BaseException.with_traceback(error, _inner(error)))
+        if running.thrown is not None or fork.in_child():
+            return raised
+        running.raised = raised
+        self._give(running, telling.SECONDS)
+        with suppress(BaseException):
+            running.raised = begin(partial(told, raised))
+        return running.raised
+
+    def _give(self, running: Running, seconds: float) -> None:
+        """From now on it may take so long."""
+        if running.timer is not None:
+            running.timer.close()
+        running.deadline = monotonic() + seconds
+        running.timer = self._hub.loop.timer(seconds)
+        # update: the time of a loop that was held up is old, and so long too early the time would be up
+        running.timer.start(self._time_is_up, running, update=True)
 
     def _enter(self, running: Running) -> Any:
         """From now on the action can be ended. Greenlets that it starts inherit the tree (FINDINGS §8)."""
@@ -172,9 +195,7 @@ class Watch:
             current.switch_out = self._state.wait
         self._sessions.setdefault(running.claim.session, set()).add(running)
         if running.timeout is not None:
-            running.timer = self._hub.loop.timer(running.timeout)
-            # update: the time of a loop that was held up is old, and so long too early the time would be up
-            running.timer.start(self._time_is_up, running, update=True)
+            self._give(running, running.timeout)
         self.running[running.greenlet] = running
         return tree
 
@@ -363,7 +384,7 @@ def _safe_points() -> SafePoints | None:
 def _inner(error: BaseException) -> Any:
     """The traceback from the action's own code on."""
     trace = error.__traceback__
-    for _ in range(2):  # run, begin
+    for _ in range(2):  # _attempt, begin
         trace = trace.tb_next if trace and trace.tb_next else trace
     return trace
 

@@ -75,3 +75,30 @@ def calls_system(job):
     """Waits in a call that no signal interrupts."""
     note(job, "begin")
     os.system("sleep 25")
+
+
+class Exits(Exception):
+    def __str__(self):
+        raise SystemExit(3)
+
+
+class Sleeps(Exception):
+    def __str__(self):
+        return str(time.sleep(600))
+
+
+@action("cannot_be_told")
+def cannot_be_told(job):
+    """Fails with, or says, what has no text or no UTF-8."""
+    note(job, "begin")
+    cafe = os.fsdecode(b"caf\xe9")
+    how = job.payload["how"]
+    if how == "exits":
+        raise Exits
+    if how == "sleeps":
+        raise Sleeps
+    if how == "raises":
+        raise ValueError(cafe)
+    print(cafe)
+    job.set_status_message(cafe)
+    job.edit(properties={"file": cafe})

@@ -16,6 +16,7 @@ from geventjob.executor.ending import Ending, Lost, Raised, Returned, Stopped, T
 from geventjob.executor.job import Job
 from geventjob.executor.limits import Limits
 from geventjob.executor.outcome import outcome
+from geventjob.executor.telling import told, untold
 from geventjob.executor.unknown import UnknownActions
 from geventjob.plugins import ActionSpec
 
@@ -40,7 +41,20 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 class Unspeakable(Exception):
     def __str__(self) -> str:
-        raise RuntimeError
+        raise SystemExit
+
+
+def raised(error: BaseException) -> Raised:
+    return told(untold(error))
+
+
+class Odd(int):
+    """A return code whose own methods are not to be asked."""
+
+    def __eq__(self, other: object) -> bool:
+        raise SystemExit
+
+    __hash__ = __int__ = __bool__ = __repr__ = __eq__  # type: ignore[assignment]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +63,7 @@ class Unspeakable(Exception):
         (Returned(None), {"state": "SUCCESS", "returnCode": 0}),
         (Returned(0), {"state": "SUCCESS", "returnCode": 0}),
         (Returned(3), {"state": "FAILED", "returnCode": 3, "statusMessage": "return code 3"}),
+        (Returned(Odd(3)), {"state": "FAILED", "returnCode": 3, "statusMessage": "return code 3"}),
         (Returned(-1), {"state": "FAILED", "returnCode": -1, "statusMessage": "return code -1"}),
         (
             Returned(True),
@@ -58,10 +73,10 @@ class Unspeakable(Exception):
             Returned("x"),
             {"state": "FAILED", "statusMessage": "TypeError: the action returned str, expected an int or None"},
         ),
-        (Raised(ValueError("no")), {"state": "FAILED", "statusMessage": "ValueError: no"}),
-        (Raised(SystemExit()), {"state": "FAILED", "statusMessage": "SystemExit"}),
+        (raised(ValueError("no")), {"state": "FAILED", "statusMessage": "ValueError: no"}),
+        (raised(SystemExit()), {"state": "FAILED", "statusMessage": "SystemExit"}),
         (
-            Raised(Unspeakable()),
+            raised(Unspeakable()),
             {"state": "FAILED", "statusMessage": "Unspeakable: (its text cannot be had)"},
         ),
         (TimedOut(1.5), {"state": "FAILED", "statusMessage": "timed out after 1.5 s"}),
@@ -96,6 +111,24 @@ def test_progress_is_rounded() -> None:
             job.set_progress(wrong)  # type: ignore[arg-type]
 
 
+def test_what_an_action_writes_is_plain_and_can_be_encoded() -> None:
+    """`os.fsdecode(b"caf\\xe9")`, and a dict that is asked for nothing once the edit is made."""
+    written: list[dict[str, Any]] = []
+    job = job_of(written)
+    job.set_status_message("caf\udce9")
+    job.add_affected_resource("file/caf\udce9")
+    given = {"caf\udce9": ["\udce9"]}
+    job.edit(properties=given)
+    given.clear()
+    assert [edit.popitem()[1] for edit in written] == [
+        "caf\ufffd",
+        [{"href": "file/caf\ufffd"}],
+        {"caf\ufffd": ["\ufffd"]},
+    ]
+    with pytest.raises(TypeError):
+        job.edit(properties=object())
+
+
 def test_an_attribute_that_is_assigned_is_an_error_that_names_the_call() -> None:
     job = job_of([])
     with pytest.raises(AttributeError, match=r"job\.statusMessage cannot be assigned: call job\.set_status_message"):
@@ -107,7 +140,7 @@ def test_an_attribute_that_is_assigned_is_an_error_that_names_the_call() -> None
 
 
 def test_a_message_is_cut_between_two_characters() -> None:
-    end = outcome(Raised(ValueError("é" * 40_000)))
+    end = outcome(raised(ValueError("é" * 40_000)))
     assert end is not None
     assert len(end["statusMessage"].encode()) in (31_999, 32_000)
 

@@ -57,7 +57,13 @@ def point_of(layers, child=False, waits=False):
         ("begin plugin contextlib:inner", Point.NOTHING),
         ("begin plugin gevent.timeout:with_timeout plugin", Point.ANY),
         ("begin plugin:__del__ plugin", Point.NOTHING),
-        ("begin plugin plugin:__repr__", Point.NOTHING),
+        ("begin plugin plugin:__repr__", Point.RAISE),
+        ("begin plugin plugin:__repr__ plugin", Point.RAISE),
+        ("begin geventjob.executor.telling traceback plugin:__str__", Point.ANY),
+        ("begin plugin geventjob.executor.job:set_status_message plugin:__str__", Point.ANY),
+        ("begin plugin geventjob.executor.job:set_status_message", Point.NOTHING),
+        ("begin plugin geventjob.executor.job:edit geventjob.cimi.body:encoded plugin", Point.ANY),
+        ("begin plugin geventjob.executor.job:edit geventjob.executor.writes plugin", Point.NOTHING),
         ("begin plugin importlib._bootstrap new_module", Point.RAISE),
         ("begin plugin importlib._bootstrap new_module logging", Point.NOTHING),
         ("begin plugin importlib._bootstrap", Point.NOTHING),
@@ -90,7 +96,7 @@ def test_nothing_while_the_collector_runs_or_within_a_repr():
         assert points.at(FRAME, child=True) is Point.ANY
         found = []
         repr([Thing()])
-        assert found == [Point.NOTHING]
+        assert found == [Point.RAISE], "an exception takes the note away that one is inside of repr()"
         points._collection("start", {})
         assert points.at(FRAME, child=True) is Point.NOTHING
         points._collection("stop", {})
