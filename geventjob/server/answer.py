@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import falcon
+import gevent
 import msgspec
 
 from geventjob.server.problem import Problem
 from geventjob.server.receive import JSON
+from geventjob.server.spool import LARGEST, PART, set_answer, too_large
+
+BREATH = 512 * 1024
+"""Bytes that are encoded in one go, a few ms."""
+STEP = 1024
+"""Bytes that an item counts for besides its own."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 def give(resp: falcon.Response, value: Any, status: int = 200) -> None:
-    """Answer this value, encoded here and nowhere else."""
+    """Answer this value. Raises Problem 413 where that is too large."""
     resp.status = status
-    resp.data = _encode(value)
     resp.content_type = JSON
+    set_answer(resp, _encode(value))
+
+
+def listed(items: Iterable[Any], full: Callable[[], Any] | None = None) -> list[msgspec.Raw]:
+    """These items encoded, with turns for others between them.
+
+    An item that the answer has no room for is `full()` instead. Raises Problem 413 without `full`.
+    """
+    encoded, left, since = [], LARGEST - PART, 0
+    for item in items:
+        data = _encode(item)
+        left -= len(data)
+        if left < 0:
+            if full is None:
+                raise too_large()
+            data = _encode(full())
+        encoded.append(msgspec.Raw(data))
+        since += len(data) + STEP
+        if since > BREATH:
+            since = 0
+            gevent.sleep(0)
+    return encoded
 
 
 def done(resp: falcon.Response, id: str, what: str, status: int = 200) -> None:

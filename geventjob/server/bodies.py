@@ -5,8 +5,9 @@ Every object is closed: an unknown attribute is an error that names it, and null
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal, TypeVar, Union, cast
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
@@ -14,11 +15,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from geventjob.server.access import completed
 from geventjob.server.document import Document
 from geventjob.server.life import Owner
+from geventjob.server.password import LEAST
 from geventjob.server.problem import Problem, invalid
-from geventjob.server.schema import JobId, Name, Text, validate_add, validate_edit
+from geventjob.server.schema import Caption, JobId, Name, Text, validate_add, validate_edit
+from geventjob.server.turns import turn
 
 DEPTH = 32
 """Objects and arrays within each other, in what may have any shape."""
+VALUES = 200_000
+"""Values in a body: each costs the more memory and time, the smaller it is."""
 ITEMS = 1_000
 """Items of a bulk request (DESIGN §6)."""
 
@@ -36,7 +41,7 @@ class Resource(Body, kw_only=True):
     updated: Any = None
     operations: Any = None
     acl: Any = None
-    name: Union[Text, UnsetType] = UNSET
+    name: Union[Caption, UnsetType] = UNSET
     description: Union[Text, UnsetType] = UNSET
 
     def texts(self) -> Document:
@@ -72,7 +77,7 @@ class SessionAdd(Resource, kw_only=True):
 
 
 Username = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.@-]*[A-Za-z0-9])?\Z", max_length=64)]
-Password = Annotated[str, Meta(min_length=1, max_length=1_024)]
+Password = Annotated[str, Meta(min_length=LEAST, max_length=1_024)]
 Roles = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_-]*( [A-Z][A-Z0-9_-]*)*\Z", max_length=1_024)]
 
 
@@ -102,11 +107,11 @@ class KeyAdd(Resource, kw_only=True):
 
 
 class JobsAdd(Body):
-    jobs: Annotated[list[Any], Meta(max_length=ITEMS)]
+    jobs: Annotated[list[msgspec.Raw], Meta(max_length=ITEMS)]
 
 
 class JobsEdit(Body):
-    edits: Annotated[list[Any], Meta(max_length=ITEMS)]
+    edits: Annotated[list[msgspec.Raw], Meta(max_length=ITEMS)]
     actions: Union[list[str], UnsetType] = UNSET
     answer: Literal["job", "status"] = field(default="job", name="return")
 
@@ -147,9 +152,18 @@ Shape = TypeVar("Shape", bound=Struct)
 
 
 def decoded(data: bytes) -> Any:
-    """JSON of any shape. Raises Problem 400."""
+    """JSON of any shape, but of VALUES at most. Raises Problem 400."""
+    return _decoded(data, Any)
+
+
+def _decoded(data: bytes, shape: Any) -> Any:
+    if _has_too_many(data):
+        raise Problem(400, f"the body has more than {VALUES} values")
     try:
-        return msgspec.json.decode(data)
+        with turn(len(data)):
+            return msgspec.json.decode(data, type=shape)
+    except msgspec.ValidationError as error:
+        raise invalid(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(400, f"Malformed JSON in request body. {error}") from None
     except RecursionError:
@@ -158,7 +172,7 @@ def decoded(data: bytes) -> Any:
 
 def body_of(shape: type[Shape], data: bytes) -> Shape:
     """A body of this shape. Raises Problem 400 that tells where it does not fit."""
-    return fitted(shape, decoded(data))
+    return cast(Shape, _decoded(data, shape))
 
 
 def fitted(shape: type[Shape], value: Any) -> Shape:
@@ -167,6 +181,18 @@ def fitted(shape: type[Shape], value: Any) -> Shape:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
         raise invalid(str(error)) from None
+
+
+def _has_too_many(data: bytes) -> bool:
+    """Whether these are more than VALUES values. They are counted by what separates them, in time that is short."""
+    if data.count(b",") <= VALUES:
+        return False
+    if data.count(b'"') - data.count(b'\\"') > 2 * VALUES:
+        return True
+    return _STRING.sub(b"", data).count(b",") > VALUES
+
+
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
 def job_add(value: Any) -> Document:

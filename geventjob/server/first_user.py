@@ -7,9 +7,9 @@ import os
 import secrets
 from pathlib import Path
 
-from geventjob.server.password import Passwords
+from geventjob.server.password import LEAST, Passwords
 from geventjob.server.resources.user import new_user, secret
-from geventjob.server.store.base import Document, Insert, Store, Taken, Update
+from geventjob.server.store.base import Document, Insert, Store, StoreError, Taken, Update
 
 log = logging.getLogger(__name__)
 
@@ -21,12 +21,15 @@ def ensure(store: Store, passwords: Passwords, password: str | None, data_dir: P
     """Make `super` unless there is one. `password` is his from now on, if given, else he gets a random one at first.
 
     That one is written to `admin-pass` in the data folder, for the owner of the process alone. Sessions go on if the
-    password stays the same. Raises StoreError, OSError.
+    password stays the same. Raises StoreError (a new password that is too short, too), OSError.
     """
     (user,) = store.get([f"user/{NAME}"])
+    is_known = user is not None and password is not None and passwords.matches(user["_hash"], password)
+    if password is not None and len(password) < LEAST and not is_known:
+        raise StoreError(f"--admin-pass-file: the password has {len(password)} characters: {LEAST} at least")
     if user is None:
         user = _make(store, passwords, password) if password else _make_random(store, passwords, data_dir)
-    if user is not None and password and not passwords.matches(user["_hash"], password):
+    if user is not None and password and not is_known:
         change = secret(passwords.hash(password))
         _only(store.write([Update(user["id"], lambda user: user | change)]))
         log.info("user %s has the password of --admin-pass-file now", NAME)

@@ -15,6 +15,9 @@ from gevent.threadpool import ThreadPool
 
 from geventjob.server.problem import Problem
 
+LEAST = 8
+"""Characters of a new password."""
+
 
 class Passwords:
     """Makes and checks hashes, at most `threads` at once; `waiting` more may queue up."""

@@ -18,6 +18,8 @@ Document = dict[str, Any]
 
 PAYLOAD_BYTES = 256 * 1024
 KEY_LENGTH = 255
+RULES = 1_000
+"""Rules of an acl: each search and each look at a document goes through them."""
 TEXT_LENGTH = 8_000
 """Characters, so that what is indexed as a keyword stays under Elasticsearch's 32,766 bytes."""
 
@@ -46,6 +48,8 @@ _LINE = r"^(?=.*\S)[^\x00-\x1f\x7f]+\Z"
 _END = r"(/[a-zA-Z0-9]([a-zA-Z0-9_-]*[a-zA-Z0-9])?)"
 Name = Annotated[str, Meta(pattern=_LINE, max_length=KEY_LENGTH)]
 Text = Annotated[str, Meta(pattern=_SOLID, max_length=TEXT_LENGTH)]
+Caption = Annotated[str, Meta(pattern=_SOLID, max_length=KEY_LENGTH)]
+Key = Annotated[str, Meta(max_length=KEY_LENGTH)]
 Href = Annotated[str, Meta(pattern=rf"^[a-z]([a-z-]*[a-z])?{_END}?\Z", max_length=KEY_LENGTH)]
 JobId = Annotated[str, Meta(pattern=rf"^job{_END}\Z", max_length=KEY_LENGTH)]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -85,7 +89,7 @@ class Rule(Struct, forbid_unknown_fields=True):
 
 class Acl(Struct, forbid_unknown_fields=True):
     owner: Principal
-    rules: Union[Annotated[list[Rule], Meta(min_length=1)], UnsetType] = UNSET
+    rules: Union[Annotated[list[Rule], Meta(min_length=1, max_length=RULES)], UnsetType] = UNSET
 
 
 class Job(Struct, forbid_unknown_fields=True):
@@ -97,9 +101,9 @@ class Job(Struct, forbid_unknown_fields=True):
     updated: Any = UNSET
     operations: Any = UNSET
     acl: Union[Acl, UnsetType] = UNSET
-    name: Union[Text, UnsetType] = UNSET
+    name: Union[Caption, UnsetType] = UNSET
     description: Union[Text, UnsetType] = UNSET
-    properties: Union[Annotated[dict[str, str], Meta(min_length=1)], UnsetType] = UNSET
+    properties: Union[Annotated[dict[Key, str], Meta(min_length=1)], UnsetType] = UNSET
     parent: Union[Href, UnsetType] = UNSET
     resourceMetadata: Union[Href, UnsetType] = UNSET
     action: Union[Name, UnsetType] = UNSET
@@ -129,10 +133,10 @@ class Job(Struct, forbid_unknown_fields=True):
 _HREF = "lower-case letters and dashes, then at most one `/` and a name, as `job` or `credential/ab-1`"
 
 EXPECTED: Mapping[str, str] = {
-    "acl": "owner {principal, type USER or ROLE} and rules, at least one {principal, type, right}",
-    "name": f"text that is not blank, at most {TEXT_LENGTH} characters",
+    "acl": f"owner {{principal, type USER or ROLE}} and rules, one to {RULES} {{principal, type, right}}",
+    "name": f"text that is not blank, at most {KEY_LENGTH} characters",
     "description": f"text that is not blank, at most {TEXT_LENGTH} characters",
-    "properties": "an object of strings, at least one",
+    "properties": f"an object of strings, at least one, with names of at most {KEY_LENGTH} characters",
     "parent": _HREF,
     "resourceMetadata": _HREF,
     "action": f"a name on one line, at most {KEY_LENGTH} characters",

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl
 
 import falcon
-import gevent
+from gevent.lock import BoundedSemaphore
+from gevent.threadpool import ThreadPool
 
 from geventjob.server.access import Caller
+from geventjob.server.answer import listed
 from geventjob.server.document import URI, Document, selected, shown
-from geventjob.server.filter import And, Filter, parse
+from geventjob.server.filter import And, Filter, FilterError, parse
 from geventjob.server.problem import Problem
 from geventjob.server.receive import FORM, read, text
 from geventjob.server.store.aggregation import ALGORITHMS
@@ -21,8 +24,8 @@ from geventjob.server.store.base import WINDOW, Page, Query
 FIELDS = 100
 """Parameters of one request."""
 BODY = 64 * 1024
-BREATH = 500
-"""Items of a page, some 3 ms, after which other requests have their turn."""
+LONG = 2_000
+"""Characters of a filter that is read, in some ms, by a native thread."""
 
 PARAMETERS = frozenset({"$first", "$last", "$filter", "$select", "$expand", "$orderby", "$aggregation", "$format"})
 
@@ -80,6 +83,22 @@ def query(given: Parameters, caller: Caller) -> Query:
     )
 
 
+WIDE = 500
+"""Items of a page from which on it takes a good part of the memory."""
+
+_one_wide = BoundedSemaphore(1)
+
+
+@contextmanager
+def room(query: Query) -> Iterator[None]:
+    """Search and answer wide pages one at a time: until they are encoded, they take many times their bytes."""
+    if query.last is not None and query.last - query.first < WIDE:
+        yield
+        return
+    with _one_wide:
+        yield
+
+
 def selection(given: Parameters) -> list[str] | None:
     """Paths of the attributes that are wanted; None: all of them."""
     names = list(_listed(given, "$select"))
@@ -90,10 +109,30 @@ def selection(given: Parameters) -> list[str] | None:
 
 def filter_of(given: Parameters) -> Filter | None:
     """The filters of the request, all of which must hold. Raises FilterError."""
-    filters = tuple(map(parse, given.get("$filter", ())))
+    filters = tuple(map(_filter, given.get("$filter", ())))
     if not filters:
         return None
     return filters[0] if len(filters) == 1 else And(filters)
+
+
+def _filter(text: str) -> Filter:
+    if len(text) <= LONG:
+        return parse(text)
+    found = _reader.apply(_try, (text,))
+    if isinstance(found, FilterError):
+        raise found
+    return found
+
+
+def _try(text: str) -> Filter | FilterError:
+    """What a thread answers: gevent prints the traceback of what it raises."""
+    try:
+        return parse(text)
+    except FilterError as error:
+        return error
+
+
+_reader = ThreadPool(1)
 
 
 def _listed(given: Parameters, name: str) -> Iterator[str]:
@@ -154,24 +193,13 @@ def collection(
         "id": kind,
         "resourceURI": f"{URI}{kind.capitalize()}Collection",
         "acl": acl,
-        f"{kind}s": _items(page, item_operations, select),
+        f"{kind}s": listed(_item(document, item_operations(document), select) for document in page.documents),
     }
     if operations:
         answer["operations"] = operations
     if page.aggregations:
         answer["aggregations"] = page.aggregations
     return answer
-
-
-def _items(
-    page: Page, operations: Callable[[Document], Sequence[Document]], select: Sequence[str] | None
-) -> list[Document]:
-    items = []
-    for number, document in enumerate(page.documents, 1):
-        items.append(_item(document, operations(document), select))
-        if number % BREATH == 0:
-            gevent.sleep(0)
-    return items
 
 
 def _item(document: Document, operations: Sequence[Document], select: Sequence[str] | None) -> Document:

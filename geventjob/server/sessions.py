@@ -28,6 +28,8 @@ LIFE = timedelta(hours=24)
 CACHE = 2.0
 """Seconds for which a cookie that was found good is taken for good without asking the store."""
 CACHED = 10_000
+LONGEST = 1_024
+"""Characters of a cookie, which is some 200 long."""
 SLICE = 1_000
 """Sessions that one call to the store deletes."""
 
@@ -69,7 +71,7 @@ class Sessions:
     def caller(self, cookies: str | None) -> Caller:
         """Who sends this `Cookie` header: nobody, if no cookie in it is good. Raises StoreAway."""
         value = _cookie(cookies)
-        if value is None:
+        if value is None or len(value) > LONGEST:
             return ANYBODY
         known = self._known.get(value)
         if known is not None and boottime() < known.until:

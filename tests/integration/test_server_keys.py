@@ -131,15 +131,15 @@ def test_a_key_ends_in_time_and_its_sessions_with_it(server: JobServer, user: Ma
 def test_a_new_password_leaves_the_keys(server: JobServer, admin: Caller, user: MakeUser) -> None:
     id, secret = make(user("changing"))
     caller = log_in(server, id, secret)
-    good(admin.put("user/changing", {"password": "another"}))
+    good(admin.put("user/changing", {"password": "another one"}))
     problem(caller.get("job"), 403)
     good(log_in(server, id, secret).get("job"))
 
 
 def test_the_end_of_a_user_ends_his_keys(server: JobServer, admin: Caller) -> None:
-    body = {"username": "leaver", "password": "x"}
+    body = {"username": "leaver", "password": "long enough"}
     admin.post("user", body)
-    id, secret = make(server.login("leaver", "x"))
+    id, secret = make(server.login("leaver", "long enough"))
     caller = log_in(server, id, secret)
     good(admin.delete("user/leaver"))
     problem(caller.get("job"), 403)

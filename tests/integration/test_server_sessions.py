@@ -132,7 +132,7 @@ def test_a_forged_cookie_is_nobodys(server: JobServer) -> None:
 
 
 def test_the_life_of_a_user(server: JobServer, admin: Caller) -> None:
-    body = {"username": "ann", "password": "first", "name": "Ann"}
+    body = {"username": "ann", "password": "first password", "name": "Ann"}
     answer = admin.post("user", body)
     assert answer.status_code == 201
     assert answer.headers["Location"] == "user/ann"
@@ -140,7 +140,7 @@ def test_the_life_of_a_user(server: JobServer, admin: Caller) -> None:
     conflict = problem(admin.post("user", body), 409)
     assert conflict == {"status": 409, "message": "conflict with user/ann", "resource-id": "user/ann"}
 
-    ann = server.login("ann", "first")
+    ann = server.login("ann", "first password")
     shown = good(ann.get("user/ann"))
     assert (shown["username"], shown["roles"], shown["name"]) == ("ann", "USER", "Ann")
     assert "argon2" not in ann.get("user/ann").text
@@ -148,30 +148,32 @@ def test_the_life_of_a_user(server: JobServer, admin: Caller) -> None:
     assert [user["id"] for user in good(ann.get("user"))["users"]] == ["user/ann"]
     assert "argon2" not in admin.get("user").text
 
-    problem(ann.put("user/ann", {"password": "second"}), 403)
-    problem(ann.put("user/ann", {"password": "second", "oldPassword": "wrong"}), 403)
+    problem(ann.put("user/ann", {"password": "second password"}), 403)
+    problem(ann.put("user/ann", {"password": "second password", "oldPassword": "wrong"}), 403)
     problem(ann.put("user/ann", {"roles": "ADMIN USER"}), 403)
     assert good(ann.put("user/ann", {"description": "herself"}))["description"] == "herself"
-    other = server.login("ann", "first")
-    assert good(ann.put("user/ann", {"password": "second", "oldPassword": "first"}))["id"] == "user/ann"
+    other = server.login("ann", "first password")
+    assert (
+        good(ann.put("user/ann", {"password": "second password", "oldPassword": "first password"}))["id"] == "user/ann"
+    )
     for ended in (ann, other):
         problem(ended.get("user/ann"), 403)
-    problem(server.anonymous().login("ann", "first"), 403)
-    ann = server.login("ann", "second")
+    problem(server.anonymous().login("ann", "first password"), 403)
+    ann = server.login("ann", "second password")
 
-    good(admin.put("user/ann", {"password": "third"}))
+    good(admin.put("user/ann", {"password": "third password"}))
     problem(ann.get("job"), 403)
-    ann = server.login("ann", "third")
+    ann = server.login("ann", "third password")
     assert good(admin.delete("user/ann")) == {"status": 200, "message": "user/ann deleted", "resource-id": "user/ann"}
     problem(ann.get("job"), 403)
-    problem(server.anonymous().login("ann", "third"), 403)
+    problem(server.anonymous().login("ann", "third password"), 403)
     problem(admin.get("user/ann"), 404)
 
 
 def test_a_user_who_comes_back_does_not_find_his_old_session(server: JobServer, admin: Caller) -> None:
-    body = {"username": "revenant", "password": "same"}
+    body = {"username": "revenant", "password": "the same one"}
     admin.post("user", body)
-    before = server.login("revenant", "same")
+    before = server.login("revenant", "the same one")
     admin.delete("user/revenant")
     admin.post("user", body)
     problem(before.get("job"), 403)
@@ -198,8 +200,8 @@ def test_users_keep_to_themselves(user: Callable[[str], Caller]) -> None:
 
 
 def test_a_user_that_does_not_fit(admin: Caller) -> None:
-    problem(admin.post("user", {"username": "a/b", "password": "x"}), 400, "username")
-    problem(admin.post("user", {"username": "ok", "password": ""}), 400, "password")
+    problem(admin.post("user", {"username": "a/b", "password": "long enough"}), 400, "username")
+    problem(admin.post("user", {"username": "ok", "password": "7 chars"}), 400, "password")
     problem(admin.post("user", {"username": "ok"}), 400, "password")
-    problem(admin.post("user", {"username": "ok", "password": "x", "roles": "admin"}), 400, "roles")
-    problem(admin.post("user", {"username": "ok", "password": "x", "nosuch": 1}), 400, "`nosuch`")
+    problem(admin.post("user", {"username": "ok", "password": "long enough", "roles": "admin"}), 400, "roles")
+    problem(admin.post("user", {"username": "ok", "password": "long enough", "nosuch": 1}), 400, "`nosuch`")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedInput, UnexpectedToken, v_args
@@ -10,9 +11,13 @@ from geventjob.server.filter.tree import And, Compare, Date, Filter, FilterError
 
 LENGTH = 64 * 1024
 """Bytes of the longest filter."""
+COMPARISONS = 1_000
+"""The most comparisons of a filter, which is some 50 ms of work."""
 GREATEST = 2**63 - 1
 """The greatest number in a filter: what the stores keep in 64 bits."""
 
+_OPERATOR = re.compile(r""""[^"\\]*(?:\\.[^"\\]*)*"|'[^'\\]*(?:\\.[^'\\]*)*'|([!<>^=]=?)""", re.DOTALL)
+"""A text, or an operator outside of texts."""
 _TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _WORDS = {"true": True, "false": False, "null": None}
 _EXPECTED = {
@@ -41,6 +46,8 @@ def parse(text: str) -> Filter:
         raise FilterError(f"position {_place(error.start)}: half of a surrogate pair is no character") from None
     if length > LENGTH:
         raise FilterError(f"the filter has {length} bytes: {LENGTH} at most")
+    if sum(1 for match in _OPERATOR.finditer(text) if match[1]) > COMPARISONS:
+        raise FilterError(f"the filter has more than {COMPARISONS} comparisons")
     try:
         return flat(cast(Filter, _parser.parse(text)))
     except UnexpectedInput as error:

@@ -6,20 +6,27 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import falcon
+import gevent
+import msgspec
 
 from geventjob.clock import boottime
-from geventjob.server.answer import give, report
-from geventjob.server.bodies import JobsAdd, JobsDelete, JobsEdit, OwnersEdit, body_of, fitted, job_add, job_edit
+from geventjob.server.answer import give, listed, report
+from geventjob.server.bodies import JobsAdd, JobsDelete, JobsEdit, OwnersEdit, body_of, decoded, job_add, job_edit
 from geventjob.server.document import Document, shown
 from geventjob.server.filter import parse
 from geventjob.server.jobs import SLICE, Change, Jobs
 from geventjob.server.life import Edit
-from geventjob.server.problem import problem_of
+from geventjob.server.problem import away, problem_of
 from geventjob.server.receive import BULK, read
 from geventjob.server.sessions import Sessions
 
 DELETING = 20.0
 """Seconds after which a bulk delete answers what it has deleted so far."""
+
+BREATH = 64 * 1024
+"""Bytes of items that are checked in one go, a few ms."""
+
+_NO_ROOM = away("the answer has no room for this job: the same edit again is safe")
 
 Good = TypeVar("Good")
 
@@ -35,7 +42,7 @@ class BulkResource:
         caller = self._sessions.caller(req.get_header("Cookie"))
         caller.need_role("ADMIN")
         items = body_of(JobsAdd, read(req, BULK)).jobs
-        results = _each(items, job_add, lambda bodies: self._jobs.add(bodies, caller))
+        results = _each(items, lambda item: job_add(decoded(item)), lambda bodies: self._jobs.add(bodies, caller))
         give(resp, {"results": [_added(result) for result in results]})
 
     def on_post_edit(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -46,7 +53,8 @@ class BulkResource:
         results = _each(
             body.edits, lambda item: _change(item, actions), lambda changes: self._jobs.edit(changes, caller)
         )
-        give(resp, {"results": [_edited(result, body.answer == "job") for result in results]})
+        answers = (_edited(result, body.answer == "job") for result in results)
+        give(resp, {"results": listed(answers, _NO_ROOM.body)})
 
     def on_post_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller = self._sessions.caller(req.get_header("Cookie"))
@@ -60,25 +68,32 @@ class BulkResource:
 
 
 def _each(
-    items: Sequence[Any],
-    check: Callable[[Any], Good],
+    items: Sequence[msgspec.Raw],
+    check: Callable[[bytes], Good],
     do: Callable[[Sequence[Good]], Sequence[Any]],
 ) -> list[Any]:
     """The results, in order, of doing at once what passes its check; what does not is its own result."""
-    checked = [_try(check, item) for item in items]
+    checked, since = [], 0
+    for item in items:
+        data = bytes(item)
+        checked.append(_try(check, data))
+        since += len(data)
+        if since > BREATH:
+            since = 0
+            gevent.sleep(0)
     results = iter(do([good for good in checked if not isinstance(good, Exception)]))
     return [good if isinstance(good, Exception) else next(results) for good in checked]
 
 
-def _try(check: Callable[[Any], Good], item: Any) -> Good | Exception:
+def _try(check: Callable[[bytes], Good], item: bytes) -> Good | Exception:
     try:
         return check(item)
     except Exception as error:
         return error
 
 
-def _change(item: Any, actions: frozenset[str] | None) -> Change:
-    edit = fitted(OwnersEdit, item)
+def _change(item: bytes, actions: frozenset[str] | None) -> Change:
+    edit = body_of(OwnersEdit, item)
     set = job_edit(edit.set, edit.delete)
     return Change(edit.id, Edit(set, edit.delete, edit.owner, actions, edit.max_interruptions))
 

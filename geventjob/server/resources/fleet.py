@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -9,17 +10,23 @@ from typing import Any
 import falcon
 import gevent
 
-from geventjob.coordination.base import Coordination, CoordinationError, Waiting
+from geventjob.clock import boottime, cimi_time, now
+from geventjob.coordination.base import Coordination, Waiting
 from geventjob.server.answer import give
 from geventjob.server.bodies import Reconcile, body_of
 from geventjob.server.receive import read
 from geventjob.server.reconcile import Reconciler
 from geventjob.server.sessions import Sessions
-from geventjob.server.store.base import Store, StoreError
+from geventjob.server.store.base import Insert, Store, StoreError, Taken, Update
+
+log = logging.getLogger(__name__)
 
 ROLES = ("executor", "distributor", "server")
 PATIENCE = 5.0
-"""Seconds in which a healthy server has asked its store."""
+"""Seconds in which a healthy store has written a line."""
+EVERY = 2.0
+"""Seconds from one such line to the next."""
+LINE = "secret/health"
 
 
 class Nodes:
@@ -96,11 +103,18 @@ class ReconcileQueue:
 
 
 class Health:
-    """Whether this server can do its work, for everybody."""
+    """Whether this server can do its work, for everybody.
+
+    A server that reads and cannot write (a full disk, a store that was made read-only) is of no use: the store is asked
+    to write a line of its own, in the background and at most every EVERY seconds, and what it said last is answered.
+    """
 
     def __init__(self, store: Store, coordination: Coordination) -> None:
         self._store = store
         self._coordination = coordination
+        self._why: str | None = None
+        self._asking: gevent.Greenlet[[], None] | None = None
+        self._asked = -EVERY
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         why = self._why_not()
@@ -114,9 +128,27 @@ class Health:
         session = self._coordination.session
         if session is None or session.over:
             return "the queue is out of reach"
+        is_first = self._asking is None
+        if is_first or (self._asking is not None and self._asking.ready() and boottime() > self._asked + EVERY):
+            self._asked = boottime()
+            self._asking = gevent.spawn(self._ask)
+        assert self._asking is not None
+        if is_first or self._why is not None:
+            self._asking.join(PATIENCE)
+        if not self._asking.ready() and boottime() > self._asked + PATIENCE:
+            return f"the store does not answer within {PATIENCE:g} s"
+        return self._why
+
+    def _ask(self) -> None:
         try:
-            with gevent.Timeout(PATIENCE, TimeoutError):
-                self._store.get(["secret/cookie"])
-        except (StoreError, CoordinationError, TimeoutError) as error:
-            return f"the store is out of reach: {error}"
-        return None
+            [result] = self._store.write([Insert({"id": LINE, "checked": cimi_time(now())})])
+            if isinstance(result, Taken):
+                moment = {"checked": cimi_time(now())}
+                [result] = self._store.write([Update(LINE, lambda line: line | moment)])
+        except StoreError as error:
+            self._why = f"the store is out of reach: {error}"
+        except Exception as error:
+            log.error("unexpected error", exc_info=error)
+            self._why = f"the store cannot be asked: {type(error).__name__}"
+        else:
+            self._why = f"the store does not write: {result}" if isinstance(result, Exception) else None

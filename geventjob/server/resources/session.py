@@ -12,6 +12,7 @@ import falcon
 from geventjob.log import SELDOM
 from geventjob.server.access import MODIFY, VIEW, Caller, acl
 from geventjob.server.answer import done, give
+from geventjob.server.attempts import Attempts
 from geventjob.server.bodies import Href, KeyLogIn, PasswordLogIn, SessionAdd, body_of, fitted
 from geventjob.server.document import Document, operation, shown
 from geventjob.server.keys import is_of, opens
@@ -36,13 +37,15 @@ class SessionResource:
         self._store = store
         self._sessions = sessions
         self._passwords = passwords
+        self._attempts = Attempts()
 
     def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
         given = _log_in(req)
         if isinstance(given, KeyLogIn):
             user, key = self._by_key(given)
         else:
-            user, key = self._by_password(given), None
+            with self._attempts.attempt(given.username, req.remote_addr):
+                user, key = self._by_password(given), None
         session, token = self._sessions.open(user, given.href, key)
         _set_cookie(req, resp, token, session["expiry"])
         done(resp, session["id"], "created", 201)

@@ -57,6 +57,10 @@ def type_of(path: Path) -> Type:
     return SINGLE.get(path, Type.TERMS)
 
 
+SHORT = 255
+"""Characters of names, and 16 times as many bytes of acls, that are worth remembering: caches are bounded in bytes."""
+
+
 def searched(path: Path) -> bool:
     """Whether any search can see this attribute."""
     return path[0] != NOT_SEARCHED and not path[0].startswith("_")
@@ -67,7 +71,7 @@ def terms(document: Mapping[str, Any]) -> set[str]:
     found: set[str] = set()
     for name, value in document.items():
         if name == "acl":
-            found |= _access(_encode(value))[1]
+            found |= _of_acl(_encode(value))[1]
         elif name not in _LABELS and searched((name,)):
             _gather(escaped(name), value, found)
     for prose in _prose(document):
@@ -77,7 +81,7 @@ def terms(document: Mapping[str, Any]) -> set[str]:
 
 def readers(document: Mapping[str, Any]) -> frozenset[str]:
     """Who sees the document, as `USER alice` or `ROLE USER`: the owner and whom a rule of its acl names."""
-    return _access(_encode(document["acl"]))[0] if "acl" in document else frozenset()
+    return _of_acl(_encode(document["acl"]))[0] if "acl" in document else frozenset()
 
 
 def term(path: Path, text: str) -> str:
@@ -90,9 +94,13 @@ def label(path: Path) -> str:
     return "/".join(map(escaped, path))
 
 
-@lru_cache(4096)
 def escaped(name: str) -> str:
     """A name as it stands in a path: without `/` and `=`."""
+    return _escaped(name) if len(name) <= SHORT else _escaped.__wrapped__(name)
+
+
+@lru_cache(4096)
+def _escaped(name: str) -> str:
     return _RESERVED.sub(lambda match: f"%{ord(match[0]):02X}", name)
 
 
@@ -111,6 +119,10 @@ def words(prose: str) -> list[str]:
 _RESERVED = re.compile("[%/=\0]")
 _WORD = re.compile(r"\w+")
 _LABELS = frozenset(map(label, SINGLE))
+
+
+def _of_acl(acl: bytes) -> tuple[frozenset[str], frozenset[str]]:
+    return _access(acl) if len(acl) <= SHORT * 16 else _access.__wrapped__(acl)
 
 
 @lru_cache(256)

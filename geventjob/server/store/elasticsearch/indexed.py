@@ -80,9 +80,13 @@ def cut(text: str) -> str:
     return data[: LONGEST_VALUE - 40].decode(errors="ignore") + blake2b(data, digest_size=20).hexdigest()
 
 
-@lru_cache(4096)
 def known(label: str) -> str:
     """A label as it is indexed."""
+    return _known(label) if len(label) <= 4 * attributes.SHORT else _known.__wrapped__(label)
+
+
+@lru_cache(4096)
+def _known(label: str) -> str:
     data = label.encode()
     return label if len(data) <= LONGEST_LABEL else f"#{blake2b(data, digest_size=20).hexdigest()}"
 
@@ -112,8 +116,13 @@ def _others(document: Document) -> dict[str, list[str]]:
     return values
 
 
-@lru_cache(1024)
 def _paths(labels: frozenset[str]) -> list[str]:
+    """All attributes that have a value, themselves or below."""
+    return _few_paths(labels) if sum(map(len, labels)) <= 8 * attributes.SHORT else _few_paths.__wrapped__(labels)
+
+
+@lru_cache(1024)
+def _few_paths(labels: frozenset[str]) -> list[str]:
     """All attributes that have a value, themselves or below; the labels that documents have are few sets."""
     parts = [label.split("/") for label in labels]
     return sorted({known("/".join(names[:depth])) for names in parts for depth in range(1, len(names) + 1)})

@@ -76,8 +76,8 @@ class SqliteStore(Store):
         return cast("list[Document | Exception | None]", self._write(items))
 
     def search(self, kind: str, query: Query) -> Page:
-        search = Search(kind, query, now())
-        return self._searched(search.page)
+        moment = now()
+        return self._searched(lambda connection, deadline: Search(kind, query, moment).page(connection, deadline))
 
     def delete(self, kind: str, query: Query, limit: int) -> list[Document]:
         """Those that match when they are found and still do when they are deleted, SWEEP in each transaction."""

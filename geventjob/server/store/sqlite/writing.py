@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Union
+from itertools import groupby
+from typing import TypeVar, Union, cast
 
 import msgspec
 
-from geventjob.server.store.base import KINDS, Document, Insert, Missing, StoreRefused, Taken, Update
+from geventjob.server.store.base import KINDS, Change, Document, Insert, Missing, StoreRefused, Taken, Update
 from geventjob.server.store.sqlite.file import failure
 from geventjob.server.store.sqlite.rows import NAMES, document, values
 from geventjob.server.store.sqlite.search import Search
@@ -26,6 +27,7 @@ class Sweep:
 
 Item = Union[Insert, Update, Sweep]
 Result = Union[Document, "list[Document]", Exception, None]
+Found = TypeVar("Found")
 
 
 class Writer:
@@ -38,7 +40,7 @@ class Writer:
         """The results, durable. Raises StoreAway when it is not known whether any of it was written."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            results = [[self._result(item) for item in items] for items in lists]
+            results = [self._results(items) for items in lists]
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._undo()
@@ -52,11 +54,35 @@ class Writer:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
+    def _results(self, items: Sequence[Item]) -> list[Result]:
+        """The result of each, in order; what changes one document is done at once."""
+        results: list[Result] = []
+        for are_updates, run in groupby(items, lambda item: isinstance(item, Update)):
+            if are_updates:
+                results += self._updated(cast("list[Update]", list(run)))
+            else:
+                results += [self._result(item) for item in run]
+        return results
+
+    def _updated(self, items: Sequence[Update]) -> list[Result]:
+        by_id: dict[str, list[int]] = {}
+        for index, item in enumerate(items):
+            by_id.setdefault(item.id, []).append(index)
+        results: dict[int, Result] = {}
+        for id, indexes in by_id.items():
+            found = self._alone(self._update, id, [items[index].change for index in indexes])
+            results |= zip(indexes, [found] * len(indexes) if isinstance(found, Exception) else found, strict=True)
+        return [results[index] for index in range(len(items))]
+
     def _result(self, item: Item) -> Result:
+        if isinstance(item, Insert):
+            return self._alone(self._insert, item)
+        return self._alone(self._sweep, cast(Sweep, item))
+
+    def _alone(self, do: Callable[..., Found], *arguments: object) -> Found | Exception:
+        """What this gives, or its error, unless that is one of the file."""
         try:
-            if isinstance(item, Insert):
-                return self._insert(item)
-            return self._update(item) if isinstance(item, Update) else self._sweep(item)
+            return do(*arguments)
         except (sqlite3.OperationalError, sqlite3.InternalError):
             raise
         except Exception as error:  # of this item alone, such as what its change raised
@@ -73,23 +99,28 @@ class Writer:
             raise Taken(document(*self._connection.execute(occupied, (id, key)).fetchone())) from None
         return item.document
 
-    def _update(self, item: Update) -> Document | None:
-        kind = kind_of(item.id)
-        found = self._connection.execute(f"SELECT row, {_COLUMNS} FROM {kind} WHERE id = ?", (item.id,)).fetchone()
+    def _update(self, id: str, changes: Sequence[Change]) -> list[Result]:
+        """Change a document by each of these in turn, and write it once."""
+        kind = kind_of(id)
+        found = self._connection.execute(f"SELECT row, {_COLUMNS} FROM {kind} WHERE id = ?", (id,)).fetchone()
         if not found:
-            raise Missing(item.id)
+            return [Missing(id) for _ in changes]
         row, *old = found
-        changed = item.change(document(*old[-2:]))
+        results, changed = _changed(id, document(*old[-2:]), changes)
+        try:
+            self._write(kind, row, old, changed)
+        except UnicodeEncodeError as error:
+            return [result if isinstance(result, Exception) else error for result in results]
+        return results
+
+    def _write(self, kind: str, row: int, old: list[str | None], changed: Document | None) -> None:
         if changed is None:
             self._connection.execute(f"DELETE FROM {kind} WHERE row = ?", (row,))
-            return None
-        if changed["id"] != item.id:
-            raise ValueError(f"a change of {item.id} made it {changed['id']}")
+            return
         new = values(changed)
         if list(new[-2:]) != old[-2:]:
             different = {name: is_ for name, was, is_ in zip(NAMES, old, new, strict=True) if was != is_}
             self._connection.execute(_updating(kind, tuple(different)), (*different.values(), row))
-        return changed
 
     def _sweep(self, item: Sweep) -> list[Document]:
         search = item.search
@@ -100,6 +131,25 @@ class Writer:
         ).fetchall()
         self._connection.executemany(f"DELETE FROM {search.kind} WHERE row = ?", [(row,) for row, _, _ in found])
         return [document(json, payload) for _, json, payload in found]
+
+
+def _changed(id: str, current: Document | None, changes: Sequence[Change]) -> tuple[list[Result], Document | None]:
+    """The outcome of each change, and what the document is in the end (None: deleted)."""
+    results: list[Result] = []
+    for change in changes:
+        if current is None:
+            results.append(Missing(id))
+            continue
+        try:
+            changed = change(current.copy())
+            if changed is not None and changed["id"] != id:
+                raise ValueError(f"a change of {id} made it {changed['id']}")
+        except Exception as error:  # of this change alone
+            results.append(error)
+        else:
+            results.append(changed)
+            current = changed
+    return results, current
 
 
 def kind_of(id: str) -> str:

@@ -1,0 +1,97 @@
+"""Log-ins that fail: how long the next one waits, and who does not wait with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import pytest
+
+from geventjob.server import attempts as module
+from geventjob.server.attempts import FORGET, OF_ADDRESS, OF_NAME, ROOM, Attempts
+from geventjob.server.problem import Problem
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Time stands still, but for so many seconds."""
+    passed = [1000.0]
+
+    def go_on(seconds: float) -> None:
+        passed[0] += seconds
+
+    monkeypatch.setattr(module, "boottime", lambda: passed[0])
+    return go_on
+
+
+def tried(attempts: Attempts, name: str, address: str = "a", *, good: bool = False) -> int | None:
+    """The seconds of the pause that refuses this log-in; None: it was tried."""
+    try:
+        with attempts.attempt(name, address):
+            if not good:
+                raise Problem(403, "wrong")
+    except Problem as problem:
+        return problem.retry_after if problem.status == 429 else None
+    return None
+
+
+def test_the_pauses_of_a_name_from_an_address_grow_to_a_minute(clock: Callable[[float], None]) -> None:
+    attempts = Attempts()
+    pauses = []
+    for _ in range(OF_NAME):
+        assert tried(attempts, "ann") is None
+    for _ in range(8):
+        pause = tried(attempts, "ann", good=True)
+        assert pause is not None
+        pauses.append(pause)
+        clock(pause - 0.5)
+        assert tried(attempts, "ann", good=True) == 1
+        clock(0.5)
+        assert tried(attempts, "ann") is None
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+    clock(FORGET + 1)
+    assert tried(attempts, "ann") is None
+    assert tried(attempts, "ann", good=True) is None
+
+
+def test_a_flood_on_a_name_locks_out_no_other_address_and_no_other_name(clock: Callable[[float], None]) -> None:
+    attempts = Attempts()
+    for _ in range(OF_NAME):
+        tried(attempts, "super")
+    assert tried(attempts, "super", good=True) is not None
+    assert tried(attempts, "super", "fleet", good=True) is None
+    assert tried(attempts, "ann", good=True) is None
+
+
+def test_many_names_from_an_address_are_one_flood(clock: Callable[[float], None]) -> None:
+    attempts = Attempts()
+    for number in range(OF_ADDRESS):
+        assert tried(attempts, f"name-{number}") is None
+    assert tried(attempts, "another", good=True) == 1
+    assert tried(attempts, "another", "b", good=True) is None
+
+
+def test_a_good_log_in_forgets_what_failed_before(clock: Callable[[float], None]) -> None:
+    attempts = Attempts()
+    for _ in range(3):
+        for _ in range(OF_NAME - 1):
+            assert tried(attempts, "ann") is None
+        assert tried(attempts, "ann", good=True) is None
+
+
+def test_a_name_has_a_share_of_the_log_ins_under_way(clock: Callable[[float], None]) -> None:
+    attempts = Attempts()
+    with ExitStack() as stack:
+        for number in range(ROOM):
+            stack.enter_context(attempts.attempt("super", f"address-{number}"))
+        assert tried(attempts, "super", "another", good=True) == 1
+        assert tried(attempts, "ann", "another", good=True) is None
+    assert tried(attempts, "super", "another", good=True) is None
+
+
+def test_what_is_remembered_is_bounded(clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT", 3)
+    attempts = Attempts()
+    for number in range(10):
+        tried(attempts, f"name-{number}", f"address-{number}")
+    assert len(attempts._failed) == 3

@@ -1,0 +1,120 @@
+"""What the server answers where much is asked, or where it cannot write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import falcon
+import falcon.testing
+import gevent
+import msgspec
+import pytest
+
+from geventjob.coordination.base import Coordination
+from geventjob.server import answer, bodies, spool
+from geventjob.server.bodies import JobsEdit, body_of, decoded
+from geventjob.server.problem import Problem
+from geventjob.server.resources import fleet
+from geventjob.server.resources.fleet import Health
+from geventjob.server.store.base import Insert, Update
+from geventjob.server.store.sqlite import SqliteStore, writing
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    made = SqliteStore(tmp_path / "store.db")
+    made.start()
+    yield made
+    made.close()
+
+
+def test_health_is_no_ok_while_nothing_can_be_written(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "EVERY", 0.0)
+    coordination = cast(Coordination, SimpleNamespace(session=SimpleNamespace(over=False)))
+    app: falcon.App[Any, Any] = falcon.App()
+    app.add_route("/healthz", Health(store, coordination))
+    client = falcon.testing.TestClient(app)
+
+    def asked() -> tuple[int, str]:
+        found = client.simulate_get("/healthz")
+        gevent.sleep(0.05)
+        return found.status_code, found.text
+
+    assert asked() == (200, "ok")
+    store._writing.execute("PRAGMA query_only = ON")
+    with gevent.Timeout(10):
+        while asked() == (200, "ok"):
+            pass
+    assert asked() == (503, "the store does not write: attempt to write a readonly database")
+    store._writing.execute("PRAGMA query_only = OFF")
+    with gevent.Timeout(10):
+        while asked() != (200, "ok"):
+            pass
+
+
+def test_many_edits_of_one_document_write_it_once(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    [_] = store.write([Insert({"id": "job/1", "n": 0})])
+    written = []
+    values = writing.values
+
+    def noted(document: dict[str, Any]) -> Any:
+        written.append(document["n"])
+        return values(document)
+
+    def add(document: dict[str, Any]) -> dict[str, Any]:
+        return document | {"n": document["n"] + 1}
+
+    def refuse(document: dict[str, Any]) -> dict[str, Any]:
+        raise Problem(409, f"at {document['n']}")
+
+    monkeypatch.setattr(writing, "values", noted)
+    results = store.write([Update("job/1", change) for change in (add, add, refuse, add, lambda _: None, add)])
+    assert [result["n"] for result in results if isinstance(result, dict)] == [1, 2, 3]
+    assert [str(result) for result in results if isinstance(result, Exception)] == ["at 2", "job/1"]
+    assert results[4] is None
+    assert store.get(["job/1"]) == [None]
+    assert written == []
+    store.write([Insert({"id": "job/2", "n": 0})])
+    written.clear()
+    store.write([Update("job/2", add)] * 50)
+    assert written == [50]
+
+
+def test_a_large_answer_is_in_a_file_until_it_is_read() -> None:
+    resp = falcon.Response()
+    value = {"x": "y" * 3 * spool.PART}
+    answer.give(resp, value)
+    assert resp.data is None
+    parts = list(cast(Any, resp.stream))
+    assert max(map(len, parts)) == spool.PART
+    assert msgspec.json.decode(b"".join(parts)) == value
+    assert int(resp.get_header("Content-Length")) == sum(map(len, parts))
+    taken = spool._taken
+    cast(Any, resp.stream).close()
+    assert spool._taken == taken - sum(map(len, parts))
+
+
+def test_an_answer_that_is_too_large_names_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer, "LARGEST", 1 << 17)
+    items = [{"x": "y" * 10_000}] * 20
+    with pytest.raises(Problem, match=r"\$select") as caught:
+        answer.listed(items)
+    assert caught.value.status == 413
+    encoded = answer.listed(items, lambda: {"status": 503})
+    assert [msgspec.json.decode(item) for item in encoded] == items[:6] + [{"status": 503}] * 14
+
+
+def test_a_body_of_too_many_values_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "VALUES", 10)
+    assert decoded(b'{"x": "' + b"," * 100 + b'\\",\\","}')["x"].startswith(",,")
+    for many in (b"[" + b"0," * 20 + b"0]", b"[" + b'"a",' * 20 + b"0]"):
+        with pytest.raises(Problem, match="more than 10 values"):
+            decoded(many)
+
+
+def test_items_of_a_bulk_request_are_read_one_by_one() -> None:
+    edits = body_of(JobsEdit, b'{"edits": [{"id": 1}, [0, 1], {"id": "job/1", "set": {}}]}').edits
+    assert [bytes(edit)[:4] for edit in edits] == [b'{"id', b"[0, ", b'{"id']
