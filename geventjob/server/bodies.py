@@ -90,7 +90,7 @@ class UserAdd(Resource, kw_only=True):
 class UserEdit(Resource, kw_only=True):
     username: Any = None
     password: Union[Password, UnsetType] = UNSET
-    old_password: Union[Password, UnsetType] = UNSET
+    old_password: Union[Annotated[str, Meta(max_length=1_024)], UnsetType] = UNSET
     roles: Union[Roles, UnsetType] = UNSET
 
 
