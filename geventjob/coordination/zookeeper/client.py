@@ -11,7 +11,7 @@ import gevent
 from gevent import socket, ssl
 from gevent.event import AsyncResult
 from kazoo.client import KazooClient
-from kazoo.exceptions import ConnectionLoss, KazooException
+from kazoo.exceptions import AuthFailedError, ConnectionLoss, KazooException
 from kazoo.handlers.gevent import SequentialGeventHandler
 from kazoo.protocol.connection import ConnectionHandler
 from kazoo.protocol.serialization import Connect
@@ -22,6 +22,10 @@ from geventjob.clock import boottime
 _log = logging.getLogger(f"{__name__}.kazoo")
 _log.setLevel(logging.ERROR)  # it tells each attempt to connect; that ZooKeeper is away is told once, by the ensemble
 
+NO_SESSIONS = "it serves no sessions now: no majority, read-only, or set back to an older copy"
+TOO_MANY = "it accepts no more connections from this address (maxClientCnxns)"
+HANG_UP = 1.0
+"""Seconds within which a server hangs up on one connection too many."""
 LONGEST_PAUSE = 1.0
 """Seconds between two attempts to connect. kazoo's own limit is an hour, and a session would not outlive it."""
 
@@ -54,6 +58,8 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
     """When (boottime) the session was asked for, or for the last time taken up again."""
 
     def __init__(self, access: Access) -> None:
+        self.failures: dict[str, str] = {}
+        """HOST:PORT → why there is no connection to it; empty after a success."""
         handler = _Handler(access)
         super().__init__(
             hosts=access.hosts,
@@ -149,6 +155,54 @@ class _Handler(SequentialGeventHandler):  # type: ignore[misc]
 
 class _Connection(ConnectionHandler):  # type: ignore[misc]
     """Keeps what the handshake said, and waits for its answer no longer than for the connection."""
+
+    _diagnosis: gevent.Greenlet[..., Any] | None = None
+
+    def _connect(self, host: str, hostip: str, port: int) -> Any:
+        try:
+            timeouts = super()._connect(host, hostip, port)
+        except Exception as error:
+            reason = self._why(error)
+            if reason is not None:
+                self.client.failures[f"{host}:{port}"] = reason
+            elif self._diagnosis is None or self._diagnosis.ready():
+                self.client.failures.setdefault(f"{host}:{port}", NO_SESSIONS)
+                self._diagnosis = gevent.spawn(self._diagnose, host, hostip, port)
+            raise
+        self.client.failures.clear()
+        return timeouts
+
+    def _why(self, error: Exception) -> str | None:
+        """Return the reason of a connection that failed, in words for an operator; None if the server hung up.
+
+        kazoo hides it in the context.
+        """
+        cause = error if isinstance(error, OSError) else error.__context__
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not accepted: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS failed: {cause.reason or cause}"
+        if isinstance(error, AuthFailedError):
+            return "the log-in of zk-auth-file was refused"
+        if isinstance(error, self.handler.timeout_exception) or isinstance(cause, TimeoutError):
+            return "no answer"
+        if isinstance(cause, OSError) and not isinstance(cause, (BrokenPipeError, ConnectionResetError)):
+            return cause.strerror or str(cause)
+        return None
+
+    def _diagnose(self, host: str, hostip: str, port: int) -> None:
+        """Find out why the server hung up; beside the attempts to connect, which must not wait for this.
+
+        A server closes a connection on which nothing was said if there are too many of them.
+        """
+        reason = NO_SESSIONS
+        with contextlib.suppress(OSError), self.handler.create_connection((hostip, port), host) as connection:
+            connection.settimeout(HANG_UP)
+            with contextlib.suppress(ConnectionError):
+                connection.recv(1)
+            reason = TOO_MANY  # not reached when nothing comes in time
+        if not self.client.connected:
+            self.client.failures[f"{host}:{port}"] = reason
 
     def _invoke(self, timeout: float, request: Any, xid: int | None = None) -> Any:
         if not isinstance(request, Connect):

@@ -89,7 +89,7 @@ class ZookeeperCoordination(Coordination):
         login = read_login(self._auth_file) if self._auth_file else None
         self._closing = False
         access = Access(self._hosts, self._timeout, tls_context(*self._tls), login)
-        self._ensemble.start(access, Nodes(self._root, login))
+        self._ensemble.start(access, Nodes(self._root, login is not None))
         _open.add(self)
 
     def close(self) -> None:

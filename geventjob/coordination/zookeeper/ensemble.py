@@ -25,7 +25,7 @@ from geventjob.clock import boottime
 from geventjob.coordination.base import ENTRIES, CoordinationAway, CoordinationError
 from geventjob.coordination.zookeeper.client import Access, Client
 from geventjob.coordination.zookeeper.membership import Membership
-from geventjob.coordination.zookeeper.nodes import Nodes
+from geventjob.coordination.zookeeper.nodes import TAKERS, Nodes
 from geventjob.coordination.zookeeper.refusal import refused
 from geventjob.coordination.zookeeper.requests import MultiRead
 
@@ -67,6 +67,7 @@ class Ensemble:
         self._within = Event()
         self._closing = False
         self._reason = ""
+        self._client: Client | None = None
         self._seen = 0
         """Number of the last change of ZooKeeper that earlier sessions have seen."""
         self.membership: Membership | None = None
@@ -149,16 +150,21 @@ class Ensemble:
     @property
     def _why(self) -> str:
         """The reason for the last failure, to be put behind a sentence."""
-        return f": {self._reason}" if self._reason else ""
+        failures = sorted(self._client.failures.items()) if self._client else []
+        reason = self._reason or "; ".join(f"{address}: {why}" for address, why in failures)
+        return f": {reason}" if reason else ""
 
     def _one_session(self) -> None:
         client = Client(self._access)
+        if self._client is not None:
+            client.failures.update(self._client.failures)  # the reason goes on until there is another
+        self._client = client
         membership = Membership(client, self._nodes)
         client.start_async()
         try:
             while not client.connected:
                 if client.ended:
-                    raise CoordinationAway("the connection ended")
+                    raise CoordinationAway("; ".join(client.failures.values()) or "the connection ended")
                 membership.news.wait(1)
                 membership.news.clear()
             membership.joined()
@@ -202,9 +208,11 @@ class Ensemble:
             membership.news.clear()
             if membership.client.connected:
                 self._probe(membership)
-            if away is membership.live.is_set():
+            if away is membership.live.is_set() and (
+                away or self._why or membership.left < membership.session.timeout / 2
+            ):
                 away = not away
-                log.warning("ZooKeeper is %s", "out of reach" if away else "back")
+                log.warning("ZooKeeper is %s", f"out of reach{self._why}" if away else "back")
             membership.news.wait(min(membership.session.timeout / PROBES, membership.left))
 
     def _probe(self, membership: Membership) -> None:
@@ -262,11 +270,28 @@ def _settle(membership: Membership) -> list[str]:
             _refused(found, f"{path} cannot be read")
     made = []
     missing = [path for path, found in zip(folders, there, strict=True) if found is None]
+    if nodes.own:
+        _log_in(membership, missing[0] if missing else nodes.root + TAKERS)
     for path, answer in zip(missing, membership.query(map(nodes.folder, missing)), strict=True):
         if not isinstance(answer, NodeExistsError):
             _refused(answer, f"{path} cannot be created")
             made.append(path)
     return made
+
+
+def _log_in(membership: Membership, folder: str) -> None:
+    """Have nodes made for our log-in alone, in the form that this server gives it.
+
+    What digest it makes of a password is its choice (`digestAlg`), so it is asked: a node of scheme `auth` beside
+    `folder`, gone at once, shows it. That scheme itself would let in everybody with the same client certificate too.
+    """
+    create, permissions, delete = membership.nodes.trial(folder.rpartition("/")[0])
+    made, found, _ = membership.query([create, permissions, delete])
+    _refused(made, f"{folder} cannot be created")
+    _refused(found, f"the permissions of {create.path} cannot be read")
+    membership.nodes.acl = [acl for acl in found[0] if acl.id.scheme == "digest"]
+    if not membership.nodes.acl:
+        raise CoordinationError("zk-auth-file: the server does not know log-ins of the digest scheme")
 
 
 def _refused(answer: Any, what: str) -> None:

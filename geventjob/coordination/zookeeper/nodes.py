@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from secrets import token_hex
 from typing import Any
 
 from kazoo.protocol.serialization import (
@@ -17,7 +18,7 @@ from kazoo.protocol.serialization import (
     Sync,
     Transaction,
 )
-from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
+from kazoo.security import OPEN_ACL_UNSAFE, make_acl
 
 from geventjob.coordination.base import ENTRIES
 from geventjob.coordination.zookeeper.requests import EntryNames, GetEphemerals, MultiRead
@@ -38,10 +39,12 @@ Watch = Callable[[Any], None]
 class Nodes:
     """Makes requests; all paths are given and answered without the `--zk-root` under which they lie."""
 
-    def __init__(self, root: str, login: tuple[str, str] | None) -> None:
-        """`login` (user, password): only who logs in so may do anything with the nodes that are created."""
+    def __init__(self, root: str, own: bool) -> None:
+        """`own`: only who logs in as this process does may do anything with the nodes that are created."""
         self.root = root
-        self._acl = [make_digest_acl(*login, all=True)] if login else OPEN_ACL_UNSAFE
+        self.own = own
+        self.acl = OPEN_ACL_UNSAFE
+        """Of the nodes that are created. The ensemble sets that of a log-in: its form is the server's choice."""
 
     def plain(self, path: str) -> str:
         """A path of ZooKeeper without the root."""
@@ -53,11 +56,16 @@ class Nodes:
         return ["/" + "/".join(steps[: n + 1]) for n in range(len(steps))] + [self.root + path for path in FOLDERS]
 
     def folder(self, full: str, acl: Sequence[Any] | None = None) -> Create:
-        return Create(full, b"", self._acl if acl is None else acl, 0)
+        return Create(full, b"", self.acl if acl is None else acl, 0)
+
+    def trial(self, parent: str) -> tuple[Create, GetACL, Delete]:
+        """Requests that show to whom the server gives a node of scheme `auth` below `parent` (a full path)."""
+        full = f"{parent.rstrip('/')}/geventjob-{token_hex(8)}"
+        return Create(full, b"", [make_acl("auth", "", all=True)], _EPHEMERAL), GetACL(full), Delete(full, -1)
 
     def create(self, path: str, data: bytes = b"", *, ephemeral: bool = False, sequential: bool = False) -> Create:
         flags = _EPHEMERAL * ephemeral + _SEQUENTIAL * sequential
-        return Create(self.root + path, data, self._acl, flags)
+        return Create(self.root + path, data, self.acl, flags)
 
     def delete(self, path: str) -> Delete:
         return Delete(self.root + path, -1)
