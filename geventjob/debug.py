@@ -20,6 +20,7 @@ from greenlet import getcurrent, greenlet
 
 from geventjob.clock import boottime
 from geventjob.log import TREE
+from geventjob.title import LOGIN
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +37,12 @@ def stack(frame: FrameType | None) -> str:
 
 
 def place(frame: FrameType | None) -> str:
-    """Return the line of code that `frame` executes, and where it stands."""
+    """Return the line of code that `frame` executes, and where it stands; a password in a URL is masked."""
     if frame is None:
         return "code that cannot be seen"
     file, number, name = next(_places(frame))
-    return f"`{linecache.getline(file, number).strip() or name}` ({file}:{number}, in {name})"
+    code = LOGIN.sub("://***@", linecache.getline(file, number).strip())
+    return f"`{code or name}` ({file}:{number}, in {name})"
 
 
 def dump(describe: Callable[[greenlet], str] = lambda _: "") -> str:

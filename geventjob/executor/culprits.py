@@ -12,6 +12,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from geventjob.ownership import open_private, private_folder
+
 KEPT = 7 * 86400.0
 """Seconds after which a note that nobody asked for is removed."""
 LONGEST = 2000
@@ -33,8 +35,9 @@ class Culprits:
         path = self._path(job_id)
         new = path.with_name(f"{path.name}.{os.getpid()}")
         with suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            new.write_text(call[:LONGEST], encoding="utf-8", errors="backslashreplace")
+            private_folder(self._folder)
+            with open(open_private(new), "wb") as file:
+                file.write(call[:LONGEST].encode(errors="backslashreplace"))
             new.replace(path)
 
     def forget(self, job_id: str) -> None:
