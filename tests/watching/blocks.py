@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+import psutil
 from gevent import monkey
 
 from geventjob.executor.culprits import Culprits
@@ -131,8 +132,10 @@ def waits_for_sqlite() -> None:
 
 
 def answer(found: Any) -> None:
-    """Print what was found, and end without waiting for what the calls left behind."""
+    """Print what was found, and end with all that the calls left behind."""
     os.write(ANSWER, json.dumps(found).encode())
+    for child in psutil.Process().children(recursive=True):
+        child.kill()
     os._exit(0)
 
 
