@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -67,6 +68,28 @@ def test_they_serve_our_own_server(own: Fleet) -> None:
     own.executor("one")
     own.distributor("leader", f"--distributors-dir={SCRIPT.parent}", "--allow-unsafe-plugins", "old_inventory")
     inventoried(own.client(), "shelf/1")
+
+
+@pytest.mark.parametrize("server", ["own", "engine"])
+def test_whatever_the_old_engine_gave_an_action_is_there(server: str, request: pytest.FixtureRequest) -> None:
+    made: Fleet = request.getfixturevalue(server)
+    client = made.serve() if isinstance(made, SlipStreamFleet) else made.client()
+    executor = made.executor("M. Garrison", "--threads", "7")
+    job = job_ended(client, client.add("job", {"action": "old_everything"}))
+    assert (job["state"], job["returnCode"]) == ("FAILED", 0), job
+    assert json.loads(job["statusMessage"]) == {
+        "job": "old_everything",
+        "name": "M. Garrison",
+        "user": "super",
+        "endpoint": made.url,
+        "threads": 7,
+        "connectors": "10 of them",
+    }
+    id = client.add("job", {"action": "old_until_stopped"})
+    until(lambda: client.get(id).get("progress") == 1)
+    assert executor.stop() == 0
+    job = client.get(id)
+    assert (job["state"], job["statusMessage"]) == ("SUCCESS", "stopped by itself"), job
 
 
 def test_the_script_itself_becomes_a_distributor(engine: SlipStreamFleet) -> None:
