@@ -25,7 +25,7 @@ from geventjob.clock import boottime
 from geventjob.coordination.base import ENTRIES, CoordinationAway, CoordinationError
 from geventjob.coordination.zookeeper.client import Access, Client
 from geventjob.coordination.zookeeper.membership import Membership
-from geventjob.coordination.zookeeper.nodes import TAKERS, Nodes
+from geventjob.coordination.zookeeper.nodes import NOTES, Nodes
 from geventjob.coordination.zookeeper.refusal import refused
 from geventjob.coordination.zookeeper.requests import MultiRead
 
@@ -271,7 +271,7 @@ def _settle(membership: Membership) -> list[str]:
     made = []
     missing = [path for path, found in zip(folders, there, strict=True) if found is None]
     if nodes.own:
-        _log_in(membership, missing[0] if missing else nodes.root + TAKERS)
+        _log_in(membership, missing[0] if missing else f"{nodes.root}{NOTES}/geventjob")
     for path, answer in zip(missing, membership.query(map(nodes.folder, missing)), strict=True):
         if not isinstance(answer, NodeExistsError):
             _refused(answer, f"{path} cannot be created")
