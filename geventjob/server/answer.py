@@ -11,10 +11,12 @@ import msgspec
 
 from geventjob.server.problem import Problem
 from geventjob.server.receive import JSON
-from geventjob.server.spool import LARGEST, PART, set_answer, too_large
+from geventjob.server.spool import LARGEST, set_answer, too_large
 
 BREATH = 512 * 1024
 """Bytes that are encoded in one go, a few ms."""
+MARGIN = 1 << 20
+"""Bytes of an answer besides its items, and of those that it has no room for."""
 STEP = 1024
 """Bytes that an item counts for besides its own."""
 
@@ -33,9 +35,9 @@ def listed(items: Iterable[Any], full: Callable[[], Any] | None = None) -> list[
 
     An item that the answer has no room for is `full()` instead. Raises Problem 413 without `full`.
     """
-    encoded, left, since = [], LARGEST - PART, 0
+    encoded, left, since = [], LARGEST - MARGIN, 0
     for item in items:
-        data = _encode(item)
+        data = _encode(item if left >= 0 or full is None else full())
         left -= len(data)
         if left < 0:
             if full is None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import falcon
 import gevent
 import msgspec
+from gevent.lock import BoundedSemaphore
 
 from geventjob.clock import boottime
 from geventjob.server.answer import give, listed, report
@@ -26,6 +27,8 @@ DELETING = 20.0
 BREATH = 64 * 1024
 """Bytes of items that are checked in one go, a few ms."""
 
+_one_answer = BoundedSemaphore(1)
+"""Answers take a good part of the memory until they are encoded."""
 _NO_ROOM = away("the answer has no room for this job: the same edit again is safe")
 
 Good = TypeVar("Good")
@@ -53,7 +56,11 @@ class BulkResource:
         results = _each(
             body.edits, lambda item: _change(item, actions), lambda changes: self._jobs.edit(changes, caller)
         )
-        answers = (_edited(result, body.answer == "job") for result in results)
+        with _one_answer:
+            self._give(resp, results, whole=body.answer == "job")
+
+    def _give(self, resp: falcon.Response, results: Sequence[Document | Exception], *, whole: bool) -> None:
+        answers = (_edited(result, whole) for result in results)
         give(resp, {"results": listed(answers, _NO_ROOM.body)})
 
     def on_post_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
