@@ -55,8 +55,12 @@ class Claims:
         self.release(claim, patience)
 
     def pass_on(self, claim: Claim, patience: float | None = None) -> None:
-        """Release the claim, and let the other executors take its entry first. Raises OutOfPatience."""
+        """Release the claim, and let the other executors take its entry first.
+
+        As for `leave_alone`, a take that waits already is made to begin anew. Raises OutOfPatience.
+        """
         self._passed_on[claim.entry] = boottime() + PASS
+        self._interrupt()
         self.release(claim, patience)
 
     def recall(self) -> None:

@@ -32,7 +32,7 @@ class Parts:
     def release(self, claim: Claim, patience: float | None = None) -> None:
         self.did.append("release")
 
-    def leave_alone(self, claim: Claim) -> None:
+    def leave_alone(self, claim: Claim, patience: float | None = None) -> None:
         self.did.append("leave alone")
 
     def hopeless(self, action: str) -> bool:
@@ -56,9 +56,11 @@ def conflict(reason: str, state: str = "RUNNING") -> Conflict:
         (conflict("final", "SUCCESS"), ["consume"]),
         (conflict("entry"), ["consume"]),
         (conflict("transition"), ["consume"]),
-        (conflict("fence"), ["release"]),
+        (conflict("fence"), ["leave alone"]),
         (conflict("stopping"), [{"state": "STOPPED"}, "consume"]),
-        (conflict("fence", "STOPPING"), [{"state": "STOPPED"}, "consume"]),
+        (conflict("fence", "STOPPING"), ["leave alone"]),
+        (conflict("transition", "STOPPING"), [{"state": "STOPPED"}, "consume"]),
+        (conflict("entry", "STOPPING"), ["consume"]),
         (conflict("action"), ["leave alone"]),
         (NotFound(404, "no"), ["consume"]),
         (Forbidden(403, "no"), ["leave alone"]),

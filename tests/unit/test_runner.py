@@ -13,6 +13,7 @@ from gevent.lock import Semaphore
 from geventjob.clock import boottime
 from geventjob.coordination.base import Claim, Session
 from geventjob.executor import quarantine
+from geventjob.executor.culprits import Culprits
 from geventjob.executor.ending import Ending, Lost, Returned, TimedOut
 from geventjob.executor.limits import Limits
 from geventjob.executor.runner import Runner
@@ -26,6 +27,11 @@ class Parts:
     """The server, the queue and the watch of a runner."""
 
     client = None
+
+    @property
+    def culprits(self) -> Culprits:
+        """None is known."""
+        return Culprits("/dev/null/none")
 
     def __init__(self) -> None:
         self.interruptions: dict[str, int] = {}
