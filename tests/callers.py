@@ -10,6 +10,7 @@ from uuid import uuid4
 import requests
 
 from geventjob.server import first_user
+from geventjob.server.access import Rights
 from geventjob.server.app import application
 from geventjob.server.password import Passwords
 from geventjob.server.serve import Server
@@ -57,6 +58,12 @@ class House:
         assert answer.status_code == 201, answer.text
         return answer.json()["resource-id"], answer.json()["secretKey"]
 
+    def bearer(self, key: tuple[str, str]) -> Caller:
+        """Who shows this key with each request."""
+        caller = Caller(self.url)
+        caller.http.headers["Authorization"] = f"Bearer {key[0].removeprefix('credential/')}.{key[1]}"
+        return caller
+
     def by_key(self, key: tuple[str, str]) -> Caller:
         """Who has logged in with this key."""
         caller = Caller(self.url)
@@ -78,7 +85,8 @@ def house(kind: str, folder: Path) -> Iterator[House]:
     try:
         passwords = Passwords()
         first_user.ensure(store, passwords, PASSWORD, folder)
-        app = application(store, queue, Sessions(store, signing_key(store)), passwords, "0")
+        rights = Rights({"submitter": ["mirror", "report_*"], "*": ["nothing"]})
+        app = application(store, queue, Sessions(store, signing_key(store)), passwords, "0", None, rights)
         server = Server(("127.0.0.1", 0), app)
         server.start()
         try:

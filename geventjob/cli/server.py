@@ -19,6 +19,7 @@ from geventjob.coordination import open_coordination
 from geventjob.coordination.member import about, announce, join
 from geventjob.coordination.base import Coordination, CoordinationAway, CoordinationError
 from geventjob.server import first_user
+from geventjob.server.access import Rights
 from geventjob.server.app import application
 from geventjob.server.password import Passwords
 from geventjob.server.reconcile import Reconciler
@@ -77,7 +78,9 @@ class Process:
         if not join(coordination, self._stop):
             return
         try:
-            app = application(store, coordination, sessions, passwords, geventjob.__version__, self._settings.base_uri)
+            settings, version = self._settings, geventjob.__version__
+            rights = Rights(settings.rights)
+            app = application(store, coordination, sessions, passwords, version, settings.base_uri, rights)
             listener.listen(BACKLOG)
             reconciler = Reconciler(store, coordination)
             interval = self._settings.reconcile_interval

@@ -27,6 +27,10 @@ def declare(commands: Commands) -> None:
         command.add_argument("name", metavar="NAME")
         if name == "add":
             command.add_argument("--admin", action="store_true", help="who may do everything")
+            command.add_argument(
+                "--role", action="append", default=[], metavar="ROLE",
+                help="a role besides USER, as SUBMITTER, VIEWER or EXECUTOR; repeatable",
+            )  # fmt: skip
         if name != "delete":
             command.add_argument(
                 "--pass-file", metavar="FILE", help="file whose first line is the password; - is stdin"
@@ -44,8 +48,9 @@ def listed(context: Context) -> int:
 
 
 def add(context: Context) -> int:
-    name, admin = context.args.name, context.args.admin
-    body = {"username": name, "password": password(context), "roles": "ADMIN USER" if admin else "USER"}
+    name = context.args.name
+    roles = dict.fromkeys([*(["ADMIN"] if context.args.admin else []), *context.args.role, "USER"])
+    body = {"username": name, "password": password(context), "roles": " ".join(roles)}
     try:
         id = context.ask(context.client.add, "user", body)
     except Conflict:

@@ -3,6 +3,7 @@
 settings = parse("executor")        # from sys.argv; wrong usage is one line on stderr and exit code 2
 settings.threads                    # an option's name with `_`
 settings.timeouts                   # dict of action name to seconds: the ini's section [timeouts]
+settings.rights                     # dict of user to patterns of actions: the ini's section [rights]
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The ini file: `option = value` lines, under any heading or none, and a section `[timeouts]`."""
+"""The ini file: `option = value` lines, under any heading or none, and the sections `[timeouts]` and `[rights]`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ VALUE = re.compile(r"""(?P<quote>['"]?)(?P<text>.*?)(?P=quote)(?P<note>\s+[;#].*
 """One line of a value as SlipStream's parser reads it: quotes around it, and a note behind it, are no part of it."""
 TOP = "\1"
 """Heading of the lines above all headings."""
+RIGHTS = "rights"
 WITH_TIMEOUTS = ("executor", "up")
 """The commands that read a section `[timeouts]`."""
+WITH_RIGHTS = ("server", "up")
+"""The commands that read a section `[rights]`."""
 SWITCHED = ("true", "false", "yes", "no", "on", "off", "1", "0")
 
 
@@ -31,13 +34,15 @@ class Broken(configargparse.ConfigFileParserException):  # type: ignore[misc]
 
 
 class IniFile(configargparse.ConfigFileParser):  # type: ignore[misc]
-    """One ini file. Headings other than `[timeouts]` are for the eye only; what is unknown is an error."""
+    """One ini file. Headings but `[timeouts]` and `[rights]` are for the eye only; what is unknown is an error."""
 
     def __init__(self, command: str) -> None:
         super().__init__()
         self._options = {option.name: option for option in options(command)}
         self.has_timeouts = command in WITH_TIMEOUTS
+        self.has_rights = command in WITH_RIGHTS
         self.timeouts: dict[str, float] = {}
+        self.rights: dict[str, list[str]] = {}
         self.has_note = False
         """Whether the password ends where a note seems to begin."""
         self.exposed: str | None = None
@@ -61,6 +66,9 @@ class IniFile(configargparse.ConfigFileParser):  # type: ignore[misc]
         for heading, values in sections.items():
             if heading == TIMEOUTS:
                 self.timeouts = self._timeouts_of(values)
+                continue
+            if heading == RIGHTS:
+                self.rights = self._rights_of(values)
                 continue
             for name, value in values.items():
                 if name in found:
@@ -92,6 +100,22 @@ class IniFile(configargparse.ConfigFileParser):  # type: ignore[misc]
             except ArgumentTypeError as error:
                 raise Broken(f"[timeouts] {action}: {error}") from None
         return found
+
+    def _rights_of(self, values: configparser.SectionProxy) -> dict[str, list[str]]:
+        if not self.has_rights:
+            raise Broken("a section [rights] is for servers only")
+        found = {}
+        for user, value in values.items():
+            try:
+                found[user] = patterns(value or "")
+            except ArgumentTypeError:
+                raise Broken(f"[rights] {user}: expected actions, as report_*, mirror") from None
+        return found
+
+
+def patterns(value: str) -> list[str]:
+    """Return the patterns of a line of `[rights]`, as `report_*, mirror`. Raises ArgumentTypeError."""
+    return list(kinds.listed(kinds.text)(plain(value)))
 
 
 def plain(value: str) -> str:
@@ -144,5 +168,8 @@ def as_ini(settings: Settings, command: str) -> str:
         value = getattr(settings, option.dest, None)
         if option.dest not in SECRETS and value not in (None, [], option.default):
             lines.append(line(option.name, written(value)).rstrip("\n"))
+    rights = [f"{user} = {', '.join(actions)}" for user, actions in settings.rights.items()]
+    if rights and command in WITH_RIGHTS:
+        lines += ["[rights]", *rights]
     timeouts = [f"{action} = {seconds!r}" for action, seconds in settings.timeouts.items()]
     return "\n".join([*lines, *(["[timeouts]", *timeouts] if timeouts and command in WITH_TIMEOUTS else []), ""])

@@ -76,7 +76,8 @@ class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
     @property
     def ini_help(self) -> str:
         timeouts = ", and a section [timeouts] of lines ACTION = SECONDS" if self.ini.has_timeouts else ""
-        return f"lines OPTION = VALUE, with the options below{timeouts}"
+        rights = ", and a section [rights] of lines USER = ACTION, …" if self.ini.has_rights else ""
+        return f"lines OPTION = VALUE, with the options below{timeouts}{rights}"
 
     def declare(self, option: Option) -> None:
         """Add one option of the table."""
@@ -104,7 +105,7 @@ class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
             settings, rest = super().parse_known_args(argv, env_vars=given, namespace=Settings())
         except Broken as broken:
             self.error(str(broken))
-        settings.timeouts = self.ini.timeouts
+        settings.timeouts, settings.rights = self.ini.timeouts, self.ini.rights
         settings.own_file = own[0] if own else None
         settings.told_server = self.source("ss-url")[0] < 3 and not own
         if self.command == "distributor":  # argparse takes the names of one place only

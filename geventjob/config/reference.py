@@ -21,6 +21,14 @@ TIMEOUTS = """
 #cleanup_jobs = 3600
 """
 
+RIGHTS = """
+# Actions of which a user with the role SUBMITTER may add jobs, as names or patterns with * and ?. The line of *
+# is for every submitter that has no line; without a line nothing may be added. ADMIN adds jobs of all actions.
+#[rights]
+#alice = report_*, mirror
+"""
+SECTIONS = {"executor": TIMEOUTS, "server": RIGHTS}
+
 PAGE_HEAD = f"""# Options
 
 {EPILOG}
@@ -28,8 +36,10 @@ A variable that is empty, and a line of the ini file with nothing after its `=`,
 
 The ini file has one `option = value` a line. Comments begin with `#` or `;`, in lines of their own or behind a
 value and a blank. A value may stand in quotes, which are no part of it: `ss-pass = "a # b"`. Headings such as
-`[executor]` are for the eye, but for `[timeouts]`, whose lines are `action = seconds`. What is unknown or wrong
-ends a command with one line on stderr and exit code 2.
+`[executor]` are for the eye, but for `[timeouts]` of an executor, whose lines are `action = seconds`, and
+`[rights]` of a server, whose lines are `user = action, …`: names or patterns (`report_*`) of the actions of which
+this user, with the role SUBMITTER, may add jobs; the user `*` is every submitter without a line. What is unknown
+or wrong ends a command with one line on stderr and exit code 2.
 
 Durations are in seconds and may have a fraction. Where several values may be given, the option is repeated or the
 values are separated by commas; in the environment and the ini file it is commas.
@@ -42,7 +52,7 @@ distributors to run, or `--all`.
 def ini(command: str) -> str:
     """The shipped ini file of a command: every option with its default."""
     head = f"# {COMMANDS[command]}: {DESCRIPTIONS[command]}\n# What is commented out shows the default.\n"
-    return head + "".join(entry(option) for option in options(command)) + (TIMEOUTS if command == "executor" else "")
+    return head + "".join(entry(option) for option in options(command)) + SECTIONS.get(command, "")
 
 
 def entry(option: Option) -> str:

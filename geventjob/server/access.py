@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +24,11 @@ SEERS = frozenset({"ADMIN", "VIEWER", "EXECUTOR"})
 """Roles that see every document."""
 RUNNERS = frozenset({"ADMIN", "EXECUTOR"})
 """Roles that edit every job, `WHAT_RUNS` and its state included."""
+
+ADDERS = frozenset({"ADMIN", "SUBMITTER"})
+"""Roles that add jobs: ADMIN of all actions, SUBMITTER of those that the server's ini allows the user."""
+LESSER = frozenset({"EXECUTOR", "SUBMITTER", "VIEWER"})
+"""Roles that ADMIN includes: an administrator may make API keys that have one of them alone."""
 
 ADMIN_RULE = {"principal": "ADMIN", "type": "ROLE", "right": "ALL"}
 """Stands in every acl."""
@@ -56,6 +62,11 @@ class Caller:
     def runs_jobs(self) -> bool:
         """Whether the caller may change what a job runs, and its state without being its owner."""
         return not RUNNERS.isdisjoint(self.roles)
+
+    @property
+    def adds(self) -> bool:
+        """Whether the caller may add jobs; `Rights` has of which actions."""
+        return not ADDERS.isdisjoint(self.roles)
 
     @property
     def viewers(self) -> frozenset[str] | None:
@@ -125,6 +136,11 @@ class Caller:
         if role not in self.roles:
             raise forbidden()
 
+    def need_add(self) -> None:
+        """Raise Problem 403 if the caller adds no jobs at all."""
+        if not self.adds:
+            raise forbidden()
+
     def need_all(self) -> None:
         """Raise Problem 403 if the caller does not see everything."""
         if not self.sees_all:
@@ -132,6 +148,25 @@ class Caller:
 
 
 ANYBODY = Caller()
+
+
+@dataclass(frozen=True)
+class Rights:
+    """Which actions submitters may add jobs of."""
+
+    actions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """User → patterns of actions, as `report_*`; `*` is every user that is not named."""
+
+    def refusal(self, caller: Caller, action: str) -> Problem | None:
+        """Why the caller may not add a job of this action; None if that is allowed."""
+        if caller.admin:
+            return None
+        if not caller.adds:
+            return forbidden()
+        patterns = self.actions.get(caller.username or "", self.actions.get("*", ()))
+        if any(fnmatchcase(action, pattern) for pattern in patterns):
+            return None
+        return Problem(403, f"{caller.username} may add no jobs of the action {action}: [rights] of the server's ini")
 
 
 def _names(principals: frozenset[str], principal: Mapping[str, str]) -> bool:

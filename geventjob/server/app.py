@@ -8,6 +8,7 @@ from typing import Any
 import falcon
 
 from geventjob.coordination.base import Coordination
+from geventjob.server.access import Rights
 from geventjob.server.answer import fail
 from geventjob.server.gate import Gate
 from geventjob.server.jobs import Jobs
@@ -33,9 +34,13 @@ def application(
     passwords: Passwords,
     version: str,
     base_uri: str | None = None,
+    rights: Rights | None = None,
 ) -> falcon.App[Any, Any]:
-    """The API over a store and a queue, both of them started; `base_uri`: its address as clients see it."""
-    jobs = Jobs(store, coordination)
+    """The API over a store and a queue, both of them started; `base_uri`: its address as clients see it.
+
+    `rights`: the actions of submitters; None: they add nothing.
+    """
+    jobs = Jobs(store, coordination, rights)
     job, bulk = JobResource(jobs, sessions), BulkResource(jobs, sessions)
     app = falcon.App(middleware=[Gate(sessions, base_uri)])
     app.add_error_handler(Exception, _any_error)

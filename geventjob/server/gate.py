@@ -37,7 +37,7 @@ class Gate:
             raise _closing(forbidden())
 
     def _caller(self, req: falcon.Request) -> Caller:
-        return self._sessions.caller(req.get_header("Cookie"))
+        return self._sessions.caller_of(req)
 
     def _is_foreign(self, req: falcon.Request) -> bool:
         """Whether a browser says that a page of another origin made it send this."""

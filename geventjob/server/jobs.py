@@ -15,7 +15,7 @@ from gevent.event import Event
 from geventjob.batch import Batcher
 from geventjob.clock import now
 from geventjob.coordination.base import Coordination, CoordinationError
-from geventjob.server.access import MODIFY, VIEW, Caller
+from geventjob.server.access import MODIFY, VIEW, Caller, Rights
 from geventjob.server.document import Document
 from geventjob.server.filter import Filter
 from geventjob.server.life import (
@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 
 SLICE = 1_000
 """Jobs that one commit adds, changes or deletes."""
+APART = "\x1f"
+"""Stands in no key, and parts it from the name of the user to whom it belongs."""
 LOOKS = 3
 """How often one edit looks whether the entry that a job names still stands."""
 
@@ -72,7 +74,9 @@ class _New:
 class Jobs:
     """Adds, shows, changes and deletes jobs in the name of a caller."""
 
-    def __init__(self, store: Store, coordination: Coordination) -> None:
+    def __init__(self, store: Store, coordination: Coordination, rights: Rights | None = None) -> None:
+        """`rights`: the actions of submitters; None: they add nothing."""
+        self._rights = rights or Rights()
         self._store = store
         self._coordination = coordination
         self._commit: Batcher[list[_New], list[str | Exception]] = Batcher(self._commit_all, size=len, limit=SLICE)
@@ -87,10 +91,12 @@ class Jobs:
         Raises CoordinationAway: nothing was stored; StoreAway: any of them may be.
         """
         self._writers.note(caller)
-        news = [_new(body, caller) for body in bodies]
+        refusals = [self._rights.refusal(caller, body["action"]) for body in bodies]
+        news = [_new(body, caller) for body, no in zip(bodies, refusals, strict=True) if no is None]
         firsts = self._firsts(news)
-        results = iter(self._queue_and_store([new for new in news if new.key not in firsts]))
-        return [_as_first(firsts[new.key], new) if new.key in firsts else next(results) for new in news]
+        added = iter(self._queue_and_store([new for new in news if new.key not in firsts]))
+        results = iter([_as_first(firsts[new.key], new) if new.key in firsts else next(added) for new in news])
+        return [next(results) if no is None else no for no in refusals]
 
     def _firsts(self, news: Sequence[_New]) -> dict[str | None, Document]:
         """The jobs that exist with a key of these, by key."""
@@ -296,6 +302,8 @@ def _new(body: Mapping[str, Any], caller: Caller) -> _New:
     key = body.get("idempotencyKey")
     if key is not None:
         job["_body"] = _digest(body)
+        if not caller.admin:  # else a key would tell of jobs that the caller may not see
+            key = f"{caller.username}{APART}{key}"
     return _New(job, key)
 
 

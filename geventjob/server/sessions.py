@@ -7,21 +7,28 @@ it, at once on the server that is told, within CACHE seconds on any other that s
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import timedelta
+from hashlib import blake2b
 from typing import NamedTuple
 from uuid import uuid4
 
+import falcon
 from itsdangerous import BadData, URLSafeSerializer
 
 from geventjob.clock import boottime, cimi_time, now
-from geventjob.server.access import ANYBODY, Caller, acl
+from geventjob.log import SELDOM
+from geventjob.server.access import ANYBODY, LESSER, Caller, acl
 from geventjob.server.document import Document, born
 from geventjob.server.filter import Compare, Filter
-from geventjob.server.keys import is_of
+from geventjob.server.keys import is_of, opens
+from geventjob.server.problem import Problem
 from geventjob.server.store.base import Insert, Query, Store, StoreError, Taken, Update
+
+log = logging.getLogger(__name__)
 
 COOKIE = "com.sixsq.slipstream.cookie"
 LIFE = timedelta(hours=24)
@@ -30,6 +37,8 @@ CACHE = 2.0
 CACHED = 10_000
 LONGEST = 1_024
 """Characters of a cookie, which is some 200 long."""
+LONGEST_KEY = 256
+"""Characters of the id of a key."""
 SLICE = 1_000
 """Sessions that one call to the store deletes."""
 
@@ -67,6 +76,40 @@ class Sessions:
             raise result
         named = [id, user["username"], *([key["id"]] if key else [])]
         return document, "token=" + str(self._signer.dumps(named))
+
+    def caller_of(self, req: falcon.Request) -> Caller:
+        """Who sends this request: by an API key in `Authorization: Bearer`, else by the cookie of a session.
+
+        Raises StoreAway, Problem 403 (a key that is none).
+        """
+        scheme, _, token = (req.get_header("Authorization") or "").strip().partition(" ")
+        if scheme.lower() != "bearer":
+            return self.caller(req.get_header("Cookie"))
+        token = token.strip()
+        digest = blake2b(token.encode(), digest_size=16).hexdigest()
+        known = self._known.get(digest)
+        if known is not None and boottime() < known.until:
+            return known.caller
+        id, _, secret = token.removeprefix("credential/").partition(".")
+        revocations = self._revocations
+        user, key = self.by_key(id, secret)
+        caller = Caller(user["username"], roles_of(user, key), key["id"])
+        if revocations == self._revocations:  # else it may have been revoked while the store was asked
+            self._remember(digest, _Known(caller, "", boottime() + CACHE))
+        return caller
+
+    def by_key(self, id: str, secret: str) -> tuple[Document, Document]:
+        """The user and the API key of this id (`credential/` may stand before it or not), shown with its secret.
+
+        Raises Problem 403, StoreAway.
+        """
+        name = id.removeprefix("credential/")
+        (key,) = self._store.get([f"credential/{name}"]) if len(name) <= LONGEST_KEY else (None,)
+        if opens(key, secret) and key is not None:
+            (user,) = self._store.get([f"user/{key['claims']['identity']}"])
+            if user is not None and is_of(key, user):
+                return user, key
+        raise wrong(id[:LONGEST_KEY], known=key is not None)
 
     def caller(self, cookies: str | None) -> Caller:
         """Who sends this `Cookie` header: nobody, if no cookie in it is good. Raises StoreAway."""
@@ -134,11 +177,17 @@ class Sessions:
             self._known.popitem(last=False)
 
 
+def wrong(name: str, known: bool) -> Problem:
+    """The answer to a wrong log-in. What is no known name may be a password in the wrong place: it is not logged."""
+    log.warning("log-in refused for %s", repr(name) if known else "an unknown name", extra=SELDOM)
+    return Problem(403, f"invalid credentials for '{name}'", resource_id=name)
+
+
 def roles_of(user: Document, key: Document | None = None) -> frozenset[str]:
     """What a user is, besides his session; with a key, only as far as the key goes."""
     roles = frozenset(user["roles"].split())
     if key is not None:
-        roles &= set(key["claims"]["roles"])
+        roles = (roles | LESSER if "ADMIN" in roles else roles) & set(key["claims"]["roles"])
     return roles | {"USER", "ANON"}
 
 

@@ -103,3 +103,95 @@ def test_the_whole_document_may_be_sent_back(here: House) -> None:
     assert (after["name"], after["state"], after["payload"]) == ("renamed", "RUNNING", {"a": 1})
     (result,) = here.admin.bulk("edit", edits=[{"id": id, "set": {"state": "SUCCESS"}, **owner}])["results"]
     assert result["status"] == 200
+
+
+# --- submitters, viewers and keys
+
+
+def new(**more: Any) -> dict[str, Any]:
+    return {"action": "report_daily", **more}
+
+
+def test_a_submitter_adds_jobs_of_the_actions_in_the_ini(here: House) -> None:
+    submitter = here.known("submitter", "SUBMITTER USER")
+    other = here.known("unnamed", "SUBMITTER USER")  # `*` in the ini
+    assert submitter.post("job", new()).status_code == 201
+    assert other.post("job", {"action": "nothing"}).status_code == 201
+    problem(other.post("job", new()), 403, "report_daily", "unnamed")
+    for action in ("nothing", "my_report_x", "Report_x", "cleanup_jobs"):
+        problem(submitter.post("job", {"action": action}), 403, action, "[rights]")
+    items = [new(), {"action": "cleanup_jobs"}, {"action": 3}, {"action": "mirror"}]
+    assert [result["status"] for result in submitter.bulk("add", jobs=items)["results"]] == [201, 403, 400, 201]
+    assert {action["rel"] for action in submitter.search("job", last=0)["operations"]} == {
+        "add",
+        "bulk-add",
+        "bulk-edit",
+    }
+
+
+def test_a_submitter_sees_what_is_their_own(here: House) -> None:
+    submitter = here.known("submitter", "SUBMITTER USER")
+    other = here.known("unnamed", "SUBMITTER USER")
+    id = submitter.post("job", new(description=uuid4().hex)).json()["resource-id"]
+    hidden = here.admin.add()
+    assert good(submitter.get(id))["acl"]["owner"] == {"principal": "submitter", "type": "USER"}
+    problem(submitter.get(hidden), 403)
+    problem(other.get(id), 403)
+    found = submitter.search("job", filter=f"id='{id}' or id='{hidden}'")
+    assert [job["id"] for job in found["jobs"]] == [id]
+    problem(submitter.put(id, {"action": "cleanup_jobs"}), 403, "action")
+    assert good(submitter.post(f"{id}/stop"))["state"] == "STOPPED"
+
+
+def test_keys_of_adds_tell_submitters_of_their_own_jobs_alone(here: House) -> None:
+    submitter, other = here.known("submitter", "SUBMITTER USER"), here.known("unnamed", "SUBMITTER USER")
+    key = uuid4().hex
+    admins = here.admin.add(action="nothing", idempotencyKey=key)
+    first = submitter.post("job", new(idempotencyKey=key)).json()["resource-id"]
+    assert submitter.post("job", new(idempotencyKey=key)).json()["resource-id"] == first
+    others = other.post("job", {"action": "nothing", "idempotencyKey": key}).json()["resource-id"]
+    assert len({admins, first, others}) == 3
+    problem(submitter.post("job", new(idempotencyKey=key, priority=3)), 409, first)
+    assert here.admin.add(action="nothing", idempotencyKey=key) == admins
+
+
+def test_a_viewer_changes_no_job_even_of_their_own(here: House) -> None:
+    viewer = here.known("viewer", "VIEWER USER")
+    id = here.admin.add(acl={"owner": {"principal": "viewer", "type": "USER"}})
+    for answer in (viewer.put(id, {"name": "x"}), viewer.post(f"{id}/stop"), viewer.delete(id)):
+        problem(answer, 403, "credentials required")
+    assert [action["rel"].rpartition("/")[2] for action in good(viewer.get(id))["operations"]] == ["stop"]
+    hidden = here.admin.add()
+    assert viewer.search("job", filter=f"id='{hidden}'")["count"] == 1
+
+
+def test_an_administrators_key_may_be_for_looking_alone(here: House) -> None:
+    key = here.key(here.admin, "VIEWER")
+    id = here.admin.add()
+    for caller in (here.by_key(key), here.bearer(key)):
+        good(caller.get(id))
+        good(caller.get("queue"))
+        problem(caller.put(id, {"name": "x"}), 403)
+        problem(caller.post("job", new()), 403)
+    owner = here.known("owner")
+    template = {"href": "credential-template/generate-api-key", "roles": "VIEWER"}
+    problem(owner.post("credential", {"credentialTemplate": template}), 403, "VIEWER")
+
+
+def test_a_key_is_shown_with_each_request(here: House, caplog: pytest.LogCaptureFixture) -> None:
+    owner = here.known("owner")
+    key = here.key(owner)
+    bearer = here.bearer(key)
+    assert good(bearer.get("user/owner"))["username"] == "owner"
+    assert good(bearer.get("session"))["count"] == 0
+    assert "Set-Cookie" not in bearer.get("job").headers
+    for wrong in (f"{key[0]}.{'a' * 30}", f"{uuid4()}.{key[1]}", key[1], "x", "", "x" * 5_000):
+        answer = Caller(here.url).get("cloud-entry-point", headers={"Authorization": f"Bearer {wrong}"})
+        problem(answer, 403, "invalid credentials")
+        cookie = owner.get("job", headers={"Authorization": f"Bearer {wrong}"})
+        problem(cookie, 403, "invalid credentials")
+    good(owner.get("job", headers={"Authorization": "Basic x"}))
+    good(here.admin.delete(key[0]))
+    problem(bearer.get("job"), 403, "invalid credentials")
+    assert key[1] not in caplog.text
+    assert key[1].partition(".")[0] not in caplog.text

@@ -206,6 +206,15 @@ def test_a_list_in_the_file_may_take_several_lines(ini, tmp_path):
     assert settings.threads == 4
 
 
+def test_rights_have_a_section_of_their_own(ini):
+    file = ini("port = 1\n[rights]\nAlice@x.org = report_*, mirror # both\n* = ns:other\n")
+    rights = {"Alice@x.org": ["report_*", "mirror"], "*": ["ns:other"]}
+    assert parse("server", ["-c", file], {}).rights == rights
+    up = parse("up", ["-c", file], {})
+    assert parse("server", ["-c", ini(as_ini(up, "server"))], {}).rights == rights
+    assert "rights" not in as_ini(up, "executor")
+
+
 def test_timeouts_have_a_section_of_their_own(ini):
     file = ini("# first\nthreads = 4\n[timeouts]\nCleanup_Jobs = 3600\nns:other = 0.5\n[more]\nname = n\n")
     settings = parse("executor", ["-c", file, *LOGIN], {})
@@ -551,6 +560,7 @@ def test_there_is_one_log_in_to_elasticsearch(refused, tmp_path):
         ("#\nport = 3\nport = 3", "{ini}: line 3: this option stands there twice"),
         ("\n= 3", "{ini}: line 2 is no `option = value`"),
         ("[timeouts]\na = 3", "{ini}: a section [timeouts] is for executors only"),
+        ("[rights]\nalice =", "{ini}: [rights] alice: expected actions, as report_*, mirror"),
         ("port = 3\0", "--port: expected a port from 0 to 65535, not '3\\x00' (in {ini})"),
         ("#" * (1 << 20) + "\n", "{ini}: larger than 1 MB"),
     ],
@@ -644,13 +654,14 @@ def test_the_shipped_files_hold_every_default(command, ini, tmp_path, monkeypatc
     assert settings.log_dir == "/var/log/slipstream/log"
     bare = re.sub(r"^#(?=\S+ =|\[)", "", shipped, flags=re.MULTILINE)
     bare = re.sub(r"^(actions|distributors)-dir = .*$", rf"\1-dir = {tmp_path}", bare, flags=re.MULTILINE)
-    names = re.findall(r"^(\S+) =", bare.partition("\n[timeouts]")[0], flags=re.MULTILINE)
+    names = re.findall(r"^(\S+) =", bare.partition("\n[")[0], flags=re.MULTILINE)
     assert names == [option.name for option in options(command)]
     full = parse(command, ["-c", ini(bare), "--name=n", *NAMED.get(command, [])], {})
     for option in options(command):
         if option.name not in ("actions-dir", "distributors-dir", "log-dir"):
             assert getattr(full, option.dest) == getattr(settings, option.dest), option.name
     assert full.timeouts == ({"cleanup_jobs": 3600.0} if command == "executor" else {})
+    assert full.rights == ({"alice": ["report_*", "mirror"]} if command == "server" else {})
 
 
 def test_the_reference_page_is_as_the_table_says():

@@ -42,14 +42,14 @@ class BulkResource:
         self._sessions = sessions
 
     def on_post_add(self, req: falcon.Request, resp: falcon.Response) -> None:
-        caller = self._sessions.caller(req.get_header("Cookie"))
-        caller.need_role("ADMIN")
+        caller = self._sessions.caller_of(req)
+        caller.need_add()
         items = body_of(JobsAdd, read(req, BULK)).jobs
         results = _each(items, lambda item: job_add(decoded(item)), lambda bodies: self._jobs.add(bodies, caller))
         give(resp, {"results": [_added(result) for result in results]})
 
     def on_post_edit(self, req: falcon.Request, resp: falcon.Response) -> None:
-        caller = self._sessions.caller(req.get_header("Cookie"))
+        caller = self._sessions.caller_of(req)
         caller.need_role("USER")
         body = body_of(JobsEdit, read(req, BULK))
         actions = frozenset(body.actions) if isinstance(body.actions, list) else None
@@ -64,7 +64,7 @@ class BulkResource:
         give(resp, {"results": listed(answers, _NO_ROOM.body)})
 
     def on_post_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
-        caller = self._sessions.caller(req.get_header("Cookie"))
+        caller = self._sessions.caller_of(req)
         caller.need_role("ADMIN")
         filter = parse(body_of(JobsDelete, read(req)).filter)
         until, deleted, last = boottime() + DELETING, 0, SLICE

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import falcon
 
-from geventjob.server.access import MODIFY, VIEW, Caller, acl
+from geventjob.server.access import LESSER, MODIFY, VIEW, Caller, acl
 from geventjob.server.answer import done, give, report
 from geventjob.server.bodies import KeyAdd, KeyTemplate, body_of
 from geventjob.server.document import Document, operation, selected, shown
@@ -86,7 +86,7 @@ class CredentialResource:
         done(resp, key["id"], "deleted")
 
     def _caller(self, req: falcon.Request) -> Caller:
-        return self._sessions.caller(req.get_header("Cookie"))
+        return self._sessions.caller_of(req)
 
     def _find(self, req: falcon.Request, name: str, rights: frozenset[str]) -> tuple[Document, Caller]:
         caller = self._caller(req)
@@ -102,10 +102,10 @@ def delete_keys(store: Store, username: str) -> None:
 
 
 def _roles(caller: Caller, template: KeyTemplate) -> set[str]:
-    """What the key may be: what was asked for, else all that its maker is now. Raises Problem 403."""
+    """The roles of a key: those asked for, else all that its maker has now. Raises Problem 403."""
     own = {role for role in caller.roles if not role.startswith("session/")}
     wanted = set(template.roles.split()) if isinstance(template.roles, str) else own
-    if wanted - own:
+    if wanted - own - (LESSER if caller.admin else set()):
         raise Problem(403, f"a key has roles of its user only, not {' '.join(sorted(wanted - own))}")
     return wanted | {"USER", "ANON"}
 

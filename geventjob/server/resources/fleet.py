@@ -30,14 +30,14 @@ LINE = "secret/health"
 
 
 class Nodes:
-    """The live processes, for administrators."""
+    """The live processes, for who sees everything."""
 
     def __init__(self, coordination: Coordination, sessions: Sessions) -> None:
         self._coordination = coordination
         self._sessions = sessions
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        self._sessions.caller(req.get_header("Cookie")).need_role("ADMIN")
+        self._sessions.caller_of(req).need_all()
         nodes = [
             {"role": role, "name": name, **info}
             for role in ROLES
@@ -70,14 +70,14 @@ def _elections(node: dict[str, Any]) -> dict[str, str]:
 
 
 class Queue:
-    """The queue at a glance, for administrators."""
+    """The queue at a glance, for who sees everything."""
 
     def __init__(self, coordination: Coordination, sessions: Sessions) -> None:
         self._coordination = coordination
         self._sessions = sessions
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        self._sessions.caller(req.get_header("Cookie")).need_role("ADMIN")
+        self._sessions.caller_of(req).need_all()
         look = self._coordination.look()
         counts = {"entries": look.entries, "taken": look.taken, "oldest": look.oldest, "numbers": look.numbers}
         give(resp, {**counts, "head": _entries(look.head), "next": _entries(look.next)})
@@ -97,7 +97,7 @@ class ReconcileQueue:
         self._sessions = sessions
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        self._sessions.caller(req.get_header("Cookie")).need_role("ADMIN")
+        self._sessions.caller_of(req).need_role("ADMIN")
         dry = body_of(Reconcile, read(req)).dry_run
         give(resp, {**asdict(self._reconciler.run(dry=dry)), "dryRun": dry})
 

@@ -31,7 +31,7 @@ class JobResource:
 
     def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller = self._caller(req)
-        caller.need_role("ADMIN")
+        caller.need_add()
         (added,) = self._jobs.add([job_add(decoded(read(req)))], caller)
         if isinstance(added, Exception):
             raise added
@@ -89,7 +89,7 @@ class JobResource:
         give(resp, shown(self._jobs.stop(f"job/{name}", self._caller(req))))
 
     def _caller(self, req: falcon.Request) -> Caller:
-        return self._sessions.caller(req.get_header("Cookie"))
+        return self._sessions.caller_of(req)
 
 
 def _operations(job: Document, caller: Caller) -> list[dict[str, str]]:
@@ -100,12 +100,6 @@ def _operations(job: Document, caller: Caller) -> list[dict[str, str]]:
 
 
 def _collection_operations(caller: Caller) -> list[dict[str, str]]:
-    edit = [operation("bulk-edit", "job/bulk-edit")]
-    if not caller.admin:
-        return edit
-    return [
-        operation("add", "job"),
-        operation("bulk-add", "job/bulk-add"),
-        *edit,
-        operation("bulk-delete", "job/bulk-delete"),
-    ]
+    add = [operation("add", "job"), operation("bulk-add", "job/bulk-add")] if caller.adds else []
+    delete = [operation("bulk-delete", "job/bulk-delete")] if caller.admin else []
+    return [*add, operation("bulk-edit", "job/bulk-edit"), *delete]

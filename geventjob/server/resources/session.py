@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import email.utils
-import logging
 from datetime import datetime
 from urllib.parse import parse_qsl
 
 import falcon
 
-from geventjob.log import SELDOM
 from geventjob.server.access import MODIFY, VIEW, Caller, acl
 from geventjob.server.answer import done, give
 from geventjob.server.attempts import Attempts
 from geventjob.server.bodies import Href, KeyLogIn, PasswordLogIn, SessionAdd, body_of, fitted
 from geventjob.server.document import Document, operation, shown
-from geventjob.server.keys import is_of, opens
 from geventjob.server.password import Passwords
-from geventjob.server.problem import Problem, not_found
+from geventjob.server.problem import not_found
 from geventjob.server.receive import FORM, JSON, read, text
 from geventjob.server.resources.entry_point import scheme
 from geventjob.server.resources.templates import API_KEY, INTERNAL
 from geventjob.server.search import collection, search_parameters
-from geventjob.server.sessions import COOKIE, Sessions
+from geventjob.server.sessions import COOKIE, Sessions, wrong
 from geventjob.server.store.base import Page, Store
-
-log = logging.getLogger(__name__)
 
 _ACL = acl("ROLE", "ADMIN", [("ROLE", "ANON", "VIEW")])
 
@@ -42,7 +37,7 @@ class SessionResource:
     def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
         given = _log_in(req)
         if isinstance(given, KeyLogIn):
-            user, key = self._by_key(given)
+            user, key = self._sessions.by_key(given.key, given.secret)
         else:
             with self._attempts.attempt(given.username, req.remote_addr):
                 user, key = self._by_password(given), None
@@ -54,23 +49,13 @@ class SessionResource:
         (user,) = self._store.get([f"user/{given.username}"])
         hash = None if user is None else user["_hash"]
         if not self._passwords.matches(hash, given.password) or user is None:
-            raise _wrong(given.username, known=user is not None)
+            raise wrong(given.username, known=user is not None)
         return user
-
-    def _by_key(self, given: KeyLogIn) -> tuple[Document, Document]:
-        """The user and the key; clients leave out what stands before the uuid, or do not (CIMI.md §2)."""
-        (key,) = self._store.get([f"credential/{given.key.removeprefix('credential/')}"])
-        if not opens(key, given.secret) or key is None:
-            raise _wrong(given.key, known=key is not None)
-        (user,) = self._store.get([f"user/{key['claims']['identity']}"])
-        if user is None or not is_of(key, user):
-            raise _wrong(given.key, known=True)
-        return user, key
 
     def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
         """One's own session, whatever is searched for: clients ask this to know whether they are logged in."""
         search_parameters(req)
-        caller = self._sessions.caller(req.get_header("Cookie"))
+        caller = self._sessions.caller_of(req)
         own = [document for document in self._store.get(_own(caller)) if document is not None]
         page = Page(len(own), own)
         operations = [operation("add", "session")]
@@ -90,7 +75,7 @@ class SessionResource:
         done(resp, session["id"], "deleted")
 
     def _find(self, req: falcon.Request, name: str, rights: frozenset[str]) -> tuple[Document, Caller]:
-        caller = self._sessions.caller(req.get_header("Cookie"))
+        caller = self._sessions.caller_of(req)
         (found,) = self._store.get([f"session/{name}"])
         return caller.seen(f"session/{name}", found, rights), caller
 
@@ -108,12 +93,6 @@ def _log_in(req: falcon.Request) -> PasswordLogIn | KeyLogIn:
     if href not in _LOG_INS:
         raise not_found(href)
     return fitted(_LOG_INS[href], template)
-
-
-def _wrong(name: str, known: bool) -> Problem:
-    """What is no known name may be a password that was typed in the wrong place: it is not logged."""
-    log.warning("log-in refused for %s", repr(name) if known else "an unknown name", extra=SELDOM)
-    return Problem(403, f"invalid credentials for '{name}'", resource_id=name)
 
 
 def _set_cookie(req: falcon.Request, resp: falcon.Response, token: str, expiry: str) -> None:

@@ -84,7 +84,7 @@ class UserResource:
         done(resp, user["id"], "deleted")
 
     def _caller(self, req: falcon.Request) -> Caller:
-        return self._sessions.caller(req.get_header("Cookie"))
+        return self._sessions.caller_of(req)
 
     def _find(self, req: falcon.Request, name: str, rights: frozenset[str]) -> tuple[Document, Caller]:
         caller = self._caller(req)

@@ -1,0 +1,332 @@
+"""The two tables of docs/reference/api.md under "Who may do what", walked over HTTP: each cell, over both stores."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from geventjob.server.schema import Job
+from tests.callers import PASSWORD, STORES, House, house
+from tests.job_server import Caller, good
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "api.md"
+KEY = {"credentialTemplate": {"href": "credential-template/generate-api-key"}}
+ROLES = {
+    "stranger": "USER",
+    "VIEW": "USER",
+    "MODIFY": "USER",
+    "owner": "USER",
+    "SUBMITTER": "SUBMITTER USER",
+    "VIEWER": "VIEWER USER",
+    "EXECUTOR": "EXECUTOR USER",
+    "ADMIN": "ADMIN USER",
+}
+"""Column of the first table → roles of the user who stands for it; `nobody` has none."""
+ACL = {
+    "owner": {"principal": "owner", "type": "USER"},
+    "rules": [{"principal": right.lower(), "type": "USER", "right": right} for right in ("VIEW", "MODIFY")],
+}
+
+
+def table(first: str) -> tuple[list[str], dict[str, list[str]]]:
+    """The columns and the rows of the table on the page whose first column has this head."""
+    lines = PAGE.read_text().splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {first} |"))
+    rows = []
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    head, _, *body = rows
+    return head[1:], {label: cells for label, *cells in body}
+
+
+class Callers(dict[str, Caller]):
+    """Who asks, by the columns of the table, in one of three ways."""
+
+    def __init__(self, here: House, way: str) -> None:
+        super().__init__(nobody=Caller(here.url))
+        self.here = here
+        self.way = way
+        for name, roles in ROLES.items():
+            known = here.known(name.lower(), roles)
+            self[name] = known if way == "password" else self._by_key(here.key(known))
+
+    def _by_key(self, key: tuple[str, str]) -> Caller:
+        return self.here.by_key(key) if self.way == "key" else self.here.bearer(key)
+
+
+@pytest.fixture(scope="module", params=STORES)
+def here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with house(request.param, tmp_path_factory.mktemp("house")) as made:
+        yield made
+
+
+# --- requests
+
+
+class Targets:
+    """What the requests of the first table are about, made anew for each that may change it."""
+
+    def __init__(self, here: House) -> None:
+        self.admin = here.admin
+        self.here = here
+        self.bystander = here.known("bystander")
+
+    def job(self) -> str:
+        return self.admin.add(acl=ACL)
+
+    def user(self) -> str:
+        """A user who stays until a request deletes them: to hash a password takes time."""
+        if self.admin.get("user/doomed").status_code == 404:
+            assert self.admin.post("user", {"username": "doomed", "password": PASSWORD}).status_code == 201
+        return "user/doomed"
+
+    def key(self) -> str:
+        return self.here.key(self.bystander)[0]
+
+    def session(self) -> str:
+        caller = self.here.by_key(self.here.key(self.bystander))
+        return str(good(caller.get("session"))["sessions"][0]["id"])
+
+
+def own(caller: Caller, name: str) -> str:
+    return f"user/{name.lower()}"
+
+
+NEW = {"action": "nothing"}
+Request = Callable[[Caller, Targets, str], Any]
+REQUESTS: dict[str, Request] = {
+    "`POST /api/job` of an action in `[rights]`": lambda c, t, name: c.post("job", {"action": "report_x"}),
+    "`POST /api/job` of another action": lambda c, t, name: c.post("job", NEW),
+    "`POST /api/job/bulk-add`": lambda c, t, name: c.post("job/bulk-add", {"jobs": [NEW]}),
+    "`GET /api/job`": lambda c, t, name: c.get("job?$last=0"),
+    "`GET /api/job/<uuid>`": lambda c, t, name: c.get(t.job()),
+    "`PUT /api/job/<uuid>` with a `name`": lambda c, t, name: c.put(t.job(), {"name": "x"}),
+    "`PUT /api/job/<uuid>?force=true`": lambda c, t, name: c.put(t.job() + "?force=true", {"name": "x"}),
+    "`POST /api/job/<uuid>/stop`": lambda c, t, name: c.post(t.job() + "/stop"),
+    "`DELETE /api/job/<uuid>`": lambda c, t, name: c.delete(t.job()),
+    "`GET /api/job/<uuid>` that does not exist": lambda c, t, name: c.get(f"job/{uuid4()}"),
+    "`POST /api/job/bulk-edit`": lambda c, t, name: c.post("job/bulk-edit", {"edits": []}),
+    "`POST /api/job/bulk-delete`": lambda c, t, name: c.post("job/bulk-delete", {"filter": "name='nosuch'"}),
+    "`POST /api/user`": lambda c, t, name: c.post("user", {"username": uuid4().hex, "password": PASSWORD}),
+    "`GET /api/user`": lambda c, t, name: c.get("user?$last=0"),
+    "`GET /api/user/<name>` of oneself": lambda c, t, name: c.get(own(c, name)),
+    "`PUT /api/user/<name>` of oneself": lambda c, t, name: c.put(own(c, name), {"name": "x"}),
+    "`PUT /api/user/<name>` with `roles` of oneself": lambda c, t, name: c.put(
+        own(c, name), {"roles": ROLES.get(name, "USER")}
+    ),
+    "`GET /api/user/<name>` of another": lambda c, t, name: c.get("user/bystander"),
+    "`PUT /api/user/<name>` of another": lambda c, t, name: c.put("user/bystander", {"name": "x"}),
+    "`DELETE /api/user/<name>` of another": lambda c, t, name: c.delete(t.user()),
+    "`POST /api/credential`": lambda c, t, name: c.post("credential", KEY),
+    "`GET /api/credential/<uuid>` of another": lambda c, t, name: c.get(t.key()),
+    "`DELETE /api/credential/<uuid>` of another": lambda c, t, name: c.delete(t.key()),
+    "`GET /api/session`": lambda c, t, name: c.get("session"),
+    "`GET /api/session/<uuid>` of another": lambda c, t, name: c.get(t.session()),
+    "`DELETE /api/session/<uuid>` of another": lambda c, t, name: c.delete(t.session()),
+    "`GET /api/node`, `GET /api/queue`": lambda c, t, name: _same(c.get("node"), c.get("queue")),
+    "`POST /api/queue/reconcile`": lambda c, t, name: c.post("queue/reconcile", {"dryRun": True}),
+    "`GET /api/cloud-entry-point`, `GET /healthz`": lambda c, t, name: _same(
+        c.get("cloud-entry-point"), c.get("/healthz")
+    ),
+}
+
+
+def _same(one: Any, other: Any) -> Any:
+    assert one.status_code == other.status_code
+    return one
+
+
+def test_the_table_has_a_row_for_each_request() -> None:
+    columns, rows = table("request")
+    assert columns == ["nobody", *ROLES, "with an API key"]
+    assert list(rows) == list(REQUESTS)
+
+
+@pytest.mark.parametrize("way", ["password", "key", "bearer"])
+def test_each_cell_of_requests(here: House, way: str) -> None:
+    (*columns, _), rows = table("request")
+    callers, targets = Callers(here, way), Targets(here)
+    found = {
+        label: [str(REQUESTS[label](callers[name], targets, name).status_code) for name in columns] for label in rows
+    }
+    assert found == {label: _expected(columns, cells, way) for label, cells in rows.items()}
+
+
+def _expected(columns: list[str], cells: list[str], way: str) -> list[str]:
+    *statuses, with_key = cells
+    if way == "password" or with_key == "the same":
+        return statuses
+    if with_key == "403":
+        return ["403"] * len(statuses)
+    assert with_key == "403 without ADMIN"
+    return [status if name == "ADMIN" else "403" for name, status in zip(columns, statuses, strict=True)]
+
+
+# --- attributes
+
+
+FIRST: dict[str, Any] = {
+    "name": "first",
+    "description": "first",
+    "properties": {"first": "x"},
+    "tags": ["first"],
+    "parent": "job/first",
+    "resourceMetadata": "job/first",
+    "action": "report_first",
+    "payload": {"first": 1},
+    "priority": 5,
+    "timeout": 5,
+    "targetResource": {"href": "job/first"},
+    "affectedResources": [{"href": "job/first"}],
+    "progress": 5,
+    "returnCode": 5,
+    "statusMessage": "first",
+    "parentJob": f"job/{uuid4()}",
+    "nestedJobs": [f"job/{uuid4()}"],
+}
+"""What the jobs are added with."""
+OTHER: dict[str, Any] = {
+    **dict.fromkeys(("id", "parent", "resourceMetadata"), "job/other"),
+    **dict.fromkeys(("resourceURI", "created", "updated", "name", "description", "statusMessage"), "other"),
+    **dict.fromkeys(("timeOfStatusChange", "started", "executor", "idempotencyKey"), "other"),
+    **dict.fromkeys(("duration", "fence", "attempts", "interruptions", "priority", "timeout", "progress"), 7),
+    "operations": [{"rel": "other", "href": "x"}],
+    "acl": {**ACL, "rules": [*ACL["rules"], {"principal": "other", "type": "USER", "right": "VIEW"}]},
+    "properties": {"other": "x"},
+    "tags": ["other"],
+    "action": "report_other",
+    "payload": {"other": 1},
+    "state": "SUCCESS",
+    "targetResource": {"href": "job/other"},
+    "affectedResources": [{"href": "job/other"}],
+    "returnCode": 7,
+    "parentJob": f"job/{uuid4()}",
+    "nestedJobs": [f"job/{uuid4()}"],
+    "interrupted": True,
+}
+"""What each attribute is then tried to be set to."""
+RUNNERS, EDITORS = ("EXECUTOR", "ADMIN"), ("MODIFY", "owner")
+OTHERS = ("nobody", "stranger", "VIEW", "SUBMITTER", "VIEWER")
+COLUMNS = {
+    "add": ("add", ("SUBMITTER", "ADMIN")),
+    "edit with MODIFY": ("edit", EDITORS),
+    "edit by EXECUTOR, ADMIN": ("edit", RUNNERS),
+    "delete with MODIFY": ("delete", EDITORS),
+    "delete by EXECUTOR, ADMIN": ("delete", RUNNERS),
+    "executor's write with MODIFY": ("write", EDITORS),
+    "executor's write by EXECUTOR, ADMIN": ("write", RUNNERS),
+}
+"""Column of the second table → what is done, and by whom."""
+
+
+class Attributes:
+    """What becomes of an attribute in the hands of a caller: set, ignored, deleted, kept, or a refusal's status."""
+
+    def __init__(self, here: House) -> None:
+        self.callers = Callers(here, "password")
+        self.admin = here.admin
+        self._jobs: list[dict[str, Any]] = []
+
+    def job(self) -> dict[str, Any]:
+        """Another job that has all of FIRST."""
+        if not self._jobs:
+            results = self.admin.bulk("add", jobs=[{**FIRST, "acl": ACL}] * 300)["results"]
+            assert {result["status"] for result in results} == {201}
+            ids = {result["resource-id"] for result in results}
+            jobs = self.admin.search("job", filter="state='QUEUED' and name='first'", orderby="created:desc")["jobs"]
+            self._jobs = [job for job in jobs if job["id"] in ids]
+        return self._jobs.pop()
+
+    def add(self, name: str, who: str) -> str:
+        answer = self.callers[who].post("job", {"action": "report_x", name: OTHER[name]})
+        if answer.status_code != 201:
+            return self._refused(answer.status_code, answer.json(), name)
+        job = good(self.admin.get(answer.json()["resource-id"]))
+        return "set" if has(job.get(name), OTHER[name]) else "ignored"
+
+    def edit(self, name: str, who: str) -> str:
+        return self._edited(self.callers[who].put(self.job()["id"], {name: OTHER[name]}), name)
+
+    def delete(self, name: str, who: str) -> str:
+        before = self.job()
+        answer = self.callers[who].put(f"{before['id']}?$select={name}", {})
+        if answer.status_code != 200:
+            return self._refused(answer.status_code, answer.json(), name)
+        after = good(self.admin.get(before["id"]))
+        if name == "properties":
+            return "kept" if has(after.get(name), before[name]) else "deleted"
+        return "deleted" if name in before and name not in after else "kept"
+
+    def write(self, name: str, who: str) -> str:
+        """As the executor that runs the job."""
+        job = self.job()
+        owner = {"entry": job["properties"]["zookeeper-path"], "fence": 1, "executor": "x"}
+        (begun,) = self.admin.bulk("edit", edits=[{"id": job["id"], "set": {"state": "RUNNING"}, **owner}])["results"]
+        assert begun["status"] == 200
+        edits = [{"id": job["id"], "set": {name: OTHER[name]}, **owner}]
+        answer = self.callers[who].post("job/bulk-edit", {"edits": edits})
+        result = answer.json()["results"][0] if answer.status_code == 200 else answer.json()
+        if result["status"] != 200:
+            return self._refused(result["status"], result, name)
+        return "set" if has(result["job"].get(name), OTHER[name]) else "ignored"
+
+    def _edited(self, answer: Any, name: str) -> str:
+        if answer.status_code != 200:
+            return self._refused(answer.status_code, answer.json(), name)
+        return "set" if has(answer.json().get(name), OTHER[name]) else "ignored"
+
+    def _refused(self, status: int, body: Any, name: str) -> str:
+        assert body["message"] == "credentials required" or name in body["message"]
+        return str(status)
+
+
+def has(there: Any, value: Any) -> bool:
+    """Whether this is the value, or an object or a list with all of it inside."""
+    if isinstance(value, dict) and isinstance(there, dict):
+        return all(has(there.get(name), part) for name, part in value.items())
+    if isinstance(value, list) and isinstance(there, list):
+        return all(part in there for part in value)
+    return bool(there == value)
+
+
+def named(label: str) -> list[str]:
+    return re.findall("`([A-Za-z]+)`", label)
+
+
+def test_the_table_has_each_attribute_of_a_job() -> None:
+    columns, rows = table("attribute")
+    assert columns == list(COLUMNS)
+    names = [name for label in rows for name in named(label)]
+    assert sorted(names) == sorted(Job.__struct_fields__) == sorted(OTHER)
+
+
+def test_each_cell_of_attributes(here: House) -> None:
+    columns, rows = table("attribute")
+    attributes, wrong = Attributes(here), []
+    for label, cells in rows.items():
+        for name in named(label):
+            for column, cell in zip(columns, cells, strict=True):
+                what, who = COLUMNS[column]
+                found = [getattr(attributes, what)(name, caller) for caller in who]
+                if found != [cell] * len(found):
+                    wrong.append(f"{name}: {column}: {cell} expected, {found} found")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("what", ["edit", "delete", "write"])
+def test_nobody_else_edits_an_attribute(here: House, what: str) -> None:
+    columns, rows = table("attribute")
+    place = columns.index("delete with MODIFY")
+    for_nobody = {name for label, cells in rows.items() for name in named(label) if cells[place] == "400"}
+    attributes = Attributes(here)
+    for who in OTHERS:
+        found = {name: getattr(attributes, what)(name, who) for name in OTHER}
+        for name, status in found.items():
+            assert status == "403" or (status == "400" and what == "delete" and name in for_nobody), (who, name)
