@@ -60,7 +60,8 @@ class Rescue:
             return 0
         # After the search, and what lives first: over ZooKeeper that is as the leader has it, the holders may not be.
         known = {*self._coordination.members("executors"), *self._coordination.look(1).holders}
-        orphans = [job for job in jobs if job["executor"] not in known]
+        # A job that an old engine runs names no executor.
+        orphans = [job for job in jobs if "executor" in job and job["executor"] not in known]
         moment = now()
         changes = [
             Update(job["id"], partial(orphaned, executor=job["executor"], fence=job["fence"], now=moment))
