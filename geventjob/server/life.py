@@ -66,7 +66,7 @@ KEPT = SERVERS | AT_ADD | {"acl", "state", "action", "progress", "priority"}
 OWNERS = ("state", "returnCode", "progress", "statusMessage")
 """What no unfenced edit changes while the entry of the job is held by its fenced owner."""
 
-EVER_EDITABLE = frozenset({"name", "description", "properties", "acl"})
+EVER_EDITABLE = frozenset({"name", "description", "properties", "tags", "acl"})
 """What may be edited of a job in a final state, without a fence."""
 
 
