@@ -60,7 +60,7 @@ def test_a_job_whose_executor_has_gone_waits_and_was_interrupted(site: Both) -> 
 def test_what_is_not_orphaned_is_left_alone(site: Both) -> None:
     held = begin(site, "held")
     others = [begin(site, name, "dead") for name in ("old", "stopping", "orphan")]
-    site.edit("old", Edit({"state": "RUNNING"}))  # by an engine that leaves no name
+    site.edit("old", Edit({"state": "RUNNING"}, force=True))  # by an engine that leaves no name
     site.store.write([Update("job/stopping", lambda job: stopped(job, now=now()))])
     site.coordination.release(others)
     assert rescued(site) == 1
