@@ -207,6 +207,7 @@ def test_the_terms_of_a_document() -> None:
         "properties/a%2Fb%3D%25=Two words",
         "fulltext=two",
         "fulltext=words",
+        "fulltext=x",
         "tags=x",
         "tags=1",
         "tags=1.5",

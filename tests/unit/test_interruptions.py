@@ -101,7 +101,7 @@ def test_a_job_that_is_to_stop_is_not_queued_by_a_telling() -> None:
 
 
 def test_the_attempt_of_an_old_engine_is_counted_for_good() -> None:
-    job = write(begun(A), None, "RUNNING")
+    job = edited(begun(A), Edit({"state": "RUNNING"}), now=NOW, owner_gone=True)
     assert reason(job, A, "QUEUED") == "fence"
     job = begun(B, job=job)
     assert job["interruptions"] == 1
