@@ -20,12 +20,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from geventjob import config
 from geventjob.cimi.client import Client
-from geventjob.cimi.errors import CimiError
+from geventjob.cimi.errors import CimiError, LoginRefused
 from geventjob.cli.connection import connect
 from geventjob.cli.fleet import left_out
 from geventjob.cli.isolated import isolated
@@ -207,9 +208,43 @@ class Up:
 
     def _child(self, command: str, lines: str, *arguments: str) -> Child:
         """A command with our own settings and these lines besides."""
+        file = self._write_ini(command, lines)
+        return Child(command, f"geventjob.cli.{command}", ["-c", str(file), *arguments], Path(self._settings.log_dir))
+
+    def _write_ini(self, command: str, lines: str) -> Path:
         file = self.data_dir / f"{command}.ini"
         _write_private(file, lines + config.as_ini(self._settings, command))
-        return Child(command, f"geventjob.cli.{command}", ["-c", str(file), *arguments], Path(self._settings.log_dir))
+        return file
+
+    def _use_key(self) -> None:
+        """Let executor and distributor log in by an API key, which no flood of wrong passwords keeps waiting.
+
+        Without one, as when the server is away again, they log in by password.
+        """
+        secret_file = self.data_dir / "fleet-secret"
+        try:
+            key = self._key(self.data_dir / "fleet-key", secret_file)
+        except CimiError as error:
+            say(f"executor and distributor log in by password, not by API key: {error}")
+            return
+        for command in ("executor", "distributor"):
+            self._write_ini(command, f"ss-url = {self.url}\nss-key = {key}\nss-secret-file = {secret_file}\n")
+
+    def _key(self, key_file: Path, secret_file: Path) -> str:
+        """The id of the API key in these files, made where there is none that opens. Raises CimiError."""
+        if key_file.exists() and secret_file.exists():
+            key, secret = key_file.read_text().strip(), secret_file.read_text().strip()
+            with Client(self.url, key=key, secret=secret, timeout=(1, 5)) as client, suppress(LoginRefused):
+                client.search("job", last=0)
+                client.log_out()
+                return key
+        password = (self.data_dir / "admin-pass").read_text().strip()
+        with Client(self.url, "super", password, timeout=(1, 5)) as client:
+            made = client.new_key(name="geventjob up")
+            client.log_out()
+        _write_private(secret_file, made.secret + "\n")
+        _write_private(key_file, made.id + "\n")
+        return made.id
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT. Raises UsageError when the server cannot be started as it was asked for."""
@@ -220,6 +255,8 @@ class Up:
             while not self._stopping and not self._answers():
                 self._keep([server])
                 self._wait(0.1)
+            if not self._stopping:
+                self._use_key()
             changes = Changes(self._settings) if self._settings.reload else None
             while not self._stopping:
                 self._keep(children)

@@ -197,6 +197,26 @@ def test_a_second_start_finds_the_jobs_of_the_first(up: Up, tmp_path: Path, port
         assert again.stop() == 0
 
 
+def test_its_fleet_logs_in_by_an_api_key_that_it_keeps(up: Up, tmp_path: Path, port: int) -> None:
+    key = (up.data_dir / "fleet-key").read_text().strip()
+    for command in ("executor", "distributor"):
+        ini = (up.data_dir / f"{command}.ini").read_text()
+        assert f"ss-key = {key}\n" in ini
+        assert "ss-pass" not in ini
+    assert "ss-pass = " in (up.data_dir / "client.ini").read_text()
+    assert up.run("submit", "dummy_test_action").returncode == 0
+    assert up.stop() == 0
+    again = Up(tmp_path, port).ready()
+    try:
+        assert (up.data_dir / "fleet-key").read_text().strip() == key
+        assert up.run("key", "delete", key).returncode == 0
+        assert again.stop() == 0
+        again = Up(tmp_path, port).ready()
+        assert (up.data_dir / "fleet-key").read_text().strip() != key
+    finally:
+        again.stop()
+
+
 def test_an_action_of_ones_own(up: Up, tmp_path: Path, port: int) -> None:
     (up.data_dir / "actions" / "greet.py").write_text(ACTION)
     assert up.stop() == 0
