@@ -232,6 +232,14 @@ def test_options_on_the_page() -> None:
     """Those that no block is typed with, too."""
     page = PAGE.read_text()
     named = set(re.findall(r"--([a-z]+-[a-z-]+)", page)) | set(re.findall(r"^([a-z-]+) = ", page, re.MULTILINE))
-    of_other_commands = {"pass-file", "retry-delay", "retry-all-errors", "enrollment-token", "user"}
+    of_other_commands = {
+        "kill-who",
+        "kill-whom",
+        "pass-file",
+        "retry-delay",
+        "retry-all-errors",
+        "enrollment-token",
+        "user",
+    }
     assert named - of_other_commands <= {option.name for option in OPTIONS}
     assert {"zk-tls-ca", "zk-tls-cert", "zk-tls-key", "zk-auth-file", "session-timeout"} <= named
