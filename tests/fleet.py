@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from geventjob import Client
+from geventjob.cimi.errors import ServerAway
 
 Found = TypeVar("Found")
 PASSWORD = "for-tests-only"
@@ -159,7 +160,9 @@ class Fleet:
         def there() -> bool:
             ended = [process.log for process in self.processes if process.failed]
             assert not ended, ended[0]
-            return {node["name"] for node in client.nodes()}.issuperset(names)
+            with contextlib.suppress(ServerAway):  # which may have lost its queue just now
+                return {node["name"] for node in client.nodes()}.issuperset(names)
+            return False
 
         until(there)
 

@@ -330,7 +330,7 @@ def test_a_schedule_that_is_none_names_the_file(made: Fleet) -> None:
     (made.folder / "distributors" / "ticker.py").unlink()
     process = start(made, "one", "wrong")
     assert process.wait() == 2
-    assert "`cron` is a crontab line as '0 3 * * *', not 'often'" in process.log
+    assert "`cron` 'often': 1 fields: a crontab line has five" in process.log
     assert str(file) in process.log
 
 
@@ -338,5 +338,6 @@ def test_a_name_in_use(made: Fleet, client: Client) -> None:
     start(made, "one", "ticker")
     until(lambda: leads(client, "ticker"))
     other = start(made, "one", "ticker")
-    assert other.wait() == 2
-    assert "one: another of the distributors that live has this name" in other.log
+    until(lambda: "one-2 runs ticker" in other.log)
+    assert "one: another of the distributors that live has this name: this process is called one-2" in other.log
+    assert other.stop() == 0
