@@ -35,8 +35,13 @@ GRACE = 20.0
 """Seconds that requests under way get to end when the process is asked to stop."""
 SWEEP = 3600.0
 """Seconds between two looks for expired sessions."""
-BACKLOG = 1024
-"""Connections that the kernel keeps until they are accepted."""
+BACKLOG = 4096
+"""Connections that the kernel keeps until they are accepted; a client that it drops tries again after a second."""
+SWITCH = 0.0005
+"""Seconds for which a native thread (of the store, of a long filter) keeps the interpreter from the event loop.
+
+Python's own 5 ms are spent at each call to a socket, of which the answer to one request needs several.
+"""
 
 
 class Process:
@@ -49,6 +54,7 @@ class Process:
 
     def run(self) -> int:
         """Until it is stopped; the exit code. Raises StoreError, CoordinationError, OSError."""
+        sys.setswitchinterval(SWITCH)
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self._stop.set)
         listener = self._bind()

@@ -13,8 +13,8 @@ from geventjob.server.problem import Problem
 from geventjob.server.receive import JSON
 from geventjob.server.spool import LARGEST, set_answer, too_large
 
-BREATH = 512 * 1024
-"""Bytes that are encoded in one go, a few ms."""
+BREATH = 64 * 1024
+"""Bytes that are encoded in one go, some ms: an answer to others needs several turns of the event loop."""
 MARGIN = 1 << 20
 """Bytes of an answer besides its items, and of those that it has no room for."""
 STEP = 1024

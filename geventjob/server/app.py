@@ -23,8 +23,17 @@ from geventjob.server.resources.job import JobResource
 from geventjob.server.resources.session import SessionResource
 from geventjob.server.resources.templates import credential_templates, session_templates
 from geventjob.server.resources.user import UserResource
+from geventjob.server.room import HELD, Held
 from geventjob.server.sessions import Sessions
 from geventjob.server.store.base import Store
+
+
+class App(falcon.App[Any, Any]):
+    """Lets requests hold room until their answer is made; it is sent without."""
+
+    def __call__(self, env: dict[str, Any], start_response: Any) -> Any:
+        with Held() as env[HELD]:
+            return super().__call__(env, start_response)
 
 
 def application(
@@ -42,7 +51,7 @@ def application(
     """
     jobs = Jobs(store, coordination, rights)
     job, bulk = JobResource(jobs, sessions), BulkResource(jobs, sessions)
-    app = falcon.App(middleware=[Gate(sessions, base_uri)])
+    app = App(middleware=[Gate(sessions, base_uri)])
     app.add_error_handler(Exception, _any_error)
     app.add_error_handler(falcon.HTTPError, _http_error)
     app.add_route("/healthz", Health(store, coordination))

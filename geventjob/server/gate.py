@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 import falcon
 
-from geventjob.server.access import Caller
 from geventjob.server.problem import Problem, forbidden
 from geventjob.server.serve import KNOW
 from geventjob.server.sessions import Sessions
@@ -30,14 +29,15 @@ class Gate:
             req.path = "/" + req.path.lstrip("/")
         if req.method not in SAFE and self._is_foreign(req):
             raise Problem(403, "another site sent this request: its Origin is not that of this server", close=True)
-        caller = self._caller(req)
+        try:
+            caller = self._sessions.caller_of(req)
+        except Problem as problem:
+            raise _closing(problem) from None
+        req.context.caller = caller
         if caller.username is not None:
             req.env.get(KNOW, _nothing)()
         elif _has_body(req) and req.path not in OPEN:
             raise _closing(forbidden())
-
-    def _caller(self, req: falcon.Request) -> Caller:
-        return self._sessions.caller_of(req)
 
     def _is_foreign(self, req: falcon.Request) -> bool:
         """Whether a browser says that a page of another origin made it send this."""

@@ -6,6 +6,7 @@ import falcon
 import gevent
 
 from geventjob.server.problem import Problem
+from geventjob.server.room import BODIES, LARGE, WORK, hold
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -22,7 +23,7 @@ def read(req: falcon.Request, limit: int = BODY, *types: str) -> bytes:
     """The whole body; empty if there is none.
 
     Raises Problem 400 (cut short, no HTTP), 408 (too slow), 413 (too large), 415 (not one of these content types, JSON
-    unless told, or none; compressed).
+    unless told, or none; compressed), 503 (too many others send large ones).
     """
     length = req.content_length
     if length is None and "HTTP_TRANSFER_ENCODING" not in req.env:
@@ -31,9 +32,14 @@ def read(req: falcon.Request, limit: int = BODY, *types: str) -> bytes:
         raise _too_large(limit)
     if length != 0:
         _check_type(req, types or (JSON,))
+    is_large = limit > LARGE and (length is None or length > LARGE)
+    if is_large:
+        hold(req, BODIES, req.context.caller)
     data = _read(req, limit)
     if len(data) > limit:
         raise _too_large(limit)
+    if is_large:
+        hold(req, WORK, req.context.caller)
     return data
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl
 
 import falcon
-from gevent.lock import BoundedSemaphore
 from gevent.threadpool import ThreadPool
 
 from geventjob.server.access import Caller
@@ -18,12 +16,15 @@ from geventjob.server.document import URI, Document, selected, shown
 from geventjob.server.filter import And, Filter, FilterError, parse
 from geventjob.server.problem import Problem
 from geventjob.server.receive import FORM, read, text
+from geventjob.server.room import WORK, hold
 from geventjob.server.store.aggregation import ALGORITHMS
 from geventjob.server.store.base import WINDOW, Page, Query
 
 FIELDS = 100
 """Parameters of one request."""
 BODY = 64 * 1024
+WIDE = 500
+"""Items of a page from which on it costs much."""
 LONG = 2_000
 """Characters of a filter that is read, in some ms, by a native thread."""
 
@@ -68,8 +69,19 @@ def _fields(query: str) -> list[tuple[str, str]]:
         raise Problem(400, f"too many parameters: {FIELDS} at most") from None
 
 
-def query(given: Parameters, caller: Caller) -> Query:
-    """What to search in the name of this caller. Raises Problem 400, FilterError."""
+def asked(req: falcon.Request, caller: Caller) -> tuple[Parameters, Query]:
+    """The parameters of a search, and what they say to search in the name of this caller.
+
+    Raises Problem 400, 503 (too many others search much), FilterError.
+    """
+    given = search_parameters(req)
+    first, last = _window(given)
+    if last is None or last - first >= WIDE or sum(map(len, given.get("$filter", ()))) > LONG:
+        hold(req, WORK, caller)
+    return given, _query(given, caller)
+
+
+def _query(given: Parameters, caller: Caller) -> Query:
     first, last = _window(given)
     select = selection(given)
     return Query(
@@ -81,22 +93,6 @@ def query(given: Parameters, caller: Caller) -> Query:
         aggregations=[_aggregation(item) for item in _listed(given, "$aggregation")],
         select=None if select is None else sorted({path.split("/")[0] for path in select} | {"resourceURI"}),
     )
-
-
-WIDE = 500
-"""Items of a page from which on it takes a good part of the memory."""
-
-_one_wide = BoundedSemaphore(1)
-
-
-@contextmanager
-def room(query: Query) -> Iterator[None]:
-    """Search and answer wide pages one at a time: until they are encoded, they take many times their bytes."""
-    if query.last is not None and query.last - query.first < WIDE:
-        yield
-        return
-    with _one_wide:
-        yield
 
 
 def selection(given: Parameters) -> list[str] | None:

@@ -19,6 +19,7 @@ from geventjob.log import SELDOM
 from geventjob.server.head import origin_form, parse_head
 from geventjob.server.input import Input
 from geventjob.server.problem import RETRY_AFTER, Problem
+from geventjob.server.room import GONE
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,10 @@ KNOW = "geventjob.know"
 """Key in the WSGI environment: what the application calls once it knows that a user sends the request."""
 ALWAYS = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
 """Headers of every answer: what is answered is for one caller, and is what its type says."""
+
+
+ESTABLISHED = 1
+"""The state of a TCP connection that is open both ways (linux/tcp.h)."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,11 @@ class Handler(pywsgi.WSGIHandler):
             self.server.strangers -= 1
             self.socket.settimeout(self.server.limits.idle)
 
+    def is_gone(self) -> bool:
+        """Whether the client has closed the connection, or its half of it."""
+        state: int = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        return state != ESTABLISHED
+
     def hang_up(self, *, at_once: bool = False) -> None:
         """Let the handler see the end of the connection, behind what has come already unless `at_once`."""
         self.server.waiting.pop(self, None)
@@ -207,6 +217,7 @@ class Handler(pywsgi.WSGIHandler):
         self.wsgi_input = body  # type: ignore[assignment]
         environ["wsgi.input_terminated"] = True
         environ[KNOW] = self.know
+        environ[GONE] = self.is_gone
         return environ
 
     def _send_continue(self) -> None:

@@ -19,13 +19,17 @@ from geventjob.server.jobs import SLICE, Change, Jobs
 from geventjob.server.life import Edit
 from geventjob.server.problem import away, problem_of
 from geventjob.server.receive import BULK, read
+from geventjob.server.room import WORK, hold
 from geventjob.server.sessions import Sessions
 
 DELETING = 20.0
 """Seconds after which a bulk delete answers what it has deleted so far."""
 
-BREATH = 64 * 1024
-"""Bytes of items that are checked in one go, a few ms."""
+BREATH = 32 * 1024
+"""Bytes of items that are checked in one go, some ms."""
+
+MANY = 100
+"""Edits of a request that costs much, however short they are."""
 
 _one_answer = BoundedSemaphore(1)
 """Answers take a good part of the memory until they are encoded."""
@@ -53,6 +57,8 @@ class BulkResource:
         caller.need_role("USER")
         body = body_of(JobsEdit, read(req, BULK))
         actions = frozenset(body.actions) if isinstance(body.actions, list) else None
+        if len(body.edits) > MANY:
+            hold(req, WORK, caller)
         results = _each(
             body.edits, lambda item: _change(item, actions), lambda changes: self._jobs.edit(changes, caller)
         )

@@ -17,7 +17,7 @@ from geventjob.server.filter import Compare
 from geventjob.server.keys import new_key, new_secret
 from geventjob.server.problem import Problem, forbidden
 from geventjob.server.receive import read
-from geventjob.server.search import collection, parameters, query, search_parameters, selection
+from geventjob.server.search import asked, collection, parameters, selection
 from geventjob.server.sessions import Sessions
 from geventjob.server.store.base import Insert, Query, Store, Update
 
@@ -58,10 +58,10 @@ class CredentialResource:
     def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller = self._caller(req)
         caller.need_role("USER")
-        given = search_parameters(req)
+        given, wanted = asked(req, caller)
         answer = collection(
             "credential",
-            self._store.search("credential", query(given, caller)),
+            self._store.search("credential", wanted),
             acl=_ACL,
             operations=[operation("add", "credential")],
             item_operations=lambda key: _operations(key, caller),

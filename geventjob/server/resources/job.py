@@ -14,7 +14,7 @@ from geventjob.server.jobs import Change, Jobs
 from geventjob.server.life import Edit
 from geventjob.server.problem import Problem
 from geventjob.server.receive import read
-from geventjob.server.search import collection, parameters, query, room, search_parameters, selection
+from geventjob.server.search import asked, collection, parameters, selection
 from geventjob.server.sessions import Sessions
 
 log = logging.getLogger(__name__)
@@ -40,18 +40,16 @@ class JobResource:
     def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller = self._caller(req)
         caller.need_role("USER")
-        given = search_parameters(req)
-        wanted = query(given, caller)
-        with room(wanted):
-            answer = collection(
-                "job",
-                self._jobs.search(wanted, caller),
-                acl=_ACL,
-                operations=_collection_operations(caller),
-                item_operations=lambda job: _operations(job, caller),
-                select=selection(given),
-            )
-            give(resp, answer)
+        given, wanted = asked(req, caller)
+        answer = collection(
+            "job",
+            self._jobs.search(wanted, caller),
+            acl=_ACL,
+            operations=_collection_operations(caller),
+            item_operations=lambda job: _operations(job, caller),
+            select=selection(given),
+        )
+        give(resp, answer)
 
     on_put_all = on_get_all
 

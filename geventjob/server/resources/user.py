@@ -16,7 +16,7 @@ from geventjob.server.password import Passwords
 from geventjob.server.problem import Problem, forbidden
 from geventjob.server.receive import read
 from geventjob.server.resources.credential import delete_keys
-from geventjob.server.search import collection, parameters, query, search_parameters, selection
+from geventjob.server.search import asked, collection, parameters, selection
 from geventjob.server.sessions import Sessions
 from geventjob.server.store.base import Insert, Store, Taken, Update
 
@@ -45,8 +45,8 @@ class UserResource:
     def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller = self._caller(req)
         caller.need_role("USER")
-        given = search_parameters(req)
-        page = self._store.search("user", query(given, caller))
+        given, wanted = asked(req, caller)
+        page = self._store.search("user", wanted)
         operations = [operation("add", "user")] if caller.admin else []
         answer = collection(
             "user",

@@ -1,0 +1,116 @@
+"""Room for requests that cost much."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from geventjob.server import room
+from geventjob.server.problem import Problem
+from geventjob.server.room import Room
+
+
+class Clients:
+    """Callers that hold a place until they are told to leave; `entered` has them in the order of their turns."""
+
+    def __init__(self, places: Room) -> None:
+        self.room = places
+        self.entered: list[str] = []
+        self._leave: dict[str, Event] = {}
+        self._gone: set[str] = set()
+
+    def ask(self, name: str) -> gevent.Greenlet[[], None]:
+        """`ann1` is a request of `ann`."""
+        self._leave[name] = Event()
+
+        def hold() -> None:
+            with self.room.place(name.rstrip("0123456789"), lambda: name in self._gone):
+                self.entered.append(name)
+                self._leave[name].wait()
+
+        greenlet = gevent.spawn(hold)
+        gevent.sleep(0)
+        return greenlet
+
+    def leave(self, name: str) -> None:
+        self._leave[name].set()
+        gevent.sleep(0.01)
+
+    def go_away(self, name: str) -> None:
+        self._gone.add(name)
+
+
+def test_callers_have_their_turns_one_after_another() -> None:
+    clients = Clients(Room(1, 1))
+    for name in ("ann1", "ann2", "ann3", "bob1", "cid1"):
+        clients.ask(name)
+    for name in ("ann1", "ann2", "bob1", "cid1", "ann3"):
+        assert clients.entered[-1] == name
+        clients.leave(name)
+
+
+def test_a_caller_has_no_more_than_their_share() -> None:
+    clients = Clients(Room(3, 1))
+    for name in ("ann1", "ann2", "bob1"):
+        clients.ask(name)
+    assert clients.entered == ["ann1", "bob1"]
+    clients.leave("bob1")
+    assert clients.entered == ["ann1", "bob1"]
+    clients.leave("ann1")
+    assert clients.entered == ["ann1", "bob1", "ann2"]
+
+
+def test_those_that_wait_are_bounded() -> None:
+    clients = Clients(Room(1, 1, waiting=2, all_waiting=3))
+    for name in ("ann1", "ann2", "ann3"):
+        clients.ask(name)
+    with pytest.raises(Problem) as refused:
+        clients.ask("ann4").get()
+    assert (refused.value.status, refused.value.retry_after) == (503, 2)
+    clients.ask("bob1")
+    with pytest.raises(Problem):
+        clients.ask("bob2").get()
+    for name in ("ann1", "ann2", "bob1", "ann3"):
+        clients.leave(name)
+    assert clients.entered == ["ann1", "ann2", "bob1", "ann3"]
+
+
+def test_a_client_that_has_gone_has_no_turn() -> None:
+    clients = Clients(Room(1, 1))
+    clients.ask("ann1")
+    gone = clients.ask("bob1")
+    clients.ask("cid1")
+    clients.go_away("bob1")
+    clients.leave("ann1")
+    assert clients.entered == ["ann1", "cid1"]
+    with pytest.raises(Problem):
+        gone.get()
+
+
+def test_one_that_is_ended_while_it_waits_or_as_its_turn_comes_leaves_its_place() -> None:
+    clients = Clients(Room(1, 1))
+    clients.ask("ann1")
+    waits = clients.ask("bob1")
+    turn = clients.ask("cid1")
+    waits.kill()
+    clients.ask("dan1")
+    clients._leave["ann1"].set()
+    turn.kill(block=False)
+    gevent.sleep(0.01)
+    if clients.entered[-1] == "cid1":
+        clients.leave("cid1")
+    assert clients.entered[-1] == "dan1"
+
+
+def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "PATIENCE", 0.01)
+    with ExitStack() as held:
+        places = Room(1, 1)
+        held.enter_context(places.place("ann"))
+        with pytest.raises(Problem, match="wait already"):
+            held.enter_context(places.place("bob"))
+    with places.place("bob"):
+        pass
