@@ -54,7 +54,7 @@ def application(
     app = App(middleware=[Gate(sessions, base_uri)])
     app.add_error_handler(Exception, _any_error)
     app.add_error_handler(falcon.HTTPError, _http_error)
-    app.add_route("/healthz", Health(store, coordination))
+    app.add_route("/healthz", Health(store, coordination, jobs.queue_refuses))
     app.add_route("/api/cloud-entry-point", EntryPoint(version, base_uri))
     app.add_route("/api/node", Nodes(coordination, sessions))
     app.add_route("/api/queue", Queue(coordination, sessions))

@@ -13,7 +13,7 @@ import msgspec
 from gevent.event import Event
 
 from geventjob.batch import Batcher
-from geventjob.clock import now
+from geventjob.clock import boottime, now
 from geventjob.coordination.base import Coordination, CoordinationError
 from geventjob.server.access import MODIFY, VIEW, Caller, Rights
 from geventjob.server.document import Document
@@ -43,6 +43,8 @@ SLICE = 1_000
 """Jobs that one commit adds, changes or deletes."""
 APART = "\x1f"
 """Stands in no key, and parts it from the name of the user to whom it belongs."""
+REFUSING, RECENT = 5.0, 10.0
+"""Seconds for which adds to the queue have failed when it is told of, and since the last that is looked at."""
 LOOKS = 3
 """How often one edit looks whether the entry that a job names still stands."""
 
@@ -82,8 +84,32 @@ class Jobs:
         self._commit: Batcher[list[_New], list[str | Exception]] = Batcher(self._commit_all, size=len, limit=SLICE)
         self._adding: dict[str, Event] = {}
         self._writers = Writers()
+        self._failed: tuple[float, float] | None = None
+        """When the first and the last add to the queue failed since one went well."""
 
     # --- add
+
+    def queue_refuses(self) -> bool:
+        """Whether adds have failed for some time, the last of them a moment ago: a session alone does not tell.
+
+        It is False again RECENT seconds after the last add, so that a balancer sends another one to find out.
+        """
+        if self._failed is None:
+            return False
+        first, last = self._failed
+        return last - first > REFUSING and boottime() - last < RECENT
+
+    def _put(self, news: Sequence[_New]) -> list[str]:
+        """Queue these jobs, and return their entries."""
+        try:
+            entries = self._coordination.put([(new.job["id"], new.job["priority"]) for new in news])
+        except CoordinationError:
+            moment, session = boottime(), self._coordination.session
+            alive = session is not None and not session.over  # else that is what is told
+            self._failed = (self._failed[0] if self._failed else moment, moment) if alive else None
+            raise
+        self._failed = None
+        return entries
 
     def add(self, bodies: Sequence[Mapping[str, Any]], caller: Caller) -> list[str | Exception]:
         """Queue and store these jobs (validated bodies); the id of each, or why it is not there (DESIGN §5.2).
@@ -114,7 +140,7 @@ class Jobs:
         """In a greenlet of its own: a client that goes away takes no half-made add with it."""
         news = [new for some in lists for new in some]
         try:
-            entries = self._coordination.put([(new.job["id"], new.job["priority"]) for new in news])
+            entries = self._put(news)
             for new, entry in zip(news, entries, strict=True):
                 new.job["properties"] = {**new.job.get("properties", {}), ENTRY: entry}
             results = self._store.write([Insert(new.job, new.key) for new in news])

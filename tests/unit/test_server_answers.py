@@ -35,7 +35,7 @@ def test_health_is_no_ok_while_nothing_can_be_written(store: SqliteStore, monkey
     monkeypatch.setattr(fleet, "EVERY", 0.0)
     coordination = cast(Coordination, SimpleNamespace(session=SimpleNamespace(over=False)))
     app: falcon.App[Any, Any] = falcon.App()
-    app.add_route("/healthz", Health(store, coordination))
+    app.add_route("/healthz", Health(store, coordination, lambda: False))
     client = falcon.testing.TestClient(app)
 
     def asked() -> tuple[int, str]:

@@ -12,12 +12,14 @@ from falcon import testing
 from gevent.event import Event
 
 from geventjob.coordination.base import Coordination, CoordinationAway, Session
+from geventjob.server import jobs as jobs_module
 from geventjob.server.access import Caller
 from geventjob.server.app import application
 from geventjob.server.jobs import Change, Jobs
 from geventjob.server.life import Edit, Owner
 from geventjob.server.password import Passwords
 from geventjob.server.problem import problem_of
+from geventjob.server.resources import bulk
 from geventjob.server.resources.user import new_user
 from geventjob.server.sessions import Sessions, signing_key
 from geventjob.server.store.base import Insert, Query, StoreAway, StoreRefused
@@ -152,6 +154,25 @@ def test_without_a_queue_nothing_is_stored(http: testing.TestClient, store: BadS
     assert count(store) == 0
     queue.away = False
     assert http.simulate_post("/api/job", json={"action": "a"}).status_code == 201
+
+
+def test_health_tells_of_a_queue_that_takes_no_jobs(
+    http: testing.TestClient, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs_module, "REFUSING", 0.0)
+
+    def health(away: bool) -> str:
+        queue.away = away
+        http.simulate_post("/api/job", json={"action": "a"})
+        return http.simulate_get("/healthz").text
+
+    assert health(away=True) == "ok"
+    assert health(away=True) == "the queue takes no jobs"
+    monkeypatch.setattr(jobs_module, "RECENT", 0.0)
+    assert http.simulate_get("/healthz").text == "ok"
+    monkeypatch.setattr(jobs_module, "RECENT", 10.0)
+    assert health(away=False) == "ok"
+    assert health(away=True) == "ok"
 
 
 def test_an_entry_goes_if_the_store_has_certainly_refused(
@@ -459,3 +480,24 @@ def test_an_entry_of_another_job_is_left_alone(jobs: Jobs, queue: Queue) -> None
     queue.entries[entry] = "job/another"
     jobs.edit([unfenced(id, state="RUNNING")], ADMIN)
     assert queue.entries == {entry: "job/another"}
+
+
+def test_a_bulk_edit_holds_some_jobs_at_once(
+    http: testing.TestClient, jobs: Jobs, store: BadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "AT_ONCE", 2)
+    ids = [add(jobs) for _ in range(5)]
+    commits: list[list[str]] = []
+    write = store.write
+
+    def noted(items: Any) -> Any:
+        commits.append([item.id for item in items])
+        return write(items)
+
+    monkeypatch.setattr(store, "write", noted)
+    order = [0, 0, 1, 0, 2, 3, 3, 2, 4]
+    edits = [{"id": ids[place], "set": {"progress": n}} for n, place in enumerate(order)]
+    results = http.simulate_post("/api/job/bulk-edit", json={"edits": [*edits, {"id": "x"}]}).json["results"]
+    assert [result["status"] for result in results] == [200] * 9 + [400]
+    assert [result["job"]["progress"] for result in results[:9]] == list(range(9))
+    assert [[ids.index(id) for id in commit] for commit in commits] == [[0, 0, 1, 0], [2, 3, 3, 2], [4]]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import falcon
@@ -11,6 +12,7 @@ import msgspec
 from gevent.lock import BoundedSemaphore
 
 from geventjob.clock import boottime
+from geventjob.server.access import Caller
 from geventjob.server.answer import give, listed, report
 from geventjob.server.bodies import JobsAdd, JobsDelete, JobsEdit, OwnersEdit, body_of, decoded, job_add, job_edit
 from geventjob.server.document import Document, shown
@@ -30,6 +32,9 @@ BREATH = 32 * 1024
 
 MANY = 100
 """Edits of a request that costs much, however short they are."""
+
+AT_ONCE = 200
+"""Jobs that one request changes in one commit: each is in memory, twice as large as its 256 KB of payload."""
 
 _one_answer = BoundedSemaphore(1)
 """Answers take a good part of the memory until they are encoded."""
@@ -57,17 +62,22 @@ class BulkResource:
         caller.need_role("USER")
         body = body_of(JobsEdit, read(req, BULK))
         actions = frozenset(body.actions) if isinstance(body.actions, list) else None
-        if len(body.edits) > MANY:
+        is_costly = len(body.edits) > MANY
+        if is_costly:
             hold(req, WORK, caller)
         results = _each(
-            body.edits, lambda item: _change(item, actions), lambda changes: self._jobs.edit(changes, caller)
+            body.edits, lambda item: _change(item, actions), lambda changes: self._edit_in_parts(changes, caller)
         )
-        with _one_answer:
-            self._give(resp, results, whole=body.answer == "job")
+        if not is_costly:  # all edits are made before the answer has its turn
+            results = iter(list(results))
+        with nullcontext() if is_costly else _one_answer:
+            answers = (_edited(result, body.answer == "job") for result in results)
+            give(resp, {"results": listed(answers, _NO_ROOM.body)})
 
-    def _give(self, resp: falcon.Response, results: Sequence[Document | Exception], *, whole: bool) -> None:
-        answers = (_edited(result, whole) for result in results)
-        give(resp, {"results": listed(answers, _NO_ROOM.body)})
+    def _edit_in_parts(self, changes: Sequence[Change], caller: Caller) -> Iterator[Document | Exception]:
+        """Edit AT_ONCE jobs, have their answers made, go on: no more of them are in memory."""
+        for part in _parts(changes):
+            yield from self._jobs.edit(part, caller)
 
     def on_post_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller = self._sessions.caller_of(req)
@@ -83,8 +93,8 @@ class BulkResource:
 def _each(
     items: Sequence[msgspec.Raw],
     check: Callable[[bytes], Good],
-    do: Callable[[Sequence[Good]], Sequence[Any]],
-) -> list[Any]:
+    do: Callable[[Sequence[Good]], Iterable[Any]],
+) -> Iterator[Any]:
     """The results, in order, of doing at once what passes its check; what does not is its own result."""
     checked, since = [], 0
     for item in items:
@@ -95,7 +105,19 @@ def _each(
             since = 0
             gevent.sleep(0)
     results = iter(do([good for good in checked if not isinstance(good, Exception)]))
-    return [good if isinstance(good, Exception) else next(results) for good in checked]
+    return (good if isinstance(good, Exception) else next(results) for good in checked)
+
+
+def _parts(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
+    """These in their order, cut where more than AT_ONCE jobs would be changed."""
+    start, ids = 0, set[str]()
+    for place, change in enumerate(changes):
+        if len(ids) == AT_ONCE and change.id not in ids:
+            yield changes[start:place]
+            start, ids = place, set()
+        ids.add(change.id)
+    if changes:
+        yield changes[start:]
 
 
 def _try(check: Callable[[bytes], Good], item: bytes) -> Good | Exception:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -109,9 +109,11 @@ class Health:
     to write a line of its own, in the background and at most every EVERY seconds, and what it said last is answered.
     """
 
-    def __init__(self, store: Store, coordination: Coordination) -> None:
+    def __init__(self, store: Store, coordination: Coordination, queue_refuses: Callable[[], bool]) -> None:
+        """`queue_refuses`: whether the queue takes no jobs though there is a session (Jobs.queue_refuses)."""
         self._store = store
         self._coordination = coordination
+        self._queue_refuses = queue_refuses
         self._why: str | None = None
         self._asking: gevent.Greenlet[[], None] | None = None
         self._asked = -EVERY
@@ -128,6 +130,8 @@ class Health:
         session = self._coordination.session
         if session is None or session.over:
             return "the queue is out of reach"
+        if self._queue_refuses():
+            return "the queue takes no jobs"
         is_first = self._asking is None
         if is_first or (self._asking is not None and self._asking.ready() and boottime() > self._asked + EVERY):
             self._asked = boottime()
