@@ -71,7 +71,7 @@ def test_a_bare_date_is_the_instant_at_which_it_begins(text: str, instant: str) 
         ("yesterday", "'yesterday' is no date: expected one such as 2019-04-02"),
         ("", "'' is no date"),
         ("2019-4-2", "'2019-4-2' is no date"),
-        ("2019-02-29", "'2019-02-29' is no date that there is: day is out of range for month"),
+        ("2019-02-29", "'2019-02-29' is no date that there is: day "),
         ("2019-13", "'2019-13' is no date that there is: month must be in 1..12"),
         ("0000-01-01", "'0000-01-01' is no date that there is"),
         ("2019-04-02T08:15:30+25:00", "'2019-04-02T08:15:30+25:00' is no date that there is"),
