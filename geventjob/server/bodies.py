@@ -6,7 +6,7 @@ Every object is closed: an unknown attribute is an error that names it, and null
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar, Union, cast
 
 import gevent
@@ -188,16 +188,26 @@ def fitted(shape: type[Shape], value: Any) -> Shape:
 
 def _has_too_many(data: bytes) -> bool:
     """Whether these are more than VALUES values: counted by what separates them, with turns for others meanwhile."""
-    if len(data) <= VALUES:
+    if _commas(data) <= VALUES:
         return False
-    commas, end, breath = 0, 0, BREATH
+    commas, end, breath = 0, 0, 0
     while commas <= VALUES and (stretch := _STRETCH.match(data, end)):
         commas += _STRING.sub(b"", stretch[0]).count(b",")
         end = stretch.end()
         if end > breath:
-            breath = end + BREATH
+            breath = end + BREATH // 8
             gevent.sleep(0)
     return commas > VALUES
+
+
+def _commas(data: bytes) -> int:
+    """How many there are, in strings too; more than VALUES are not counted to the end."""
+    commas = 0
+    for start in range(0, len(data), BREATH):
+        commas += data.count(b",", start, start + BREATH)
+        if commas > VALUES:
+            break
+    return commas
 
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
@@ -207,12 +217,20 @@ _STRETCH = re.compile(rb'(?:[^"]{1,1024}|"[^"\\]*(?:\\.[^"\\]*)*"){1,200}', re.D
 
 def job_add(value: Any) -> Document:
     """The body of a new job. Raises schema.Invalid, Problem 400."""
-    return _governed(validate_add(_shallow(value)))
+    return _governed(_shallow(_checked(lambda: validate_add(value))))
 
 
 def job_edit(value: Any, delete: list[str]) -> Document:
     """What an edit sets in a job. Raises schema.Invalid, Problem 400."""
-    return _governed(validate_edit(_shallow(value), delete))
+    return _governed(_shallow(_checked(lambda: validate_edit(value, delete))))
+
+
+def _checked(check: Callable[[], Document]) -> Document:
+    """What fits the schema, which bounds all but what may have any shape."""
+    try:
+        return check()
+    except RecursionError:
+        raise _too_deep() from None
 
 
 def _governed(job: Document) -> Document:
@@ -220,12 +238,11 @@ def _governed(job: Document) -> Document:
     return {**job, "acl": completed(job["acl"])} if "acl" in job else job
 
 
-def _shallow(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        for part in value.values():
-            if isinstance(part, (dict, list)) and not _is_shallow(part, DEPTH - 1):
-                raise _too_deep()
-    return value
+def _shallow(job: Document) -> Document:
+    for part in job.values():
+        if isinstance(part, (dict, list)) and not _is_shallow(part, DEPTH - 1):
+            raise _too_deep()
+    return job
 
 
 def _is_shallow(value: dict[str, Any] | list[Any], levels: int) -> bool:

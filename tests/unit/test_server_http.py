@@ -344,3 +344,21 @@ def test_small_answers_leave_at_once() -> None:
             answer = b""
             while not answer.endswith(b"hi"):
                 answer += sock.recv(65536)
+
+
+def test_who_has_logged_in_may_be_silent_for_longer_than_a_stranger() -> None:
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    def knowing(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        environ[KNOW]()
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+
+    limits = Limits(first=0.2, idle=30.0)
+    with serving(knowing, limits) as server, connected(server) as known, gevent.Timeout(5):
+        known.sendall(request)
+        assert status(known.recv(65536)) == 200
+        with connected(server) as stranger:
+            assert all_of(stranger) == b""
+        known.sendall(request)
+        assert status(known.recv(65536)) == 200

@@ -11,6 +11,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from geventjob.server import first_user
 from geventjob.server import sessions as module
 from geventjob.server.access import ANYBODY
 from geventjob.server.keys import ALPHABET, is_of, new_key, new_secret, opens
@@ -18,7 +19,7 @@ from geventjob.server.password import Passwords
 from geventjob.server.problem import Problem
 from geventjob.server.resources.user import new_user
 from geventjob.server.sessions import CACHE, COOKIE, Sessions, signing_key
-from geventjob.server.store.base import Document, Insert, Query, StoreRefused, Update
+from geventjob.server.store.base import Document, Insert, Query, StoreError, StoreRefused, Update
 from geventjob.server.store.sqlite import SqliteStore
 
 SECRET = "aaaaaa.bbbbbb.cccccc.dddddd.eeeeee"
@@ -246,3 +247,23 @@ def test_passwords_are_hashed_beside_everything_else() -> None:
     assert passwords.matches(hash, "secret")
     assert not passwords.matches(hash, "Secret")
     assert not passwords.matches(None, "")
+
+
+def test_a_cookie_longer_than_ours_is_not_looked_at(
+    sessions: Sessions, user: Document, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cookie = opened(sessions, user)[1]
+    assert len(cookie) < module.LONGEST
+    assert sessions.caller(cookie).username == "ann"
+    value = cookie.partition(COOKIE + "=")[2]
+    monkeypatch.setattr(module, "LONGEST", len(value) - 1)
+    assert sessions.caller(cookie) is ANYBODY
+
+
+def test_a_password_file_for_the_first_user_that_is_too_short_is_refused(store: SqliteStore, tmp_path: Path) -> None:
+    passwords = Passwords()
+    with pytest.raises(StoreError, match="--admin-pass-file: the password has 7 characters: 8 at least"):
+        first_user.ensure(store, passwords, "7 chars", tmp_path)
+    assert store.get(["user/super"]) == [None]
+    first_user.ensure(store, passwords, "8 chars.", tmp_path)
+    assert store.get(["user/super"]) != [None]

@@ -1,0 +1,29 @@
+"""What a search asks, where that costs much."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from geventjob.server import search
+from geventjob.server.filter import Filter, FilterError
+
+
+def test_long_filters_are_read_by_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[object] = []
+    parse = search.parse
+
+    def noted(text: str) -> Filter:
+        threads.append(threading.get_native_id())
+        return parse(text)
+
+    monkeypatch.setattr(search, "parse", noted)
+    monkeypatch.setattr(search, "LONG", 20)
+    assert search.filter_of({"$filter": ["action='a'"]}) == parse("action='a'")
+    long = "action='a' or action='b'"
+    assert search.filter_of({"$filter": [long]}) == parse(long)
+    with pytest.raises(FilterError):
+        search.filter_of({"$filter": [long + " and or"]})
+    here = threading.get_native_id()
+    assert [one == here for one in threads] == [True, False, False]
