@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 import falcon
@@ -40,26 +40,27 @@ class Spooled:
         self._file.close()
 
 
-def set_answer(resp: falcon.Response, data: bytes) -> None:
+def set_answer(resp: falcon.Response, parts: Sequence[bytes]) -> None:
     """Answer these bytes. Raises Problem 413 where they are too many, 503 where slow clients read too many already."""
     global _taken  # noqa: PLW0603
-    if len(data) <= PART:
-        resp.data = data
+    size = sum(map(len, parts))
+    if size <= PART:
+        resp.data = b"".join(parts)
         return
-    if len(data) > LARGEST:
+    if size > LARGEST:
         raise too_large()
-    if _taken + len(data) > ROOM:
+    if _taken + size > ROOM:
         raise away("clients are reading too many large answers")
-    _taken += len(data)
+    _taken += size
     try:
-        file = _threads().apply(_written, (data,))
+        file = _threads().apply(_written, (parts,))
     except BaseException:
-        _taken -= len(data)
+        _taken -= size
         raise
     if isinstance(file, OSError):
-        _taken -= len(data)
+        _taken -= size
         raise away(f"a large answer cannot be kept: {file.strerror}")
-    resp.set_stream(Spooled(file, len(data)), len(data))
+    resp.set_stream(Spooled(file, size), size)
 
 
 def too_large() -> Problem:
@@ -74,11 +75,11 @@ def _threads() -> ThreadPool:
     return pool
 
 
-def _written(data: bytes) -> Any:
+def _written(parts: Sequence[bytes]) -> Any:
     """The file, or its error."""
     try:
         file = tempfile.TemporaryFile(prefix="geventjob-")  # noqa: SIM115
-        file.write(data)
+        file.writelines(parts)
         file.seek(0)
     except OSError as error:
         return error

@@ -107,6 +107,17 @@ def test_an_answer_that_is_too_large_names_what_helps(monkeypatch: pytest.Monkey
     assert [msgspec.json.decode(item) for item in encoded] == items[:6] + [{"status": 503}] * 14
 
 
+@pytest.mark.parametrize("others", [{}, {"count": 2, "id": "job"}])
+@pytest.mark.parametrize("items", [[], [{"n": 1}], [{"x": "y" * spool.PART}] * 3])
+def test_an_answer_is_put_together_from_its_items(others: dict[str, Any], items: list[Any]) -> None:
+    resp = falcon.Response()
+    answer.give(resp, {**others, "jobs": answer.listed(items), "more": answer.listed(items)})
+    data = resp.data if resp.stream is None else b"".join(cast(Any, resp.stream))
+    assert msgspec.json.decode(cast(bytes, data)) == {**others, "jobs": items, "more": items}
+    if resp.stream is not None:
+        cast(Any, resp.stream).close()
+
+
 def test_a_body_of_too_many_values_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "VALUES", 10)
     assert decoded(b'{"x": "' + b"," * 100 + b'\\",\\","}')["x"].startswith(",,")
