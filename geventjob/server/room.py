@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import falcon
+import gevent
 from gevent.event import AsyncResult
 
 from geventjob.server.access import Caller
@@ -29,12 +30,17 @@ Gone = Callable[[], bool]
 
 
 class Room:
-    """`places` for requests at once, of which a caller has `each`; `waiting` of a caller and `all_waiting` wait."""
+    """`places` for requests at once, of which a caller has `each`; `waiting` of a caller and `all_waiting` wait.
 
-    def __init__(self, places: int, each: int, waiting: int = 16, all_waiting: int = 200) -> None:
+    `pause`: seconds before one that has waited goes on. What it does then may hold the event loop, and the answer to
+    another request needs several turns of that.
+    """
+
+    def __init__(self, places: int, each: int, waiting: int = 16, all_waiting: int = 200, pause: float = 0.0) -> None:
         self._free = places
         self._each = each
         self._bounds = waiting, all_waiting
+        self._pause = pause
         self._used: Counter[str] = Counter()
         self._queues: OrderedDict[str, deque[tuple[AsyncResult[bool], Gone]]] = OrderedDict()
         """Those that wait, by caller: whose turn is next stands first."""
@@ -42,11 +48,14 @@ class Room:
     @contextmanager
     def place(self, caller: str, gone: Gone = lambda: False) -> Iterator[None]:
         """Hold a place. Raises Problem 503 where too many wait, or for too long, or the client is gone."""
-        if self._free and self._used[caller] < self._each:
-            self._take(caller)
-        else:
+        waits = not self._free or self._used[caller] >= self._each
+        if waits:
             self._wait(caller, gone)
+        else:
+            self._take(caller)
         try:
+            if waits:
+                gevent.sleep(self._pause)
             yield
         finally:
             self._leave(caller)
@@ -129,7 +138,7 @@ def hold(req: falcon.Request, room: Room, caller: Caller) -> None:
 
 BODIES = Room(places=8, each=1)
 """Of those that send a large body: it may come slowly, and is in memory until the answer is made."""
-WORK = Room(places=1, each=1)
+WORK = Room(places=1, each=1, pause=0.01)
 """Of those that decode, search or encode much. Who takes a place in both takes that of BODIES first."""
 
 

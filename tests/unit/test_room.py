@@ -114,3 +114,16 @@ def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
             held.enter_context(places.place("bob"))
     with places.place("bob"):
         pass
+
+
+def test_others_have_turns_before_the_next_goes_on() -> None:
+    clients = Clients(Room(1, 1, pause=0.05))
+    clients.ask("ann1")
+    clients.ask("bob1")
+    clients._leave["ann1"].set()
+    turns = 0
+    with gevent.Timeout(5):
+        while clients.entered[-1] != "bob1":
+            turns += 1
+            gevent.sleep(0)
+    assert turns > 10
