@@ -136,7 +136,7 @@ def hold(req: falcon.Request, room: Room, caller: Caller) -> None:
         held.rooms.add(room)
 
 
-BODIES = Room(places=8, each=1)
+BODIES = Room(places=8, each=1, pause=0.01)
 """Of those that send a large body: it may come slowly, and is in memory until the answer is made."""
 WORK = Room(places=1, each=1, pause=0.01)
 """Of those that decode, search or encode much. Who takes a place in both takes that of BODIES first."""
