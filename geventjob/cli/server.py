@@ -2,6 +2,7 @@
 
 import geventjob.patch  # noqa: I001  (before any other import)
 
+import gc
 import logging
 import os
 import signal
@@ -97,6 +98,7 @@ class Process:
             coordination.close()
 
     def _serve(self, server: Server, coordination: Coordination, sessions: Sessions) -> None:
+        gc.freeze()  # what stands by now is looked at by no collection; each would hold the event loop for longer
         allow_files(server.limits.connections)
         supervise.spawn("the sweep of old sessions", lambda: _sweep(sessions), self._failed)
         server.start()
