@@ -188,6 +188,7 @@ class Ensemble:
     def _end(self, membership: Membership) -> None:
         self._within.clear()
         membership.end()
+        self._seen = max(self._seen, membership.client.last_change)  # of changes since the last probe, too
         if self.membership is membership:
             log.log(
                 logging.INFO if self._closing else logging.WARNING,
