@@ -229,7 +229,7 @@ def log_out(one: One, cookie: str, key: str) -> testing.Result:
 
 ENDS: dict[str, Callable[[One, str, str], testing.Result]] = {
     "log-out": log_out,
-    "password": lambda one, _, key: one.as_(one.log_in())("PUT", "user/ann", {"password": "new"}),
+    "password": lambda one, _, key: one.as_(one.log_in())("PUT", "user/ann", {"password": "another one"}),
     "role": lambda one, _, key: one.as_(one.log_in())("PUT", "user/ann", {"roles": "USER"}),
     "user": lambda one, _, key: one.as_(one.log_in())("DELETE", "user/ann"),
     "key": lambda one, _, key: one.as_(one.log_in())("DELETE", key),
@@ -242,8 +242,8 @@ def test_what_ends_on_one_server_ends_on_the_other_within_two_seconds(
 ) -> None:
     one, other = pair
     boss = one.as_(one.log_in())
-    assert boss("POST", "user", {"username": "ann", "password": "x", "roles": "ADMIN USER"}).status_code == 201
-    cookie = one.log_in(username="ann", password="x")
+    assert boss("POST", "user", {"username": "ann", "password": "long enough", "roles": "ADMIN USER"}).status_code == 201
+    cookie = one.log_in(username="ann", password="long enough")
     made = one.as_(cookie)("POST", "credential", {"credentialTemplate": GENERATE}).json
     if end == "key":
         answer = one.as_("")("POST", "session", {
