@@ -242,8 +242,9 @@ def test_what_ends_on_one_server_ends_on_the_other_within_two_seconds(
 ) -> None:
     one, other = pair
     boss = one.as_(one.log_in())
-    assert boss("POST", "user", {"username": "ann", "password": "long enough", "roles": "ADMIN USER"}).status_code == 201
-    cookie = one.log_in(username="ann", password="long enough")
+    ann = {"username": "ann", "password": "long enough"}
+    assert boss("POST", "user", {**ann, "roles": "ADMIN USER"}).status_code == 201
+    cookie = one.log_in(**ann)
     made = one.as_(cookie)("POST", "credential", {"credentialTemplate": GENERATE}).json
     if end == "key":
         answer = one.as_("")("POST", "session", {
