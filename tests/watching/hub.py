@@ -146,8 +146,12 @@ def dumps(path: str) -> Any:
     log.lines.clear()
     until(lambda: len(watch._slices._parked))
     os.kill(os.getpid(), signal.SIGUSR1)
-    until(lambda: len(log.lines) > 5 and "thread" in log.lines[-1])
-    live, live_raw = list(log.lines), raw.read_text()
+
+    def told_live() -> list[str]:
+        return [line for line in log.lines if line.startswith("SIGUSR1: ")]  # a hub that was held up is told of, too
+
+    until(lambda: len(told_live()) > 5 and "thread" in told_live()[-1])
+    live, live_raw = told_live(), raw.read_text()
     over.append(True)
     gevent.killall([act.greenlet for act in acts])
     log.lines.clear()
