@@ -146,7 +146,7 @@ def test_without_a_majority_the_lease_ends_and_with_it_all_goes_on(servers: Site
 
 
 def test_a_majority_that_is_back_within_the_lease_loses_nothing(servers: Site) -> None:
-    one = servers.member("one", timeout=20.0)
+    one = servers.member("one", timeout=60.0)
     one.put([("job/a", 1)])
     claims = one.take(1)
     followers = [server for server in servers.ensemble.servers if not server.leads()]
