@@ -14,12 +14,14 @@ from typing import Any
 import gevent
 from gevent import pywsgi
 from gevent.pool import Pool
+from gevent.socket import socket as GeventSocket
 
 from geventjob.log import SELDOM
 from geventjob.server.head import origin_form, parse_head
 from geventjob.server.input import Input
 from geventjob.server.problem import RETRY_AFTER, Problem
 from geventjob.server.room import GONE
+from geventjob.server.unheard import Unheard
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +71,14 @@ class Server(pywsgi.WSGIServer):
     def __init__(self, listener: Any, application: Any, limits: Limits | None = None) -> None:
         """`listener`: (host, port), or a socket that is bound."""
         self.limits = limits or Limits()
-        self.waiting: dict[Handler, bool] = {}
+        self.waiting: dict[Handler | Unheard, bool] = {}
         """The connections that wait for their client, those that have waited longest first: True where it is between
         two requests."""
         self.strangers = 0
         """How many connections are served that nobody has logged in on."""
         self.finishing = False
         self._handlers = Pool(self.limits.connections)
+        self._unheard = 0
         super().__init__(
             listener,
             application,
@@ -84,21 +87,61 @@ class Server(pywsgi.WSGIServer):
             error_log=logging.getLogger("geventjob.server.http"),
             handler_class=Handler,
         )
+        base: Any = self
+        base.full = self._is_full
 
     @property
     def crowded(self) -> bool:
-        return len(self._handlers) > self.limits.kept * self.limits.connections
+        """Whether connections are closed after their answer."""
+        return self._connections > self.limits.kept * self.limits.connections
+
+    @property
+    def _connections(self) -> int:
+        return len(self._handlers) + self._unheard
+
+    def _is_full(self) -> bool:
+        return self._connections >= self.limits.connections
 
     def update_environ(self) -> None:
         """Does without the DNS look-up of its base class."""
         self.environ.setdefault("SERVER_NAME", str(self.address[0]))
         self.environ.setdefault("SERVER_PORT", str(self.address[1]))
 
+    def do_read(self) -> Any:
+        """Accept a connection as its bare descriptor; None when no connection waits."""
+        listener: Any = self.socket
+        try:
+            return listener._accept()
+        except BlockingIOError:
+            return None
+
+    def do_handle(self, descriptor: Any, address: Any) -> None:
+        """Wait for the first byte of this connection, and handle it then."""
+        base: Any = self
+
+        def end(connection: Unheard, has_spoken: bool) -> None:
+            self.waiting.pop(connection)
+            self.strangers -= 1
+            self._unheard -= 1
+            if has_spoken:
+                connection.release()
+                listener = self.socket
+                sock = GeventSocket(listener.family, listener.type, listener.proto, fileno=descriptor)
+                super(Server, self).do_handle(sock, address)
+            else:
+                connection.close()
+                base._start_accepting_if_started()
+
+        self.waiting[Unheard(self.loop, descriptor, self.limits.first, end)] = True
+        self.strangers += 1
+        self._unheard += 1
+        self.make_room()
+
     def make_room(self) -> None:
         """Where there are too many connections, close the one that has waited longest for its client."""
         if self.strangers > self.limits.strangers:
             longest = next((handler for handler in self.waiting if handler.stranger), None)
-        elif self._handlers.full():
+        elif self._is_full():
             longest = next(iter(self.waiting), None)
         else:
             return

@@ -43,6 +43,10 @@ KNOWN: dict[str, set[str]] = {
     "WSGIHandler.log_request": {"683e087cb66ab3c0"},
     "WSGIServer.update_environ": {"dfa5ec6e3aa3530b"},
     "WSGIServer.handle": {"2f3079ba9ee5bdd2"},
+    "WSGIServer.do_read": {"6cb23b7571a826b5"},
+    "WSGIServer.do_handle": {"a7060ef181a224fe"},
+    "WSGIServer._do_read": {"6a5f2ba39cbd19d8"},
+    "WSGIServer._start_accepting_if_started": {"a526c006e85d5116"},
 }
 
 

@@ -286,6 +286,18 @@ def test_strangers_have_a_share_of_the_connections_and_who_is_known_keeps_his() 
         assert server.strangers == 0
 
 
+def test_connections_that_have_sent_nothing_hold_no_handler() -> None:
+    with serving(limits=Limits()) as server, ExitStack() as stack, gevent.Timeout(5):
+        idle = [stack.enter_context(connected(server)) for _ in range(3)]
+        while server.strangers < len(idle):
+            gevent.sleep(0.01)
+        assert len(server.pool) == 0
+        idle[0].sendall(b"GET / HT")
+        while len(server.pool) < 1:
+            gevent.sleep(0.01)
+        assert server.strangers == len(idle)
+
+
 def test_in_a_crowd_no_connection_is_kept() -> None:
     request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
     with serving(limits=Limits(connections=4, kept=0.5)) as server, connected(server) as one, connected(server) as two:
