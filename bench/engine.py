@@ -18,10 +18,10 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from tests import elasticsearch
-from tests.fleet import Fleet, fleet, until
-from tests.zookeeper import Ensemble
-from tests.zookeeper import running as running_ensemble
+from tests.support import elasticsearch
+from tests.support.fleet import Fleet, fleet, until
+from tests.support.zookeeper import Ensemble
+from tests.support.zookeeper import running as running_ensemble
 
 ACTIONS = Path(__file__).parent / "actions.py"
 THREADS = "200"

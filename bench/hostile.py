@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from tests.job_server import COOKIE, JobServer
+from tests.support.job_server import COOKIE, JobServer
 
 CLIENTS = 20
 SECONDS = 9.0

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.engine import SAMPLES, THREADS, latency, noop, percentiles
-from tests.fleet import free_port, until
+from tests.support.fleet import free_port, until
 
 JOBS = 10_000
 BIN = Path(sys.executable).parent

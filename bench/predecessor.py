@@ -19,8 +19,8 @@ from rich.table import Table
 
 from bench.engine import add, finished, noop, span
 from geventjob import Client
-from tests.fleet import PASSWORD, fleet, until
-from tests.zookeeper import Ensemble, running
+from tests.support.fleet import PASSWORD, fleet, until
+from tests.support.zookeeper import Ensemble, running
 
 GREENLETS = (8, 50)
 JOBS = 1_000

@@ -21,7 +21,7 @@ from geventjob.server.filter import parse
 from geventjob.server.store.base import Insert, Query, Update
 from geventjob.server.store.elasticsearch import ElasticsearchStore
 from geventjob.server.store.sqlite import SqliteStore
-from tests import elasticsearch
+from tests.support import elasticsearch
 
 STATES = ["QUEUED"] * 2 + ["RUNNING"] + ["SUCCESS"] * 15 + ["FAILED"] * 2
 SEARCHES = [

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from geventjob.coordination.zookeeper import ZookeeperCoordination
-from tests.zookeeper import Ensemble, running
+from tests.support.zookeeper import Ensemble, running
 
 SLOTS = 100
 MOST = 50_000

@@ -6,9 +6,7 @@ What a program, an action or a distributor imports stands here. Nothing is loade
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -55,18 +53,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Geventjob(ModuleType):
-    """Keeps the name `distributor` for the decorator: importing the subpackage of that name would take it."""
-
-    @property
-    def distributor(self) -> Any:
-        return __getattr__("distributor")
-
-    @distributor.setter
-    def distributor(self, subpackage: ModuleType) -> None:
-        """What the import system does for each subpackage; `from geventjob.distributor import …` needs it not."""
-
-
-sys.modules[__name__].__class__ = _Geventjob

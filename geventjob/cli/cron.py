@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from geventjob.cli.context import WELL, Commands, Wrong
-from geventjob.distributor import crontab
+from geventjob.scheduling import crontab
 
 if TYPE_CHECKING:
     from geventjob.cli.screen import Screen

@@ -13,7 +13,7 @@ from geventjob.cli.connection import connect
 from geventjob.coordination import open_coordination
 from geventjob.coordination.base import CoordinationError
 from geventjob.coordination.naming import Numbered
-from geventjob.distributor.engine import Engine, chosen
+from geventjob.scheduling.engine import Engine, chosen
 from geventjob.plugins import PluginError, find_distributors
 from geventjob.plugins.spawned import share
 

@@ -19,14 +19,14 @@ from geventjob import config, debug, log as logs, supervise
 from geventjob.coordination import open_coordination
 from geventjob.coordination.member import about, announce, join
 from geventjob.coordination.base import Coordination, CoordinationAway, CoordinationError
-from geventjob.server import first_user
-from geventjob.server.access import Rights
+from geventjob.server.accounts import first_user
+from geventjob.server.jobs.rights import Rights
 from geventjob.server.app import application
-from geventjob.server.password import Passwords
-from geventjob.server.reconcile import Reconciler
-from geventjob.server.rescue import Rescue
-from geventjob.server.serve import Server, allow_files
-from geventjob.server.sessions import Sessions, signing_key
+from geventjob.server.accounts.password import Passwords
+from geventjob.server.jobs.reconcile import Reconciler
+from geventjob.server.jobs.rescue import Rescue
+from geventjob.server.http.serve import Server, allow_files
+from geventjob.server.accounts.sessions import Sessions, signing_key
 from geventjob.server.store import open_store
 from geventjob.server.store.base import Store, StoreAway, StoreError
 

@@ -17,7 +17,7 @@ from geventjob.executor.claims import Claims
 from geventjob.executor.context import Context
 from geventjob.executor.limits import Limits
 from geventjob.executor.runner import Runner
-from geventjob.executor.stops import Stops
+from geventjob.executor.stop_poll import Stops
 from geventjob.executor.take import Taker
 from geventjob.executor.unknown import UnknownActions
 from geventjob.executor.watch import Watch

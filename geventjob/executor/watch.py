@@ -32,12 +32,12 @@ from geventjob.executor import blocking, telling
 from geventjob.executor.blocking import Blocking, Stage
 from geventjob.executor.culprits import Culprits
 from geventjob.executor.ending import Ending, Lost, Raised, Returned
-from geventjob.executor.hardend import HardEnd
 from geventjob.executor.running import Running, running_in
 from geventjob.executor.safepoints import Point, SafePoints, begin
 from geventjob.executor.slices import Pace, Slices
 from geventjob.executor.state import ActionState
 from geventjob.executor.telling import told, untold
+from geventjob.executor.watchdog import HardEnd
 from geventjob.log import TREE
 
 log = logging.getLogger(__name__)

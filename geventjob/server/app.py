@@ -8,13 +8,16 @@ from typing import Any
 import falcon
 
 from geventjob.coordination.base import Coordination
-from geventjob.server.access import Rights
-from geventjob.server.answer import fail
-from geventjob.server.gate import Gate
-from geventjob.server.jobs import Jobs
-from geventjob.server.password import Passwords
-from geventjob.server.problem import Problem, problem_of
-from geventjob.server.reconcile import Reconciler
+from geventjob.server.accounts.password import Passwords
+from geventjob.server.accounts.sessions import Sessions
+from geventjob.server.http.answer import fail
+from geventjob.server.http.errors import problem_of
+from geventjob.server.http.gate import Gate
+from geventjob.server.http.room import HELD, Held
+from geventjob.server.jobs.reconcile import Reconciler
+from geventjob.server.jobs.rights import Rights
+from geventjob.server.jobs.service import Jobs
+from geventjob.server.problem import Problem
 from geventjob.server.resources.bulk import BulkResource
 from geventjob.server.resources.credential import CredentialResource
 from geventjob.server.resources.entry_point import EntryPoint
@@ -23,8 +26,6 @@ from geventjob.server.resources.job import JobResource
 from geventjob.server.resources.session import SessionResource
 from geventjob.server.resources.templates import credential_templates, session_templates
 from geventjob.server.resources.user import UserResource
-from geventjob.server.room import HELD, Held
-from geventjob.server.sessions import Sessions
 from geventjob.server.store.base import Store
 
 

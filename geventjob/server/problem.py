@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
-from geventjob.coordination.base import CoordinationError
-from geventjob.log import SELDOM
 from geventjob.server.document import shown
-from geventjob.server.filter import FilterError
-from geventjob.server.life import Refusal
-from geventjob.server.schema import Invalid
-from geventjob.server.store.base import Missing, SearchTooLong, StoreError
-
-log = logging.getLogger(__name__)
 
 RETRY_AFTER = 2
 """Seconds after which a client may find the store or the queue back."""
@@ -70,25 +61,3 @@ def not_found(id: str) -> Problem:
 def away(message: str) -> Problem:
     """The request may be well: it is to be tried again."""
     return Problem(503, message, retry_after=RETRY_AFTER)
-
-
-def problem_of(error: BaseException) -> Problem:
-    """The answer to what was raised while a request, or an item of one, was carried out."""
-    if isinstance(error, Problem):
-        return error
-    if isinstance(error, Refusal):
-        return Problem(409, error.message, resource_id=error.job["id"], reason=error.reason, job=error.job)
-    if isinstance(error, Missing):
-        return not_found(str(error))
-    if isinstance(error, FilterError):
-        return Problem(400, f"Invalid CIMI filter. {error}")
-    if isinstance(error, Invalid):
-        return Problem(error.status, str(error))
-    if isinstance(error, SearchTooLong):
-        return away(str(error))
-    if isinstance(error, StoreError):
-        return away(f"the store is out of reach: {error}")
-    if isinstance(error, CoordinationError):
-        return away(f"the queue is out of reach: {error}")
-    log.error("unexpected error", exc_info=error, extra=SELDOM)
-    return Problem(500, f"Unexpected exception thrown: {type(error).__name__}")

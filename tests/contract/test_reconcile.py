@@ -13,13 +13,13 @@ import pytest
 
 from geventjob.clock import now
 from geventjob.coordination.base import Coordination
-from geventjob.server.life import Edit, Owner, added, edited, entry_of, requeued, stopped
-from geventjob.server.reconcile import Reconciler, Report
+from geventjob.server.jobs.lifecycle import Edit, Owner, added, edited, entry_of, requeued, stopped
+from geventjob.server.jobs.reconcile import Reconciler, Report
 from geventjob.server.store.base import Insert, Query, Store, Update
 from geventjob.server.store.sqlite import SqliteStore
 from tests.contract.coordination.fleets import connect
-from tests.elastic_stores import elasticsearch_store
-from tests.zookeeper import shared as zookeeper
+from tests.support.elastic_stores import elasticsearch_store
+from tests.support.zookeeper import shared as zookeeper
 
 ACL = {"owner": {"principal": "ADMIN", "type": "ROLE"}, "rules": []}
 
@@ -161,7 +161,7 @@ def test_a_job_that_ends_within_the_grace_is_left_alone(both: Both, monkeypatch:
     def sleep(grace: float) -> None:
         both.edit("a", Edit({"state": "FAILED"}))
 
-    monkeypatch.setattr("geventjob.server.reconcile.gevent", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr("geventjob.server.jobs.reconcile.gevent", SimpleNamespace(sleep=sleep))
     assert both.run() == Report(jobs=1)
     assert both.job("a")["state"] == "FAILED"
     assert both.queue() == []
@@ -171,7 +171,7 @@ def test_a_name_that_another_job_has_by_now_is_no_entry_of_ones_own(
     both: Both, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A ZooKeeper that was made anew counts from 0 again: the first that are put back have the names of others."""
-    monkeypatch.setattr("geventjob.server.reconcile.PAGE", 3)
+    monkeypatch.setattr("geventjob.server.jobs.reconcile.PAGE", 3)
     entries = [both.add(f"n{n}") for n in range(7)]
     both.lose(*entries)
     fresh = [both.add("new"), *[both.add(f"m{n}") for n in range(6)]]
@@ -191,7 +191,7 @@ def test_two_reconcilers_at_once_leave_one_entry_a_job(both: Both) -> None:
 
 
 def test_many_pages(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("geventjob.server.reconcile.PAGE", 7)
+    monkeypatch.setattr("geventjob.server.jobs.reconcile.PAGE", 7)
     both.lose(*[both.add(f"n{n}") for n in range(30)])
     assert both.run() == Report(jobs=30, requeued=30)
 

@@ -8,11 +8,11 @@ import pytest
 
 from geventjob.clock import now
 from geventjob.coordination.base import Claim
-from geventjob.server.life import Edit, Owner, stopped
-from geventjob.server.rescue import Rescue
+from geventjob.server.jobs.lifecycle import Edit, Owner, stopped
+from geventjob.server.jobs.rescue import Rescue
 from geventjob.server.store.base import Update
 from tests.contract.test_reconcile import Both, both  # noqa: F401  (a fixture)
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.callers import STORES, House, acl, house, told
-from tests.job_server import Caller, good, problem
+from tests.support.callers import STORES, House, acl, house, told
+from tests.support.job_server import Caller, good, problem
 
 METHODS = {
     "job": ("GET", "PUT", "DELETE", "POST stop"),

@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import pytest
 
-from geventjob.server.schema import Job
-from tests.callers import PASSWORD, STORES, House, house
-from tests.job_server import Caller, good
+from geventjob.server.jobs.schema import Job
+from tests.support.callers import PASSWORD, STORES, House, house
+from tests.support.job_server import Caller, good
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "api.md"
 KEY = {"credentialTemplate": {"href": "credential-template/generate-api-key"}}

@@ -19,18 +19,18 @@ from geventjob.cimi.client import Client
 from geventjob.cimi.errors import ServerAway
 from geventjob.cimi.patience import patiently
 from geventjob.coordination.base import Coordination, CoordinationAway
-from geventjob.server import first_user
-from geventjob.server import sessions as sessions_module
+from geventjob.server.accounts import first_user
+from geventjob.server.accounts import sessions as sessions_module
+from geventjob.server.accounts.password import Passwords
+from geventjob.server.accounts.sessions import CACHE, Sessions, signing_key
 from geventjob.server.app import application
-from geventjob.server.password import Passwords
-from geventjob.server.serve import Server
-from geventjob.server.sessions import CACHE, Sessions, signing_key
+from geventjob.server.http.serve import Server
 from geventjob.server.store.base import Insert, Query, Store, StoreAway
 from geventjob.server.store.sqlite import SqliteStore
 from tests.contract.coordination.fleets import connect
-from tests.elastic_stores import elasticsearch_store
-from tests.waiting import eventually
-from tests.zookeeper import shared as zookeeper
+from tests.support.elastic_stores import elasticsearch_store
+from tests.support.waiting import eventually
+from tests.support.zookeeper import shared as zookeeper
 
 PASSWORD = "secret of super"
 COOKIE = "com.sixsq.slipstream.cookie"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet import Fleet, fleet
-from tests.noted import ACTIONS, Notes
-from tests.zookeeper import shared
+from tests.support.fleet import Fleet, fleet
+from tests.support.noted import ACTIONS, Notes
+from tests.support.zookeeper import shared
 
 
 @pytest.fixture(params=["sqlite", "zookeeper"])

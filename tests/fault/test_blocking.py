@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from tests.fleet import Fleet, Process, ended, until
-from tests.noted import Notes, add
+from tests.support.fleet import Fleet, Process, ended, until
+from tests.support.noted import Notes, add
 
 SESSION = ("--session-timeout", "2")
 

@@ -7,10 +7,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests import elasticsearch
-from tests.fleet import PASSWORD, ended, fleet, until
-from tests.job_server import Caller, problem
-from tests.noted import ACTIONS, Notes, add
+from tests.support import elasticsearch
+from tests.support.fleet import PASSWORD, ended, fleet, until
+from tests.support.job_server import Caller, problem
+from tests.support.noted import ACTIONS, Notes, add
 
 IN_TIME = 8.0
 """Seconds: the store gives up after four, and the machine may be busy."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet import PASSWORD, Fleet, Process, ended, until
-from tests.noted import Notes, add
+from tests.support.fleet import PASSWORD, Fleet, Process, ended, until
+from tests.support.noted import Notes, add
 
 SESSION = ("--session-timeout", "3")
 

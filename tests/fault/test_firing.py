@@ -12,12 +12,12 @@ from collections.abc import Iterator
 import pytest
 
 from geventjob import Client
-from tests.fleet import Fleet, Process, Way, ended, until
-from tests.holding import Hold
-from tests.http_proxy import HttpProxy
-from tests.noted import Notes
-from tests.proxy import SET_DATA, Proxy
-from tests.zookeeper import shared
+from tests.support.fleet import Fleet, Process, Way, ended, until
+from tests.support.holding import Hold
+from tests.support.http_proxy import HttpProxy
+from tests.support.noted import Notes
+from tests.support.proxy import SET_DATA, Proxy
+from tests.support.zookeeper import shared
 
 TIMEOUT = 3.0
 SESSION = ("--session-timeout", str(TIMEOUT))

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from geventjob import Client
-from tests.fleet import Fleet, Way, ended, until
-from tests.noted import Notes, add
-from tests.proxy import Proxy
-from tests.zookeeper import shared
+from tests.support.fleet import Fleet, Way, ended, until
+from tests.support.noted import Notes, add
+from tests.support.proxy import Proxy
+from tests.support.zookeeper import shared
 
 OUTAGES = 3
 JOBS = 12

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet import Fleet, ended, fleet, until
-from tests.noted import ACTIONS, Notes, add
-from tests.slipstream_fleet import slipstream_fleet
-from tests.zookeeper import shared
+from tests.support.fleet import Fleet, ended, fleet, until
+from tests.support.noted import ACTIONS, Notes, add
+from tests.support.slipstream_fleet import slipstream_fleet
+from tests.support.zookeeper import shared
 
 SESSION = ("--session-timeout", "3", "--threads", "4")
 
@@ -37,7 +37,7 @@ def old_engine(engine: Fleet, notes: Notes) -> Iterator[subprocess.Popen[bytes]]
     zookeeper = ["--zk-hosts", engine.zk_hosts + engine.zk_root]
     options = ["--ss-url", engine.url, *engine.login, *zookeeper, *files, "--threads", "4"]
     with (engine.folder / "old.log").open("ab") as log:
-        process = subprocess.Popen([sys.executable, "-m", "tests.old_engine", *options], stdout=log, stderr=log)
+        process = subprocess.Popen([sys.executable, "-m", "tests.support.old_engine", *options], stdout=log, stderr=log)
     try:
         yield process
     finally:

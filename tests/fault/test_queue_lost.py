@@ -13,9 +13,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.fleet import Fleet, ended, fleet, until
-from tests.noted import ACTIONS, Notes, add
-from tests.zookeeper import shared
+from tests.support.fleet import Fleet, ended, fleet, until
+from tests.support.noted import ACTIONS, Notes, add
+from tests.support.zookeeper import shared
 
 JOBS = 60
 

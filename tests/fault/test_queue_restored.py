@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tests.fleet import ended, fleet, until
-from tests.noted import ACTIONS, Notes, add
-from tests.zookeeper import Ensemble, RawSession, running
+from tests.support.fleet import ended, fleet, until
+from tests.support.noted import ACTIONS, Notes, add
+from tests.support.zookeeper import Ensemble, RawSession, running
 
 RUNNING = 6
 

@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 from geventjob import Client
-from tests.fleet import Fleet, Process, Way, ended, until
-from tests.holding import Hold
-from tests.http_proxy import HttpProxy
-from tests.noted import Notes, add
-from tests.proxy import MULTI, Proxy
-from tests.zookeeper import shared
+from tests.support.fleet import Fleet, Process, Way, ended, until
+from tests.support.holding import Hold
+from tests.support.http_proxy import HttpProxy
+from tests.support.noted import Notes, add
+from tests.support.proxy import MULTI, Proxy
+from tests.support.zookeeper import shared
 
 TIMEOUT = 3.0
 """Session timeout of all processes, seconds."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fleet import Fleet, ended
-from tests.noted import Notes
+from tests.support.fleet import Fleet, ended
+from tests.support.noted import Notes
 
 MESSAGES = {
     "exits": "Exits: (its text cannot be had)",

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from geventjob import Client
-from tests.fleet import Fleet, ended, fleet, until
-from tests.mixed import ACTIONS, Mixed
-from tests.zookeeper import Ensemble, running
+from tests.support.fleet import Fleet, ended, fleet, until
+from tests.support.mixed import ACTIONS, Mixed
+from tests.support.zookeeper import Ensemble, running
 
 TICKER = """
 from geventjob import Distributor, distributor

@@ -14,9 +14,9 @@ import pytest
 
 from geventjob import Client
 from geventjob.cimi.patience import patiently
-from tests import elasticsearch, mixed, zookeeper
-from tests.fleet import PASSWORD, Fleet, Process, ended, free_port, until
-from tests.noted import ACTIONS, Notes
+from tests.support import elasticsearch, mixed, zookeeper
+from tests.support.fleet import PASSWORD, Fleet, Process, ended, free_port, until
+from tests.support.noted import ACTIONS, Notes
 
 JOBS, CALLERS = 240, 12
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.job_server import Caller, JobServer
+from tests.support.job_server import Caller, JobServer
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import pytest
 
-from tests.fleet import Fleet, ended, fleet, until
+from tests.support.fleet import Fleet, ended, fleet, until
 
 ACTIONS = Path(__file__).parent.parent / "actions" / "mixed.py"
 

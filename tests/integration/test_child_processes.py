@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet import Fleet, Process, ended, fleet, until
+from tests.support.fleet import Fleet, Process, ended, fleet, until
 
 ACTIONS = Path(__file__).parent.parent / "actions" / "processes.py"
 

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from geventjob import Client
-from tests.answering import Asked, Reply, answering
-from tests.fleet import PASSWORD, Fleet, ended, fleet, free_port, until
+from tests.support.answering import Asked, Reply, answering
+from tests.support.fleet import PASSWORD, Fleet, ended, fleet, free_port, until
 
 ACTIONS = Path(__file__).parent.parent / "actions" / "mixed.py"
 STEPS = """

@@ -10,8 +10,8 @@ import pytest
 from geventjob import Client
 from geventjob.cimi.errors import Conflict, Forbidden, Invalid, LoginRefused, NotFound
 from geventjob.cimi.ss_api import SlipStreamError, SsApi
-from tests.fleet import until
 from tests.integration.conftest import Caller, JobServer
+from tests.support.fleet import until
 
 
 @pytest.fixture

@@ -25,9 +25,9 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError
 
 from geventjob.config.options import OPTIONS
-from tests import elasticsearch
-from tests.fleet import until
-from tests.zookeeper import JARS, JAVA, MAIN, Certificates, free_ports
+from tests.support import elasticsearch
+from tests.support.fleet import until
+from tests.support.zookeeper import JARS, JAVA, MAIN, Certificates, free_ports
 
 PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
 BLOCK = re.compile(r"```sh\n# on ([^\n]+)\n(.*?)```", re.DOTALL)

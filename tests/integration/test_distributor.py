@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from geventjob import Client
-from tests.fleet import Fleet, Process, Way, ended, fleet, until
-from tests.proxy import Proxy
-from tests.zookeeper import shared
+from tests.support.fleet import Fleet, Process, Way, ended, fleet, until
+from tests.support.proxy import Proxy
+from tests.support.zookeeper import shared
 
 STEP = 0.5
 TIMEOUT = 3.0

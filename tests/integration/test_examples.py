@@ -6,9 +6,9 @@ import re
 import shutil
 from pathlib import Path
 
-from tests.answering import Reply, answering
-from tests.examples import ROOT, files
-from tests.fleet import ended, fleet, until
+from tests.support.answering import Reply, answering
+from tests.support.examples import ROOT, files
+from tests.support.fleet import ended, fleet, until
 
 
 def test_the_tutorial(tmp_path: Path) -> None:

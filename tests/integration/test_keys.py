@@ -10,8 +10,8 @@ import pytest
 
 from geventjob import Client
 from geventjob.cimi.errors import Forbidden, LoginRefused
-from tests.fleet import Fleet, ended, fleet, until
 from tests.integration.test_cli import ACTIONS, Cli
+from tests.support.fleet import Fleet, ended, fleet, until
 
 TICKER = """
 from geventjob import Distributor, distributor

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet import Fleet, ended, fleet, until
-from tests.mixed import ACTIONS, Mixed
+from tests.support.fleet import Fleet, ended, fleet, until
+from tests.support.mixed import ACTIONS, Mixed
 
 
 @pytest.fixture

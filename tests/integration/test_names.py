@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from geventjob import Client
-from tests.fleet import Fleet, Process, fleet, until
-from tests.zookeeper import shared
+from tests.support.fleet import Fleet, Process, fleet, until
+from tests.support.zookeeper import shared
 
 ACTION = """
 import time

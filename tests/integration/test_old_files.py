@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from geventjob import Client
-from tests.elasticsearch import ask
-from tests.elasticsearch import shared as elasticsearch
-from tests.fleet import Fleet, fleet, free_port, until
-from tests.slipstream_fleet import SlipStreamFleet, job_ended, slipstream_fleet
-from tests.zookeeper import shared
+from tests.support.elasticsearch import ask
+from tests.support.elasticsearch import shared as elasticsearch
+from tests.support.fleet import Fleet, fleet, free_port, until
+from tests.support.slipstream_fleet import SlipStreamFleet, job_ended, slipstream_fleet
+from tests.support.zookeeper import shared
 
 TESTS = Path(__file__).parent.parent
 ACTIONS = TESTS / "actions" / "old"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet import Way, ended, fleet, until
-from tests.nginx import nginx
-from tests.slipstream_fleet import job_ended, slipstream_fleet
-from tests.zookeeper import shared
+from tests.support.fleet import Way, ended, fleet, until
+from tests.support.nginx import nginx
+from tests.support.slipstream_fleet import job_ended, slipstream_fleet
+from tests.support.zookeeper import shared
 
 ACTIONS = """
 import pathlib, time

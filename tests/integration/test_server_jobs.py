@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.job_server import Caller, JobServer, good, problem
+from tests.support.job_server import Caller, JobServer, good, problem
 
 STOP = "http://schemas.dmtf.org/cimi/2/action/stop"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tests.fleet import until
-from tests.job_server import COOKIE, Caller, JobServer, good, problem
+from tests.support.fleet import until
+from tests.support.job_server import COOKIE, Caller, JobServer, good, problem
 
 ALPHABET = "[23456789abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ]"
 GENERATE = "credential-template/generate-api-key"

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.fleet import Process, until
-from tests.job_server import Caller, JobServer, good, mode, problem
+from tests.support.fleet import Process, until
+from tests.support.job_server import Caller, JobServer, good, mode, problem
 
 Make = Callable[..., JobServer]
 

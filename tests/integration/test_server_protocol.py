@@ -9,8 +9,8 @@ import socket
 import pytest
 import requests
 
-from geventjob.server.receive import FORM
-from tests.job_server import Caller, JobServer, good, problem
+from geventjob.server.http.receive import FORM
+from tests.support.job_server import Caller, JobServer, good, problem
 
 
 def test_the_entry_point_names_the_collections_to_everybody(server: JobServer) -> None:

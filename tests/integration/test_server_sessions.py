@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.job_server import COOKIE, Caller, JobServer, good, problem
+from tests.support.job_server import COOKIE, Caller, JobServer, good, problem
 
 SESSIONS = "http://sixsq.com/slipstream/1/SessionCollection"
 

@@ -9,7 +9,7 @@ import pytest
 from slipstream.api import Api
 from slipstream.api.api import SlipStreamError
 
-from tests.job_server import JobServer
+from tests.support.job_server import JobServer
 
 STOP = "http://schemas.dmtf.org/cimi/2/action/stop"
 

@@ -11,11 +11,11 @@ import pytest
 
 from geventjob import Client
 from geventjob.cimi.errors import Invalid
-from tests.fleet import Process, Way, until
-from tests.http_proxy import HttpProxy
-from tests.slipstream_fleet import SlipStreamFleet, job_ended, slipstream_fleet
-from tests.slipstream_rules import ATTRIBUTES
-from tests.zookeeper import shared
+from tests.support.fleet import Process, Way, until
+from tests.support.http_proxy import HttpProxy
+from tests.support.slipstream_fleet import SlipStreamFleet, job_ended, slipstream_fleet
+from tests.support.slipstream_rules import ATTRIBUTES
+from tests.support.zookeeper import shared
 
 NOTED = {"zookeeper-path", "attempts", "interruptions", "executor", "fence"}
 

@@ -16,11 +16,11 @@ from slipstream.api import Api
 from slipstream.api.api import SlipStreamError
 
 from geventjob.cimi.errors import Conflict, Invalid, NotFound
-from tests.fleet import until
-from tests.job_server import Caller, good
-from tests.slipstream_fleet import SlipStreamFleet, slipstream_fleet
-from tests.slipstream_server import PASSWORD, STOP
-from tests.zookeeper import shared
+from tests.support.fleet import until
+from tests.support.job_server import Caller, good
+from tests.support.slipstream_fleet import SlipStreamFleet, slipstream_fleet
+from tests.support.slipstream_server import PASSWORD, STOP
+from tests.support.zookeeper import shared
 
 
 @pytest.fixture(scope="module")

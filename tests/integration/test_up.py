@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from geventjob.cli.isolated import isolated
-from tests.fleet import free_port, until
+from tests.support.fleet import free_port, until
 
 COMMAND = [sys.executable, "-m", "geventjob.cli.main"]
 DYING = ["setpriv", "--pdeathsig", "KILL"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.zookeeper import Ensemble, running
+from tests.support.zookeeper import Ensemble, running
 
 FORKS = """
 import geventjob.patch

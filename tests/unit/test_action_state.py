@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.watching.scenario import Answers
+from tests.support.watching.scenario import Answers
 
 found_by = Answers("state.kept_apart", "state.refusals", "state.finalizers", "state.reprs", "state.loops 100")
 

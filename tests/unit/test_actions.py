@@ -18,7 +18,7 @@ import pytest
 
 from geventjob import Client, Job
 from geventjob.plugins import find_actions
-from tests.answering import Asked, Reply, answering, free_port
+from tests.support.answering import Asked, Reply, answering, free_port
 
 ACTIONS = find_actions()
 SECRET = "s3cr3t-value"

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from geventjob.server import attempts as module
-from geventjob.server.attempts import FORGET, OF_ADDRESS, OF_NAME, ROOM, Attempts
+from geventjob.server.accounts import attempts as module
+from geventjob.server.accounts.attempts import FORGET, OF_ADDRESS, OF_NAME, ROOM, Attempts
 from geventjob.server.problem import Problem
 
 

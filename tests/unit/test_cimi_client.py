@@ -29,7 +29,7 @@ from geventjob.cimi.errors import (
     Refused,
     ServerAway,
 )
-from tests.answering import COOKIE, Answering, Asked, Reply, answering, free_port
+from tests.support.answering import COOKIE, Answering, Asked, Reply, answering, free_port
 
 JOB = {"id": "job/1", "state": "QUEUED", "action": "a"}
 

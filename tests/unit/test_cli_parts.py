@@ -21,7 +21,7 @@ from geventjob.cli.screen import Screen
 from geventjob.cli.watch import Counts
 from geventjob.clock import cimi_time, now
 from geventjob.config import Settings
-from tests.fleet import free_port
+from tests.support.fleet import free_port
 
 
 @pytest.mark.parametrize(

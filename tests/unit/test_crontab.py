@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from geventjob.distributor.crontab import NAMED, parse
+from geventjob.scheduling.crontab import NAMED, parse
 
 VECTORS = json.loads((Path(__file__).parent / "crontab_of_debian.json").read_text())
 """Line, window (UTC) and the instants at which cron 3.0pl1-162 starts it; null where it refuses the line."""

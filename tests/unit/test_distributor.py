@@ -17,15 +17,15 @@ from geventjob import Client, Distributor
 from geventjob.cimi.errors import ServerAway
 from geventjob.coordination.base import Coordination, CoordinationAway
 from geventjob.coordination.sqlite import SqliteCoordination
-from geventjob.distributor.endless import Endless
-from geventjob.distributor.engine import Engine, chosen
-from geventjob.distributor.firing import PAGE, gathered, key, without_pending
-from geventjob.distributor.leader import Leader
-from geventjob.distributor.schedule import Every
-from geventjob.distributor.ticking import Ticking
 from geventjob.plugins import Distributors, DistributorSpec, PluginError, find_distributors
-from tests.answering import Answering, Asked, Reply, answering, free_port
-from tests.waiting import eventually
+from geventjob.scheduling.endless import Endless
+from geventjob.scheduling.engine import Engine, chosen
+from geventjob.scheduling.firing import PAGE, gathered, key, without_pending
+from geventjob.scheduling.leader import Leader
+from geventjob.scheduling.schedule import Every
+from geventjob.scheduling.ticking import Ticking
+from tests.support.answering import Answering, Asked, Reply, answering, free_port
+from tests.support.waiting import eventually
 
 JOB = {"action": "act", "targetResource": {"href": "dummy"}}
 AGE = 10**12

@@ -9,7 +9,7 @@ import pytest
 
 from geventjob.executor import elastic
 from geventjob.executor.context import Context
-from tests.answering import Answering, Asked, Reply, answering
+from tests.support.answering import Answering, Asked, Reply, answering
 
 DELETED = {"took": 3, "timed_out": False, "deleted": 4, "failures": []}
 QUERY = {"query": {"query_string": {"query": "created:<now-7d"}}}

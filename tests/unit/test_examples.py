@@ -10,7 +10,7 @@ import pytest
 from geventjob import config
 from geventjob.cli.main import Tree, command_at
 from geventjob.plugins import find_actions, find_distributors
-from tests.examples import PAGES, ROOT, command_lines, files, python_blocks
+from tests.support.examples import PAGES, ROOT, command_lines, files, python_blocks
 
 WITH_PYTHON = [page for page in PAGES if python_blocks(page)]
 WITH_COMMANDS = [page for page in PAGES if list(command_lines(page))]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from geventjob.server.filter import And, Compare, Date, Filter, FilterError, Or, Property, parse
 from geventjob.server.filter.tree import fold
-from tests.filters import texts, trees, written
+from tests.support.filters import texts, trees, written
 
 
 def eq(name: str, value: Any) -> Compare:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from geventjob.clock import cimi_time
-from geventjob.server import life
-from geventjob.server.life import Edit, EntryDiffers, Owner, Refusal, added, edited, stopped
+from geventjob.server.jobs import lifecycle as life
+from geventjob.server.jobs.lifecycle import Edit, EntryDiffers, Owner, Refusal, added, edited, stopped
 
 T0 = datetime(2024, 5, 1, 12, 0, 0, tzinfo=timezone.utc)
 E1, E2 = "/job/entries/entry-999-0000000001", "/job/entries/entry-999-0000000002"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from geventjob.server.life import EVER_EDITABLE, FINAL, TRANSITIONS
+from geventjob.server.jobs.lifecycle import EVER_EDITABLE, FINAL, TRANSITIONS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "job-lifecycle.md").read_text()
 

@@ -26,14 +26,6 @@ def test_every_public_name_is_there() -> None:
         geventjob.nonsense  # noqa: B018
 
 
-def test_the_decorator_keeps_its_name_beside_the_subpackage() -> None:
-    code = "import geventjob.distributor; from geventjob import distributor; print(distributor.__module__)"
-    assert run(code).strip() == "geventjob.plugins.marks"
-    code = "from geventjob import distributor; import geventjob.distributor as d, sys; print(d is distributor)"
-    assert run(code).strip() == "True"
-    assert run("from geventjob.distributor import __doc__ as d; print(d)")
-
-
 def test_a_client_brings_neither_gevent_nor_patches() -> None:
     code = "import sys; from geventjob import Client; Client('http://h'); print('gevent' in sys.modules)"
     assert run(code).strip() == "False"

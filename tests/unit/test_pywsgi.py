@@ -1,8 +1,8 @@
 """gevent's pywsgi changes under our subclass: each method that it overrides, replicates or relies on is known by heart.
 
 A new version of gevent fails here when one of them has changed. Read its change (`git log -p src/gevent/pywsgi.py` in
-gevent's repository), do the same in `geventjob/server/serve.py`, `head.py` or `input.py` where it guards something,
-and add the new hash that the failure tells.
+gevent's repository), do the same in `serve.py`, `head.py` or `input.py` of `geventjob/server/http` where it guards
+something, and add the new hash that the failure tells.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ KNOWN: dict[str, set[str]] = {
 def test_upstream_is_what_our_subclass_was_compared_with(name: str) -> None:
     found = digest(name)
     assert found in KNOWN[name], (
-        f"gevent {gevent.__version__} changed pywsgi.{name}: compare it with geventjob/server/serve.py, head.py and"
-        f" input.py, take over what it guards now, and add {found!r} to KNOWN"
+        f"gevent {gevent.__version__} changed pywsgi.{name}: compare it with serve.py, head.py and input.py in"
+        f" geventjob/server/http, take over what it guards now, and add {found!r} to KNOWN"
     )
 
 

@@ -8,9 +8,9 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from geventjob.server import room
+from geventjob.server.http import room
+from geventjob.server.http.room import Room
 from geventjob.server.problem import Problem
-from geventjob.server.room import Room
 
 
 class Clients:

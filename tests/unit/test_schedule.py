@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geventjob.distributor.crontab import parse
-from geventjob.distributor.schedule import Cron, Every, Schedule, due, reckoned, schedule
+from geventjob.scheduling.crontab import parse
+from geventjob.scheduling.schedule import Cron, Every, Schedule, due, reckoned, schedule
 
 NOW = 1_714_521_600_000  # 2024-05-01T00:00:00Z, a Wednesday
 DAY = 86_400_000

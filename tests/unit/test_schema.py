@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from geventjob.server import life, schema
-from geventjob.server.schema import Invalid, TooLarge, validate_add, validate_edit
+from geventjob.server.jobs import lifecycle as life
+from geventjob.server.jobs import schema
+from geventjob.server.jobs.schema import Invalid, TooLarge, validate_add, validate_edit
 
 START = "resource does not satisfy defined schema: "
 OWNER = {"principal": "alice", "type": "USER"}

@@ -14,10 +14,10 @@ import msgspec
 import pytest
 
 from geventjob.coordination.base import Coordination
-from geventjob.server import answer, bodies, spool
-from geventjob.server.bodies import JobsEdit, body_of, decoded
+from geventjob.server.http import answer, spool
 from geventjob.server.problem import Problem
-from geventjob.server.resources import fleet
+from geventjob.server.resources import bodies, fleet
+from geventjob.server.resources.bodies import JobsEdit, body_of, decoded
 from geventjob.server.resources.fleet import Health
 from geventjob.server.store.base import Insert, Update
 from geventjob.server.store.sqlite import SqliteStore, writing

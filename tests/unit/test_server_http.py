@@ -14,10 +14,10 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from geventjob.server import receive
-from geventjob.server.answer import fail
+from geventjob.server.http import receive
+from geventjob.server.http.answer import fail
+from geventjob.server.http.serve import KNOW, Limits, Server
 from geventjob.server.problem import Problem
-from geventjob.server.serve import KNOW, Limits, Server
 
 CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
 Application = Callable[[dict[str, Any], Callable[..., Any]], list[bytes]]

@@ -12,16 +12,16 @@ from falcon import testing
 from gevent.event import Event
 
 from geventjob.coordination.base import Coordination, CoordinationAway, Session
-from geventjob.server import jobs as jobs_module
-from geventjob.server.access import Caller
+from geventjob.server.accounts.access import Caller
+from geventjob.server.accounts.password import Passwords
+from geventjob.server.accounts.sessions import Sessions, signing_key
+from geventjob.server.accounts.users import new_user
 from geventjob.server.app import application
-from geventjob.server.jobs import Change, Jobs
-from geventjob.server.life import Edit, Owner
-from geventjob.server.password import Passwords
-from geventjob.server.problem import problem_of
+from geventjob.server.http.errors import problem_of
+from geventjob.server.jobs import service as jobs_module
+from geventjob.server.jobs.lifecycle import Edit, Owner
+from geventjob.server.jobs.service import Change, Jobs
 from geventjob.server.resources import bulk
-from geventjob.server.resources.user import new_user
-from geventjob.server.sessions import Sessions, signing_key
 from geventjob.server.store.base import Insert, Query, StoreAway, StoreRefused
 from geventjob.server.store.sqlite import SqliteStore
 

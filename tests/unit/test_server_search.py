@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from geventjob.server import search
 from geventjob.server.filter import Filter, FilterError
+from geventjob.server.resources import search
 
 
 def test_long_filters_are_read_by_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:

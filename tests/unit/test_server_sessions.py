@@ -11,14 +11,14 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from geventjob.server import first_user
-from geventjob.server import sessions as module
-from geventjob.server.access import ANYBODY
-from geventjob.server.keys import ALPHABET, is_of, new_key, new_secret, opens
-from geventjob.server.password import Passwords
+from geventjob.server.accounts import first_user
+from geventjob.server.accounts import sessions as module
+from geventjob.server.accounts.access import ANYBODY
+from geventjob.server.accounts.keys import ALPHABET, is_of, new_key, new_secret, opens
+from geventjob.server.accounts.password import Passwords
+from geventjob.server.accounts.sessions import CACHE, COOKIE, Sessions, signing_key
+from geventjob.server.accounts.users import new_user
 from geventjob.server.problem import Problem
-from geventjob.server.resources.user import new_user
-from geventjob.server.sessions import CACHE, COOKIE, Sessions, signing_key
 from geventjob.server.store.base import Document, Insert, Query, StoreError, StoreRefused, Update
 from geventjob.server.store.sqlite import SqliteStore
 

@@ -9,14 +9,14 @@ from typing import Any, cast
 import pytest
 
 from geventjob.coordination.base import Coordination
-from geventjob.server import writers as writers_module
-from geventjob.server.access import Caller
+from geventjob.server.accounts.access import Caller
 from geventjob.server.filter import parse
-from geventjob.server.jobs import Change, Jobs
-from geventjob.server.life import Edit
+from geventjob.server.jobs import recent_writers as writers_module
+from geventjob.server.jobs.lifecycle import Edit
+from geventjob.server.jobs.recent_writers import MOMENT, Writers
+from geventjob.server.jobs.service import Change, Jobs
 from geventjob.server.store.base import Page, Query
 from geventjob.server.store.sqlite import SqliteStore
-from geventjob.server.writers import MOMENT, Writers
 
 
 def session(name: str) -> Caller:

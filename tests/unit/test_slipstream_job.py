@@ -33,7 +33,7 @@ from slipstream.job.util import (
     random_wait,
     wait,
 )
-from tests.answering import Asked, Reply, answering
+from tests.support.answering import Asked, Reply, answering
 
 TESTS = Path(__file__).parent.parent
 

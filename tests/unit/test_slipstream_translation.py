@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from geventjob.cimi.dialects.translation import FINAL, addable, change, ours
 from geventjob.cimi.errors import Conflict, Invalid
-from tests.slipstream_rules import validate
+from tests.support.slipstream_rules import validate
 
 PATH = "/job/entries/entry-999-0000000007"
 STATES = ["QUEUED", "RUNNING", "STOPPING", "STOPPED", "SUCCESS", "FAILED"]

@@ -26,7 +26,7 @@ from geventjob.coordination.base import CoordinationAway, CoordinationError
 from geventjob.coordination.sqlite import SqliteCoordination, database, processes, queue
 from geventjob.coordination.sqlite.database import Need, Transaction
 from geventjob.coordination.sqlite.processes import this_process
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 Join = Callable[..., SqliteCoordination]
 

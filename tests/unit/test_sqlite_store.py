@@ -27,7 +27,7 @@ from geventjob.server.store.base import (
 from geventjob.server.store.sqlite import SqliteStore
 from geventjob.server.store.sqlite.search import Search
 from tests.contract.store.documents import inserted, job, names
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

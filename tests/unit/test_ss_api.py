@@ -10,7 +10,7 @@ from geventjob.cimi.client import Client
 from geventjob.cimi.errors import LoginRefused, ServerAway
 from geventjob.cimi.ss_api import SlipStreamError, SsApi, snake
 from geventjob.ends import JobLost
-from tests.answering import Answering, Asked, Reply, answering, free_port
+from tests.support.answering import Answering, Asked, Reply, answering, free_port
 
 JOB = {
     "id": "job/1",

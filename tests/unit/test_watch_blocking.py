@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.watching.scenario import Answers, answer, run
+from tests.support.watching.scenario import Answers, answer, run
 
 LATE = 1.5
 """Seconds that an end may come late on a busy machine."""

@@ -2,7 +2,7 @@
 
 import signal
 
-from tests.watching.scenario import answer, run
+from tests.support.watching.scenario import answer, run
 
 
 def test_who_holds_up_the_hub_is_told_in_one_line():

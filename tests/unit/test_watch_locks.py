@@ -1,6 +1,6 @@
 """An end that comes while a context manager is entered or left leaves no lock behind, on any Python."""
 
-from tests.watching.scenario import answer
+from tests.support.watching.scenario import answer
 
 
 def test_no_lock_is_left_locked():

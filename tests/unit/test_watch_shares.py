@@ -1,6 +1,6 @@
 """Time slices (FINDINGS §1b): who runs beside what computes, and what is never interrupted."""
 
-from tests.watching.scenario import Answers, answer, run
+from tests.support.watching.scenario import Answers, answer, run
 
 found_by = Answers(
     "shares.opted_out",

@@ -1,6 +1,6 @@
 """Twenty-two kinds of action, ended at random, with thousands of yields: nothing breaks (FINDINGS §1b)."""
 
-from tests.watching.scenario import answer
+from tests.support.watching.scenario import answer
 
 
 def test_stress():

@@ -1,6 +1,6 @@
 """The text of an exception is made by the action's code: under the watch, and for a bounded time."""
 
-from tests.watching.scenario import answer
+from tests.support.watching.scenario import answer
 
 LATE = 3.0
 

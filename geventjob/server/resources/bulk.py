@@ -12,17 +12,27 @@ import msgspec
 from gevent.lock import BoundedSemaphore
 
 from geventjob.clock import boottime
-from geventjob.server.access import Caller
-from geventjob.server.answer import give, listed, report
-from geventjob.server.bodies import JobsAdd, JobsDelete, JobsEdit, OwnersEdit, body_of, decoded, job_add, job_edit
+from geventjob.server.accounts.access import Caller
+from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.document import Document, shown
 from geventjob.server.filter import parse
-from geventjob.server.jobs import SLICE, Change, Jobs
-from geventjob.server.life import Edit
-from geventjob.server.problem import away, problem_of
-from geventjob.server.receive import BULK, read
-from geventjob.server.room import WORK, hold
-from geventjob.server.sessions import Sessions
+from geventjob.server.http.answer import give, listed, report
+from geventjob.server.http.errors import problem_of
+from geventjob.server.http.receive import BULK, read
+from geventjob.server.http.room import WORK, hold
+from geventjob.server.jobs.lifecycle import Edit
+from geventjob.server.jobs.service import SLICE, Change, Jobs
+from geventjob.server.problem import away
+from geventjob.server.resources.bodies import (
+    JobsAdd,
+    JobsDelete,
+    JobsEdit,
+    OwnersEdit,
+    body_of,
+    decoded,
+    job_add,
+    job_edit,
+)
 
 DELETING = 20.0
 """Seconds after which a bulk delete answers what it has deleted so far."""

@@ -9,16 +9,16 @@ from datetime import timedelta
 
 import falcon
 
-from geventjob.server.access import LESSER, MODIFY, VIEW, Caller, acl
-from geventjob.server.answer import done, give, report
-from geventjob.server.bodies import KeyAdd, KeyTemplate, body_of
+from geventjob.server.accounts.access import LESSER, MODIFY, VIEW, Caller, acl
+from geventjob.server.accounts.keys import new_key, new_secret
+from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.document import Document, operation, selected, shown
 from geventjob.server.filter import Compare
-from geventjob.server.keys import new_key, new_secret
+from geventjob.server.http.answer import done, give, report
+from geventjob.server.http.receive import read
 from geventjob.server.problem import Problem, forbidden
-from geventjob.server.receive import read
-from geventjob.server.search import asked, collection, parameters, selection
-from geventjob.server.sessions import Sessions
+from geventjob.server.resources.bodies import KeyAdd, KeyTemplate, body_of
+from geventjob.server.resources.search import asked, collection, parameters, selection
 from geventjob.server.store.base import Insert, Query, Store, Update
 
 _ACL = acl("ROLE", "ADMIN", [("ROLE", "USER", "MODIFY")])

@@ -7,8 +7,8 @@ import re
 import falcon
 
 from geventjob.clock import cimi_time, now
-from geventjob.server.access import acl
-from geventjob.server.answer import give
+from geventjob.server.accounts.access import acl
+from geventjob.server.http.answer import give
 
 API = 1
 """Version of what is ours in the API (DESIGN §6)."""

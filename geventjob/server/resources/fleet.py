@@ -12,11 +12,11 @@ import gevent
 
 from geventjob.clock import boottime, cimi_time, now
 from geventjob.coordination.base import Coordination, Waiting
-from geventjob.server.answer import give
-from geventjob.server.bodies import Reconcile, body_of
-from geventjob.server.receive import read
-from geventjob.server.reconcile import Reconciler
-from geventjob.server.sessions import Sessions
+from geventjob.server.accounts.sessions import Sessions
+from geventjob.server.http.answer import give
+from geventjob.server.http.receive import read
+from geventjob.server.jobs.reconcile import Reconciler
+from geventjob.server.resources.bodies import Reconcile, body_of
 from geventjob.server.store.base import Insert, Store, StoreError, Taken, Update
 
 log = logging.getLogger(__name__)

@@ -6,16 +6,16 @@ import logging
 
 import falcon
 
-from geventjob.server.access import MODIFY, Caller, acl
-from geventjob.server.answer import done, give
-from geventjob.server.bodies import decoded, job_add, job_edit
+from geventjob.server.accounts.access import MODIFY, Caller, acl
+from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.document import STOP, Document, operation, selected, shown
-from geventjob.server.jobs import Change, Jobs
-from geventjob.server.life import Edit
+from geventjob.server.http.answer import done, give
+from geventjob.server.http.receive import read
+from geventjob.server.jobs.lifecycle import Edit
+from geventjob.server.jobs.service import Change, Jobs
 from geventjob.server.problem import Problem
-from geventjob.server.receive import read
-from geventjob.server.search import asked, collection, parameters, selection
-from geventjob.server.sessions import Sessions
+from geventjob.server.resources.bodies import decoded, job_add, job_edit
+from geventjob.server.resources.search import asked, collection, parameters, selection
 
 log = logging.getLogger(__name__)
 

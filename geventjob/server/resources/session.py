@@ -8,18 +8,18 @@ from urllib.parse import parse_qsl
 
 import falcon
 
-from geventjob.server.access import MODIFY, VIEW, Caller, acl
-from geventjob.server.answer import done, give
-from geventjob.server.attempts import Attempts
-from geventjob.server.bodies import Href, KeyLogIn, PasswordLogIn, SessionAdd, body_of, fitted
+from geventjob.server.accounts.access import MODIFY, VIEW, Caller, acl
+from geventjob.server.accounts.attempts import Attempts
+from geventjob.server.accounts.password import Passwords
+from geventjob.server.accounts.sessions import COOKIE, Sessions, wrong
 from geventjob.server.document import Document, operation, shown
-from geventjob.server.password import Passwords
+from geventjob.server.http.answer import done, give
+from geventjob.server.http.receive import FORM, JSON, read, text
 from geventjob.server.problem import not_found
-from geventjob.server.receive import FORM, JSON, read, text
+from geventjob.server.resources.bodies import Href, KeyLogIn, PasswordLogIn, SessionAdd, body_of, fitted
 from geventjob.server.resources.entry_point import scheme
+from geventjob.server.resources.search import collection, search_parameters
 from geventjob.server.resources.templates import API_KEY, INTERNAL
-from geventjob.server.search import collection, search_parameters
-from geventjob.server.sessions import COOKIE, Sessions, wrong
 from geventjob.server.store.base import Page, Store
 
 _ACL = acl("ROLE", "ADMIN", [("ROLE", "ANON", "VIEW")])

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import falcon
 
-from geventjob.server.access import acl
-from geventjob.server.answer import give
+from geventjob.server.accounts.access import acl
+from geventjob.server.accounts.keys import TYPE
 from geventjob.server.document import URI, Document, born
-from geventjob.server.keys import TYPE
+from geventjob.server.http.answer import give
 from geventjob.server.problem import not_found
 
 INTERNAL = "session-template/internal"

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import uuid4
 
 import falcon
 
 from geventjob.clock import cimi_time, now
-from geventjob.server.access import MODIFY, VIEW, Caller, acl
-from geventjob.server.answer import done, give
-from geventjob.server.bodies import UserAdd, UserEdit, body_of
-from geventjob.server.document import Document, born, operation, selected, shown
-from geventjob.server.password import Passwords
+from geventjob.server.accounts.access import MODIFY, VIEW, Caller, acl
+from geventjob.server.accounts.password import Passwords
+from geventjob.server.accounts.sessions import Sessions
+from geventjob.server.accounts.users import new_user, secret
+from geventjob.server.document import Document, operation, selected, shown
+from geventjob.server.http.answer import done, give
+from geventjob.server.http.receive import read
 from geventjob.server.problem import Problem, forbidden
-from geventjob.server.receive import read
+from geventjob.server.resources.bodies import UserAdd, UserEdit, body_of
 from geventjob.server.resources.credential import delete_keys
-from geventjob.server.search import asked, collection, parameters, selection
-from geventjob.server.sessions import Sessions
+from geventjob.server.resources.search import asked, collection, parameters, selection
 from geventjob.server.store.base import Insert, Store, Taken, Update
 
 _ACL = acl("ROLE", "ADMIN", [("ROLE", "USER", "VIEW")])
@@ -108,17 +108,6 @@ class UserResource:
         if isinstance(result, Exception):
             raise result
         return result
-
-
-def new_user(username: str, hash: str, roles: str) -> Document:
-    """A user's document."""
-    document = born(f"user/{username}", "User", acl("ROLE", "ADMIN", [("USER", username, "MODIFY")]))
-    return document | {"username": username, "roles": roles} | secret(hash)
-
-
-def secret(hash: str) -> dict[str, str]:
-    """A password, and a mark that sessions carry: they are good for as long as the password is this one."""
-    return {"_hash": hash, "_generation": uuid4().hex}
 
 
 def _roles(caller: Caller, body: UserEdit) -> dict[str, str]:

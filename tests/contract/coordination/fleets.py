@@ -20,8 +20,8 @@ from geventjob.coordination.sqlite import SqliteCoordination
 from geventjob.coordination.sqlite.bell import ALL, ring
 from geventjob.coordination.zookeeper import ZookeeperCoordination
 from tests.contract.coordination.process import Process
-from tests.proxy import Proxy
-from tests.zookeeper import Ensemble, RawSession, shared
+from tests.support.proxy import Proxy
+from tests.support.zookeeper import Ensemble, RawSession, shared
 
 
 def connect(where: dict[str, Any], name: str, timeout: float) -> Coordination:

@@ -20,7 +20,7 @@ from gevent.fileobject import FileObject
 
 from geventjob.clock import boottime
 from geventjob.coordination.base import Claim, Leadership, Session
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 class Process:

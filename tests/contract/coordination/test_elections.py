@@ -12,7 +12,7 @@ import pytest
 from geventjob.clock import boottime
 from geventjob.coordination.base import Coordination, Leadership
 from tests.contract.coordination.fleets import Fleet
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 def standing(coordination: Coordination, election: str = "e") -> gevent.Greenlet:

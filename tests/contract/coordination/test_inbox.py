@@ -9,7 +9,7 @@ import pytest
 
 from geventjob.coordination.base import Coordination
 from tests.contract.coordination.fleets import Fleet
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 def test_messages_are_handled_in_order(member: Coordination, other: Coordination) -> None:

@@ -8,7 +8,7 @@ import pytest
 from geventjob.clock import boottime
 from geventjob.coordination.base import Coordination, NameInUse
 from tests.contract.coordination.fleets import Fleet
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 def test_members_see_each_other_in_their_roles(member: Coordination, other: Coordination) -> None:

@@ -13,7 +13,7 @@ import pytest
 from geventjob.coordination.base import Claim, Coordination, Waiting
 from geventjob.coordination.names import parse_entry
 from tests.contract.coordination.fleets import Fleet
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 def entries(claims: list[Claim]) -> list[str]:

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from geventjob.coordination.base import Claim
 from tests.contract.coordination.fleets import Fleet
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 MEMBERS = 3
 members = st.integers(0, MEMBERS - 1)

@@ -11,7 +11,7 @@ import gevent
 from geventjob.clock import boottime
 from geventjob.coordination.base import Claim, Coordination, CoordinationAway, Session
 from tests.contract.coordination.fleets import Fleet
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 class Listener:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from geventjob.server.store.elasticsearch import ElasticsearchStore
-from tests import elasticsearch
-from tests.contract.elasticsearch.proxy import Proxy
-from tests.elastic_stores import elasticsearch_store
+from tests.support import elasticsearch
+from tests.support.elastic_proxy import Proxy
+from tests.support.elastic_stores import elasticsearch_store
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from geventjob.server.filter import parse
 from geventjob.server.store.base import Insert, Missing, Query, SearchTooLong, StoreAway, StoreRefused, Update
 from geventjob.server.store.elasticsearch import ElasticsearchStore
 from geventjob.server.store.elasticsearch.store import SEARCHERS
-from tests import elasticsearch
-from tests.contract.elasticsearch.proxy import Proxy
 from tests.contract.store.documents import inserted, job
-from tests.elastic_stores import shared_prefix
-from tests.waiting import eventually
+from tests.support import elasticsearch
+from tests.support.elastic_proxy import Proxy
+from tests.support.elastic_stores import shared_prefix
+from tests.support.waiting import eventually
 
 Make = Callable[..., ElasticsearchStore]
 

@@ -9,9 +9,9 @@ import gevent
 from geventjob.clock import boottime
 from geventjob.server.store.base import Insert, Query, Update
 from geventjob.server.store.elasticsearch import ElasticsearchStore
-from tests.contract.elasticsearch.proxy import Proxy
 from tests.contract.store.documents import inserted, job, names
-from tests.waiting import eventually
+from tests.support.elastic_proxy import Proxy
+from tests.support.waiting import eventually
 
 Make = Callable[..., ElasticsearchStore]
 REFRESH = b"/_refresh"

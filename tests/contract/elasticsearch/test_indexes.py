@@ -13,10 +13,10 @@ from geventjob.server.filter import Compare, FilterError, Property
 from geventjob.server.store.base import KINDS, Insert, Query, StoreAway, StoreError, StoreRefused, Update
 from geventjob.server.store.elasticsearch import ElasticsearchStore, mapping
 from geventjob.server.store.elasticsearch.mapping import KEYS
-from tests import elasticsearch
-from tests.contract.elasticsearch.proxy import Proxy
 from tests.contract.store.documents import inserted, job, names
-from tests.elastic_stores import PATIENT, new_prefix, remove_indexes, shared_prefix
+from tests.support import elasticsearch
+from tests.support.elastic_proxy import Proxy
+from tests.support.elastic_stores import PATIENT, new_prefix, remove_indexes, shared_prefix
 
 
 def ask(method: str, path: str, body: Any = None) -> Any:

@@ -12,9 +12,9 @@ import pytest
 
 from geventjob.server.store.base import Insert, Query, StoreAway, StoreError, StoreRefused, Update
 from geventjob.server.store.elasticsearch import ElasticsearchStore
-from tests import elasticsearch
 from tests.contract.store.documents import job
-from tests.waiting import eventually
+from tests.support import elasticsearch
+from tests.support.waiting import eventually
 
 COMMIT = 4.0
 LONGEST = COMMIT + 1.5

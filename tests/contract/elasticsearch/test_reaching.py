@@ -16,9 +16,9 @@ from gevent.server import StreamServer
 from geventjob.clock import boottime
 from geventjob.server.store.base import StoreAway, StoreError
 from geventjob.server.store.elasticsearch.wire import Wire
-from tests import elasticsearch
-from tests.contract.elasticsearch.proxy import Proxy
-from tests.zookeeper import Certificates
+from tests.support import elasticsearch
+from tests.support.elastic_proxy import Proxy
+from tests.support.zookeeper import Certificates
 
 
 def ask(wire: Wire) -> bytes:

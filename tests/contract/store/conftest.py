@@ -9,7 +9,7 @@ import pytest
 
 from geventjob.server.store.base import Store
 from geventjob.server.store.sqlite import SqliteStore
-from tests.elastic_stores import elasticsearch_store
+from tests.support.elastic_stores import elasticsearch_store
 
 IMPLEMENTATIONS: dict[str, Callable[[Path], Store]] = {
     "elasticsearch": elasticsearch_store,

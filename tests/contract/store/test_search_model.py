@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from geventjob.server.filter import Compare, Date, FilterError, Property, parse
 from geventjob.server.store.base import Insert, Query, Store
 from tests.contract.store import model
-from tests.filters import texts, trees, written
+from tests.support.filters import texts, trees, written
 
 INSTANTS = [
     "2019-04-01T23:59:59.999Z",

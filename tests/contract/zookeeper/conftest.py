@@ -11,8 +11,8 @@ from kazoo.handlers.gevent import SequentialGeventHandler
 
 from geventjob.coordination.base import Claim, Session
 from geventjob.coordination.zookeeper import ZookeeperCoordination
-from tests.proxy import Proxy
-from tests.zookeeper import Ensemble, RawSession, shared
+from tests.support.proxy import Proxy
+from tests.support.zookeeper import Ensemble, RawSession, shared
 
 
 class Member(ZookeeperCoordination):

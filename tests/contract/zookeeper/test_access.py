@@ -12,9 +12,9 @@ from kazoo.security import make_digest_acl
 
 from geventjob.coordination.base import CoordinationAway, CoordinationError
 from tests.contract.zookeeper.conftest import Member, Site, jobs
-from tests.proxy import MULTI_READ, UNIMPLEMENTED, Proxy
-from tests.waiting import eventually
-from tests.zookeeper import Certificates, Ensemble, running
+from tests.support.proxy import MULTI_READ, UNIMPLEMENTED, Proxy
+from tests.support.waiting import eventually
+from tests.support.zookeeper import Certificates, Ensemble, running
 
 SECRET = "s3cret-of-the-queue"
 

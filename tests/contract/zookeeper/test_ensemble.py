@@ -36,8 +36,8 @@ from tests.contract.coordination.test_sessions import (  # noqa: F401
     test_with_a_session_all_its_claims_are_lost_once_and_a_new_one_works,
 )
 from tests.contract.zookeeper.conftest import Member, Site, jobs
-from tests.waiting import eventually
-from tests.zookeeper import Ensemble, running
+from tests.support.waiting import eventually
+from tests.support.zookeeper import Ensemble, running
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from kazoo.client import KazooClient
 from geventjob.clock import boottime
 from geventjob.coordination.base import CoordinationAway
 from tests.contract.zookeeper.conftest import Member, Site, jobs
-from tests.proxy import Proxy
-from tests.waiting import eventually
+from tests.support.proxy import Proxy
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from kazoo.client import KazooClient
 
 from geventjob.coordination.base import Coordination, CoordinationAway
 from tests.contract.zookeeper.conftest import Member, Site, jobs
-from tests.proxy import CREATE, DELETE, GET_EPHEMERALS, MULTI, SET_DATA, Proxy
-from tests.waiting import eventually
+from tests.support.proxy import CREATE, DELETE, GET_EPHEMERALS, MULTI, SET_DATA, Proxy
+from tests.support.waiting import eventually
 
 TAKEN = b"/job/taken/"
 

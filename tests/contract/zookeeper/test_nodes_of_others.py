@@ -12,8 +12,8 @@ from kazoo.client import KazooClient
 from geventjob.clock import boottime
 from geventjob.coordination.base import CoordinationError
 from tests.contract.zookeeper.conftest import Member, Site
-from tests.waiting import eventually
-from tests.zookeeper import RawSession
+from tests.support.waiting import eventually
+from tests.support.zookeeper import RawSession
 
 
 def test_an_announcement_that_was_removed_by_hand_comes_back(member: Member, kazoo: KazooClient) -> None:

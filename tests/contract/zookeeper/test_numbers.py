@@ -12,8 +12,8 @@ from kazoo.security import make_digest_acl
 
 from geventjob.coordination.zookeeper.numbers import NUMBERS, OWN, RENEW, WARN
 from tests.contract.zookeeper.conftest import Site, jobs
-from tests.waiting import eventually
-from tests.zookeeper import Ensemble, running
+from tests.support.waiting import eventually
+from tests.support.zookeeper import Ensemble, running
 
 BEGINNINGS = {
     "a quarter": RENEW,

@@ -9,8 +9,8 @@ import pytest
 
 from geventjob.coordination.base import CoordinationAway
 from tests.contract.zookeeper.conftest import Member, Site
-from tests.waiting import eventually
-from tests.zookeeper import Ensemble, RawSession, running
+from tests.support.waiting import eventually
+from tests.support.zookeeper import Ensemble, RawSession, running
 
 
 @pytest.fixture

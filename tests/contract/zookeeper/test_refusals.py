@@ -15,10 +15,10 @@ from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
 
 from geventjob import backoff
 from geventjob.coordination.member import announce, join
-from geventjob.server.reconcile import Reconciler
+from geventjob.server.jobs.reconcile import Reconciler
 from tests.contract.zookeeper.conftest import Member, Site, jobs
-from tests.waiting import eventually
-from tests.zookeeper import Ensemble, running
+from tests.support.waiting import eventually
+from tests.support.zookeeper import Ensemble, running
 
 
 @pytest.fixture(scope="module")

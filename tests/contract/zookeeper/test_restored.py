@@ -11,14 +11,14 @@ import pytest
 
 from geventjob.clock import now
 from geventjob.coordination.base import Claim, CoordinationAway
-from geventjob.server.life import Edit, Owner, entry_of, stopped
-from geventjob.server.reconcile import Report
+from geventjob.server.jobs.lifecycle import Edit, Owner, entry_of, stopped
+from geventjob.server.jobs.reconcile import Report
 from geventjob.server.store.base import Update
 from geventjob.server.store.sqlite import SqliteStore
 from tests.contract.test_reconcile import Both
 from tests.contract.zookeeper.conftest import Site
-from tests.waiting import eventually
-from tests.zookeeper import Ensemble, running
+from tests.support.waiting import eventually
+from tests.support.zookeeper import Ensemble, running
 
 
 @pytest.fixture(params=[1, 3])

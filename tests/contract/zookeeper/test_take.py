@@ -11,8 +11,8 @@ from kazoo.client import KazooClient
 
 from geventjob.coordination.zookeeper import transactions
 from tests.contract.zookeeper.conftest import Member, Site, jobs
-from tests.proxy import GET_CHILDREN, GET_EPHEMERALS, MULTI, MULTI_READ, Proxy
-from tests.waiting import eventually
+from tests.support.proxy import GET_CHILDREN, GET_EPHEMERALS, MULTI, MULTI_READ, Proxy
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

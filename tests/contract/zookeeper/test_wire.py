@@ -13,7 +13,7 @@ from kazoo.client import KazooClient
 from kazoo.recipe.queue import LockingQueue
 
 from tests.contract.zookeeper.conftest import Member, Site, jobs
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 CONSUMER = """
 import sys

@@ -1,0 +1,112 @@
+"""One distributor process: its parts, wired, and how they start and stop."""
+
+from __future__ import annotations
+
+import logging
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+
+import gevent
+from gevent.event import Event
+
+from geventjob import supervise
+from geventjob.cimi.client import Client
+from geventjob.coordination.base import Coordination, Leadership, NameInUse
+from geventjob.coordination.member import about, announce, join, left_out
+from geventjob.plugins import Distributors, DistributorSpec, PluginError
+from geventjob.plugins.marks import checked
+from geventjob.scheduling.endless import Endless
+from geventjob.scheduling.leader import ENDING, Leader
+from geventjob.scheduling.schedule import schedule
+from geventjob.scheduling.ticking import Ticking
+
+log = logging.getLogger(__name__)
+
+ROLE = "distributors"
+
+
+def chosen(found: Distributors, names: Sequence[str], all: bool) -> list[DistributorSpec]:
+    """The distributors to run, each once. Raises PluginError for a name that was not found."""
+    unknown = [name for name in names if found.get(name) is None]
+    if unknown:
+        failed = "".join(f"; {file} did not import: {why}" for file, why in found.failures.items())
+        raise PluginError(f"no distributor {unknown[0]!r}: there are {', '.join(found.names) or 'none'}{failed}")
+    specs = [spec for name in (found.names if all else names) if (spec := found.get(name))]
+    if not specs:
+        raise PluginError("--all: no distributor was found")
+    return list(dict.fromkeys(specs))
+
+
+class Engine:
+    """`run` works until `stop` is called."""
+
+    def __init__(
+        self,
+        coordination: Coordination,
+        client: Client,
+        specs: Sequence[DistributorSpec],
+        settings: Namespace,
+        failures: Mapping[str, str] | None = None,
+    ) -> None:
+        """Make the distributors. `failures`: files that did not import, with reasons, to be announced.
+
+        Raises PluginError for a distributor that cannot be used.
+        """
+        self._coordination = coordination
+        self._failures = failures or {}
+        works = {spec.name: self._work(spec, client, settings) for spec in specs}
+        self._elections = {name: election for name, (election, _) in works.items()}
+        for name, election in self._elections.items():
+            if other := next((o for o, e in self._elections.items() if e == election and o != name), None):
+                raise PluginError(
+                    f"distributors {name!r} and {other!r} stand in one election, {election!r}: choose one"
+                )
+        self._leaders = {name: Leader(election, coordination, work, name) for name, (election, work) in works.items()}
+        self._stop = Event()
+        self._code = 0
+
+    def _work(
+        self, spec: DistributorSpec, client: Client, settings: Namespace
+    ) -> tuple[str, Callable[[Leadership], None]]:
+        """Return the election in which a distributor stands, and what it does while it leads."""
+        try:
+            if spec.old:
+                endless = Endless(spec, client, settings)
+                return checked(endless.election), endless
+            made = spec.target(client, settings)
+            ticks = schedule(made.interval, made.cron)
+            election = checked(getattr(made, "election", None) or spec.name)
+            return election, Ticking(spec.name, made, ticks, client, self._coordination)
+        except Exception as error:
+            raise PluginError(f"distributor {spec.name!r} in {spec.source}: {type(error).__name__}: {error}") from error
+
+    def run(self, wait_for_name: bool = True) -> int:
+        """Work until `stop`; return the exit code of the process.
+
+        Raises NameInUse when another distributor of this name lives, with `wait_for_name` after a session timeout.
+        """
+        try:
+            return self._run(wait_for_name)
+        except NameInUse:
+            self._coordination.close()
+            raise
+
+    def _run(self, wait_for_name: bool) -> int:
+        greenlets = []
+        info = about(distributors=sorted(self._leaders), elections=self._elections, leftOut=left_out(self._failures))
+        if join(self._coordination, self._stop) and announce(self._coordination, ROLE, info, self._stop, wait_for_name):
+            greenlets = [supervise.spawn(name, each.run, self._failed) for name, each in self._leaders.items()]
+            log.info("%s runs %s", self._coordination.name, ", ".join(self._leaders))
+            self._stop.wait()
+        gevent.killall(greenlets, timeout=2 * ENDING)
+        self._coordination.close()
+        log.info("%s has ended", self._coordination.name)
+        return self._code
+
+    def stop(self) -> None:
+        """Resign and end. From any greenlet, or the hub."""
+        self._stop.set()
+
+    def _failed(self) -> None:
+        self._code = 1
+        self.stop()

@@ -1,0 +1,118 @@
+"""Fires a distributor at its ticks for as long as this process leads (DESIGN §8)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+
+from geventjob.backoff import delays
+from geventjob.cimi.client import Client
+from geventjob.cimi.errors import CimiError
+from geventjob.coordination.base import Coordination, CoordinationAway, Leadership
+from geventjob.plugins import Distributor
+from geventjob.scheduling.firing import Firing, NotLeading, gathered, without_pending
+from geventjob.scheduling.schedule import Schedule, due, reckoned
+
+log = logging.getLogger(__name__)
+
+LONGEST_SLEEP = 10.0
+"""Seconds after which the clock is looked at again: it may have been stepped."""
+
+
+class Ticking:
+    """The work of one leadership after the other of one distributor."""
+
+    def __init__(
+        self, name: str, distributor: Distributor, schedule: Schedule, client: Client, coordination: Coordination
+    ) -> None:
+        self._name = name
+        self._distributor = distributor
+        self._schedule = schedule
+        self._client = client
+        self._coordination = coordination
+        self._fired: int | None = None
+        self._firing: Firing | None = None
+
+    def __call__(self, leadership: Leadership) -> None:
+        """Until this process leads no longer."""
+        self._firing = None
+        try:
+            self._patiently(leadership, self._recall)
+            while leadership.held:
+                if self._due() is None:
+                    gevent.sleep(self._until_next())
+                else:
+                    self._patiently(leadership, lambda: self._fire(leadership))
+        except NotLeading:
+            log.warning("%s: leadership was lost, nothing more is created", self._name)
+
+    def _patiently(self, leadership: Leadership, attempt: Callable[[], None]) -> None:
+        """Until it works, or this process leads no longer. Told once when something is away, and when it is back."""
+        away = False
+        for delay in delays():
+            if not leadership.held:
+                raise NotLeading
+            try:
+                attempt()
+            except (CimiError, CoordinationAway) as error:
+                if not away:
+                    log.warning("%s: tried again until it works: %s", self._name, error)
+                away = True
+                gevent.sleep(delay)
+            else:
+                if away:
+                    log.warning("%s: it works again", self._name)
+                return
+
+    # --- ticks
+
+    def _recall(self) -> None:
+        """Go on where the last leader was."""
+        note = self._coordination.recall(self._name) or {}
+        stored = note.get("tick")
+        self._reckon(stored if isinstance(stored, int) else None)
+
+    def _reckon(self, stored: int | None) -> None:
+        now = _now()
+        if stored is not None and stored > now:
+            log.warning("%s: the tick %d that fired last is later than now, it is passed over", self._name, stored)
+        self._fired = reckoned(self._schedule, stored, now)
+
+    def _due(self) -> int | None:
+        now = _now()
+        if self._fired is not None and self._fired > now:
+            self._reckon(self._fired)
+        return due(self._schedule, self._fired, now)
+
+    def _until_next(self) -> float:
+        now = _now()
+        following = self._schedule.following(now)
+        return LONGEST_SLEEP if following is None else min(LONGEST_SLEEP, (following - now) / 1000)
+
+    # --- firing
+
+    def _fire(self, leadership: Leadership) -> None:
+        """One attempt at what is due now; a tick that became due while the server was away takes the others in."""
+        tick = self._due()
+        if tick is None:
+            return
+        if self._firing is None or self._firing.tick != tick:
+            self._firing = Firing(self._name, tick, self._jobs(tick))
+        added = self._firing.add(self._client, lambda: leadership.held)
+        if not leadership.held:  # the next leader may have noted a later one
+            raise NotLeading
+        self._coordination.remember(self._name, {"tick": tick})
+        self._fired = tick
+        log.info("%s fired its tick %d: %d jobs", self._name, tick, added)
+
+    def _jobs(self, tick: int) -> list[Any]:
+        jobs = gathered(self._name, tick, self._distributor.jobs)
+        return without_pending(self._client, jobs) if self._distributor.unless_pending else jobs
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,1 @@
+"""HTTP: connections, heads, bodies and answers, with bounds on their size, number and time."""

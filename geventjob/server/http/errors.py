@@ -1,0 +1,37 @@
+"""Errors as answers: the problem that each error of the queue, the store or a job means for its client."""
+
+from __future__ import annotations
+
+import logging
+
+from geventjob.coordination.base import CoordinationError
+from geventjob.log import SELDOM
+from geventjob.server.filter import FilterError
+from geventjob.server.jobs.lifecycle import Refusal
+from geventjob.server.jobs.schema import Invalid
+from geventjob.server.problem import Problem, away, not_found
+from geventjob.server.store.base import Missing, SearchTooLong, StoreError
+
+log = logging.getLogger(__name__)
+
+
+def problem_of(error: BaseException) -> Problem:
+    """The answer to what was raised while a request, or an item of one, was carried out."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, Refusal):
+        return Problem(409, error.message, resource_id=error.job["id"], reason=error.reason, job=error.job)
+    if isinstance(error, Missing):
+        return not_found(str(error))
+    if isinstance(error, FilterError):
+        return Problem(400, f"Invalid CIMI filter. {error}")
+    if isinstance(error, Invalid):
+        return Problem(error.status, str(error))
+    if isinstance(error, SearchTooLong):
+        return away(str(error))
+    if isinstance(error, StoreError):
+        return away(f"the store is out of reach: {error}")
+    if isinstance(error, CoordinationError):
+        return away(f"the queue is out of reach: {error}")
+    log.error("unexpected error", exc_info=error, extra=SELDOM)
+    return Problem(500, f"Unexpected exception thrown: {type(error).__name__}")

@@ -1,0 +1,77 @@
+"""Reading what a client sends, within bounds of size and time."""
+
+from __future__ import annotations
+
+import falcon
+import gevent
+
+from geventjob.server.http.room import BODIES, LARGE, WORK, hold
+from geventjob.server.problem import Problem
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+
+BODY = 1 << 20
+"""Bytes of an ordinary body."""
+BULK = 4 << 20
+"""Bytes of a bulk body (DESIGN §6)."""
+PATIENCE = 30.0
+"""Seconds in which a body must have come."""
+
+
+def read(req: falcon.Request, limit: int = BODY, *types: str) -> bytes:
+    """The whole body; empty if there is none.
+
+    Raises Problem 400 (cut short, no HTTP), 408 (too slow), 413 (too large), 415 (not one of these content types, JSON
+    unless told, or none; compressed), 503 (too many others send large ones).
+    """
+    length = req.content_length
+    if length is None and "HTTP_TRANSFER_ENCODING" not in req.env:
+        return b""
+    if length is not None and length > limit:
+        raise _too_large(limit)
+    if length != 0:
+        _check_type(req, types or (JSON,))
+    is_large = limit > LARGE and (length is None or length > LARGE)
+    if is_large:
+        hold(req, BODIES, req.context.caller)
+    data = _read(req, limit)
+    if len(data) > limit:
+        raise _too_large(limit)
+    if is_large:
+        hold(req, WORK, req.context.caller)
+    return data
+
+
+def text(data: bytes) -> str:
+    """A form as text. Raises Problem 400 if it is not UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise Problem(400, "the form in the body is not UTF-8") from None
+
+
+def _read(req: falcon.Request, limit: int) -> bytes:
+    try:
+        with gevent.Timeout(PATIENCE, TimeoutError):
+            data: bytes = req.env["wsgi.input"].read(limit + 1)
+    except TimeoutError:
+        raise Problem(408, f"the body did not come within {PATIENCE:g} seconds", close=True) from None
+    except OSError as error:
+        raise Problem(400, f"the body cannot be read: {error}", close=True) from None
+    return data
+
+
+def _check_type(req: falcon.Request, types: tuple[str, ...]) -> None:
+    """A browser sends other sites' forms without asking the server first, but only with a type of a form, or none."""
+    given = (req.content_type or "").partition(";")[0].strip().lower()
+    if given not in types:
+        said = f"the body is {given[:80]}" if given else "the body has no Content-Type"
+        raise Problem(415, f"{said}: expected {' or '.join(types)}")
+    coding = (req.get_header("Content-Encoding") or "identity").strip().lower()
+    if coding != "identity":
+        raise Problem(415, f"Content-Encoding is {coding[:40]}: send the body as it is, without one")
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(413, f"the body is larger than {limit} bytes", close=True)

@@ -1,0 +1,1 @@
+"""Jobs on the server: their attributes, their life, and their entries in the queue."""

@@ -1,0 +1,198 @@
+"""The queue and the store made to agree again: after ZooKeeper's data were lost, say, or jobs moved to another queue.
+
+A job that is not final and whose entry is gone, or older than the job's last claim, is put into the queue anew; an
+entry whose job does not exist or is final is removed. An entry is older when coordination was restored from an older
+copy: its fencing tokens have gone back, so no claim of that entry can begin the job. Whatever looks wrong is looked at
+again after a grace, since an add or an end may have been under way. It is safe beside executors and beside another
+reconciler: which entry counts is decided in the job, once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import gevent
+
+from geventjob.backoff import Trouble
+from geventjob.clock import boottime, now
+from geventjob.coordination.base import LOWEST_PRIORITY, Coordination, CoordinationError, Leadership
+from geventjob.server.document import Document
+from geventjob.server.filter import And, Compare, Filter, Or
+from geventjob.server.jobs.lifecycle import FINAL, entry_of, requeued
+from geventjob.server.store.base import Change, Missing, Query, Store, StoreError, Update
+
+log = logging.getLogger(__name__)
+
+ELECTION = "reconciler"
+GRACE = 5.0
+"""Seconds between the two looks at what seems wrong."""
+PAGE = 1_000
+"""Jobs that are looked at together, and entries of the head of the queue."""
+REST = 3
+"""Times as long as a page took, that is rested after it: the server has other work to do."""
+UNFINISHED: Filter = Or(tuple(Compare(("state",), "=", state) for state in ("QUEUED", "RUNNING", "STOPPING")))
+
+
+@dataclass
+class Report:
+    """What one round has seen and done."""
+
+    jobs: int = 0
+    """Jobs that are not final."""
+    requeued: int = 0
+    """Jobs without an entry, that were put into the queue."""
+    removed: int = 0
+    """Entries without a job that is to run, that were taken out of it."""
+
+
+class Reconciler:
+    """Compares the two; raises StoreError and CoordinationError as they come."""
+
+    def __init__(self, store: Store, coordination: Coordination) -> None:
+        self._store = store
+        self._coordination = coordination
+
+    def keep(self, interval: float) -> None:
+        """Whenever this server is the elected one: a round each `interval` seconds. It does not return."""
+        trouble = Trouble(log, "the queue and the store cannot be compared")
+        leadership: Leadership | None = None
+        while True:
+            try:
+                if leadership is None or not leadership.held:
+                    leadership = self._coordination.lead(ELECTION)
+                    continue
+                self.run()
+                trouble.end()
+                pause = interval
+            except (StoreError, CoordinationError) as error:
+                pause = trouble.pause(str(error))
+            _rest(pause, leadership)
+
+    def run(self, *, dry: bool = False, grace: float = GRACE) -> Report:
+        """One round. `dry` only counts what it would do; `grace` in seconds."""
+        report = Report()
+        lost, restored = [], 0
+        for page in self._pages(report):
+            older = self._with_older_entry(page)
+            lost += self._without_entry(page) + older
+            restored += len(older)
+        orphans = self._orphans()
+        if restored:
+            grace = max(grace, self._tell_restored(restored))
+        if lost or orphans:
+            gevent.sleep(grace)
+        for first in range(0, len(lost), PAGE):
+            report.requeued += self._requeue([job["id"] for job in lost[first : first + PAGE]], dry)
+        again = self._orphans()
+        still = {entry: over for entry, over in orphans.items() if again.get(entry) == over}
+        report.removed = len(still) if dry else self._take_out(still)
+        if report.requeued or report.removed:
+            did = "would have been" if dry else "were"
+            log.warning(
+                "%d jobs without an entry of theirs %s put into the queue, %d entries without a job to run %s removed",
+                report.requeued, did, report.removed, did,
+            )  # fmt: skip
+        return report
+
+    def _pages(self, report: Report) -> Iterator[list[Document]]:
+        """The jobs that are not final, by their ids."""
+        last: str | None = None
+        while True:
+            began = boottime()
+            after: tuple[Filter, ...] = () if last is None else (Compare(("id",), ">", last),)
+            select = ("state", "properties", "priority", "fence")
+            query = Query(And((UNFINISHED, *after)), last=PAGE, orderby=[("id", False)], select=select)
+            page = self._store.search("job", query).documents
+            report.jobs += len(page)
+            yield page
+            if len(page) < PAGE:
+                return
+            last = page[-1]["id"]
+            gevent.sleep(REST * (boottime() - began))
+
+    def _tell_restored(self, count: int) -> float:
+        """Return the seconds for which owners may still run what they took before coordination went back."""
+        log.error(
+            "%d jobs have entries older than their last claim: coordination was restored from an older copy; they are "
+            "put into the queue anew, and run again as after an interruption", count,
+        )  # fmt: skip
+        session = self._coordination.session
+        return session.timeout if session else 0.0
+
+    def _without_entry(self, jobs: list[Document]) -> list[Document]:
+        entries = [entry_of(job) or "" for job in jobs]
+        said = self._coordination.jobs(entries) if jobs else []
+        return [job for job, id in zip(jobs, said, strict=True) if id not in (job["id"], "")]
+
+    def _with_older_entry(self, jobs: list[Document]) -> list[Document]:
+        begun = [job for job in jobs if "fence" in job]
+        if not begun:
+            return []
+        entries = [entry_of(job) or "" for job in begun]
+        fences = dict(zip(entries, self._coordination.fences(entries), strict=True))
+        said = zip(begun, entries, self._coordination.jobs(entries), strict=True)
+        return [job for job, entry, id in said if id == job["id"] and (fences[entry] or 0) < job["fence"]]
+
+    def _requeue(self, ids: list[str], dry: bool) -> int:
+        """Put those into the queue that are still not final and still without an entry; how many."""
+        found = [job for job in self._store.get(ids) if job is not None and job["state"] not in FINAL]
+        older = self._with_older_entry(found)
+        lost = self._without_entry(found) + older
+        if dry or not lost:
+            return len(lost)
+        lost.sort(key=lambda job: (job.get("priority", LOWEST_PRIORITY), job["created"]))
+        entries = self._coordination.put([(job["id"], job.get("priority", LOWEST_PRIORITY)) for job in lost])
+        results = self._store.write(
+            [Update(job["id"], _move(job, entry)) for job, entry in zip(lost, entries, strict=True)]
+        )
+        # Not moved: deleted, ended, begun, or put by another reconciler meanwhile. An older entry that is held stays:
+        # its holder consumes it when told that another one counts.
+        pairs = zip(entries, results, strict=True)
+        moved = [isinstance(result, dict) and entry_of(result) == entry for entry, result in pairs]
+        replaced = [entry_of(job) for job, done in zip(lost, moved, strict=True) if done and job in older]
+        vain = [entry for entry, done in zip(entries, moved, strict=True) if not done]
+        if useless := [*vain, *filter(None, replaced)]:
+            self._coordination.remove(useless)
+        for result in results:
+            if isinstance(result, Exception) and not isinstance(result, Missing):
+                raise result
+        return sum(moved)
+
+    def _orphans(self) -> dict[str, bool]:
+        """Return entries at the head of the queue whose job is final (True), or does not exist and nobody holds them.
+
+        A final job's entry may be held: an executor of another engine gives it back and takes it again, for ever.
+        """
+        head = [waiting for waiting in self._coordination.look(PAGE).head if waiting.job.startswith("job/")]
+        jobs = self._store.get([waiting.job for waiting in head])
+        return {
+            waiting.entry: job is not None
+            for waiting, job in zip(head, jobs, strict=True)
+            if (waiting.taken_by is None if job is None else job["state"] in FINAL)
+        }
+
+    def _take_out(self, orphans: Mapping[str, bool]) -> int:
+        """Remove these entries; return how many are gone."""
+        over = sorted(entry for entry, is_over in orphans.items() if is_over)
+        if over:
+            self._coordination.discard(over)
+        return len(over) + sum(self._coordination.remove(sorted(orphans.keys() - set(over))))
+
+
+def _rest(seconds: float, leadership: Leadership | None) -> None:
+    """Sleep, but no longer than the leadership is held: its end may mean that coordination lost its data."""
+    until = boottime() + seconds
+    held = leadership is not None and leadership.held
+    while (left := until - boottime()) > 0 and not (held and leadership and not leadership.held):
+        gevent.sleep(min(1.0, left))
+
+
+def _move(seen: Document, new: str) -> Change:
+    def change(job: Document) -> Document:
+        if job["state"] in FINAL or entry_of(job) != entry_of(seen) or job.get("fence") != seen.get("fence"):
+            return job
+        return requeued(job, new, now=now())
+
+    return change

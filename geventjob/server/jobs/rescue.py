@@ -1,0 +1,86 @@
+"""Jobs that are RUNNING on an executor that has gone are queued: nobody holds them, so they wait.
+
+Whoever takes such a job finds that out anyway; but while all executors are busy, or none lives, the job would be shown
+as RUNNING for as long. An attempt holds its entry of the queue for as long as the job is RUNNING, so an executor that
+holds nothing, seen after the job was, has no attempt of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from functools import partial
+
+import gevent
+
+from geventjob.backoff import Trouble
+from geventjob.clock import cimi_time, now
+from geventjob.coordination.base import Coordination, CoordinationError, Leadership
+from geventjob.server.document import Document
+from geventjob.server.filter import And, Compare, Filter
+from geventjob.server.jobs.lifecycle import orphaned
+from geventjob.server.store.base import Missing, Query, Store, StoreError, Update
+
+log = logging.getLogger(__name__)
+
+ELECTION = "rescue"
+INTERVAL = 2.0
+"""Seconds between two looks."""
+PAGE = 1_000
+"""Jobs that one look queues at most."""
+
+
+class Rescue:
+    """Queues orphaned jobs."""
+
+    def __init__(self, store: Store, coordination: Coordination) -> None:
+        self._store = store
+        self._coordination = coordination
+
+    def keep(self) -> None:
+        """Look every two seconds, whenever this server is the elected one. Does not return."""
+        trouble = Trouble(log, "orphaned jobs cannot be looked for")
+        leadership: Leadership | None = None
+        while True:
+            try:
+                if leadership is None or not leadership.held:
+                    leadership = self._coordination.lead(ELECTION)
+                    continue
+                self.run()
+                trouble.end()
+                pause = INTERVAL
+            except (StoreError, CoordinationError) as error:
+                pause = trouble.pause(str(error))
+            gevent.sleep(pause)
+
+    def run(self) -> int:
+        """Look once; return how many jobs were queued. Raises StoreError, CoordinationError."""
+        jobs = self._running_elsewhere(self._coordination.members("executors"))
+        if not jobs:
+            return 0
+        # After the search, and what lives first: over ZooKeeper that is as the leader has it, the holders may not be.
+        known = {*self._coordination.members("executors"), *self._coordination.look(1).holders}
+        # A job that an old engine runs names no executor.
+        orphans = [job for job in jobs if "executor" in job and job["executor"] not in known]
+        moment = now()
+        changes = [
+            Update(job["id"], partial(orphaned, executor=job["executor"], fence=job["fence"], now=moment))
+            for job in orphans
+        ]
+        queued = []
+        for job, result in zip(orphans, self._store.write(changes), strict=True):
+            if isinstance(result, Exception) and not isinstance(result, Missing):
+                raise result
+            if isinstance(result, dict) and result["updated"] == cimi_time(moment):  # or the search was of the past
+                queued.append(job)
+        if queued:
+            names = ", ".join(sorted({job["executor"] for job in queued}))
+            log.warning("%d jobs of executors that have gone wait again: %s", len(queued), names)
+        return len(queued)
+
+    def _running_elsewhere(self, alive: Iterable[str]) -> list[Document]:
+        """Return the jobs that are RUNNING on executors other than these."""
+        others = [Compare(("executor",), "!=", name) for name in sorted(alive)]
+        running: Filter = And((Compare(("state",), "=", "RUNNING"), Compare(("fence",), ">=", 0), *others))
+        query = Query(running, last=PAGE, select=("executor", "fence"), fresh=False)
+        return self._store.search("job", query).documents

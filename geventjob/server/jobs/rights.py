@@ -1,0 +1,54 @@
+"""Rights on jobs: which actions a caller may add jobs of, and which attributes a caller may edit.
+
+`docs/reference/api.md` has both as tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from geventjob.server.accounts.access import Caller
+from geventjob.server.jobs.lifecycle import KEPT, Edit
+from geventjob.server.problem import Problem, forbidden
+
+WHAT_RUNS = ("action", "payload", "timeout", "targetResource", "parentJob", "priority", "retries")
+"""Attributes of a job that tell what is run, on what and when: to edit them is to use the rights of the executor."""
+
+
+@dataclass(frozen=True)
+class Rights:
+    """Which actions submitters may add jobs of."""
+
+    actions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """User → patterns of actions, as `report_*`; `*` is every user that is not named."""
+
+    def refusal(self, caller: Caller, action: str) -> Problem | None:
+        """Why the caller may not add a job of this action; None if that is allowed."""
+        if caller.admin:
+            return None
+        if not caller.adds:
+            return forbidden()
+        patterns = self.actions.get(caller.username or "", self.actions.get("*", ()))
+        if any(fnmatchcase(action, pattern) for pattern in patterns):
+            return None
+        return Problem(403, f"{caller.username} may add no jobs of the action {action}: [rights] of the server's ini")
+
+
+def permitted(caller: Caller, job: Mapping[str, Any], edit: Edit) -> Edit:
+    """Return the edit without attributes that only `RUNNERS` may change and that keep their value.
+
+    Clients may send the whole document that they have read. Raises Problem 403 that names the attribute.
+    """
+    if caller.runs_jobs:
+        return edit
+    governed = [*WHAT_RUNS, *(("state",) if edit.owner is None else ())]
+    for name in governed:
+        deleted = name in edit.delete and name in job and name not in KEPT
+        differs = edit.set[name] != job.get(name) if name in edit.set else deleted
+        if differs:
+            raise Problem(403, f"{name} of a job is for the roles ADMIN and EXECUTOR to edit")
+    rest = {name: value for name, value in edit.set.items() if name not in governed}
+    return replace(edit, set=rest, delete=[name for name in edit.delete if name not in governed])

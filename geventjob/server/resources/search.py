@@ -1,0 +1,205 @@
+"""What a client asks of a collection: `$first $last $filter $select $orderby $aggregation` (CIMI.md §3)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+import falcon
+from gevent.threadpool import ThreadPool
+
+from geventjob.server.accounts.access import Caller
+from geventjob.server.document import URI, Document, selected, shown
+from geventjob.server.filter import And, Filter, FilterError, parse
+from geventjob.server.http.answer import listed
+from geventjob.server.http.receive import FORM, read, text
+from geventjob.server.http.room import WORK, hold
+from geventjob.server.problem import Problem
+from geventjob.server.store.aggregation import ALGORITHMS
+from geventjob.server.store.base import WINDOW, Page, Query
+
+FIELDS = 100
+"""Parameters of one request."""
+BODY = 64 * 1024
+WIDE = 500
+"""Items of a page from which on it costs much."""
+LONG = 2_000
+"""Characters of a filter that is read, in some ms, by a native thread."""
+
+PARAMETERS = frozenset({"$first", "$last", "$filter", "$select", "$expand", "$orderby", "$aggregation", "$format"})
+
+_ID = r"[A-Za-z](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_PATH = re.compile(rf"{_ID}(?::{_ID})?(?:[/.]{_ID}(?::{_ID})?)*")
+
+Parameters = Mapping[str, Sequence[str]]
+
+
+def parameters(req: falcon.Request) -> Parameters:
+    """The parameters of the URL.
+
+    Raises Problem 400 for one that begins with `$` and that nobody knows, and for one that lacks its `$`; others are
+    not looked at.
+    """
+    return _parsed(req.query_string)
+
+
+def search_parameters(req: falcon.Request) -> Parameters:
+    """As `parameters`, with those of the form in the body of a PUT, if it has one."""
+    form = text(read(req, BODY, FORM)) if req.method == "PUT" else ""
+    return _parsed(f"{req.query_string}&{form}")
+
+
+def _parsed(query: str) -> Parameters:
+    found: dict[str, list[str]] = {}
+    for name, value in _fields(query):
+        if name.startswith("$") and name not in PARAMETERS:
+            raise Problem(400, f"unknown parameter {name[:40]}: expected one of {' '.join(sorted(PARAMETERS))}")
+        if f"${name}" in PARAMETERS:
+            raise Problem(400, f"unknown parameter {name}: it is called ${name}")
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def _fields(query: str) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(query, keep_blank_values=True, max_num_fields=FIELDS)
+    except ValueError:
+        raise Problem(400, f"too many parameters: {FIELDS} at most") from None
+
+
+def asked(req: falcon.Request, caller: Caller) -> tuple[Parameters, Query]:
+    """The parameters of a search, and what they say to search in the name of this caller.
+
+    Raises Problem 400, 503 (too many others search much), FilterError.
+    """
+    given = search_parameters(req)
+    first, last = _window(given)
+    if last is None or last - first >= WIDE or sum(map(len, given.get("$filter", ()))) > LONG:
+        hold(req, WORK, caller)
+    return given, _query(given, caller)
+
+
+def _query(given: Parameters, caller: Caller) -> Query:
+    first, last = _window(given)
+    select = selection(given)
+    return Query(
+        filter=filter_of(given),
+        viewers=caller.viewers,
+        first=first,
+        last=last,
+        orderby=[_order(item) for item in _listed(given, "$orderby")],
+        aggregations=[_aggregation(item) for item in _listed(given, "$aggregation")],
+        select=None if select is None else sorted({path.split("/")[0] for path in select} | {"resourceURI"}),
+    )
+
+
+def selection(given: Parameters) -> list[str] | None:
+    """Paths of the attributes that are wanted; None: all of them."""
+    names = list(_listed(given, "$select"))
+    if not names or "*" in names:
+        return None
+    return [_path(name) for name in names]
+
+
+def filter_of(given: Parameters) -> Filter | None:
+    """The filters of the request, all of which must hold. Raises FilterError."""
+    filters = tuple(map(_filter, given.get("$filter", ())))
+    if not filters:
+        return None
+    return filters[0] if len(filters) == 1 else And(filters)
+
+
+def _filter(text: str) -> Filter:
+    if len(text) <= LONG:
+        return parse(text)
+    found = _reader.apply(_try, (text,))
+    if isinstance(found, FilterError):
+        raise found
+    return found
+
+
+def _try(text: str) -> Filter | FilterError:
+    """What a thread answers: gevent prints the traceback of what it raises."""
+    try:
+        return parse(text)
+    except FilterError as error:
+        return error
+
+
+_reader = ThreadPool(1)
+
+
+def _listed(given: Parameters, name: str) -> Iterator[str]:
+    for value in given.get(name, ()):
+        yield from filter(None, map(str.strip, value.split(",")))
+
+
+def _window(given: Parameters) -> tuple[int, int | None]:
+    first = max(1, _number(given, "$first", 1) or 1)
+    last = _number(given, "$last", None)
+    if last is not None and last - first + 1 > WINDOW:
+        raise Problem(400, f"$first to $last spans {last - first + 1} items: {WINDOW} at most")
+    return first, None if last is None else max(0, last)
+
+
+def _number(given: Parameters, name: str, default: int | None) -> int | None:
+    value = given.get(name, ("",))[0].strip()
+    if not value:
+        return default
+    if not re.fullmatch(r"-?[0-9]{1,9}", value):
+        raise Problem(400, f"{name} is {value[:40]!r}: expected a whole number")
+    return int(value)
+
+
+def _order(item: str) -> tuple[str, bool]:
+    name, colon, direction = item.rpartition(":")
+    if colon and direction in ("asc", "desc"):
+        return _path(name), direction == "desc"
+    return _path(item), False
+
+
+def _aggregation(item: str) -> tuple[str, str]:
+    algorithm, _, name = item.partition(":")
+    if algorithm not in ALGORITHMS:
+        raise Problem(400, f"unknown aggregation {algorithm[:40]!r}: expected one of {' '.join(ALGORITHMS)}")
+    return algorithm, _path(name)
+
+
+def _path(name: str) -> str:
+    """The path of an attribute with `/` between its names; SlipStream takes `.` in some places."""
+    if len(name) > 256 or not _PATH.fullmatch(name):
+        raise Problem(400, f"{name[:40]!r} is no name of an attribute")
+    return name.replace(".", "/")
+
+
+def collection(
+    kind: str,
+    page: Page,
+    *,
+    acl: Document,
+    operations: Sequence[Document],
+    item_operations: Callable[[Document], Sequence[Document]],
+    select: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """The answer to a search: what was found of this kind, under the plural of its name."""
+    answer: dict[str, Any] = {
+        "count": page.count,
+        "id": kind,
+        "resourceURI": f"{URI}{kind.capitalize()}Collection",
+        "acl": acl,
+        f"{kind}s": listed(_item(document, item_operations(document), select) for document in page.documents),
+    }
+    if operations:
+        answer["operations"] = operations
+    if page.aggregations:
+        answer["aggregations"] = page.aggregations
+    return answer
+
+
+def _item(document: Document, operations: Sequence[Document], select: Sequence[str] | None) -> Document:
+    item = selected(shown(document), select)
+    if operations:
+        item["operations"] = operations
+    return item

@@ -1,0 +1,115 @@
+"""A job server over a store of each kind, and callers of every kind that are really logged in to it over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import requests
+
+from geventjob.server.accounts import first_user
+from geventjob.server.accounts.password import Passwords
+from geventjob.server.accounts.sessions import Sessions, signing_key
+from geventjob.server.app import application
+from geventjob.server.http.serve import Server
+from geventjob.server.jobs.rights import Rights
+from geventjob.server.store.sqlite import SqliteStore
+from tests.contract.coordination.fleets import connect
+from tests.support.elastic_stores import elasticsearch_store
+from tests.support.job_server import Caller, good
+from tests.support.zookeeper import shared as zookeeper
+
+STORES = ("elasticsearch", "sqlite")
+PASSWORD = "a password of tests"
+
+
+class House:
+    """A server in this process, its queue, and those who are logged in."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.admin = self.log_in("super")
+        self._known: dict[str, Caller] = {}
+
+    def log_in(self, name: str) -> Caller:
+        caller = Caller(self.url)
+        answer = caller.login(name, PASSWORD)
+        assert answer.status_code == 201, answer.text
+        return caller
+
+    def user(self, name: str, roles: str = "USER") -> Caller:
+        """A new user with these roles, logged in by password."""
+        answer = self.admin.post("user", {"username": name, "password": PASSWORD, "roles": roles})
+        assert answer.status_code == 201, answer.text
+        return self.log_in(name)
+
+    def known(self, name: str, roles: str = "USER") -> Caller:
+        """The user of this name, logged in; made at the first call."""
+        if name not in self._known:
+            self._known[name] = self.user(name, roles)
+        return self._known[name]
+
+    def key(self, owner: Caller, roles: str | None = None) -> tuple[str, str]:
+        """A new API key: its id and its secret."""
+        template = {"href": "credential-template/generate-api-key", **({"roles": roles} if roles else {})}
+        answer = owner.post("credential", {"credentialTemplate": template})
+        assert answer.status_code == 201, answer.text
+        return answer.json()["resource-id"], answer.json()["secretKey"]
+
+    def bearer(self, key: tuple[str, str]) -> Caller:
+        """Who shows this key with each request."""
+        caller = Caller(self.url)
+        caller.http.headers["Authorization"] = f"Bearer {key[0].removeprefix('credential/')}.{key[1]}"
+        return caller
+
+    def by_key(self, key: tuple[str, str]) -> Caller:
+        """Who has logged in with this key."""
+        caller = Caller(self.url)
+        assert caller.login_by_key(*key).status_code == 201
+        return caller
+
+
+@contextlib.contextmanager
+def house(kind: str, folder: Path) -> Iterator[House]:
+    """A server over a store of this kind: a file and an embedded queue, or Elasticsearch and ZooKeeper."""
+    if kind == "sqlite":
+        where = {"path": str(folder / "coordination.db")}
+    else:
+        where = {"hosts": zookeeper().hosts, "root": f"/{uuid4().hex}"}
+    store = SqliteStore(folder / "store.db") if kind == "sqlite" else elasticsearch_store(folder)
+    queue = connect(where, "server", 10)
+    store.start()
+    queue.start()
+    try:
+        passwords = Passwords()
+        first_user.ensure(store, passwords, PASSWORD, folder)
+        rights = Rights({"submitter": ["mirror", "report_*"], "*": ["nothing"]})
+        app = application(store, queue, Sessions(store, signing_key(store)), passwords, "0", None, rights)
+        server = Server(("127.0.0.1", 0), app)
+        server.start()
+        try:
+            yield House(f"http://127.0.0.1:{server.server_port}")
+        finally:
+            server.finish(1)
+    finally:
+        queue.close()
+        store.close()
+
+
+def acl(name: str, right: str) -> dict[str, object]:
+    """An acl of the administrators, with one rule for this user."""
+    return {
+        "owner": {"principal": "ADMIN", "type": "ROLE"},
+        "rules": [{"principal": name, "type": "USER", "right": right}],
+    }
+
+
+def told(answer: requests.Response, id: str) -> tuple[int, str, dict[str, str]]:
+    """All that an answer tells, apart from the id that was asked for and the time of day."""
+    headers = {name.lower(): value for name, value in answer.headers.items() if name.lower() != "date"}
+    return answer.status_code, answer.text.replace(id, "ID"), headers
+
+
+__all__ = ["PASSWORD", "STORES", "House", "acl", "good", "house", "told"]

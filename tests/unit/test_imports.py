@@ -1,0 +1,67 @@
+"""Imports go one way: from the rooms above to those below (docs/architecture.md)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import geventjob
+
+ROOT = Path(geventjob.__file__).parent.parent
+ROOMS = [
+    ["geventjob.cli"],
+    ["geventjob.executor", "geventjob.scheduling", "geventjob.server.app"],
+    ["geventjob.server.resources"],
+    ["geventjob.server.http"],
+    ["geventjob.server.jobs"],
+    ["geventjob.server.accounts"],
+    ["geventjob.server.store"],
+    ["geventjob.server.filter"],
+    ["geventjob.server"],
+    ["geventjob.plugins"],
+    ["geventjob.cimi", "geventjob.coordination"],
+    ["geventjob.debug"],
+    ["geventjob.log"],
+    ["geventjob.config"],
+    ["geventjob"],
+]
+"""The top room first. A module may import from rooms below its own, and from its own; not from one at its side."""
+PUBLIC = ("geventjob", "geventjob.executor.job")
+"""What `import geventjob` offers, loaded once somebody asks for it; and `Job`, a type that an author names."""
+
+
+def room(module: str) -> str:
+    return max((name for level in ROOMS for name in level if f"{module}.".startswith(f"{name}.")), key=len)
+
+
+def level(name: str) -> int:
+    return next(number for number, names in enumerate(ROOMS) if name in names)
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted((ROOT / "geventjob").rglob("*.py")):
+        yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules of the package that a file imports, wherever in it."""
+    known = {name for name, _ in modules()}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("geventjob"))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("geventjob"):
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in known else str(node.module)
+
+
+@pytest.mark.parametrize(("module", "path"), [pytest.param(*pair, id=pair[0]) for pair in modules()])
+def test_a_module_imports_from_its_room_or_rooms_below(module: str, path: Path) -> None:
+    own = room(module)
+    wrong = [
+        name for name in imported(path) if name not in PUBLIC and room(name) != own and level(room(name)) <= level(own)
+    ]
+    assert wrong == [] or module == "geventjob"
