@@ -218,11 +218,11 @@ class Coordination(ABC):
     # --- the queue: executors
 
     @abstractmethod
-    def take(self, limit: int, leave: Collection[str] = (), timeout: float | None = None) -> list[Claim]:
+    def take(self, limit: int, exclude: Collection[str] = (), timeout: float | None = None) -> list[Claim]:
         """Take up to `limit` entries in the queue's order: priority, then sequence by signed 32-bit distance.
 
         Waits until there is at least one, `timeout` seconds are over (None: no limit; 0: does not wait), `interrupt`
-        is called, or the session ends: then the list is empty. `leave` holds paths of entries to pass over.
+        is called, or the session ends: then the list is empty. `exclude` holds paths of entries to pass over.
         One greenlet calls this at a time. It does not raise for a coordination that is away: it waits.
         A caller that is killed in it loses nothing: what was taken meanwhile comes with the next call.
         """

@@ -29,8 +29,8 @@ class Taker:
     def run(self) -> None:
         """Until `stop`."""
         while self._ready():
-            leave, until = self._claims.left_alone()
-            for claim in self._coordination.take(self._slots.counter, leave, until):
+            exclude, until = self._claims.left_alone()
+            for claim in self._coordination.take(self._slots.counter, exclude, until):
                 self._begin(claim)
 
     def stop(self) -> None:

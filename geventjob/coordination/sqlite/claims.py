@@ -38,7 +38,7 @@ class Claims:
         self._interrupted = False
         self._closed = False
 
-    def take(self, limit: int, leave: Collection[str], timeout: float | None) -> list[Claim]:
+    def take(self, limit: int, exclude: Collection[str], timeout: float | None) -> list[Claim]:
         """See `Coordination.take`."""
         if limit < 1:
             raise ValueError(f"limit: at least 1 entry is taken at a time, not {limit}")
@@ -46,7 +46,7 @@ class Claims:
             self._stop.clear()
         try:
             with self._bell.heard(QUEUE) as rung:
-                return self._take(limit, leave, timeout, rung)
+                return self._take(limit, exclude, timeout, rung)
         finally:
             self._interrupted = False
             self._stop.set()
@@ -78,13 +78,13 @@ class Claims:
         self._closed = True
         self._stop.set()
 
-    def _take(self, limit: int, leave: Collection[str], timeout: float | None, rung: Event) -> list[Claim]:
+    def _take(self, limit: int, exclude: Collection[str], timeout: float | None, rung: Event) -> list[Claim]:
         until = None if timeout is None else boottime() + timeout
         while not self._stop.is_set():
             rung.clear()
             session = self._session()
             if session is not None:
-                claims = self._ask(session, limit, leave, waits=timeout != 0)
+                claims = self._ask(session, limit, exclude, waits=timeout != 0)
                 if claims:
                     return claims
             left = None if until is None else max(0.0, until - boottime())
@@ -92,14 +92,14 @@ class Claims:
                 break
         return []
 
-    def _ask(self, session: Session, limit: int, leave: Collection[str], waits: bool) -> list[Claim]:
+    def _ask(self, session: Session, limit: int, exclude: Collection[str], waits: bool) -> list[Claim]:
         self._hear()  # the answer to an earlier caller, who was killed or interrupted
         if self._question is None and not self._in_hand:
-            take = partial(queue.take, session=session, limit=limit, leave=leave, waits=waits)
+            take = partial(queue.take, session=session, limit=limit, exclude=exclude, waits=waits)
             self._question = self._database.submit(take)
             self._waits_in = session if waits else None
             self._hear()
-        return self._give(limit, leave)
+        return self._give(limit, exclude)
 
     def _hear(self) -> None:
         """Wait for the answer to the question, if one is open. A caller who is killed here leaves it open."""
@@ -117,12 +117,12 @@ class Claims:
             self._in_hand += question.value
             self._waits_in = None
 
-    def _give(self, limit: int, leave: Collection[str]) -> list[Claim]:
+    def _give(self, limit: int, exclude: Collection[str]) -> list[Claim]:
         hand = [(sequence, claim) for sequence, claim in self._in_hand if not claim.lost]
-        left_alone = [taken for taken in hand if taken[1].entry in leave]  # since the question was asked
+        left_alone = [taken for taken in hand if taken[1].entry in exclude]  # since the question was asked
         if left_alone:
             self._database.submit(partial(queue.release, claims=left_alone))
-            hand = [taken for taken in hand if taken[1].entry not in leave]
+            hand = [taken for taken in hand if taken[1].entry not in exclude]
         given, self._in_hand = hand[:limit], hand[limit:]
         self._held.update((claim, sequence) for sequence, claim in given)
         return [claim for _, claim in given]

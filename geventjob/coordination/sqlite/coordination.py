@@ -124,8 +124,8 @@ class SqliteCoordination(Coordination):
     def look(self, head: int = 20) -> Look:
         return self._database.call(partial(queue.look, head=head), Need.READ)
 
-    def take(self, limit: int, leave: Collection[str] = (), timeout: float | None = None) -> list[Claim]:
-        return self._claims.take(limit, leave, timeout)
+    def take(self, limit: int, exclude: Collection[str] = (), timeout: float | None = None) -> list[Claim]:
+        return self._claims.take(limit, exclude, timeout)
 
     def interrupt(self) -> None:
         self._claims.interrupt()

@@ -66,7 +66,7 @@ def fences(tx: Transaction, entries: Sequence[str]) -> list[int | None]:
 
 
 def take(
-    tx: Transaction, session: Session, limit: int, leave: Collection[str], waits: bool
+    tx: Transaction, session: Session, limit: int, exclude: Collection[str], waits: bool
 ) -> list[tuple[int, Claim]] | None:
     """Take up to `limit` free entries: (sequence, claim) in order; None for a session that is over.
 
@@ -78,7 +78,7 @@ def take(
     rows = tx.rows(
         "priority, sequence, job, put_at, (SELECT last FROM fence)",
         f"FROM entry WHERE owner IS NULL AND NOT {_LISTED} ORDER BY priority, sequence LIMIT ?",
-        *(json.dumps(_sequences(tx, leave)), limit),
+        *(json.dumps(_sequences(tx, exclude)), limit),
     )
     tx.change(
         f"UPDATE entry SET owner = ? WHERE {_LISTED}",

@@ -51,12 +51,12 @@ class Candidates:
         """When (boottime) the next list may be made."""
         return self._listed + self._pace
 
-    def draw(self, count: int, leave: Collection[str]) -> list[str]:
+    def draw(self, count: int, exclude: Collection[str]) -> list[str]:
         """The first `count` of them, which are candidates no longer; those to be left alone are passed over."""
         drawn: list[str] = []
         while self._names and len(drawn) < count:
             name = self._names.popleft()
-            if name not in leave:
+            if name not in exclude:
                 drawn.append(name)
         self._drawn += len(drawn)
         if not self._names:

@@ -145,8 +145,8 @@ class ZookeeperCoordination(Coordination):
     def look(self, head: int = 20) -> Look:
         return self._queue.look(head)
 
-    def take(self, limit: int, leave: Collection[str] = (), timeout: float | None = None) -> list[Claim]:
-        return self._taker.take(limit, leave, timeout)
+    def take(self, limit: int, exclude: Collection[str] = (), timeout: float | None = None) -> list[Claim]:
+        return self._taker.take(limit, exclude, timeout)
 
     def interrupt(self) -> None:
         self._taker.interrupt()

@@ -76,13 +76,13 @@ class Taker(Part):
 
     # --- the caller's side
 
-    def take(self, limit: int, leave: Collection[str], timeout: float | None) -> list[Claim]:
+    def take(self, limit: int, exclude: Collection[str], timeout: float | None) -> list[Claim]:
         """See `Coordination.take`."""
         if limit < 1:
             raise ValueError(f"limit: at least 1 entry is taken at a time, not {limit}")
         self._inside = True
         try:
-            return self._take(limit, frozenset(leave), timeout)
+            return self._take(limit, frozenset(exclude), timeout)
         finally:
             self._inside = False
             self._interrupted = False
@@ -98,36 +98,36 @@ class Taker(Part):
         self._closed = True
         self._stir.set()
 
-    def _take(self, limit: int, leave: frozenset[str], timeout: float | None) -> list[Claim]:
+    def _take(self, limit: int, exclude: frozenset[str], timeout: float | None) -> list[Claim]:
         until = math.inf if timeout is None else boottime() + timeout
         first, rounds = self._ensemble.present, self._rounds + self._under_way
         while True:
             self._stir.clear()
-            if claims := self._give(limit, leave):
+            if claims := self._give(limit, exclude):
                 return claims
             membership = self._ensemble.present
             if self._interrupted or self._closed or (first is not None and membership is not first):
                 return []
             first, due, end = membership, math.inf, until
             if membership is not None:
-                due = self._go_on(membership, limit, leave, now=timeout == 0)
+                due = self._go_on(membership, limit, exclude, now=timeout == 0)
                 if timeout == 0 and self._rounds <= rounds:
                     end += membership.session.timeout / PATIENCE  # a look is no wait
             if boottime() >= end:
                 return []
             self._stir.wait(None if end == due == math.inf else max(0.0, min(due, end) - boottime()))
 
-    def _give(self, limit: int, leave: frozenset[str]) -> list[Claim]:
+    def _give(self, limit: int, exclude: frozenset[str]) -> list[Claim]:
         given: list[Claim] = []
         for claim in self._claims.give(limit):
-            (self._unwanted if claim.entry in leave else given).append(claim)
+            (self._unwanted if claim.entry in exclude else given).append(claim)
         return given
 
     @property
     def _under_way(self) -> bool:
         return self._round is not None and not self._round.ready()
 
-    def _go_on(self, membership: Membership, limit: int, leave: frozenset[str], now: bool) -> float:
+    def _go_on(self, membership: Membership, limit: int, exclude: frozenset[str], now: bool) -> float:
         """Begin a round if it is time for one; when (boottime) it will be, if nothing stirs before.
 
         `now`: for a caller who does not wait, and wants what is first in the queue at this moment.
@@ -136,7 +136,7 @@ class Taker(Part):
         self._attend(membership)
         if self._under_way:
             return math.inf
-        passed_over = self._passed_over(leave)
+        passed_over = self._passed_over(exclude)
         if not self._left <= passed_over:
             self._armed = False  # what was left alone may be taken now, and no watch tells of that
         due = self._candidates.due
@@ -149,9 +149,9 @@ class Taker(Part):
         self._round = supervise.spawn("a take", run, supervise.end_process)
         return math.inf
 
-    def _passed_over(self, leave: frozenset[str]) -> set[str]:
+    def _passed_over(self, exclude: frozenset[str]) -> set[str]:
         """Names of entries that are not to be taken now."""
-        return {name_of(entry) for entry in leave} | self._forbidden.names()
+        return {name_of(entry) for entry in exclude} | self._forbidden.names()
 
     # --- a round
 

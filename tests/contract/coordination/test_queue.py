@@ -134,20 +134,20 @@ def test_each_claim_of_an_entry_has_a_greater_fence_than_those_before(fleet: Fle
 
 def test_what_is_left_is_passed_over_and_stays(member: Coordination, other: Coordination) -> None:
     paths = member.put([(f"job/{i}", 1) for i in range(5)])
-    assert jobs(member.take(2, leave={paths[0], paths[2]})) == ["job/1", "job/3"]
-    assert jobs(member.take(5, leave=[paths[0], paths[2]])) == ["job/4"]
-    assert member.take(5, leave={paths[0], paths[2]}, timeout=0) == []
+    assert jobs(member.take(2, exclude={paths[0], paths[2]})) == ["job/1", "job/3"]
+    assert jobs(member.take(5, exclude=[paths[0], paths[2]])) == ["job/4"]
+    assert member.take(5, exclude={paths[0], paths[2]}, timeout=0) == []
     assert jobs(other.take(5)) == ["job/0", "job/2"]
 
 
 def test_thousands_of_entries_can_be_left(member: Coordination) -> None:
     paths = member.put([(f"job/{i}", 1) for i in range(5000)])
-    assert jobs(member.take(5, leave=set(paths[:-1]))) == ["job/4999"]
+    assert jobs(member.take(5, exclude=set(paths[:-1]))) == ["job/4999"]
 
 
 def test_to_leave_what_is_no_entry_does_no_harm(member: Coordination) -> None:
     member.put([("job/a", 1)])
-    assert jobs(member.take(1, leave={"", "/job/entries/entry-001-9999999999", "/job/entries/", "x' OR 1"})) == [
+    assert jobs(member.take(1, exclude={"", "/job/entries/entry-001-9999999999", "/job/entries/", "x' OR 1"})) == [
         "job/a"
     ]
 
@@ -206,7 +206,7 @@ def test_one_who_leaves_an_entry_does_not_keep_it_from_another(fleet: Fleet, mem
     (path,) = member.put([("job/a", 1)])
     claims = member.take(1)
     one_who_leaves = fleet.member()
-    passing = waiting(partial(one_who_leaves.take, 1, leave={path}))
+    passing = waiting(partial(one_who_leaves.take, 1, exclude={path}))
     take = waiting(partial(fleet.member().take, 1))
     member.release(claims)
     assert jobs(take.get(timeout=1)) == ["job/a"]
@@ -246,14 +246,14 @@ def test_an_interrupt_ends_the_next_take_if_none_waits_and_only_that(member: Coo
 def test_what_is_left_is_not_brought_by_an_earlier_take_that_was_interrupted(
     fleet: Fleet, member: Coordination, other: Coordination
 ) -> None:
-    """It may have been taken before its caller was told to leave it, and is given back then."""
+    """It may have been taken before its caller was told to exclude it, and is given back then."""
     (path,) = other.put([("job/a", 1)])
     with fleet.cut_off(member):
         take = gevent.spawn(member.take, 1)
         gevent.sleep(0.1)
         member.interrupt()
         assert take.get(timeout=1) == []
-    assert member.take(1, leave={path}, timeout=0.1) == []
+    assert member.take(1, exclude={path}, timeout=0.1) == []
     assert jobs(other.take(1, timeout=1)) == ["job/a"]
 
 

@@ -56,9 +56,9 @@ class QueueMachine(RuleBasedStateMachine):
             self.standing[path] = Entry(path, job, priority, turn=len(self.paths))
             self.paths.append(path)
 
-    @rule(who=members, limit=st.integers(1, 6), leave=picks)
-    def take(self, who: int, limit: int, leave: list[int]) -> None:
-        left = self.some(leave)
+    @rule(who=members, limit=st.integers(1, 6), exclude=picks)
+    def take(self, who: int, limit: int, exclude: list[int]) -> None:
+        left = self.some(exclude)
         free = [entry for entry in self.in_order() if entry.holder is None and entry.path not in left]
         claims = self.members[who].take(limit, set(left), timeout=0)
         assert [(claim.entry, claim.job) for claim in claims] == [(entry.path, entry.job) for entry in free[:limit]]

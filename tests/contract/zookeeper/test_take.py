@@ -108,8 +108,8 @@ def test_an_entry_that_may_not_be_read_holds_up_nobody(member: Member, kazoo: Ka
 def test_what_was_left_alone_is_taken_when_it_is_so_no_longer(member: Member) -> None:
     """Nothing else changes in the queue, and the take waits by a watch."""
     paths = member.put([("job/a", 1), ("job/b", 1)])
-    assert member.take(5, leave=paths, timeout=0.5) == []
-    assert jobs(member.take(5, leave=paths[:1], timeout=2)) == ["job/b"]
+    assert member.take(5, exclude=paths, timeout=0.5) == []
+    assert jobs(member.take(5, exclude=paths[:1], timeout=2)) == ["job/b"]
 
 
 # --- transactions
@@ -149,7 +149,7 @@ def test_what_others_took_meanwhile_is_left_out_and_the_rest_taken(
     lost = dice.sample(paths[1:], 40)
     assert all(member.remove(lost[:20]))
     others = site.member("others")
-    held = others.take(20, leave=set(paths) - set(lost[20:]))
+    held = others.take(20, exclude=set(paths) - set(lost[20:]))
     assert len(held) == 20
     claims = counted.take(200)
     while len(claims) < 160:
