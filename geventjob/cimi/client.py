@@ -14,13 +14,13 @@ from geventjob.cimi.bulk import oversize, pages
 from geventjob.cimi.dialects import Dialect, EditAnswer
 from geventjob.cimi.dialects.geventjob import Geventjob
 from geventjob.cimi.dialects.slipstream import SlipStream
+from geventjob.cimi.document import Document
 from geventjob.cimi.errors import CimiError, ForeignAnswer, LoginRefused, Refused, ServerAway
 from geventjob.cimi.patience import patiently
 from geventjob.cimi.session import Session, by_key, by_password
 from geventjob.cimi.transport import Request, Transport
 
 T = TypeVar("T")
-Document = dict[str, Any]
 
 
 class _Added(msgspec.Struct):

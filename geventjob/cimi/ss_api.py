@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from geventjob.cimi.client import Client, Document
+from geventjob.cimi.client import Client
+from geventjob.cimi.document import Document
 from geventjob.cimi.errors import Refused, ServerAway
 
 try:  # an action that catches the old client's error catches ours

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from geventjob.cli.screen import Screen
 
 T = TypeVar("T")
-Document = dict[str, Any]
 
 WELL, NO_SUCCESS, WRONG, OUT_OF_TIME, AWAY, REFUSED, NO_JOB = range(7)
 """The exit codes."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from geventjob.cli.context import WELL, Commands, Context, Document
+from geventjob.cimi.document import Document
+from geventjob.cli.context import WELL, Commands, Context
 from geventjob.cli.screen import age, span
 
 

@@ -6,14 +6,13 @@ import argparse
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from geventjob.cimi.document import WINDOW, Document
 from geventjob.cimi.errors import CimiError, NotFound, Refused
 from geventjob.cimi.filters import quoted
-from geventjob.cli.context import WELL, Commands, Context, Document, Wrong, ending
+from geventjob.cli.context import WELL, Commands, Context, Wrong, ending
 from geventjob.cli.screen import STYLES, age, attributes, span
 
 FINAL = ("SUCCESS", "FAILED", "STOPPED")
-WINDOW = 10_000
-"""Jobs that one search returns at most."""
 SHOWN = ("id", "state", "action", "progress", "created", "duration", "statusMessage")
 """What a table of jobs needs; payloads may be large."""
 HEADERS = ("id", "state", "action", "age", "took", "message")

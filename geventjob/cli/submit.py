@@ -9,9 +9,10 @@ import uuid
 from itertools import islice
 from pathlib import Path
 
+from geventjob.cimi.document import Document
 from geventjob.cimi.errors import CimiError, Conflict, Refused
 from geventjob.cli import jobs, watch
-from geventjob.cli.context import NO_SUCCESS, WELL, WRONG, Commands, Context, Document, Wrong
+from geventjob.cli.context import NO_SUCCESS, WELL, WRONG, Commands, Context, Wrong
 from geventjob.config import kinds
 
 LARGEST = 8 << 20

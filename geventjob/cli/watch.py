@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from geventjob.cimi.document import Document
 from geventjob.cli import jobs
-from geventjob.cli.context import NO_SUCCESS, WELL, Commands, Context, Document, OutOfTime
+from geventjob.cli.context import NO_SUCCESS, WELL, Commands, Context, OutOfTime
 from geventjob.cli.screen import STYLES, height, rendered
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import msgspec
 
 from geventjob.cimi.body import encoded
+from geventjob.cimi.document import Document
 from geventjob.cimi.errors import Conflict, NotFound
 from geventjob.ends import JobLost
 from geventjob.fork import in_child
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Document = dict[str, Any]
 LONGEST_MESSAGE = 32_000
 """Bytes of a statusMessage, DESIGN §3."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from geventjob.executor.writes import Document
+from geventjob.cimi.document import Document
 from geventjob.plugins import ActionSpec
 
 

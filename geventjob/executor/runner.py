@@ -12,6 +12,7 @@ import gevent
 from gevent.event import Event
 from gevent.lock import Semaphore
 
+from geventjob.cimi.document import Document
 from geventjob.cimi.errors import Conflict, NotFound, Refused
 from geventjob.clock import boottime
 from geventjob.coordination.base import Claim
@@ -27,7 +28,7 @@ from geventjob.executor.refusals import Refusals
 from geventjob.executor.unknown import UnknownActions
 from geventjob.executor.watch import Watch
 from geventjob.executor.work import LAST_WRITE, Work
-from geventjob.executor.writes import ClaimLost, Document, OutOfPatience, Writes
+from geventjob.executor.writes import ClaimLost, OutOfPatience, Writes
 from geventjob.plugins import Actions
 
 log = logging.getLogger(__name__)

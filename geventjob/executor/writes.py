@@ -19,12 +19,12 @@ from geventjob.backoff import delays
 from geventjob.batch import Batcher
 from geventjob.cimi.body import encoded
 from geventjob.cimi.client import Client
+from geventjob.cimi.document import Document
 from geventjob.cimi.errors import CimiError, Conflict, Invalid, LoginRefused, Refused, ServerAway
 from geventjob.coordination.base import Claim
 
 log = logging.getLogger(__name__)
 
-Document = dict[str, Any]
 
 SHORT = 200
 """Characters that are left of a statusMessage that is too large for a proxy on the way to the server."""

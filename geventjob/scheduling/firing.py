@@ -12,17 +12,17 @@ import gevent
 import msgspec
 
 from geventjob.cimi.client import Client
+from geventjob.cimi.document import WINDOW
 from geventjob.cimi.errors import CimiError, Conflict, Refused
 from geventjob.cimi.filters import quoted
 
 log = logging.getLogger(__name__)
 
-Document = Mapping[str, Any]
+NewJob = Mapping[str, Any]
+"""A job as a distributor makes it."""
 
 PAGE = 500
 """Jobs that are added between two looks whether this process still leads."""
-WINDOW = 10_000
-"""Jobs that one search returns at most (CIMI.md §3)."""
 NAMED = 20
 """Targets that a search for pending jobs names at most; with more of them it asks for all of the action."""
 
@@ -31,18 +31,18 @@ class NotLeading(Exception):
     """Somebody else may lead by now: nothing more is created."""
 
 
-def key(distributor: str, tick: int, job: Document) -> str:
+def key(distributor: str, tick: int, job: NewJob) -> str:
     """The idempotencyKey of a job of this firing: alike in every leader that fires this tick (DESIGN §8)."""
     what = [job.get("action"), job.get("targetResource"), job.get("payload")]
     return f"{distributor}@{tick}#{crc32(msgspec.json.encode(what, order='deterministic')):08x}"
 
 
-def gathered(distributor: str, tick: int, jobs: Callable[[], Iterable[Document]]) -> list[Document]:
+def gathered(distributor: str, tick: int, jobs: Callable[[], Iterable[NewJob]]) -> list[NewJob]:
     """What the distributor makes, each with its key. Its errors are logged, and what it made until then is kept.
 
     Raises CimiError: it asked the server for something, and shall be asked again.
     """
-    found: dict[str, Document] = {}
+    found: dict[str, NewJob] = {}
     try:
         for job in jobs():
             if wrong := _wrong(job):
@@ -72,7 +72,7 @@ def _wrong(job: Any) -> str | None:
     return None
 
 
-def without_pending(client: Client, jobs: Sequence[Document]) -> list[Document]:
+def without_pending(client: Client, jobs: Sequence[NewJob]) -> list[NewJob]:
     """Those of whose action and target none is QUEUED or RUNNING. Raises CimiError."""
     pending = set(_found(client, _pending(jobs))) if jobs else set()
     return [job for job in jobs if _about(job) not in pending]
@@ -86,7 +86,7 @@ def _found(client: Client, wanted: str) -> Iterator[tuple[Any, Any]]:
             return
 
 
-def _pending(jobs: Sequence[Document]) -> str:
+def _pending(jobs: Sequence[NewJob]) -> str:
     """A filter for what may keep these jobs from being added."""
     wanted = f"(state='QUEUED' or state='RUNNING') and ({_any('action', (_about(job)[0] for job in jobs))})"
     targets = {_about(job)[1] for job in jobs}
@@ -99,7 +99,7 @@ def _any(attribute: str, values: Iterable[str]) -> str:
     return " or ".join(f"{attribute}={quoted(value)}" for value in sorted(set(values)))
 
 
-def _about(job: Document) -> tuple[Any, Any]:
+def _about(job: NewJob) -> tuple[Any, Any]:
     target = job.get("targetResource")
     return job.get("action"), target.get("href") if isinstance(target, Mapping) else target
 
@@ -113,7 +113,7 @@ def described(job: Any) -> str:
 class Firing:
     """What is left to be added of one tick."""
 
-    def __init__(self, distributor: str, tick: int, jobs: list[Document]) -> None:
+    def __init__(self, distributor: str, tick: int, jobs: list[NewJob]) -> None:
         self.tick = tick
         self._distributor = distributor
         self._left = jobs
@@ -133,7 +133,7 @@ class Firing:
             del self._left[:PAGE]
         return self._added
 
-    def _count(self, job: Document, result: str | Refused) -> None:
+    def _count(self, job: NewJob, result: str | Refused) -> None:
         if isinstance(result, str):
             self._added += 1
             log.info("%s added %s: %s", self._distributor, result, described(job))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time, now
 
 URI = "http://sixsq.com/slipstream/1/"
 """Prefix of every `resourceURI`, except the entry point's (CIMI.md §1)."""
 STOP = "http://schemas.dmtf.org/cimi/2/action/stop"
-
-Document = dict[str, Any]
 
 
 def born(id: str, resource: str, acl: Mapping[str, Any]) -> Document:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from geventjob.server.store.base import Document, Insert
+from geventjob.cimi.document import Document
+from geventjob.server.store.base import Insert
 from geventjob.server.store.sqlite import SqliteStore
 
 WRITER = """

@@ -11,6 +11,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from geventjob.cimi.document import Document
 from geventjob.server.accounts import first_user
 from geventjob.server.accounts import sessions as module
 from geventjob.server.accounts.access import ANYBODY
@@ -19,7 +20,7 @@ from geventjob.server.accounts.password import Passwords
 from geventjob.server.accounts.sessions import CACHE, COOKIE, Sessions, signing_key
 from geventjob.server.accounts.users import new_user
 from geventjob.server.problem import Problem
-from geventjob.server.store.base import Document, Insert, Query, StoreError, StoreRefused, Update
+from geventjob.server.store.base import Insert, Query, StoreError, StoreRefused, Update
 from geventjob.server.store.sqlite import SqliteStore
 
 SECRET = "aaaaaa.bbbbbb.cccccc.dddddd.eeeeee"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
+from geventjob.cimi.document import Document
 from geventjob.cimi.errors import CimiError
 
-Document = dict[str, Any]
 EditAnswer = Literal["job", "status"]
 Held = Callable[[int], bool]
 """Of an edit by its place in what is sent: whether its owner holds the job still."""

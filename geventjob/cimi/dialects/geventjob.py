@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from geventjob.cimi.dialects import Document, EditAnswer, Held
+from geventjob.cimi.dialects import EditAnswer, Held
+from geventjob.cimi.document import Document
 from geventjob.cimi.errors import CimiError, Conflict, Forbidden, ForeignAnswer, NotFound, Refused, ServerAway
 from geventjob.cimi.session import Session, refusal
 from geventjob.cimi.transport import TooLarge

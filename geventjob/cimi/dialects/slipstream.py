@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from geventjob.cimi.dialects import Document, EditAnswer, Held, translation
+from geventjob.cimi.dialects import EditAnswer, Held, translation
+from geventjob.cimi.document import Document
 from geventjob.cimi.errors import CimiError, ForeignAnswer, LoginRefused, NotFound, ServerAway
 from geventjob.cimi.session import Session
 

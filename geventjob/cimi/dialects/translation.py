@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from geventjob.cimi.document import Document
 from geventjob.cimi.errors import Conflict, Invalid
-
-Document = dict[str, Any]
 
 FINAL = frozenset({"SUCCESS", "FAILED", "STOPPED"})
 """For us. SlipStream lets anything follow on each of them, and its own `stop` makes a running job STOPPED."""

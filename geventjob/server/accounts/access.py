@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from geventjob.server.document import Document
+from geventjob.cimi.document import Document
 from geventjob.server.problem import Problem, forbidden, not_found
 
 VIEW = frozenset({"VIEW", "MODIFY", "ALL"})

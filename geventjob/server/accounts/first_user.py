@@ -7,9 +7,10 @@ import os
 import secrets
 from pathlib import Path
 
+from geventjob.cimi.document import Document
 from geventjob.server.accounts.password import LEAST, Passwords
 from geventjob.server.accounts.users import new_user, secret
-from geventjob.server.store.base import Document, Insert, Store, StoreError, Taken, Update
+from geventjob.server.store.base import Insert, Store, StoreError, Taken, Update
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,10 @@ from datetime import timedelta
 from hashlib import blake2b
 from uuid import uuid4
 
+from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time, now
 from geventjob.server.accounts.access import acl
-from geventjob.server.document import Document, born
+from geventjob.server.document import born
 
 ALPHABET = "23456789abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"
 """Letters and digits that are not mistaken for another."""

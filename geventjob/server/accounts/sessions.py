@@ -19,11 +19,12 @@ from uuid import uuid4
 import falcon
 from itsdangerous import BadData, URLSafeSerializer
 
+from geventjob.cimi.document import Document
 from geventjob.clock import boottime, cimi_time, now
 from geventjob.log import SELDOM
 from geventjob.server.accounts.access import ANYBODY, LESSER, Caller, acl
 from geventjob.server.accounts.keys import is_of, opens
-from geventjob.server.document import Document, born
+from geventjob.server.document import born
 from geventjob.server.filter import Compare, Filter
 from geventjob.server.problem import Problem
 from geventjob.server.store.base import Insert, Query, Store, StoreError, Taken, Update

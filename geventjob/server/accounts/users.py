@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+from geventjob.cimi.document import Document
 from geventjob.server.accounts.access import acl
-from geventjob.server.document import Document, born
+from geventjob.server.document import born
 
 
 def new_user(username: str, hash: str, roles: str) -> Document:

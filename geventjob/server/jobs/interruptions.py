@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-Document = dict[str, Any]
+from geventjob.cimi.document import Document
+
 Attempt = list[Any]
 """Entry, fencing token and executor of an attempt: `["/job/entries/…", 17, "name"]`."""
 

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time
 from geventjob.coordination.base import LOWEST_PRIORITY
 from geventjob.server.jobs import interruptions
-
-Document = dict[str, Any]
 
 RESOURCE_URI = "http://sixsq.com/slipstream/1/Job"
 ENTRY = "zookeeper-path"

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import gevent
 
 from geventjob.backoff import Trouble
+from geventjob.cimi.document import Document
 from geventjob.clock import boottime, now
 from geventjob.coordination.base import LOWEST_PRIORITY, Coordination, CoordinationError, Leadership
-from geventjob.server.document import Document
 from geventjob.server.filter import And, Compare, Filter, Or
 from geventjob.server.jobs.lifecycle import FINAL, entry_of, requeued
 from geventjob.server.store.base import Change, Missing, Query, Store, StoreError, Update

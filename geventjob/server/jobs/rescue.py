@@ -14,9 +14,9 @@ from functools import partial
 import gevent
 
 from geventjob.backoff import Trouble
+from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time, now
 from geventjob.coordination.base import Coordination, CoordinationError, Leadership
-from geventjob.server.document import Document
 from geventjob.server.filter import And, Compare, Filter
 from geventjob.server.jobs.lifecycle import orphaned
 from geventjob.server.store.base import Missing, Query, Store, StoreError, Update

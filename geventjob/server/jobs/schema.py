@@ -12,9 +12,8 @@ from typing import Annotated, Any, Literal, Union
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from geventjob.cimi.document import Document
 from geventjob.server.jobs.lifecycle import AT_ADD, KEPT, SERVERS
-
-Document = dict[str, Any]
 
 PAYLOAD_BYTES = 256 * 1024
 KEY_LENGTH = 255

@@ -13,10 +13,10 @@ import msgspec
 from gevent.event import Event
 
 from geventjob.batch import Batcher
+from geventjob.cimi.document import Document
 from geventjob.clock import boottime, now
 from geventjob.coordination.base import Coordination, CoordinationError
 from geventjob.server.accounts.access import MODIFY, VIEW, Caller
-from geventjob.server.document import Document
 from geventjob.server.filter import Filter
 from geventjob.server.jobs.lifecycle import (
     ENTRY,

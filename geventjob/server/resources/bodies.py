@@ -13,9 +13,9 @@ import gevent
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from geventjob.cimi.document import Document
 from geventjob.server.accounts.access import completed
 from geventjob.server.accounts.password import LEAST
-from geventjob.server.document import Document
 from geventjob.server.jobs.lifecycle import Owner
 from geventjob.server.jobs.schema import Caption, JobId, Name, Text, validate_add, validate_edit
 from geventjob.server.problem import Problem, invalid

@@ -11,10 +11,11 @@ import gevent
 import msgspec
 from gevent.lock import BoundedSemaphore
 
+from geventjob.cimi.document import Document
 from geventjob.clock import boottime
 from geventjob.server.accounts.access import Caller
 from geventjob.server.accounts.sessions import Sessions
-from geventjob.server.document import Document, shown
+from geventjob.server.document import shown
 from geventjob.server.filter import parse
 from geventjob.server.http.answer import give, listed, report
 from geventjob.server.http.errors import problem_of

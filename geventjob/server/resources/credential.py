@@ -9,10 +9,11 @@ from datetime import timedelta
 
 import falcon
 
+from geventjob.cimi.document import Document
 from geventjob.server.accounts.access import LESSER, MODIFY, VIEW, Caller, acl
 from geventjob.server.accounts.keys import new_key, new_secret
 from geventjob.server.accounts.sessions import Sessions
-from geventjob.server.document import Document, operation, selected, shown
+from geventjob.server.document import operation, selected, shown
 from geventjob.server.filter import Compare
 from geventjob.server.http.answer import done, give, report
 from geventjob.server.http.receive import read

@@ -6,9 +6,10 @@ import logging
 
 import falcon
 
+from geventjob.cimi.document import Document
 from geventjob.server.accounts.access import MODIFY, Caller, acl
 from geventjob.server.accounts.sessions import Sessions
-from geventjob.server.document import STOP, Document, operation, selected, shown
+from geventjob.server.document import STOP, operation, selected, shown
 from geventjob.server.http.answer import done, give
 from geventjob.server.http.receive import read
 from geventjob.server.jobs.lifecycle import Edit

@@ -10,15 +10,16 @@ from urllib.parse import parse_qsl
 import falcon
 from gevent.threadpool import ThreadPool
 
+from geventjob.cimi.document import WINDOW, Document
 from geventjob.server.accounts.access import Caller
-from geventjob.server.document import URI, Document, selected, shown
+from geventjob.server.document import URI, selected, shown
 from geventjob.server.filter import And, Filter, FilterError, parse
 from geventjob.server.http.answer import listed
 from geventjob.server.http.receive import FORM, read, text
 from geventjob.server.http.room import WORK, hold
 from geventjob.server.problem import Problem
 from geventjob.server.store.aggregation import ALGORITHMS
-from geventjob.server.store.base import WINDOW, Page, Query
+from geventjob.server.store.base import Page, Query
 
 FIELDS = 100
 """Parameters of one request."""

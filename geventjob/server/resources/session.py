@@ -8,11 +8,12 @@ from urllib.parse import parse_qsl
 
 import falcon
 
+from geventjob.cimi.document import Document
 from geventjob.server.accounts.access import MODIFY, VIEW, Caller, acl
 from geventjob.server.accounts.attempts import Attempts
 from geventjob.server.accounts.password import Passwords
 from geventjob.server.accounts.sessions import COOKIE, Sessions, wrong
-from geventjob.server.document import Document, operation, shown
+from geventjob.server.document import operation, shown
 from geventjob.server.http.answer import done, give
 from geventjob.server.http.receive import FORM, JSON, read, text
 from geventjob.server.problem import not_found

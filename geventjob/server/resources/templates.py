@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import falcon
 
+from geventjob.cimi.document import Document
 from geventjob.server.accounts.access import acl
 from geventjob.server.accounts.keys import TYPE
-from geventjob.server.document import URI, Document, born
+from geventjob.server.document import URI, born
 from geventjob.server.http.answer import give
 from geventjob.server.problem import not_found
 

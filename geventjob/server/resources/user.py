@@ -6,12 +6,13 @@ from typing import Any
 
 import falcon
 
+from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time, now
 from geventjob.server.accounts.access import MODIFY, VIEW, Caller, acl
 from geventjob.server.accounts.password import Passwords
 from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.accounts.users import new_user, secret
-from geventjob.server.document import Document, operation, selected, shown
+from geventjob.server.document import operation, selected, shown
 from geventjob.server.http.answer import done, give
 from geventjob.server.http.receive import read
 from geventjob.server.problem import Problem, forbidden

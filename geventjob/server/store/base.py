@@ -14,15 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from geventjob.cimi.document import Document
 from geventjob.server.filter import Filter
-
-Document = dict[str, Any]
 
 KINDS = ("job", "user", "session", "secret", "credential")
 """`secret` holds what the server keeps for itself, such as the key that signs its cookies."""
-
-WINDOW = 10_000
-"""The most documents that one search returns (CIMI.md §3)."""
 
 
 class StoreError(Exception):

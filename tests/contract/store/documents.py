@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from geventjob.server.store.base import Document, Insert, Store
+from geventjob.cimi.document import Document
+from geventjob.server.store.base import Insert, Store
 
 ACL = {
     "owner": {"type": "ROLE", "principal": "ADMIN"},

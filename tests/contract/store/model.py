@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from geventjob.cimi.document import Document
 from geventjob.server.filter import And, Date, Filter, Or, Property
-from geventjob.server.store.base import Document, Query
+from geventjob.server.store.base import Query
 
 NUMBERS = ["priority", "progress", "returnCode", "duration", "fence", "attempts", "interruptions", "timeout"]
 DATES = ["created", "updated", "timeOfStatusChange", "started"]

@@ -8,9 +8,10 @@ from typing import Any
 import gevent
 import pytest
 
+from geventjob.cimi.document import WINDOW
 from geventjob.clock import cimi_time, now
 from geventjob.server.filter import FilterError, parse
-from geventjob.server.store.base import WINDOW, Insert, Query, Store, Update
+from geventjob.server.store.base import Insert, Query, Store, Update
 from tests.contract.store.documents import ACL, inserted, job, names
 
 DOCUMENTS = [

@@ -8,7 +8,8 @@ from typing import Any
 import gevent
 import pytest
 
-from geventjob.server.store.base import Document, Insert, Missing, Query, Store, Taken, Update
+from geventjob.cimi.document import Document
+from geventjob.server.store.base import Insert, Missing, Query, Store, Taken, Update
 from tests.contract.store.documents import ACL, inserted, job
 
 

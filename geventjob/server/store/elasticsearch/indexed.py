@@ -8,9 +8,9 @@ from typing import Any, Union
 
 import msgspec
 
+from geventjob.cimi.document import Document
 from geventjob.server.store import attributes
 from geventjob.server.store.attributes import SINGLE, Path, Type, readers, terms
-from geventjob.server.store.base import Document
 
 LONGEST_VALUE, LONGEST_LABEL = 32_000, 600
 """Bytes; together they stay under the 32,766 that a term of Lucene can have."""

@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
+from geventjob.cimi.document import WINDOW
 from geventjob.clock import boottime
 from geventjob.server.filter import FilterError
-from geventjob.server.store.base import WINDOW, Page, Query, SearchTooLong, StoreAway, StoreError
+from geventjob.server.store.base import Page, Query, SearchTooLong, StoreAway, StoreError
 from geventjob.server.store.elasticsearch import aggregation
 from geventjob.server.store.elasticsearch.indexed import Source, Version, decode, encode
 from geventjob.server.store.elasticsearch.query import clause, order, seen_by

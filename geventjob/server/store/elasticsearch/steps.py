@@ -18,8 +18,9 @@ from hashlib import blake2b
 from itertools import count
 from typing import Any, TypeVar, Union
 
+from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time, now
-from geventjob.server.store.base import Change, Document, Insert, Missing, StoreRefused, Taken
+from geventjob.server.store.base import Change, Insert, Missing, StoreRefused, Taken
 from geventjob.server.store.elasticsearch.bulk import Put, Read, Remove, Write
 from geventjob.server.store.elasticsearch.indexed import Claim, dead, decode, encode, held, source
 from geventjob.server.store.elasticsearch.mapping import KEYS

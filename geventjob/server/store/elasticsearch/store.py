@@ -11,10 +11,10 @@ from typing import Generic, TypeVar, cast
 from gevent.lock import BoundedSemaphore
 
 from geventjob.batch import Batcher
+from geventjob.cimi.document import Document
 from geventjob.clock import boottime, cimi_time, now
 from geventjob.server.store.base import (
     KINDS,
-    Document,
     Insert,
     Page,
     Query,

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from geventjob.cimi.document import Document
 from geventjob.server.store.attributes import NOT_SEARCHED, Path, label, readers, terms
-from geventjob.server.store.base import Document
 
 COLUMNS: tuple[Path, ...] = (
     ("id",),

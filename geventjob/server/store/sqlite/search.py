@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
+from geventjob.cimi.document import WINDOW, Document
 from geventjob.server.filter import FilterError
 from geventjob.server.store.attributes import NOT_SEARCHED, Path, searched
-from geventjob.server.store.base import WINDOW, Document, Page, Query, SearchTooLong
+from geventjob.server.store.base import Page, Query, SearchTooLong
 from geventjob.server.store.resolve import Exists, Not, resolve
 from geventjob.server.store.sqlite.aggregation import Values
 from geventjob.server.store.sqlite.file import failure

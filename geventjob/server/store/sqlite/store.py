@@ -11,8 +11,9 @@ from typing import TypeVar, Union, cast
 from gevent.threadpool import ThreadPool
 
 from geventjob.batch import Batcher
+from geventjob.cimi.document import Document
 from geventjob.clock import now
-from geventjob.server.store.base import KINDS, Document, Insert, Page, Query, Store, Update
+from geventjob.server.store.base import KINDS, Insert, Page, Query, Store, Update
 from geventjob.server.store.sqlite.file import Lock, failure, opened
 from geventjob.server.store.sqlite.rows import document
 from geventjob.server.store.sqlite.search import Search

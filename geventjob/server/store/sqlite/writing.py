@@ -11,7 +11,8 @@ from typing import TypeVar, Union, cast
 
 import msgspec
 
-from geventjob.server.store.base import KINDS, Change, Document, Insert, Missing, StoreRefused, Taken, Update
+from geventjob.cimi.document import Document
+from geventjob.server.store.base import KINDS, Change, Insert, Missing, StoreRefused, Taken, Update
 from geventjob.server.store.sqlite.file import failure
 from geventjob.server.store.sqlite.rows import NAMES, document, values
 from geventjob.server.store.sqlite.search import Search
