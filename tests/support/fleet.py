@@ -136,11 +136,15 @@ class Fleet:
 
     def server(self, *arguments: str) -> Process:
         """A job server that answers."""
-        address = ["--host", "127.0.0.1", "--port", str(self.port)]
-        process = self._start("server", [*address, "--admin-pass-file", str(self.password_file), *arguments])
+        process = self.start_server(*arguments)
         until(lambda: self.client().healthy() or not process.running)
         assert process.running, process.log
         return process
+
+    def start_server(self, *arguments: str) -> Process:
+        """A job server, whether or not it lives on."""
+        address = ["--host", "127.0.0.1", "--port", str(self.port)]
+        return self._start("server", [*address, "--admin-pass-file", str(self.password_file), *arguments])
 
     @property
     def way(self) -> Way:

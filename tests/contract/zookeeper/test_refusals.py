@@ -17,6 +17,7 @@ from geventjob import backoff
 from geventjob.coordination.member import announce, join
 from geventjob.server.jobs.reconcile import Reconciler
 from tests.contract.zookeeper.conftest import Member, Site, jobs
+from tests.support.quota import Quota
 from tests.support.waiting import eventually
 from tests.support.zookeeper import Ensemble, running
 
@@ -35,31 +36,8 @@ def small(bounded: Ensemble) -> Iterator[Site]:
     made.close()
 
 
-class Quota:
-    """The number of nodes below a site's root."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        self._client = site.kazoo(hosts=site.ensemble.hosts)
-        self._path = f"/zookeeper/quota{site.root}"
-        self._client.ensure_path(self._path)
-        self._client.create(f"{self._path}/zookeeper_stats", b"count=%d,bytes=0" % self.used)
-        self._client.create(f"{self._path}/zookeeper_limits", b"")
-
-    @property
-    def used(self) -> int:
-        return self._below(self._site.root)
-
-    def _below(self, path: str) -> int:
-        return 1 + sum(self._below(f"{path}/{name}") for name in self._client.get_children(path))
-
-    def leave(self, count: int) -> None:
-        """Let `count` more nodes be made."""
-        limit = b"count=-1,bytes=-1=;byteHardLimit=-1;countHardLimit=%d" % (self.used + count)
-        self._client.set(f"{self._path}/zookeeper_limits", limit)
-
-    def lift(self) -> None:
-        self.leave(1000)
+def quota_of(site: Site) -> Quota:
+    return Quota(site.kazoo(hosts=site.ensemble.hosts), site.root)
 
 
 def lines(caplog: pytest.LogCaptureFixture, text: str) -> list[str]:
@@ -71,7 +49,7 @@ def test_takes_that_a_full_quota_refuses_come_back_when_it_is_raised(
 ) -> None:
     server, executor = small.member("server"), small.member("executor")
     server.put([(f"job/{number}", 1) for number in range(10)])
-    quota = Quota(small)
+    quota = quota_of(small)
     quota.leave(-2)  # nodes of a transaction are held against what there was before it
     assert executor.take(20, timeout=1.5) == []
     assert len(lines(caplog, "QuotaExceededError")) == 1
@@ -84,7 +62,7 @@ def test_a_start_that_a_full_quota_refuses_waits_for_it_with_one_line(
     small: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     small.kazoo(hosts=small.ensemble.hosts).create(small.root)
-    quota = Quota(small)
+    quota = quota_of(small)
     quota.leave(0)
     late, never = small.unstarted("late", timeout=2.0), Event()
     joining = gevent.spawn(lambda: join(late, never) and announce(late, "executors", {}, never))
@@ -99,7 +77,7 @@ def test_a_start_that_a_full_quota_refuses_waits_for_it_with_one_line(
 
 def test_announcing_waits_for_a_quota(small: Site) -> None:
     member = small.member("late")
-    quota = Quota(small)
+    quota = quota_of(small)
     quota.leave(0)
     announcing = gevent.spawn(announce, member, "executors", {}, Event())
     announcing.join(0.5)
@@ -110,7 +88,7 @@ def test_announcing_waits_for_a_quota(small: Site) -> None:
 
 def test_a_reconciler_that_cannot_stand_for_election_waits(small: Site, caplog: pytest.LogCaptureFixture) -> None:
     member = small.member("server")
-    quota = Quota(small)
+    quota = quota_of(small)
     quota.leave(0)
     compared = Event()
     keeper = Reconciler(SimpleNamespace(), member)  # type: ignore[arg-type]
