@@ -1,7 +1,7 @@
 """A distributed job engine for I/O-bound work.
 
-What a program, an action or a distributor imports stands here. Nothing is loaded before it is asked for, so that
-`from geventjob import Client` costs neither gevent nor anything of the engine.
+The names here are for programs, actions and distributors. Each is loaded on first use, so that
+`from geventjob import Client` loads neither gevent nor any part of the engine.
 """
 
 from __future__ import annotations

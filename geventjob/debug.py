@@ -1,4 +1,4 @@
-"""What a process is doing, told to whoever looks after it: stacks on SIGUSR1, and who held up the hub."""
+"""Diagnosis of a running process: stacks on SIGUSR1, and log lines about code that held up the hub."""
 
 from __future__ import annotations
 
@@ -20,49 +20,52 @@ from greenlet import getcurrent, greenlet
 
 from geventjob.clock import boottime
 from geventjob.log import TREE
-from geventjob.title import LOGIN
+from geventjob.masking import mask_logins
 
 log = logging.getLogger(__name__)
 
 DEEPEST = 60
-"""Frames that are shown of one stack, the innermost."""
-FOLLOW = 1.0  # seconds between two looks whether the log file was rotated
+"""The innermost frames of a stack, which are shown."""
+FOLLOW = 1.0
+"""Seconds between two checks whether the log file was rotated."""
 
 Place = tuple[str, int, str]  # file, line, function
 
 
 def stack(frame: FrameType | None) -> str:
-    """The stack that ends in `frame`, as a traceback shows it."""
+    """Return the stack that ends in `frame`, as a traceback shows it."""
     return _format(_places(frame))
 
 
 def place(frame: FrameType | None) -> str:
-    """Return the line of code that `frame` executes, and where it stands; a password in a URL is masked."""
+    """Return the line of code that `frame` executes, with its file and function; log-ins in URLs are masked."""
     if frame is None:
         return "code that cannot be seen"
     file, number, name = next(_places(frame))
-    code = LOGIN.sub("://***@", linecache.getline(file, number).strip())
+    code = mask_logins(linecache.getline(file, number).strip())
     return f"`{code or name}` ({file}:{number}, in {name})"
 
 
 def dump(describe: Callable[[greenlet], str] = lambda _: "") -> str:
-    """The stack of every greenlet and every native thread, those that run jobs first, each with its job id, action
-    and running time, and what `describe` says of it."""
+    """Return the stacks of all greenlets and native threads, greenlets that run jobs first.
+
+    Each greenlet has its job id, action and running time, and the text that `describe` returns for it.
+    """
     return "\n".join(text for _, text in _stacks(describe))
 
 
 class Dumps:
-    """Writes the stacks on SIGUSR1, whether the hub runs or not. One for a process, made in its main thread.
+    """The dump of all stacks on SIGUSR1, whether or not the hub runs. A process has one, made in its main thread.
 
-    At once, by C code, the bare stack of each thread; the whole dump goes to the log as soon as the hub runs.
+    C code writes the bare stack of each thread at once; the whole dump goes to the log as soon as the hub runs.
     """
 
     def __init__(self, path: str | None = None) -> None:
-        """`path` is the log file; without it, stacks that C code writes go to stderr."""
+        """Install the signal handlers. `path`: the log file; without it C code writes stacks to stderr."""
         self.describe: Callable[[greenlet], str] = lambda _: ""
         self._path = path
         self.fd = 2 if path is None else _open(path)
-        """Where C code may write at any time: it stays the same, and follows the log when that is rotated."""
+        """A descriptor to which C code may write at any time: its number stays the same when the log is rotated."""
         loop = gevent.get_hub().loop
         self._signal = loop.signal(signal.SIGUSR1, ref=False)
         self._signal.start(gevent.spawn, self._write)
@@ -73,6 +76,7 @@ class Dumps:
             self._timer.start(self._follow, path)
 
     def close(self) -> None:
+        """Take the signal handlers back."""
         faulthandler.unregister(signal.SIGUSR1)
         self._signal.stop()
         self._timer.stop()
@@ -80,7 +84,7 @@ class Dumps:
             os.close(self.fd)
 
     def _write(self) -> None:
-        for one, text in _stacks(self.describe):  # a line each: the log cuts what is too long for one
+        for one, text in _stacks(self.describe):  # one record each: the log cuts long records
             log.warning("SIGUSR1: %s", text, extra={"greenlet": one})
 
     def _follow(self, path: str) -> None:
@@ -95,31 +99,31 @@ class Dumps:
 
 
 class Blocked:
-    """Tells the log who kept the hub from running, once for each time."""
+    """The log line about code that kept the hub from running, one for each time."""
 
     def __init__(self, limit: float) -> None:
-        """`limit`, seconds: shorter times are not told of."""
+        """Set the limit in seconds; shorter times are not logged."""
         self._limit = limit
         self._seen: tuple[str, list[Place]] | None = None
         self._cpu = 0.0
 
     def beat(self) -> None:
-        """The hub runs, now and then."""
+        """Note the CPU time so far; called in the hub at intervals."""
         self._cpu = process_time()
 
     def look(self, frame: FrameType | None, held: float) -> None:
-        """In a signal handler, while the hub has not run for `held` seconds: keep what the log is to say.
+        """Keep the running greenlet and its stack, in a signal handler, while the hub has not run for `held` seconds.
 
-        No more than that: the log has locks, and the text of a line of code comes from files.
+        Nothing is logged here: the log has locks, and the text of a line of code comes from files.
         """
         if held > self._limit and self._seen is None:
             current = getcurrent()
             self._seen = f"{_name(current)} ({_job(current) or 'no job'})", list(_places(frame))
 
     def over(self, held: float) -> None:
-        """In the hub, which runs again."""
+        """Log what held up the hub for `held` seconds; called in the hub, which runs again."""
         if held > self._limit:
-            who, places = self._seen or ("code that was over before it could be seen", [])
+            who, places = self._seen or ("code that ended before it could be seen", [])
             gevent.spawn(_tell_blocked, held, process_time() - self._cpu, who, places)
         self._seen = None
 

@@ -1,4 +1,4 @@
-"""Whose files and folders are, and who else may write to them; see `docs/security.md`, "Files"."""
+"""Owners of files and folders, and other users that may write to them; see `docs/security.md`, "Files"."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ ROOT = 0
 
 
 class Unsafe(OSError):
-    """A folder or file that others may change. `strerror` says which and why, in one line."""
+    """A folder or file that other users may change. `strerror` names the path and the reason in one line."""
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(None, f"{path}: {why}")
 
 
 def private_folder(path: str | Path) -> Path:
-    """Return the folder, made for its owner alone if it is missing.
+    """Return the folder; make it for its owner alone if missing.
 
-    Raises Unsafe for a folder that is not ours or that others may write to, other errors of the system as OSError.
+    Raises Unsafe for a folder of another user or one that other users may write to, OSError for system errors.
     """
     folder = Path(path)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def private_folder(path: str | Path) -> Path:
 
 
 def open_private(path: str | Path) -> int:
-    """Return a descriptor of a file to read and write, made if it is missing: its owner's alone at any umask."""
+    """Return a descriptor of a file for reading and writing, made if missing, with mode 0600 at any umask."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.fchmod(descriptor, 0o600)
@@ -43,9 +43,9 @@ def open_private(path: str | Path) -> int:
 
 
 def check_code(folder: Path) -> None:
-    """Look at a folder of Python files, and at those in it, before they are run. Raises Unsafe, OSError.
+    """Check that only root and the user of this process may change a folder, its Python files and link targets.
 
-    Neither the folder, nor a file, nor the folder that a link leads to may be changed by others than root and us.
+    Raises Unsafe, OSError.
     """
     places = [folder]
     for file in folder.rglob("*.py"):
@@ -57,7 +57,7 @@ def check_code(folder: Path) -> None:
 
 
 def fault(path: Path, owners: tuple[int, ...]) -> str | None:
-    """Return why others than these owners may change a file or folder, with what mends it; None if nobody may."""
+    """Return why users other than these owners may change a path, with the remedy; None if no other user may."""
     status = path.stat()
     if status.st_uid not in owners:
         return f"belongs to {_user(status.st_uid)}, expected {' or '.join(map(_user, dict.fromkeys(owners)))}"
@@ -69,7 +69,7 @@ def fault(path: Path, owners: tuple[int, ...]) -> str | None:
 
 
 def _is_private(group: int, owner: int) -> bool:
-    """Return whether a group is the owner's own, as `adduser` makes one: of the user's name, and nobody else in it."""
+    """Return whether a group is the owner's private one: with the user's name and without other members."""
     try:
         user, found = pwd.getpwuid(owner), grp.getgrgid(group)
     except KeyError:

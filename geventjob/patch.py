@@ -1,7 +1,7 @@
-"""What comes before all else in an entry point: `import geventjob.patch` is its first line, and that of nothing else.
+"""Monkey-patching. `import geventjob.patch` is the first import of an entry point, and of no other module.
 
-The command line is masked first, since all other imports take seconds on a busy machine; then gevent patches. A
-library module never patches: `geventjob.Client` must be usable in programs that do not run on gevent.
+The command line is masked first, since all other imports take seconds on a busy machine; then gevent patches.
+Library modules never patch: `geventjob.Client` must work in programs that do not run on gevent.
 """
 
 from geventjob.title import mask_early

@@ -1,48 +1,31 @@
-"""What may be shown of a command line: passwords must stand neither in the list of processes nor in a log.
+"""The title of the process: its command line, as the list of processes shows it, with secrets masked.
 
-Only light modules are imported here: an entry point masks its command line before it loads anything heavy.
+This module imports nothing heavy: an entry point masks its command line before it loads anything else.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 
 import setproctitle
 
-OPTION = "--ss-pass"
-LOGIN = re.compile(r"://[^/\s]*@")
-"""The log-in in a URL."""
+from geventjob.masking import mask_arguments
 
 
 def mask_early() -> None:
-    """Mask the secrets of this process's own command line, if it has any; before the heavy imports of an entry point.
+    """Mask the secrets in the command line of this process, if there are any, before an entry point's heavy imports.
 
-    The secrets can be read in `/proc/PID/cmdline` from exec until this call, as long as Python itself takes to start
-    (`docs/security.md`), which is why `--ss-pass-file` is better.
+    Secrets can be read in `/proc/PID/cmdline` from exec until this call, which takes as long as the start of Python
+    (`docs/security.md`). `--ss-pass-file` avoids the gap.
     """
     arguments = sys.argv[1:]
-    if masked(arguments) != arguments:
+    if mask_arguments(arguments) != arguments:
         hide_secrets(os.path.basename(sys.argv[0]), arguments)
 
 
 def hide_secrets(program: str, argv: Sequence[str] | None = None) -> None:
-    """Set the title of the process to its command line with the secrets masked; `argv` is without the program."""
-    title = " ".join([program, *masked(sys.argv[1:] if argv is None else argv)])
-    setproctitle.setproctitle(title.encode(errors="replace").decode())  # an argument may be no UTF-8
-
-
-def masked(argv: Sequence[str]) -> list[str]:
-    """Return the arguments as they may be shown."""
-    shown, after = [], ""
-    for argument in argv:
-        if after == OPTION:
-            shown.append("***")
-        elif argument.startswith(f"{OPTION}="):
-            shown.append(f"{OPTION}=***")
-        else:
-            shown.append(LOGIN.sub("://***@", argument))
-        after = argument
-    return shown
+    """Set the title of the process to its command line with secrets masked; `argv` is without the program."""
+    title = " ".join([program, *mask_arguments(sys.argv[1:] if argv is None else argv)])
+    setproctitle.setproctitle(title.encode(errors="replace").decode())  # an argument may not be UTF-8

@@ -1,4 +1,4 @@
-"""The nearest right word for one that is misspelt, in errors."""
+"""Suggestions for misspelt words in errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """Return `: did you mean WORD?` for the nearest of `words`, or nothing where none is near.
+    """Return `: did you mean WORD?` for the nearest of `words`, or an empty text.
 
     >>> nearest("sumbit", ["submit", "jobs"]), nearest("x", ["submit", "jobs"])
     (': did you mean submit?', '')

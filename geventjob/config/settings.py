@@ -1,20 +1,20 @@
-"""The settings of a command, as an object that can be printed without showing a secret."""
+"""The settings of a command. Printing them shows no secret."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from typing import Any
 
-from geventjob.title import LOGIN
+from geventjob.masking import mask_logins
 
 SECRET_FILES = {
     "admin-pass-file": "admin_pass",
     "es-pass-file": "es_pass",
     "es-api-key-file": "es_api_key",
 }
-"""Options that name the file of a secret → the setting that holds the secret itself."""
+"""Option with the file of a secret → setting with the secret itself."""
 SECRETS = {"ss_pass", "ss_secret", *SECRET_FILES.values()}
-"""The settings that are never shown."""
+"""Settings that are never shown."""
 
 
 class Settings(Namespace):
@@ -24,4 +24,4 @@ class Settings(Namespace):
         return [(name, "***" if name in SECRETS and value else value) for name, value in vars(self).items()]
 
     def __repr__(self) -> str:
-        return LOGIN.sub("://***@", super().__repr__())
+        return mask_logins(super().__repr__())

@@ -110,13 +110,13 @@ def end_process(fd: int, running: Running | None, frame: FrameType | None, sessi
         f" by {debug.place(frame)}, which cannot be interrupted; the process ends"
     )
     stacks = "".join(f"\nthread {ident}\n{debug.stack(each)}" for ident, each in sys._current_frames().items())
-    line = log.line(time.time(), "CRITICAL", __name__, who, text + stacks)
+    line = log.format_line(time.time(), "CRITICAL", __name__, who, text + stacks)
     done = native_lock()
     done.acquire()
 
     def write() -> None:
         with suppress(OSError):
-            os.write(fd, log.encoded(line))
+            os.write(fd, log.encode(line))
         done.release()
 
     native_thread(write, ())

@@ -18,7 +18,7 @@ from geventjob.config import COMMANDS, as_ini, kinds, options, parse, parse_know
 from geventjob.config.ini import line, plain
 from geventjob.config.options import OPTIONS, default_data_dir
 from geventjob.config.parser import Parser
-from geventjob.title import masked
+from geventjob.masking import mask_arguments
 
 TOP = Path(__file__).parents[2]
 LOGIN = ["--ss-user=super", "--ss-pass=hunter2"]
@@ -494,7 +494,7 @@ def test_the_password_is_masked_before_anything_heavy_is_loaded(command):
 @given(st.lists(st.text(min_size=1)))
 def test_masking_leaves_the_rest_alone(words):
     words = [word for word in words if not word.startswith("--ss-pass") and "://" not in word]
-    assert masked(words) == words
+    assert mask_arguments(words) == words
 
 
 # --- what is wrong

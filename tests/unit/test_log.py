@@ -18,10 +18,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geventjob.log import SELDOM, TREE, FileLines, Line, Seldom, running
+from geventjob.log import SELDOM, TREE, FileHandler, LineFormatter, RateLimit, running_action
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [A-Z]+ +\d+ \S+ \[(-|\S+ \S+)\] .*")
-PATCHED = "import geventjob.patch, gevent, logging, os, sys, threading, time\nfrom geventjob import log\n"
+PATCHED = "import geventjob.patch, gevent, logging, os, sys, threading, time\nfrom pathlib import Path\n"
+PATCHED += "from geventjob import log\n"
 
 
 class Running:
@@ -33,7 +34,7 @@ class Running:
 @pytest.fixture
 def lines(tmp_path):
     """A logger whose lines go to a file; calling it gives what is there."""
-    handler = FileLines(tmp_path / "x.log")
+    handler = FileHandler(tmp_path / "x.log")
     logger = logging.Logger("test.lines")
     logger.addHandler(handler)
     yield logger, lambda: (tmp_path / "x.log").read_text().splitlines()
@@ -57,9 +58,9 @@ def record(msg, *args, **more):
 
 def test_what_strangers_cause_is_a_line_a_minute_with_a_count(tmp_path, monkeypatch):
     clock = [1000.0]
-    monkeypatch.setattr("geventjob.log.time.monotonic", lambda: clock[0])
-    handler = FileLines(tmp_path / "x.log")
-    handler.addFilter(Seldom())
+    monkeypatch.setattr("geventjob.log.rate_limit.time.monotonic", lambda: clock[0])
+    handler = FileHandler(tmp_path / "x.log")
+    handler.addFilter(RateLimit())
     logger = logging.Logger("test.seldom")
     logger.addHandler(handler)
 
@@ -101,7 +102,7 @@ def test_a_log_at_debug_tells_no_url_of_an_action(tmp_path):
 def test_a_line_has_utc_time_level_process_logger_job_and_message(monkeypatch):
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
-    line = Line().format(record("hello %s", "world", created=1772352930.0015, levelname="WARNING"))
+    line = LineFormatter().format(record("hello %s", "world", created=1772352930.0015, levelname="WARNING"))
     assert line == f"2026-03-01T08:15:30.001Z WARNING  {os.getpid()} a.b [-] hello world"
     monkeypatch.undo()
     time.tzset()
@@ -133,8 +134,8 @@ def test_lines_of_an_action_and_of_all_it_spawns_carry_its_job(lines):
 def test_a_record_may_speak_of_another_greenlet():
     other = gevent.spawn(lambda: None)
     other.spawn_tree_locals = {TREE: Running("job/7", "seven")}
-    assert "[job/7 seven]" in Line().format(record("x", greenlet=other))
-    assert running() == "-"
+    assert "[job/7 seven]" in LineFormatter().format(record("x", greenlet=other))
+    assert running_action() == "-"
     other.join()
 
 
@@ -154,19 +155,19 @@ def test_a_traceback_is_indented(lines):
 def test_no_text_forges_a_line(message, argument, name):
     made = record("%s", message, name=name)
     made.exc_text = argument
-    first, *rest = Line().format(made).split("\n")
+    first, *rest = LineFormatter().format(made).split("\n")
     assert re.match(r"\d{4}-\d\d-\d\dT\S+Z INFO ", first)
     assert all(line.startswith("    ") for line in rest)
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]", "".join([first, *rest]))
 
 
 def test_a_log_in_in_a_url_is_masked():
-    line = Line().format(record("at %s", "https://elastic:hunter2@es:9200/x and http://u:hunter3@b"))
+    line = LineFormatter().format(record("at %s", "https://elastic:hunter2@es:9200/x and http://u:hunter3@b"))
     assert line.endswith("at https://***@es:9200/x and http://***@b")
 
 
 def test_a_line_has_an_end():
-    line = Line().format(record("x" * 10_000_000))
+    line = LineFormatter().format(record("x" * 10_000_000))
     assert len(line) < 70_000
     assert line.endswith("… (cut, 10000000 characters)")
 
@@ -210,7 +211,7 @@ def test_an_odd_action_does_not_cost_the_line(lines):
 def test_a_full_disk_costs_lines_only_and_is_told_when_it_is_over(tmp_path):
     path = tmp_path / "x.log"
     path.symlink_to("/dev/full")
-    handler = FileLines(path)
+    handler = FileHandler(path)
     for n in range(3):
         assert handler.handle(record("lost %s", n))
     path.unlink()
@@ -227,8 +228,8 @@ def test_a_full_disk_costs_lines_only_and_is_told_when_it_is_over(tmp_path):
 def test_a_line_that_was_written_in_part_does_not_swallow_the_next(tmp_path):
     code = """
         import resource
-        path = log.Path(sys.argv[1])
-        handler = log.FileLines(path)
+        path = Path(sys.argv[1])
+        handler = log.FileHandler(path)
         say = lambda text: handler.handle(logging.makeLogRecord({"msg": text, "name": "n", "levelname": "INFO"}))
         say("first")
         resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, resource.RLIM_INFINITY))
@@ -248,7 +249,7 @@ def test_a_line_that_was_written_in_part_does_not_swallow_the_next(tmp_path):
 
 def test_a_folder_that_goes_and_comes_back(tmp_path):
     folder = tmp_path / "log"
-    handler = FileLines(folder / "x.log")
+    handler = FileHandler(folder / "x.log")
     (folder / "x.log").unlink()
     folder.rmdir()
     handler.handle(record("lost"))
@@ -353,7 +354,7 @@ def test_a_closed_stderr_is_nothing_to_speak_of(tmp_path):
 
 
 def test_a_file_is_moved_on_at_its_largest_and_five_are_kept(tmp_path):
-    handler = FileLines(tmp_path / "log" / "x.log", largest=1000)
+    handler = FileHandler(tmp_path / "log" / "x.log", largest=1000)
     for n in range(200):
         handler.handle(record("line %d", n))
     files = sorted(f.name for f in (tmp_path / "log").iterdir())
@@ -370,16 +371,16 @@ def test_a_file_is_moved_on_at_its_largest_and_five_are_kept(tmp_path):
 def test_the_mode_does_not_hang_on_the_umask(tmp_path):
     before = os.umask(0)
     try:
-        FileLines(tmp_path / "x.log").close()
+        FileHandler(tmp_path / "x.log").close()
         os.umask(0o077)
-        FileLines(tmp_path / "y.log").close()
+        FileHandler(tmp_path / "y.log").close()
     finally:
         os.umask(before)
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("x.log", "y.log")] == [0o640, 0o640]
 
 
 def test_a_line_larger_than_a_file_has_one_of_its_own(tmp_path):
-    handler = FileLines(tmp_path / "x.log", largest=100)
+    handler = FileHandler(tmp_path / "x.log", largest=100)
     for text in ("a", "b" * 300, "c"):
         handler.handle(record(text))
     assert [len((tmp_path / f"x.log{n}").read_text().splitlines()) for n in ("", ".1", ".2")] == [1, 1, 1]
@@ -387,7 +388,7 @@ def test_a_line_larger_than_a_file_has_one_of_its_own(tmp_path):
 
 
 def test_a_file_that_logrotate_moved_is_followed_by_a_new_one(tmp_path):
-    handler = FileLines(tmp_path / "x.log")
+    handler = FileHandler(tmp_path / "x.log")
     handler.handle(record("before"))
     (tmp_path / "x.log").rename(tmp_path / "moved")
     handler.handle(record("after"))
@@ -397,7 +398,7 @@ def test_a_file_that_logrotate_moved_is_followed_by_a_new_one(tmp_path):
 
 
 def test_a_file_that_another_process_moved_is_written_no_more(tmp_path):
-    one, two = FileLines(tmp_path / "x.log", largest=200), FileLines(tmp_path / "x.log", largest=200)
+    one, two = FileHandler(tmp_path / "x.log", largest=200), FileHandler(tmp_path / "x.log", largest=200)
     for _ in range(4):
         one.handle(record("of one"))
     two.handle(record("of two"))
@@ -410,7 +411,7 @@ def test_a_file_that_another_process_moved_is_written_no_more(tmp_path):
 
 def test_processes_that_share_a_file_lose_no_line_as_it_is_moved(tmp_path):
     code = """
-        handler = log.FileLines(log.Path(sys.argv[1]), largest=5000, kept=60)
+        handler = log.FileHandler(Path(sys.argv[1]), largest=5000, kept=60)
         for n in range(300):
             handler.handle(logging.makeLogRecord({"msg": f"{sys.argv[2]}-{n}", "name": "n", "levelname": "INFO"}))
         print(handler.lost)
@@ -426,7 +427,7 @@ def test_processes_that_share_a_file_lose_no_line_as_it_is_moved(tmp_path):
 
 
 def test_while_another_process_moves_the_file_lines_go_on(tmp_path):
-    handler = FileLines(tmp_path / "x.log", largest=200)
+    handler = FileHandler(tmp_path / "x.log", largest=200)
     with open(tmp_path / "x.log") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         for n in range(10):
@@ -442,7 +443,7 @@ def test_a_file_that_cannot_be_moved_is_written_on(tmp_path):
     for n in range(1, 6):
         (tmp_path / f"x.log.{n}").mkdir()
         (tmp_path / f"x.log.{n}" / "full").mkdir()
-    handler = FileLines(tmp_path / "x.log", largest=200)
+    handler = FileHandler(tmp_path / "x.log", largest=200)
     for n in range(10):
         handler.handle(record("line %d", n))
     assert len((tmp_path / "x.log").read_text().splitlines()) == 10

@@ -1,0 +1,61 @@
+"""The text of one log line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import Any
+
+import gevent
+
+from geventjob.masking import mask_logins
+
+TREE = "geventjob.action"
+"""Key of the running action in a greenlet's `spawn_tree_locals`: an object with `job_id` and `action`."""
+LONGEST_LINE = 1 << 16
+"""Characters."""
+CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\t\n"}
+UNPRINTABLE = CONTROLS | {0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+
+class LineFormatter(logging.Formatter):
+    """A formatter of records that cannot forge other records: every line after the first is indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a record, cut to LONGEST_LINE; a wrong log call gives a line that says so."""
+        try:
+            text = super().format(record)
+        except Exception as error:  # a wrong log call must not fail the action that makes it
+            text = f"cannot format the message {record.msg!r:.200}: {type(error).__name__}: {error}"
+        if len(text) > LONGEST_LINE:
+            text = f"{text[:LONGEST_LINE]}… (cut, {len(text)} characters)"
+        action = running_action(getattr(record, "greenlet", None))
+        return format_line(record.created, record.levelname, record.name, action, text.rstrip())
+
+
+def format_line(created: float, level: str, name: str, action: str, text: str) -> str:
+    """Return the line of one record, log-ins in URLs masked.
+
+    `created`: Unix seconds; `name`: of the logger; `action`: job id and action, or `-`.
+    """
+    line = f"{format_time(created)} {level:<8} {os.getpid()} {name} [{action}] {text}"
+    return mask_logins(line.translate(UNPRINTABLE).replace("\n", "\n    "))
+
+
+def format_time(created: float) -> str:
+    """Return Unix seconds as UTC with milliseconds."""
+    seconds, thousandths = divmod(int(created * 1000), 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{thousandths:03d}Z"
+
+
+def running_action(greenlet: Any = None) -> str:
+    """Return `<job id> <action>` of the action that a greenlet (the current one) belongs to, or `-`."""
+    tree = getattr(greenlet or gevent.getcurrent(), "spawn_tree_locals", None)
+    action = tree.get(TREE) if tree else None
+    return f"{action.job_id} {action.action}" if action else "-"
+
+
+def encode(line: str) -> bytes:
+    """Return a line as bytes with its line feed; characters without UTF-8 become escapes."""
+    return f"{line}\n".encode(errors="backslashreplace")

@@ -1,0 +1,42 @@
+"""Setup of logging in an entry point."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from geventjob.config import COMMANDS, refuse
+from geventjob.log.handlers import FileHandler, native_lock, stderr_handler
+from geventjob.log.rate_limit import RateLimit
+from geventjob.log.uncaught import log_uncaught_errors
+
+CHATTY = ("kazoo", "elastic_transport")
+"""Libraries that log each request at INFO: only their warnings are logged, unless the level is DEBUG."""
+TALKATIVE = ("urllib3",)
+"""Libraries that log whole URLs at DEBUG, also those of actions, whose queries may hold secrets: only warnings."""
+
+
+def configure(command: str, log_dir: str | None = None, level: str = "info") -> None:
+    """Send all logging of this process, warnings and uncaught errors too, to its file or to stderr.
+
+    For entry points only. A folder that cannot be written is wrong usage: one line on stderr, exit code 2.
+    """
+    try:
+        handler: logging.Handler = FileHandler(Path(log_dir) / f"{command}.log") if log_dir else stderr_handler()
+    except OSError as error:
+        refuse(command, f"--log-dir: expected a folder that can be written, {log_dir}: {error.strerror}")
+    least = getattr(logging, level.upper())
+    logging._lock = native_lock()  # type: ignore[attr-defined]  # native threads take the lock too
+    root = logging.getLogger()
+    for before in root.handlers[:]:
+        root.removeHandler(before)
+        before.close()
+    handler.addFilter(RateLimit())
+    root.addHandler(handler)
+    root.setLevel(least)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(least if least <= logging.DEBUG else max(least, logging.WARNING))
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(max(least, logging.WARNING))
+    logging.captureWarnings(True)
+    log_uncaught_errors(COMMANDS[command], f"; see {handler.path}" if isinstance(handler, FileHandler) else "")
