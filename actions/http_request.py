@@ -23,7 +23,7 @@ from urllib3.exceptions import HTTPError
 
 from geventjob import Action, action
 from geventjob.config.options import REFUSED
-from geventjob.guard import Guard, Refused, Session, endpoint
+from geventjob.guard import AddressRefused, Guard, GuardedSession, endpoint
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 HARMLESS = {"accept", "accept-language", "content-type", "user-agent"}
@@ -180,7 +180,7 @@ def origin(url: str) -> tuple[str, str | None, int]:
     return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def send(session: Session, step: Step, guard: Guard) -> requests.Response:
+def send(session: GuardedSession, step: Step, guard: Guard) -> requests.Response:
     """Return one answer, its body still to be read. Raises RequestFailed."""
     try:
         proxies = get_environ_proxies(step.url)
@@ -201,7 +201,7 @@ def send(session: Session, step: Step, guard: Guard) -> requests.Response:
         raise RequestFailed(f"the certificate of {host(step.url)} is not trusted, or TLS failed") from None
     except requests.RequestException as error:  # its text may hold the URL with all its secrets
         raise RequestFailed(f"no answer from {host(step.url)}: {type(error).__name__}") from None
-    except Refused as refused:
+    except AddressRefused as refused:
         raise RequestFailed(str(refused)) from None
     except (ValueError, HTTPError) as error:  # a host that cannot be one, say
         raise RequestFailed(f"{host(step.url)} cannot be asked: {type(error).__name__}") from None
@@ -256,13 +256,13 @@ class HttpRequest(Action):
         settings = self.executor.settings
         servers = getattr(settings, "ss_url", None)
         guard = Guard(getattr(settings, "http_refuse", REFUSED), servers.split(",") if servers else ())
-        with Session(guard) as session:
+        with GuardedSession(guard) as session:
             session.headers["User-Agent"] = "geventjob"
             response = self.follow(session, ask, guard)
             self.job.set_progress(50)
             return response.status_code, told(response, body(response, ask.max_size))
 
-    def follow(self, session: Session, ask: Wanted, guard: Guard) -> requests.Response:
+    def follow(self, session: GuardedSession, ask: Wanted, guard: Guard) -> requests.Response:
         """Return the answer at the end of the redirects, or the first of an expected status. Raises RequestFailed."""
         step = first(ask)
         for left in range(ask.max_redirects, -1, -1):

@@ -16,7 +16,7 @@ import gevent
 from rich.console import Console
 from rich.table import Table
 
-from geventjob.coordination.zookeeper import ZookeeperCoordination
+from geventjob.coordination.zookeeper import ZooKeeperCoordination
 from tests.support.zookeeper import Ensemble, running
 
 SLOTS = 100
@@ -25,7 +25,7 @@ MOST = 50_000
 
 
 def fill(hosts: str, root: str, count: int) -> None:
-    putting = ZookeeperCoordination(hosts, "bench", root=root)
+    putting = ZooKeeperCoordination(hosts, "bench", root=root)
     putting.start()
     for start in range(0, count, 1000):
         putting.put([(f"job/{uuid4()}", (100, 500, 999)[n % 3]) for n in range(start, min(count, start + 1000))])
@@ -34,7 +34,7 @@ def fill(hosts: str, root: str, count: int) -> None:
 
 def work(hosts: str, root: str, name: str, share: int) -> None:
     """Take and consume; the process of one taker. It has SLOTS slots, and its jobs take no time."""
-    taking = ZookeeperCoordination(hosts, name, root=root)
+    taking = ZooKeeperCoordination(hosts, name, root=root)
     taking.start()
     print("ready", flush=True)
     sys.stdin.readline()
@@ -82,16 +82,16 @@ def rate(hosts: str, depth: int, processes: int) -> list[str]:
 def latency(hosts: str, takers: int, samples: int, pause: float) -> list[str]:
     """From the beginning of a put to the claim, in one process with `takers` members that wait."""
     root = f"/{uuid4().hex}"
-    putting = ZookeeperCoordination(hosts, "bench", root=root)
+    putting = ZooKeeperCoordination(hosts, "bench", root=root)
     putting.start()
     seen: list[float] = []
 
-    def serve(member: ZookeeperCoordination) -> None:
+    def serve(member: ZooKeeperCoordination) -> None:
         while claims := member.take(SLOTS, timeout=5):
             seen.extend(time.time() - float(claim.job) for claim in claims)
             member.consume(claims)
 
-    members = [ZookeeperCoordination(hosts, f"m{n}", root=root) for n in range(takers)]
+    members = [ZooKeeperCoordination(hosts, f"m{n}", root=root) for n in range(takers)]
     for member in members:
         member.start()
     serving = [gevent.spawn(serve, member) for member in members]

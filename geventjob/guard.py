@@ -27,7 +27,7 @@ V4_IN_V6 = (ip_network("64:ff9b::/96"), ip_network("::/96"))
 """IPv6 networks whose addresses end in the IPv4 address that is meant (RFC 6052, RFC 4291)."""
 
 
-class Refused(Exception):
+class AddressRefused(Exception):
     """The address is one that must not be reached. Names no more than the host; no OSError, so nothing tries again."""
 
 
@@ -41,11 +41,11 @@ class Guard:
         self._servers = [endpoint(url) for url in servers] if "server" in refuse else []
 
     def addresses(self, host: str, port: int) -> list[str]:
-        """Return the addresses of a host, all of them allowed. Raises Refused, OSError, UnicodeError."""
+        """Return the addresses of a host, all of them allowed. Raises AddressRefused, OSError, UnicodeError."""
         found = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
         for text in found:
             if self._refuses(ip_address(text.partition("%")[0]), port):
-                raise Refused(f"{host} is refused by --http-refuse")
+                raise AddressRefused(f"{host} is refused by --http-refuse")
         return list(dict.fromkeys(found))
 
     def _refuses(self, address: Address, port: int) -> bool:
@@ -92,7 +92,7 @@ def is_own(address: Address) -> bool:
     return True
 
 
-class Session(requests.Session):
+class GuardedSession(requests.Session):
     """A session of requests that a guard watches, without redirects, without log-ins from the environment."""
 
     def __init__(self, guard: Guard) -> None:

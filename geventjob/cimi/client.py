@@ -17,7 +17,7 @@ from geventjob.cimi.dialects.slipstream import SlipStream
 from geventjob.cimi.document import Document
 from geventjob.cimi.errors import CimiError, ForeignAnswer, LoginRefused, Refused, ServerAway
 from geventjob.cimi.patience import patiently
-from geventjob.cimi.session import Session, by_key, by_password
+from geventjob.cimi.session import CimiSession, by_key, by_password
 from geventjob.cimi.transport import Request, Transport
 
 T = TypeVar("T")
@@ -87,7 +87,7 @@ class Client:
         self.patience = patience
         self.max_body = max_body
         transport = Transport(url, ca=ca, insecure=insecure, connections=connections, timeout=timeout)
-        self._session = Session(transport, _log_in(user, password, key, secret))
+        self._session = CimiSession(transport, _log_in(user, password, key, secret))
         self._geventjob = Geventjob(self._session)
         self._slipstream = SlipStream(self._session, connections)
         self._dialect: Dialect | None = None

@@ -26,7 +26,7 @@ from geventjob.cimi.errors import (
     Refused,
     ServerAway,
 )
-from geventjob.cimi.transport import Answer, Request, Transport
+from geventjob.cimi.transport import HttpAnswer, Request, Transport
 
 T = TypeVar("T")
 Pairs = Iterable[tuple[str, str]]
@@ -46,7 +46,7 @@ class _Login:
     id: str | None
 
 
-class Session:
+class CimiSession:
     """What `Client` speaks through. Safe for threads and greenlets; no I/O before the first call."""
 
     def __init__(self, transport: Transport, template: Mapping[str, str] | None) -> None:
@@ -87,7 +87,7 @@ class Session:
             with contextlib.suppress(CimiError):
                 self.transport.send(Request("DELETE", f"/api/{checked(login.id)}"), login.cookie)
 
-    def _authorised(self, request: Request) -> Answer:
+    def _authorised(self, request: Request) -> HttpAnswer:
         if self._template is None:
             return self._anonymous(request)
         login = self._login
@@ -98,7 +98,7 @@ class Session:
             return answer
         return self.transport.send(request, self._renew(login).cookie)
 
-    def _anonymous(self, request: Request) -> Answer:
+    def _anonymous(self, request: Request) -> HttpAnswer:
         answer = self.transport.send(request)
         if answer.status in (401, 403) and _is_ours(answer):
             raise LoginRefused(f"{_said(answer).message}: no user was given", status=answer.status)
@@ -181,7 +181,7 @@ def _body(form: Pairs | None, json: object) -> tuple[bytes | None, str | None]:
     return json if isinstance(json, bytes) else encoded(json), "application/json"
 
 
-def _value(answer: Answer, kind: type[T]) -> T:
+def _value(answer: HttpAnswer, kind: type[T]) -> T:
     if answer.status >= 500 or answer.status in AWAY or (answer.status < 400 and not 200 <= answer.status < 300):
         raise _away(answer)
     if answer.status >= 400:
@@ -195,7 +195,7 @@ def _value(answer: Answer, kind: type[T]) -> T:
         raise ServerAway(f"{answer.to} answered {answer.status} with what is no JSON: {start!r}") from None
 
 
-def _refused(answer: Answer) -> CimiError:
+def _refused(answer: HttpAnswer) -> CimiError:
     """Return the error of a 4xx. What is not a job server's own is no verdict, except on the size of the request."""
     said = _said(answer)
     if _is_ours(answer):
@@ -209,7 +209,7 @@ def _refused(answer: Answer) -> CimiError:
     )
 
 
-def _is_ours(answer: Answer) -> bool:
+def _is_ours(answer: HttpAnswer) -> bool:
     """Return whether an error has the shape of a job server's: JSON with its own status in it (docs/reference/api.md,
     SlipStream's too)."""
     try:
@@ -218,7 +218,7 @@ def _is_ours(answer: Answer) -> bool:
         return False
 
 
-def _said(answer: Answer) -> _Said:
+def _said(answer: HttpAnswer) -> _Said:
     try:
         said = msgspec.json.decode(answer.body, type=_Said)
     except (msgspec.DecodeError, UnicodeDecodeError):  # a proxy's page
@@ -227,7 +227,7 @@ def _said(answer: Answer) -> _Said:
     return said
 
 
-def _away(answer: Answer) -> ServerAway:
+def _away(answer: HttpAnswer) -> ServerAway:
     location = answer.headers.get("Location")
     if 300 <= answer.status < 400 and location:
         return ServerAway(
@@ -238,7 +238,7 @@ def _away(answer: Answer) -> ServerAway:
     return ServerAway(message, _retry_after(answer), answer.status)
 
 
-def _retry_after(answer: Answer) -> float | None:
+def _retry_after(answer: HttpAnswer) -> float | None:
     """Seconds; None if the header is missing or senseless."""
     text = answer.headers.get("Retry-After", "").strip()
     if text.isdecimal() and len(text) < 10:
@@ -255,7 +255,7 @@ def _moment(text: str) -> float:
         return math.nan
 
 
-def _login(answer: Answer) -> _Login | None:
+def _login(answer: HttpAnswer) -> _Login | None:
     """The session's cookie. Its life is taken from the server's two dates, since this machine's clock may differ."""
     pairs, lives = [], []
     for line in answer.cookies:
@@ -268,7 +268,7 @@ def _login(answer: Answer) -> _Login | None:
     return _Login("; ".join(pairs), time.monotonic() + life, _said(answer).id)
 
 
-def _life(attribute: str, answer: Answer) -> float:
+def _life(attribute: str, answer: HttpAnswer) -> float:
     name, _, value = attribute.partition("=")
     if name.lower() == "max-age" and value.isdecimal():
         return float(value)

@@ -26,7 +26,7 @@ TRICKLE = 4
 """A whole answer may take so many times as long as one wait for its next bytes."""
 
 
-class TooLarge(CimiError):
+class AnswerTooLarge(CimiError):
     """The answer is longer than LIMIT: asking for less may help, asking again does not."""
 
 
@@ -53,7 +53,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpAnswer:
     """What came back, whatever its status. `to` names the request in words: `PUT http://host/api/job`."""
 
     to: str
@@ -103,10 +103,10 @@ class Transport:
         """Begin with a pool of its own, in a forked child too: two processes cannot share a connection."""
         self._adapter = requests.adapters.HTTPAdapter(len(self.addresses), self._connections, pool_block=True)
 
-    def send(self, request: Request, cookie: str | None = None) -> Answer:
+    def send(self, request: Request, cookie: str | None = None) -> HttpAnswer:
         """One exchange with the first address that can be reached, from the present one on.
 
-        Raises ServerAway, TooLarge.
+        Raises ServerAway, AnswerTooLarge.
         """
         failures: list[ServerAway] = []
         for at in self._order():
@@ -137,7 +137,7 @@ class Transport:
         first = self._current
         return ((first + turn) % len(self.addresses) for turn in range(len(self.addresses)))
 
-    def _settle(self, at: int, answer: Answer) -> None:
+    def _settle(self, at: int, answer: HttpAnswer) -> None:
         if answer.status >= 500:
             self._leave(at)
         else:
@@ -146,7 +146,7 @@ class Transport:
     def _leave(self, at: int) -> None:
         self._current = (at + 1) % len(self.addresses)
 
-    def _exchange(self, address: str, request: Request, cookie: str | None) -> Answer:
+    def _exchange(self, address: str, request: Request, cookie: str | None) -> HttpAnswer:
         to = f"{request.method} {address}{request.target.partition('?')[0]}"
         if request.check:
             request.check()
@@ -165,7 +165,7 @@ class Transport:
         except (OSError, urllib3.exceptions.HTTPError) as error:
             raise self._failure(address, to, error) from error
         cookies = tuple(response.raw.headers.getlist("Set-Cookie"))
-        return Answer(to, response.status_code, response.headers, cookies, body)
+        return HttpAnswer(to, response.status_code, response.headers, cookies, body)
 
     def _read(self, raw: Any, to: str) -> bytes:
         read = getattr(raw, "read1", raw.read)  # urllib3 before 2.1 can only wait for a whole chunk
@@ -174,7 +174,7 @@ class Transport:
         while chunk := read(CHUNK, decode_content=True):
             body += chunk
             if len(body) > LIMIT:
-                raise TooLarge(f"{to}: the answer is longer than {LIMIT // 1024**2} MB")
+                raise AnswerTooLarge(f"{to}: the answer is longer than {LIMIT // 1024**2} MB")
             if time.monotonic() > deadline:
                 raise ServerAway(f"{to}: the answer did not end within {TRICKLE * self._timeout[1]:g} s")
         return bytes(body)

@@ -14,11 +14,11 @@ def open_coordination(settings: Namespace, name: str) -> Coordination:
     `name` is what this process is called in the fleet. Nothing is connected or opened here.
     """
     if settings.zk_hosts:
-        from geventjob.coordination.zookeeper import ZookeeperCoordination
+        from geventjob.coordination.zookeeper import ZooKeeperCoordination
 
         # only who takes has the option
         takes = {"relist_interval": settings.relist_interval} if "relist_interval" in settings else {}
-        return ZookeeperCoordination(
+        return ZooKeeperCoordination(
             settings.zk_hosts,
             name,
             settings.session_timeout,

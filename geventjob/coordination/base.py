@@ -100,7 +100,7 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class Look:
+class QueueStats:
     """The queue at a glance."""
 
     entries: int
@@ -212,7 +212,7 @@ class Coordination(ABC):
         return [job is not None for job in self.jobs(entries)]
 
     @abstractmethod
-    def look(self, head: int = 20) -> Look:
+    def stats(self, head: int = 20) -> QueueStats:
         """The queue as it is now, with its first `head` entries, and the first `head` that nobody holds."""
 
     # --- the queue: executors
@@ -256,11 +256,11 @@ class Coordination(ABC):
         """Election → name of the process that leads it, for those that have one."""
 
     @abstractmethod
-    def recall(self, election: str) -> dict[str, Any] | None:
+    def load_note(self, election: str) -> dict[str, Any] | None:
         """What was last remembered under this election's name (`/distribution/<name>`), or None."""
 
     @abstractmethod
-    def remember(self, election: str, note: Mapping[str, Any]) -> None:
+    def save_note(self, election: str, note: Mapping[str, Any]) -> None:
         """Keep a note (JSON) under this election's name, durably."""
 
     # --- presence

@@ -72,7 +72,7 @@ class Ticking:
 
     def _recall(self) -> None:
         """Go on where the last leader was."""
-        note = self._coordination.recall(self._name) or {}
+        note = self._coordination.load_note(self._name) or {}
         stored = note.get("tick")
         self._reckon(stored if isinstance(stored, int) else None)
 
@@ -105,7 +105,7 @@ class Ticking:
         added = self._firing.add(self._client, lambda: leadership.held)
         if not leadership.held:  # the next leader may have noted a later one
             raise NotLeading
-        self._coordination.remember(self._name, {"tick": tick})
+        self._coordination.save_note(self._name, {"tick": tick})
         self._fired = tick
         log.info("%s fired its tick %d: %d jobs", self._name, tick, added)
 

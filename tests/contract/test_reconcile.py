@@ -63,7 +63,7 @@ class Both:
         return job
 
     def queue(self) -> list[str]:
-        return [waiting.job.removeprefix("job/") for waiting in self.coordination.look(100).head]
+        return [waiting.job.removeprefix("job/") for waiting in self.coordination.stats(100).head]
 
     def run(self, **options: Any) -> Report:
         return self.reconciler.run(grace=0.1, **options)

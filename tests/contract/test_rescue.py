@@ -76,14 +76,14 @@ def test_a_late_look_changes_no_later_attempt(site: Both, monkeypatch: pytest.Mo
     """The job was seen, then its executor gone, and then taken by another."""
     claim = begin(site, "a", "dead")
     site.coordination.release([claim])
-    look = site.coordination.look
+    stats = site.coordination.stats
 
     def slow(head: int = 20) -> Any:
-        seen = look(head)
+        seen = stats(head)
         [again] = site.coordination.take(1)
         site.edit("a", Edit({"state": "RUNNING"}, owner=Owner(again.entry, again.fence, "heir")))
         return seen
 
-    monkeypatch.setattr(site.coordination, "look", slow)
+    monkeypatch.setattr(site.coordination, "stats", slow)
     eventually(lambda: Rescue(site.store, site.coordination).run() or site.job("a")["executor"] == "heir", within=5)
     assert seen(site.job("a")) == ("RUNNING", 2, 1, "heir")

@@ -282,7 +282,7 @@ def test_a_job_is_on_every_server_once_its_add_is_answered(pair: tuple[One, One]
     one.store.before = hold
     adding = gevent.spawn(one.as_(cookie), "POST", "job", {"action": "a"})
     assert put.wait(3)
-    (waiting,) = other.queue.look(10).head
+    (waiting,) = other.queue.stats(10).head
     beginning = {"id": waiting.job, "set": {"state": "RUNNING"}, "entry": waiting.entry, "fence": 1, "executor": "e"}
     for method, path in (("GET", waiting.job), ("DELETE", waiting.job), ("POST", f"{waiting.job}/stop")):
         assert other.as_(cookie)(method, path).status_code == 404
@@ -320,8 +320,8 @@ def test_one_idempotency_key_on_both_servers_makes_one_job(pair: tuple[One, One]
     assert (first["status"], first["resource-id"]) == (201, quick.json["resource-id"])
     assert (second["status"], second["resource-id"]) == (409, quick.json["resource-id"])
     eventually(lambda: one.as_(cookie)("GET", "job").json["count"] == 1)
-    look = other.queue.look(10)
-    assert [waiting.job for waiting in look.head] == [quick.json["resource-id"]]
+    stats = other.queue.stats(10)
+    assert [waiting.job for waiting in stats.head] == [quick.json["resource-id"]]
 
 
 # --- one of them dies
@@ -382,7 +382,7 @@ def test_no_job_is_lost_or_doubled_when_a_server_dies_under_load(
     assert sorted(job["name"] for job in jobs) == sorted(ids)
     assert {job["name"]: job["id"] for job in jobs} == ids
     assert {job["name"]: job["progress"] for job in jobs} == reached
-    queued = [waiting.job for waiting in other.queue.look(10_000).head]
+    queued = [waiting.job for waiting in other.queue.stats(10_000).head]
     stored = {job["id"] for job in jobs}
     assert sorted(job for job in queued if job in stored) == sorted(stored), "each has one entry"
     orphans = [job for job in queued if job not in stored]

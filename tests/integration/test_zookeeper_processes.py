@@ -10,9 +10,9 @@ from tests.support.zookeeper import Ensemble, running
 FORKS = """
 import geventjob.patch
 import os, sys, gevent
-from geventjob.coordination.zookeeper import ZookeeperCoordination
+from geventjob.coordination.zookeeper import ZooKeeperCoordination
 
-member = ZookeeperCoordination(sys.argv[1], "parent", 2)
+member = ZooKeeperCoordination(sys.argv[1], "parent", 2)
 member.on_lost = lambda claims: print("lost", len(claims), flush=True)
 member.start()
 member.put([("job/a", 1)])
@@ -31,7 +31,7 @@ os.waitpid(child, 0)
 gevent.sleep(1)
 print("parent", claim.lost, member.session.over, flush=True)
 member.consume([claim])
-print(member.look().entries, flush=True)
+print(member.stats().entries, flush=True)
 member.close()
 """
 

@@ -220,14 +220,14 @@ def test_a_job_without_a_target(client: Client, server: Server) -> None:
 def test_a_tick_fires_once_and_is_remembered(client: Client, server: Server, member: Any, running: Any) -> None:
     coordination = member("a")
     running(coordination, once(Made(JOB, {"action": "b"}), client, coordination))
-    eventually(lambda: coordination.recall("d"))
-    assert coordination.recall("d") == {"tick": tick()}
+    eventually(lambda: coordination.load_note("d"))
+    assert coordination.load_note("d") == {"tick": tick()}
     assert server.keys == [key("d", tick(), JOB), key("d", tick(), {"action": "b"})]
 
 
 def test_a_tick_that_was_stored_does_not_fire_again(client: Client, server: Server, member: Any, running: Any) -> None:
     coordination = member("a")
-    coordination.remember("d", {"tick": tick()})
+    coordination.save_note("d", {"tick": tick()})
     running(coordination, once(Made(JOB), client, coordination))
     eventually(lambda: coordination.leaders(["d"]))
     gevent.sleep(0.3)
@@ -238,9 +238,9 @@ def test_a_stored_tick_in_the_future_is_logged_and_passed_over(
     client: Client, server: Server, member: Any, running: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     coordination = member("a")
-    coordination.remember("d", {"tick": tick() + 10 * AGE})
+    coordination.save_note("d", {"tick": tick() + 10 * AGE})
     running(coordination, once(Made(JOB), client, coordination))
-    eventually(lambda: coordination.recall("d") == {"tick": tick()})
+    eventually(lambda: coordination.load_note("d") == {"tick": tick()})
     assert server.keys == [key("d", tick(), JOB)]
     assert "later than now" in caplog.text
 
@@ -250,9 +250,9 @@ def test_a_note_that_is_junk_is_as_none(
     client: Client, server: Server, member: Any, running: Any, note: dict[str, Any]
 ) -> None:
     coordination = member("a")
-    coordination.remember("d", note)
+    coordination.save_note("d", note)
     running(coordination, once(Made(JOB), client, coordination))
-    eventually(lambda: coordination.recall("d") == {"tick": tick()})
+    eventually(lambda: coordination.load_note("d") == {"tick": tick()})
 
 
 def test_ticks_follow_each_other_without_drift(client: Client, server: Server, member: Any, running: Any) -> None:
@@ -266,9 +266,9 @@ def test_ticks_follow_each_other_without_drift(client: Client, server: Server, m
 
 def test_ticks_that_passed_collapse_into_one(client: Client, server: Server, member: Any, running: Any) -> None:
     coordination = member("a")
-    coordination.remember("d", {"tick": tick() - 50 * AGE})
+    coordination.save_note("d", {"tick": tick() - 50 * AGE})
     running(coordination, once(Made(JOB), client, coordination))
-    eventually(lambda: coordination.recall("d") == {"tick": tick()})
+    eventually(lambda: coordination.load_note("d") == {"tick": tick()})
     assert server.keys == [key("d", tick(), JOB)]
 
 
@@ -283,9 +283,9 @@ def test_a_server_that_is_away_is_tried_again_and_told_once(
     running(coordination, once(Made(JOB), client, coordination))
     eventually(lambda: "tried again" in caplog.text)
     gevent.sleep(0.5)
-    assert coordination.recall("d") is None
+    assert coordination.load_note("d") is None
     server.away = False
-    eventually(lambda: coordination.recall("d"))
+    eventually(lambda: coordination.load_note("d"))
     assert server.keys == [key("d", tick(), JOB)]
     assert caplog.text.count("tried again") == 1
     assert caplog.text.count("it works again") == 1
@@ -297,7 +297,7 @@ def test_ones_own_key_is_done_and_a_refusal_is_logged(
     coordination = member("a")
     server.statuses = {"known": 409, "wrong": 400}
     running(coordination, once(Made({"action": "known"}, {"action": "wrong"}, JOB), client, coordination))
-    eventually(lambda: coordination.recall("d"))
+    eventually(lambda: coordination.load_note("d"))
     assert server.keys == [key("d", tick(), JOB)]
     errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert errors == ["d: a job of wrong was refused: no"]
@@ -307,18 +307,18 @@ def test_a_tick_that_cannot_be_remembered_is_not_added_again(
     client: Client, server: Server, member: Any, running: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     coordination = member("a")
-    remember = coordination.remember
+    save_note = coordination.save_note
     failures = [1, 2]
 
     def sometimes(*args: Any) -> None:
         if failures:
             failures.pop()
             raise CoordinationAway("away")
-        remember(*args)
+        save_note(*args)
 
-    monkeypatch.setattr(coordination, "remember", sometimes)
+    monkeypatch.setattr(coordination, "save_note", sometimes)
     running(coordination, once(Made(JOB), client, coordination))
-    eventually(lambda: coordination.recall("d"))
+    eventually(lambda: coordination.load_note("d"))
     assert failures == []
     assert len(server.added) == 1
 
@@ -353,7 +353,7 @@ def test_what_was_lost_creates_nothing_more(client: Client, server: Server, memb
     running(one, once(Made(*jobs), client, one))
     eventually(lambda: server.pages)
     running(two, once(Made(*jobs), client, two))
-    eventually(lambda: two.recall("d"))
+    eventually(lambda: two.load_note("d"))
     assert server.pages == 1 + 3, "one page by the first, then all of them by the next"
     assert set(server.keys) == {key("d", tick(), job) for job in jobs}
 

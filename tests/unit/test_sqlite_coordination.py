@@ -301,7 +301,7 @@ def test_the_order_holds_where_the_numbers_of_names_wrap(join: Join, path: str, 
     assert len(set(paths)) == 6
     assert member.standing(paths) == [True] * 6
     assert member.remove(paths[1:2]) == [True]
-    claims = member.take(3, leave=paths[3:4])
+    claims = member.take(3, exclude=paths[3:4])
     assert [claim.job for claim in claims] == ["job/old", "job/0", "job/2"]
     member.consume(claims)
     assert [claim.job for claim in member.take(9)] == ["job/3", "job/4", "job/5"]
@@ -341,7 +341,7 @@ def test_a_take_costs_the_same_however_deep_the_queue_is(join: Join) -> None:
     member = join()
     session = member.session
     assert session is not None
-    take = partial(queue.take, session=session, limit=10, leave=(), waits=True)
+    take = partial(queue.take, session=session, limit=10, exclude=(), waits=True)
     costs = []
     for depth in (100, 10_000):
         member.put([("job/a", n % 1000) for n in range(depth)])
@@ -510,7 +510,7 @@ def test_a_fork_is_no_member(join: Join, path: str, run: Run) -> None:
         """
     )
     assert process.communicate(timeout=20)[0].decode().splitlines() == ["child", "parent False True 1"]
-    assert member.look().entries == 1
+    assert member.stats().entries == 1
 
 
 def test_a_child_program_inherits_nothing(run: Run) -> None:

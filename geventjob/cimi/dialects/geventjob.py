@@ -10,8 +10,8 @@ import msgspec
 from geventjob.cimi.dialects import EditAnswer, Held
 from geventjob.cimi.document import Document
 from geventjob.cimi.errors import CimiError, Conflict, Forbidden, ForeignAnswer, NotFound, Refused, ServerAway
-from geventjob.cimi.session import Session, refusal
-from geventjob.cimi.transport import TooLarge
+from geventjob.cimi.session import CimiSession, refusal
+from geventjob.cimi.transport import AnswerTooLarge
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ class Geventjob:
     sends_stops = True
     forgives = True
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: CimiSession) -> None:
         self._session = session
 
     def add_one(self, job: bytes) -> str:
@@ -130,7 +130,7 @@ def _divided(items: Sequence[int], send: Callable[[Sequence[int]], list[T | Cimi
         return send(items)
     except Forbidden:
         raise
-    except (TooLarge, Refused, ForeignAnswer) as error:
+    except (AnswerTooLarge, Refused, ForeignAnswer) as error:
         if len(items) == 1:
             return [error]
         half = len(items) // 2

@@ -17,7 +17,7 @@ import msgspec
 from geventjob.cimi.dialects import EditAnswer, Held, translation
 from geventjob.cimi.document import Document
 from geventjob.cimi.errors import CimiError, ForeignAnswer, LoginRefused, NotFound, ServerAway
-from geventjob.cimi.session import Session
+from geventjob.cimi.session import CimiSession
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -52,7 +52,7 @@ class SlipStream:
     sends_stops = False
     forgives = False
 
-    def __init__(self, session: Session, most: int) -> None:
+    def __init__(self, session: CimiSession, most: int) -> None:
         """`most`: requests that are under way at once, at most."""
         self._session = session
         self._most = most

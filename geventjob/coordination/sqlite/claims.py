@@ -21,7 +21,7 @@ Taken = list[tuple[int, Claim]]
 """Sequences and claims, in the order of the queue."""
 
 
-class Claims:
+class SqliteClaims:
     """The claims of this process, from the take to their end."""
 
     def __init__(self, database: Database, bell: Bell, session: Callable[[], Session | None]) -> None:

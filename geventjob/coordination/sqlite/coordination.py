@@ -17,16 +17,16 @@ from geventjob.coordination.base import (
     Coordination,
     CoordinationAway,
     Leadership,
-    Look,
     NameInUse,
+    QueueStats,
     Session,
 )
 from geventjob.coordination.sqlite import inbox, notes, queue, sessions
 from geventjob.coordination.sqlite.bell import SESSIONS, Bell
-from geventjob.coordination.sqlite.claims import Claims
+from geventjob.coordination.sqlite.claims import SqliteClaims
 from geventjob.coordination.sqlite.database import Database, Need
-from geventjob.coordination.sqlite.elections import Elections, leaders
-from geventjob.coordination.sqlite.inbox import Inbox
+from geventjob.coordination.sqlite.elections import SqliteElections, leaders
+from geventjob.coordination.sqlite.inbox import SqliteInbox
 from geventjob.coordination.sqlite.keeper import Keeper
 
 log = logging.getLogger(__name__)
@@ -44,9 +44,9 @@ class SqliteCoordination(Coordination):
         self._database = Database(self._path, session_timeout)
         self._bell = Bell(self._path)
         self._keeper = Keeper(self._database, self._bell, name, session_timeout, self._began, self._ended)
-        self._claims = Claims(self._database, self._bell, self._alive)
-        self._elections = Elections(self._database, self._bell, self._alive)
-        self._inbox = Inbox(self._database, self._bell, name, self._alive)
+        self._claims = SqliteClaims(self._database, self._bell, self._alive)
+        self._elections = SqliteElections(self._database, self._bell, self._alive)
+        self._inbox = SqliteInbox(self._database, self._bell, name, self._alive)
 
     # --- life
 
@@ -121,8 +121,8 @@ class SqliteCoordination(Coordination):
     def fences(self, entries: Sequence[str]) -> list[int | None]:
         return self._database.call(partial(queue.fences, entries=entries), Need.READ)
 
-    def look(self, head: int = 20) -> Look:
-        return self._database.call(partial(queue.look, head=head), Need.READ)
+    def stats(self, head: int = 20) -> QueueStats:
+        return self._database.call(partial(queue.stats, head=head), Need.READ)
 
     def take(self, limit: int, exclude: Collection[str] = (), timeout: float | None = None) -> list[Claim]:
         return self._claims.take(limit, exclude, timeout)
@@ -144,12 +144,12 @@ class SqliteCoordination(Coordination):
     def leaders(self, elections: Sequence[str]) -> dict[str, str]:
         return self._database.call(partial(leaders, elections=elections), Need.READ)
 
-    def recall(self, election: str) -> dict[str, Any] | None:
-        note = self._database.call(partial(notes.recall, election=election), Need.READ)
+    def load_note(self, election: str) -> dict[str, Any] | None:
+        note = self._database.call(partial(notes.load, election=election), Need.READ)
         return None if note is None else json.loads(note)
 
-    def remember(self, election: str, note: Mapping[str, Any]) -> None:
-        self._database.call(partial(notes.remember, election=election, note=json.dumps(note)), Need.SYNC)
+    def save_note(self, election: str, note: Mapping[str, Any]) -> None:
+        self._database.call(partial(notes.save, election=election, note=json.dumps(note)), Need.SYNC)
 
     # --- presence
 

@@ -63,7 +63,7 @@ class SqliteLeadership(Leadership):
             self._database.call(partial(withdraw, election=self.name, token=self._token))
 
 
-class Elections:
+class SqliteElections:
     """Stands in elections, in one session after another."""
 
     def __init__(self, database: Database, bell: Bell, session: Callable[[], Session | None]) -> None:

@@ -42,7 +42,7 @@ def delete(tx: Transaction, number: int) -> None:
     tx.change("DELETE FROM message WHERE number = ?", number)
 
 
-class Inbox:
+class SqliteInbox:
     """Reads this process's own inbox in a greenlet."""
 
     def __init__(self, database: Database, bell: Bell, name: str, session: Callable[[], Session | None]) -> None:

@@ -7,11 +7,11 @@ from typing import cast
 from geventjob.coordination.sqlite.database import Transaction
 
 
-def recall(tx: Transaction, election: str) -> str | None:
+def load(tx: Transaction, election: str) -> str | None:
     """The note last remembered, as JSON."""
     return cast("str | None", tx.value("SELECT note FROM note WHERE election = ?", election))
 
 
-def remember(tx: Transaction, election: str, note: str) -> None:
+def save(tx: Transaction, election: str, note: str) -> None:
     """Needs SYNC."""
     tx.change("INSERT OR REPLACE INTO note VALUES (?, ?)", election, note)

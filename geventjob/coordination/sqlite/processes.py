@@ -13,7 +13,7 @@ import gevent
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
-class Process(NamedTuple):
+class ProcessIdentity(NamedTuple):
     """A process beyond doubt: its number alone comes back after a reboot, in a container, or after 2**22 forks."""
 
     boot: str
@@ -25,7 +25,7 @@ class Process(NamedTuple):
     """Clock ticks after the boot, from `/proc/<pid>/stat`."""
 
 
-def this_process() -> Process:
+def this_process() -> ProcessIdentity:
     """Return who this process is. Raises OSError without /proc.
 
     Where the boot id is hidden (systemd's `ProcSubset=pid`), the process has one of its own.
@@ -39,7 +39,7 @@ def this_process() -> Process:
         namespace = os.readlink("/proc/self/ns/pid")
     except OSError:
         namespace = ""
-    return Process(boot, namespace, os.getpid(), _started(os.getpid()))
+    return ProcessIdentity(boot, namespace, os.getpid(), _started(os.getpid()))
 
 
 def _started(pid: int) -> int:
@@ -50,13 +50,13 @@ def _started(pid: int) -> int:
 class Deaths:
     """Watches the processes that hold sessions; the expiry of their sessions is the fallback where it cannot."""
 
-    def __init__(self, myself: Process, died: Callable[[int], None]) -> None:
+    def __init__(self, myself: ProcessIdentity, died: Callable[[int], None]) -> None:
         """`died(session)` is called, in the hub or in the caller of `watch`, when its process has ended."""
         self._myself = myself
         self._died = died
         self._watched: dict[int, Any] = {}
 
-    def watch(self, sessions: Mapping[int, Process]) -> None:
+    def watch(self, sessions: Mapping[int, ProcessIdentity]) -> None:
         """Watch the processes of these sessions, and no others any more."""
         for session in self._watched.keys() - sessions.keys():
             self._forget(session)
@@ -66,7 +66,7 @@ class Deaths:
     def close(self) -> None:
         self.watch({})
 
-    def _watch(self, session: int, process: Process) -> None:
+    def _watch(self, session: int, process: ProcessIdentity) -> None:
         self._watched[session] = None
         if process == self._myself or not process.namespace or process.namespace != self._myself.namespace:
             return
@@ -95,7 +95,7 @@ class Deaths:
             os.close(descriptor)
 
 
-def _is_another(process: Process) -> bool:
+def _is_another(process: ProcessIdentity) -> bool:
     """Whether the number has gone to another process since; asked once a pidfd pins the one that has it now."""
     with suppress(OSError):  # /proc may hide the processes of others; a dead one is told by its pidfd
         return _started(process.pid) != process.started

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from geventjob.clock import boottime
-from geventjob.coordination.base import Claim, Look, Session, Waiting
+from geventjob.coordination.base import Claim, QueueStats, Session, Waiting
 from geventjob.coordination.names import distance, entry_path, parse_entry
 from geventjob.coordination.sqlite.bell import QUEUE
 from geventjob.coordination.sqlite.database import Transaction
@@ -117,7 +117,7 @@ def _end(tx: Transaction, change: str, claims: Sequence[tuple[int, Claim]]) -> i
     return tx.change(f"{change} WHERE owner = ? AND {_LISTED}", owner, json.dumps([sequence for sequence, _ in mine]))
 
 
-def look(tx: Transaction, head: int) -> Look:
+def stats(tx: Transaction, head: int) -> QueueStats:
     """The queue at a glance; 3 ms at 100,000 entries."""
     entries = tx.value("SELECT count(*) FROM entry")
     taken: Counter[str] = Counter()
@@ -125,7 +125,7 @@ def look(tx: Transaction, head: int) -> Look:
         taken[name] += count
     free = _first(tx, "owner IS NULL", head)
     first = sorted(free + _first(tx, "owner IS NOT NULL", head))
-    return Look(
+    return QueueStats(
         entries=entries,
         taken=sum(taken.values()),
         oldest=max(0.0, time.time() - first[0][3]) if first else None,

@@ -10,7 +10,7 @@ from geventjob.clock import boottime
 from geventjob.coordination.base import Session
 from geventjob.coordination.sqlite.bell import ALL, SESSIONS
 from geventjob.coordination.sqlite.database import Transaction
-from geventjob.coordination.sqlite.processes import Process
+from geventjob.coordination.sqlite.processes import ProcessIdentity
 
 ALIVE = "EXISTS (SELECT 1 FROM session WHERE id = ? AND expires >= ?)"
 """Takes `*alive(session)`."""
@@ -27,7 +27,9 @@ def alive(session: Session) -> tuple[int, float]:
     return -1 if session.over else int(session.id), boottime()
 
 
-def begin(tx: Transaction, process: Process, name: str, bell: str, timeout: float, instead: Session | None) -> int:
+def begin(
+    tx: Transaction, process: ProcessIdentity, name: str, bell: str, timeout: float, instead: Session | None
+) -> int:
     """Begin a session in place of an earlier one of this process; its number. Needs SYNC.
 
     The first of a boot moves the fence on by 2**32, as a new leader of ZooKeeper does, so that takes that were
@@ -49,12 +51,12 @@ def begin(tx: Transaction, process: Process, name: str, bell: str, timeout: floa
 class Other(NamedTuple):
     """The session of another member."""
 
-    process: Process
+    process: ProcessIdentity
     expires: float
 
 
 def beat(
-    tx: Transaction, process: Process, name: str, session: Session, roles: Mapping[str, str]
+    tx: Transaction, process: ProcessIdentity, name: str, session: Session, roles: Mapping[str, str]
 ) -> dict[int, Other] | None:
     """A sign of life; the other sessions, or None for a session that is over. Buries the expired."""
     bury_expired(tx)
@@ -64,7 +66,7 @@ def beat(
     for role, info in roles.items():
         tx.change("INSERT OR IGNORE INTO member VALUES (?, ?, ?, ?)", role, name, number, info)
     others = tx.rows("id, expires, boot, namespace, pid, started", "FROM session WHERE id <> ?", number)
-    return {other: Other(Process(*process), expires) for other, expires, *process in others}
+    return {other: Other(ProcessIdentity(*process), expires) for other, expires, *process in others}
 
 
 def bury_those_of_earlier_boots(tx: Transaction, boot: str) -> None:

@@ -1,5 +1,5 @@
 """Coordination over a ZooKeeper ensemble, for processes on any number of machines."""
 
-from geventjob.coordination.zookeeper.coordination import ZookeeperCoordination
+from geventjob.coordination.zookeeper.coordination import ZooKeeperCoordination
 
-__all__ = ["ZookeeperCoordination"]
+__all__ = ["ZooKeeperCoordination"]

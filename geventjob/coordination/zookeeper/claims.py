@@ -17,7 +17,7 @@ from geventjob.coordination.zookeeper.nodes import TAKEN, entry_path, name_of, t
 log = logging.getLogger(__name__)
 
 
-class Claims(Part):
+class ZooKeeperClaims(Part):
     """The claims of the present session."""
 
     def __init__(self, lost: Callable[[Sequence[Claim]], None]) -> None:

@@ -49,7 +49,7 @@ class Access:
         return self.timeout / 4
 
 
-class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
+class ZooKeeperClient(KazooClient):  # type: ignore[misc]  # kazoo has no types
     """One kazoo client, for one session. It connects, and connects again, on its own."""
 
     granted = 0.0

@@ -11,20 +11,20 @@ from weakref import WeakSet
 
 from kazoo.exceptions import KazooException
 
-from geventjob.coordination.base import Claim, Coordination, Leadership, Look, Session
+from geventjob.coordination.base import Claim, Coordination, Leadership, QueueStats, Session
 from geventjob.coordination.zookeeper import notes
-from geventjob.coordination.zookeeper.claims import Claims
+from geventjob.coordination.zookeeper.claims import ZooKeeperClaims
 from geventjob.coordination.zookeeper.client import Access
 from geventjob.coordination.zookeeper.credentials import read_login, tls_context
-from geventjob.coordination.zookeeper.election import Elections
+from geventjob.coordination.zookeeper.election import ZooKeeperElections
 from geventjob.coordination.zookeeper.ensemble import Ensemble, Part
-from geventjob.coordination.zookeeper.inbox import Inbox
+from geventjob.coordination.zookeeper.inbox import ZooKeeperInbox
 from geventjob.coordination.zookeeper.membership import Membership
-from geventjob.coordination.zookeeper.nodes import Nodes
+from geventjob.coordination.zookeeper.nodes import ZooKeeperNodes
 from geventjob.coordination.zookeeper.presence import Presence
-from geventjob.coordination.zookeeper.queue import Queue
+from geventjob.coordination.zookeeper.queue import ZooKeeperQueue
 from geventjob.coordination.zookeeper.refusal import refused
-from geventjob.coordination.zookeeper.take import Taker
+from geventjob.coordination.zookeeper.take import ZooKeeperTaker
 from geventjob.coordination.zookeeper.takers import Takers
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def _in_words() -> Iterator[None]:
         raise refused(error) from error
 
 
-class ZookeeperCoordination(Coordination):
+class ZooKeeperCoordination(Coordination):
     """One process's part in a fleet over any number of machines."""
 
     def __init__(
@@ -71,14 +71,14 @@ class ZookeeperCoordination(Coordination):
         self._tls = (tls_ca, tls_cert, tls_key)
         self._auth_file = auth_file
         self._closing = False
-        self._claims = Claims(self._lost)
+        self._claims = ZooKeeperClaims(self._lost)
         self._ensemble = Ensemble()
-        self._queue = Queue(self._ensemble, self._claims, name)
+        self._queue = ZooKeeperQueue(self._ensemble, self._claims, name)
         self._takers = Takers(name)
-        self._taker = Taker(self._ensemble, self._queue, self._claims, self._takers, name, relist_interval)
-        self._elections = Elections(self._ensemble, name)
+        self._taker = ZooKeeperTaker(self._ensemble, self._queue, self._claims, self._takers, name, relist_interval)
+        self._elections = ZooKeeperElections(self._ensemble, name)
         self._presence = Presence(self._ensemble, name)
-        self._inbox = Inbox(self._ensemble, name)
+        self._inbox = ZooKeeperInbox(self._ensemble, name)
         own = (self._claims, self._takers, self._taker, self._elections, self._presence)
         self._ensemble.parts = (*own, _Caller(self))
 
@@ -89,7 +89,7 @@ class ZookeeperCoordination(Coordination):
         login = read_login(self._auth_file) if self._auth_file else None
         self._closing = False
         access = Access(self._hosts, self._timeout, tls_context(*self._tls), login)
-        self._ensemble.start(access, Nodes(self._root, login is not None))
+        self._ensemble.start(access, ZooKeeperNodes(self._root, login is not None))
         _open.add(self)
 
     def close(self) -> None:
@@ -142,8 +142,8 @@ class ZookeeperCoordination(Coordination):
         return self._queue.fences(entries)
 
     @_in_words()
-    def look(self, head: int = 20) -> Look:
-        return self._queue.look(head)
+    def stats(self, head: int = 20) -> QueueStats:
+        return self._queue.stats(head)
 
     def take(self, limit: int, exclude: Collection[str] = (), timeout: float | None = None) -> list[Claim]:
         return self._taker.take(limit, exclude, timeout)
@@ -170,12 +170,12 @@ class ZookeeperCoordination(Coordination):
         return self._elections.leaders(elections)
 
     @_in_words()
-    def recall(self, election: str) -> dict[str, Any] | None:
-        return notes.recall(self._ensemble.now(), election)
+    def load_note(self, election: str) -> dict[str, Any] | None:
+        return notes.load(self._ensemble.now(), election)
 
     @_in_words()
-    def remember(self, election: str, note: Mapping[str, Any]) -> None:
-        notes.remember(self._ensemble.now(), election, note)
+    def save_note(self, election: str, note: Mapping[str, Any]) -> None:
+        notes.save(self._ensemble.now(), election, note)
 
     # --- presence
 
@@ -200,7 +200,7 @@ class ZookeeperCoordination(Coordination):
 class _Caller(Part):
     """Tells the coordination's user of sessions."""
 
-    def __init__(self, coordination: ZookeeperCoordination) -> None:
+    def __init__(self, coordination: ZooKeeperCoordination) -> None:
         self._coordination = coordination
 
     def began(self, membership: Membership) -> None:
@@ -215,7 +215,7 @@ def _tell(listener: Callable[[Any], None], what: Any) -> None:
         log.exception("a listener of coordination failed")
 
 
-_open: WeakSet[ZookeeperCoordination] = WeakSet()  # for the one who has to know them all: a fork
+_open: WeakSet[ZooKeeperCoordination] = WeakSet()  # for the one who has to know them all: a fork
 
 
 def _after_fork() -> None:

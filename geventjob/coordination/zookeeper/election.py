@@ -35,7 +35,7 @@ PAUSE = 0.2
 """Seconds before standing again after something failed."""
 
 
-class ZookeeperLeadership(Leadership):
+class ZooKeeperLeadership(Leadership):
     """Of one candidate who leads."""
 
     def __init__(self, membership: Membership, election: str, path: str) -> None:
@@ -60,7 +60,7 @@ class ZookeeperLeadership(Leadership):
         self._given_up = True
 
 
-class Elections(Part):
+class ZooKeeperElections(Part):
     """Stands in elections, in one session after another."""
 
     def __init__(self, ensemble: Ensemble, name: str) -> None:
@@ -68,7 +68,7 @@ class Elections(Part):
         self._ensemble = ensemble
         self._name = name.encode()
         self._standing: set[str] = set()  # beginnings of paths
-        self._leaderships: dict[str, ZookeeperLeadership] = {}
+        self._leaderships: dict[str, ZooKeeperLeadership] = {}
 
     def lead(self, election: str, timeout: float | None) -> Leadership | None:
         """See `Coordination.lead`."""
@@ -106,7 +106,7 @@ class Elections(Part):
                 return None
             if membership.session.over:
                 raise CoordinationAway("the session with ZooKeeper is over")
-            leadership = self._leaderships[path] = ZookeeperLeadership(membership, election, path)
+            leadership = self._leaderships[path] = ZooKeeperLeadership(membership, election, path)
             return leadership
         finally:
             self._standing.discard(prefix)

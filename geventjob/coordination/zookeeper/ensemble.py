@@ -23,9 +23,9 @@ from geventjob import supervise
 from geventjob.backoff import Trouble
 from geventjob.clock import boottime
 from geventjob.coordination.base import ENTRIES, CoordinationAway, CoordinationError
-from geventjob.coordination.zookeeper.client import Access, Client
+from geventjob.coordination.zookeeper.client import Access, ZooKeeperClient
 from geventjob.coordination.zookeeper.membership import Membership
-from geventjob.coordination.zookeeper.nodes import NOTES, Nodes
+from geventjob.coordination.zookeeper.nodes import NOTES, ZooKeeperNodes
 from geventjob.coordination.zookeeper.refusal import refused
 from geventjob.coordination.zookeeper.requests import MultiRead
 
@@ -67,7 +67,7 @@ class Ensemble:
         self._within = Event()
         self._closing = False
         self._reason = ""
-        self._client: Client | None = None
+        self._client: ZooKeeperClient | None = None
         self._seen = 0
         """Number of the last change of ZooKeeper that earlier sessions have seen."""
         self.membership: Membership | None = None
@@ -99,7 +99,7 @@ class Ensemble:
 
     # --- life
 
-    def start(self, access: Access, nodes: Nodes) -> None:
+    def start(self, access: Access, nodes: ZooKeeperNodes) -> None:
         """Begin the first session. Raises CoordinationError, CoordinationAway after the session timeout."""
         self._access = access
         self._nodes = nodes
@@ -155,7 +155,7 @@ class Ensemble:
         return f": {reason}" if reason else ""
 
     def _one_session(self) -> None:
-        client = Client(self._access)
+        client = ZooKeeperClient(self._access)
         if self._client is not None:
             client.failures.update(self._client.failures)  # the reason goes on until there is another
         self._client = client

@@ -36,7 +36,7 @@ UNUSED = 86400.0 + SWEEP
 PAUSE = 0.2
 
 
-class Inbox:
+class ZooKeeperInbox:
     """Reads this process's own inbox in a greenlet; sends to others."""
 
     def __init__(self, ensemble: Ensemble, name: str) -> None:

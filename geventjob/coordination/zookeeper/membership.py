@@ -19,8 +19,8 @@ from kazoo.protocol.states import KazooState
 
 from geventjob.clock import boottime
 from geventjob.coordination.base import CoordinationAway, Session
-from geventjob.coordination.zookeeper.client import Client
-from geventjob.coordination.zookeeper.nodes import Nodes
+from geventjob.coordination.zookeeper.client import ZooKeeperClient
+from geventjob.coordination.zookeeper.nodes import ZooKeeperNodes
 
 MARGIN = 4
 """The lease ends a quarter of the timeout before the server could end the session.
@@ -45,7 +45,7 @@ _LOST = (
 class Membership:
     """A session that has begun, over one connection after another."""
 
-    def __init__(self, client: Client, nodes: Nodes) -> None:
+    def __init__(self, client: ZooKeeperClient, nodes: ZooKeeperNodes) -> None:
         """Before `client` is started."""
         self.client = client
         self.nodes = nodes

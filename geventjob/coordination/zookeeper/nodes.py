@@ -36,7 +36,7 @@ _SEQUENTIAL = 2
 Watch = Callable[[Any], None]
 
 
-class Nodes:
+class ZooKeeperNodes:
     """Makes requests; all paths are given and answered without the `--zk-root` under which they lie."""
 
     def __init__(self, root: str, own: bool) -> None:

@@ -13,8 +13,8 @@ from geventjob.coordination.zookeeper.membership import Membership
 from geventjob.coordination.zookeeper.nodes import NOTES
 
 
-def recall(membership: Membership, election: str) -> dict[str, Any] | None:
-    """See `Coordination.recall`. Raises CoordinationError for a note that is none."""
+def load(membership: Membership, election: str) -> dict[str, Any] | None:
+    """See `Coordination.load_note`. Raises CoordinationError for a note that is none."""
     _, (node,) = membership.ask_each([membership.nodes.sync(), membership.nodes.read([f"{NOTES}/{election}"])])
     if node is None:
         return None
@@ -29,8 +29,8 @@ def recall(membership: Membership, election: str) -> dict[str, Any] | None:
     return note
 
 
-def remember(membership: Membership, election: str, note: Mapping[str, Any]) -> None:
-    """See `Coordination.remember`. Done twice is done once."""
+def save(membership: Membership, election: str, note: Mapping[str, Any]) -> None:
+    """See `Coordination.save_note`. Done twice is done once."""
     path, data = f"{NOTES}/{election}", json.dumps(note).encode()
     try:
         membership.ask(membership.nodes.write(path, data))

@@ -9,22 +9,22 @@ from typing import Any
 
 from kazoo.exceptions import NodeExistsError, NoNodeError
 
-from geventjob.coordination.base import ENTRIES, LOWEST_PRIORITY, Claim, Look, Waiting
+from geventjob.coordination.base import ENTRIES, LOWEST_PRIORITY, Claim, QueueStats, Waiting
 from geventjob.coordination.names import parse_entry
 from geventjob.coordination.zookeeper.apart import apart
-from geventjob.coordination.zookeeper.claims import Claims
+from geventjob.coordination.zookeeper.claims import ZooKeeperClaims
 from geventjob.coordination.zookeeper.ensemble import Ensemble
 from geventjob.coordination.zookeeper.membership import Membership
-from geventjob.coordination.zookeeper.nodes import TAKEN, Nodes, entry_path, name_of, taken_path
+from geventjob.coordination.zookeeper.nodes import TAKEN, ZooKeeperNodes, entry_path, name_of, taken_path
 from geventjob.coordination.zookeeper.numbers import NUMBERS, Numbers, used
 from geventjob.coordination.zookeeper.order import first_of, priority_of
 from geventjob.coordination.zookeeper.transactions import Failure, Group, commit
 
 
-class Queue:
+class ZooKeeperQueue:
     """What executors and those who add jobs do with entries."""
 
-    def __init__(self, ensemble: Ensemble, claims: Claims, name: str) -> None:
+    def __init__(self, ensemble: Ensemble, claims: ZooKeeperClaims, name: str) -> None:
         """`name` is the holder that others see."""
         self._ensemble = ensemble
         self._claims = claims
@@ -72,7 +72,7 @@ class Queue:
         held = [entry for entry, stands in zip(held, self.jobs(held), strict=True) if stands is not None]
         return [entry not in held for entry in entries]
 
-    def _removal(self, nodes: Nodes, entry: str) -> Group:
+    def _removal(self, nodes: ZooKeeperNodes, entry: str) -> Group:
         """Take the entry for as long as it takes to delete it: one that is held cannot be."""
         lock = taken_path(name_of(entry))
         return [nodes.create(lock, self._name, ephemeral=True), nodes.delete(lock), nodes.delete(entry)]
@@ -109,8 +109,8 @@ class Queue:
         found = dict(zip(there, membership.read(there), strict=True))
         return [found.get(entry) for entry in entries]
 
-    def look(self, head: int) -> Look:
-        """See `Coordination.look`."""
+    def stats(self, head: int) -> QueueStats:
+        """See `Coordination.stats`."""
         membership = self._ensemble.now()
         nodes = membership.nodes
         _, names, taken, stat = membership.ask_each(
@@ -130,7 +130,7 @@ class Queue:
             ]
 
         oldest = next((entries[name][1] for name in first if name in entries), None)
-        return Look(
+        return QueueStats(
             entries=len(names),
             taken=len(holders),
             oldest=max(0.0, time.time() - oldest.ctime / 1000) if oldest else None,
@@ -150,7 +150,7 @@ class Queue:
         """See `Coordination.release`."""
         apart(self._end, claims, lambda nodes, claim: [nodes.delete(taken_of(claim))])
 
-    def _end(self, claims: Sequence[Claim], operations: Callable[[Nodes, Claim], Group]) -> None:
+    def _end(self, claims: Sequence[Claim], operations: Callable[[ZooKeeperNodes, Claim], Group]) -> None:
         claims = self._claims.ours(claims)
         if not claims:
             return

@@ -18,12 +18,12 @@ from geventjob.backoff import LeftAlone, Trouble
 from geventjob.clock import boottime
 from geventjob.coordination.base import Claim, CoordinationAway
 from geventjob.coordination.zookeeper.candidates import Candidates
-from geventjob.coordination.zookeeper.claims import Claims
+from geventjob.coordination.zookeeper.claims import ZooKeeperClaims
 from geventjob.coordination.zookeeper.ensemble import PATIENCE, Ensemble, Part
 from geventjob.coordination.zookeeper.membership import Membership
-from geventjob.coordination.zookeeper.nodes import TAKEN, TAKERS, Nodes, Watch, entry_path, name_of, taken_path
+from geventjob.coordination.zookeeper.nodes import TAKEN, TAKERS, Watch, ZooKeeperNodes, entry_path, name_of, taken_path
 from geventjob.coordination.zookeeper.numbers import renew
-from geventjob.coordination.zookeeper.queue import Queue
+from geventjob.coordination.zookeeper.queue import ZooKeeperQueue
 from geventjob.coordination.zookeeper.takers import Takers
 from geventjob.coordination.zookeeper.transactions import Failure, Group, commit
 
@@ -37,7 +37,7 @@ LINGER = 0.5
 """Seconds after a take for which this process still counts as one that takes."""
 
 
-class Taker(Part):
+class ZooKeeperTaker(Part):
     """Takes entries, in rounds.
 
     A round looks at the queue if it must and may, and takes what it can. It runs in a greenlet of its own, since the
@@ -45,7 +45,13 @@ class Taker(Part):
     """
 
     def __init__(
-        self, ensemble: Ensemble, queue: Queue, claims: Claims, takers: Takers, name: str, interval: float
+        self,
+        ensemble: Ensemble,
+        queue: ZooKeeperQueue,
+        claims: ZooKeeperClaims,
+        takers: Takers,
+        name: str,
+        interval: float,
     ) -> None:
         """`interval`: least seconds between two lists of the queue."""
         self._ensemble = ensemble
@@ -240,7 +246,7 @@ class Taker(Part):
         finally:
             self._claims.offer(claims[number] for number in sorted(claims))
 
-    def _taking(self, nodes: Nodes, name: str, data: bytes | None) -> Group:
+    def _taking(self, nodes: ZooKeeperNodes, name: str, data: bytes | None) -> Group:
         """The same data once more: the entry is there, and the number of this change is the fencing token."""
         return [nodes.write(entry_path(name), data), nodes.create(taken_path(name), self._name, ephemeral=True)]
 

@@ -165,7 +165,7 @@ class Reconciler:
 
         A final job's entry may be held: an executor of another engine gives it back and takes it again, for ever.
         """
-        head = [waiting for waiting in self._coordination.look(PAGE).head if waiting.job.startswith("job/")]
+        head = [waiting for waiting in self._coordination.stats(PAGE).head if waiting.job.startswith("job/")]
         jobs = self._store.get([waiting.job for waiting in head])
         return {
             waiting.entry: job is not None

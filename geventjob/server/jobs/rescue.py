@@ -59,7 +59,7 @@ class Rescue:
         if not jobs:
             return 0
         # After the search, and what lives first: over ZooKeeper that is as the leader has it, the holders may not be.
-        known = {*self._coordination.members("executors"), *self._coordination.look(1).holders}
+        known = {*self._coordination.members("executors"), *self._coordination.stats(1).holders}
         # A job that an old engine runs names no executor.
         orphans = [job for job in jobs if "executor" in job and job["executor"] not in known]
         moment = now()

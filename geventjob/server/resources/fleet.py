@@ -48,7 +48,7 @@ class Nodes:
         give(resp, {"nodes": nodes})
 
     def _add_running(self, nodes: list[dict[str, Any]]) -> None:
-        holders = self._coordination.look(0).holders
+        holders = self._coordination.stats(0).holders
         for node in nodes:
             if node["role"] == "executor":
                 node["running"] = holders.get(node["name"], 0)
@@ -78,9 +78,9 @@ class Queue:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         self._sessions.caller_of(req).need_all()
-        look = self._coordination.look()
-        counts = {"entries": look.entries, "taken": look.taken, "oldest": look.oldest, "numbers": look.numbers}
-        give(resp, {**counts, "head": _entries(look.head), "next": _entries(look.next)})
+        stats = self._coordination.stats()
+        counts = {"entries": stats.entries, "taken": stats.taken, "oldest": stats.oldest, "numbers": stats.numbers}
+        give(resp, {**counts, "head": _entries(stats.head), "next": _entries(stats.next)})
 
 
 def _entries(waiting: Sequence[Waiting]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from gevent.monkey import get_original
 from geventjob.coordination.base import Coordination
 from geventjob.coordination.sqlite import SqliteCoordination
 from geventjob.coordination.sqlite.bell import ALL, ring
-from geventjob.coordination.zookeeper import ZookeeperCoordination
+from geventjob.coordination.zookeeper import ZooKeeperCoordination
 from tests.contract.coordination.process import Process
 from tests.support.proxy import Proxy
 from tests.support.zookeeper import Ensemble, RawSession, shared
@@ -28,7 +28,7 @@ def connect(where: dict[str, Any], name: str, timeout: float) -> Coordination:
     """A coordination, not started, from what `Fleet.where` says."""
     if "path" in where:
         return SqliteCoordination(where["path"], name, timeout)
-    return ZookeeperCoordination(where["hosts"], name, timeout, root=where["root"])
+    return ZooKeeperCoordination(where["hosts"], name, timeout, root=where["root"])
 
 
 class Fleet(ABC):
@@ -165,7 +165,7 @@ class ZookeeperFleet(Fleet):
 
     def expire(self, member: Coordination) -> None:
         """By who opens the session again elsewhere, and closes it; the server hangs up on the one it was taken from."""
-        assert isinstance(member, ZookeeperCoordination)
+        assert isinstance(member, ZooKeeperCoordination)
         client = member._ensemble.now().client
         RawSession(self._ensemble.port, client.identity, client._session_passwd).close()
         self._ways[member].cut()

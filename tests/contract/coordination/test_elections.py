@@ -204,24 +204,24 @@ def test_processes_that_die_and_freeze_never_lead_together(fleet: Fleet) -> None
 
 
 def test_what_is_remembered_is_recalled_by_all(member: Coordination, other: Coordination) -> None:
-    assert member.recall("e") is None
-    member.remember("e", {"tick": 1.5, "jobs": ["a", None, {"b": "ü"}]})
-    assert other.recall("e") == {"tick": 1.5, "jobs": ["a", None, {"b": "ü"}]}
-    other.remember("e", {})
-    assert member.recall("e") == {}
-    assert member.recall("f") is None
+    assert member.load_note("e") is None
+    member.save_note("e", {"tick": 1.5, "jobs": ["a", None, {"b": "ü"}]})
+    assert other.load_note("e") == {"tick": 1.5, "jobs": ["a", None, {"b": "ü"}]}
+    other.save_note("e", {})
+    assert member.load_note("e") == {}
+    assert member.load_note("f") is None
 
 
 def test_a_note_outlives_everybody_even_the_killed(fleet: Fleet) -> None:
     first = fleet.member()
-    first.remember("e", {"tick": 7})
+    first.save_note("e", {"tick": 7})
     first.close()
     process = fleet.process()
     process.kill()
-    assert fleet.member().recall("e") == {"tick": 7}
+    assert fleet.member().load_note("e") == {"tick": 7}
 
 
 def test_a_note_that_is_no_json_is_refused(member: Coordination) -> None:
     with pytest.raises(TypeError):
-        member.remember("e", {"tick": partial})
-    assert member.recall("e") is None
+        member.save_note("e", {"tick": partial})
+    assert member.load_note("e") is None

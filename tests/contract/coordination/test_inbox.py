@@ -89,7 +89,7 @@ def test_a_handler_may_take_its_time_and_call_coordination(member: Coordination,
 
     def handle(message: dict[str, object]) -> None:
         gevent.sleep(0.05)
-        got.append((message, member.look().entries))
+        got.append((message, member.stats().entries))
 
     member.listen(handle)
     other.send(member.name, {"n": 1})

@@ -44,14 +44,14 @@ def test_the_path_of_an_entry_says_its_priority_and_its_turn(member: Coordinatio
 
 def test_nothing_is_put_for_no_items(member: Coordination) -> None:
     assert member.put([]) == []
-    assert member.look().entries == 0
+    assert member.stats().entries == 0
 
 
 @pytest.mark.parametrize("priority", [-1, 1000])
 def test_a_priority_that_is_none_is_refused_and_nothing_put(member: Coordination, priority: int) -> None:
     with pytest.raises(ValueError, match=f"job/b.*{priority}"):
         member.put([("job/a", 5), ("job/b", priority)])
-    assert member.look().entries == 0
+    assert member.stats().entries == 0
 
 
 def test_entries_are_taken_by_priority_and_then_in_the_order_of_their_putting(
@@ -114,7 +114,7 @@ def test_members_that_take_at_once_share_the_queue_without_an_entry_twice(fleet:
 
     gevent.joinall([gevent.spawn(work, fleet.member()) for _ in range(4)], raise_error=True)
     assert sorted(taken) == sorted(f"job/{i}" for i in range(200))
-    assert member.look().entries == 0
+    assert member.stats().entries == 0
 
 
 def test_each_claim_of_an_entry_has_a_greater_fence_than_those_before(fleet: Fleet, member: Coordination) -> None:
@@ -221,7 +221,7 @@ def test_one_who_has_stopped_waiting_does_not_keep_an_entry_from_another(fleet: 
     assert impatient.take(1, timeout=0.1) == []
     take = waiting(partial(fleet.member().take, 1))
     member.put([("job/a", 1)])
-    eventually(lambda: take.ready() or gone.look().taken == 1, within=1)
+    eventually(lambda: take.ready() or gone.stats().taken == 1, within=1)
     assert take.ready()
     assert jobs(take.get()) == ["job/a"]
 
@@ -298,7 +298,7 @@ def test_interrupts_and_kills_at_any_moment_lose_no_entry(member: Coordination, 
     putting.get()
     assert sorted(jobs(given)) == sorted(f"job/{i}" for i in range(total))
     member.consume(given)
-    assert member.look().entries == 0
+    assert member.stats().entries == 0
 
 
 # --- consume and release
@@ -309,7 +309,7 @@ def test_what_is_consumed_is_gone(member: Coordination, other: Coordination) -> 
     claims = member.take(2)
     member.consume(claims[:1])
     assert member.standing(paths) == [False, True]
-    assert (member.look().entries, member.look().taken) == (1, 1)
+    assert (member.stats().entries, member.stats().taken) == (1, 1)
     assert other.take(1, timeout=0) == []
 
 
@@ -331,9 +331,9 @@ def test_an_end_that_is_told_twice_is_one(member: Coordination, other: Coordinat
         end([a, b])
         end([a, a, b])
     assert not again.lost
-    assert [(w.job, w.taken_by) for w in member.look().head] == [("job/b", other.name)]
+    assert [(w.job, w.taken_by) for w in member.stats().head] == [("job/b", other.name)]
     other.consume([again])
-    assert member.look().entries == 0
+    assert member.stats().entries == 0
 
 
 def test_a_claim_ends_but_once_though_its_holder_takes_the_entry_again(member: Coordination) -> None:
@@ -343,9 +343,9 @@ def test_a_claim_ends_but_once_though_its_holder_takes_the_entry_again(member: C
     (second,) = member.take(1)
     member.consume([first])
     member.release([first])
-    assert [w.taken_by for w in member.look().head] == [member.name]
+    assert [w.taken_by for w in member.stats().head] == [member.name]
     member.consume([second])
-    assert member.look().entries == 0
+    assert member.stats().entries == 0
 
 
 def test_claims_are_consumed_by_many_greenlets_at_once(member: Coordination) -> None:
@@ -385,24 +385,24 @@ def test_an_entry_is_named_by_its_whole_path(member: Coordination) -> None:
 
 
 def test_a_look_at_an_empty_queue(member: Coordination) -> None:
-    look = member.look()
-    assert (look.entries, look.taken, look.oldest, look.head, dict(look.holders)) == (0, 0, None, [], {})
+    stats = member.stats()
+    assert (stats.entries, stats.taken, stats.oldest, stats.head, dict(stats.holders)) == (0, 0, None, [], {})
 
 
 def test_a_look_shows_the_head_of_the_queue_and_who_holds_what(member: Coordination, other: Coordination) -> None:
     member.put([("job/a", 5), ("job/b", 1), ("job/c", 1), ("job/d", 9)])
     held = member.take(2)
     (others,) = other.take(1)  # if it tried one of those first, it takes from its own part of the rest
-    look = other.look(head=3)
-    assert (look.entries, look.taken, dict(look.holders)) == (4, 3, {member.name: 2, other.name: 1})
-    assert [(w.priority, w.job, w.taken_by) for w in look.head] == [
+    stats = other.stats(head=3)
+    assert (stats.entries, stats.taken, dict(stats.holders)) == (4, 3, {member.name: 2, other.name: 1})
+    assert [(w.priority, w.job, w.taken_by) for w in stats.head] == [
         (1, "job/b", member.name),
         (1, "job/c", member.name),
         (5, "job/a", other.name if others.job == "job/a" else None),
     ]
-    assert look.head[0] == Waiting(held[0].entry, 1, "job/b", member.name)
-    assert look.oldest is not None
-    assert 0 <= look.oldest < 5
+    assert stats.head[0] == Waiting(held[0].entry, 1, "job/b", member.name)
+    assert stats.oldest is not None
+    assert 0 <= stats.oldest < 5
 
 
 # --- close
@@ -471,6 +471,6 @@ def test_an_entry_is_discarded_whoever_holds_it(member: Coordination, other: Coo
     assert other.standing([held, consumed, free, stays]) == [False, False, False, True]
     member.release([releases])
     member.consume([consumes])
-    look = other.look()
-    assert (look.entries, look.taken) == (1, 0)
+    stats = other.stats()
+    assert (stats.entries, stats.taken) == (1, 0)
     assert jobs(member.take(5, timeout=0)) == ["job/d"]

@@ -104,15 +104,15 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def people_see_it_as_it_is(self) -> None:
         order = self.in_order()
-        look = self.members[0].look(head=5)
-        assert look.entries == len(order)
-        assert look.taken == sum(entry.holder is not None for entry in order)
-        assert look.holders == Counter(self.name(entry) for entry in order if entry.holder is not None)
-        assert [(w.entry, w.priority, w.job, w.taken_by) for w in look.head] == [
+        stats = self.members[0].stats(head=5)
+        assert stats.entries == len(order)
+        assert stats.taken == sum(entry.holder is not None for entry in order)
+        assert stats.holders == Counter(self.name(entry) for entry in order if entry.holder is not None)
+        assert [(w.entry, w.priority, w.job, w.taken_by) for w in stats.head] == [
             (entry.path, entry.priority, entry.job, self.name(entry)) for entry in order[:5]
         ]
         free = [entry.path for entry in order if entry.holder is None]
-        assert [(waiting.entry, waiting.taken_by) for waiting in look.next] == [(path, None) for path in free[:5]]
+        assert [(waiting.entry, waiting.taken_by) for waiting in stats.next] == [(path, None) for path in free[:5]]
 
     @invariant()
     def only_what_is_held_is_not_lost(self) -> None:

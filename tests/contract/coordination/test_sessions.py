@@ -84,7 +84,7 @@ def test_a_closed_session_is_over(fleet: Fleet, member: Coordination) -> None:
     leaving.consume([claim])
     leaving.release([claim])
     assert not again.lost
-    assert member.look().taken == 1
+    assert member.stats().taken == 1
 
 
 def test_with_a_session_all_its_claims_are_lost_once_and_a_new_one_works(fleet: Fleet, other: Coordination) -> None:
@@ -106,7 +106,7 @@ def test_with_a_session_all_its_claims_are_lost_once_and_a_new_one_works(fleet: 
     member.consume(claims)
     member.release(claims)
     assert [claim.entry for claim in taken] == [claim.entry for claim in claims[2:]]
-    assert dict(other.look().holders) == {member.name: 1, other.name: 2}
+    assert dict(other.stats().holders) == {member.name: 1, other.name: 2}
     gevent.sleep(fleet.short / 2)
     assert [sorted(claim.job for claim in lost) for lost in listener.lost] == [["job/1", "job/2", "job/3"]]
     assert len(listener.sessions) == 1
@@ -139,7 +139,7 @@ def test_calls_in_the_name_of_an_expired_session_touch_nothing(fleet: Fleet, oth
     for end in (member.consume, member.release):
         with suppress(CoordinationAway):
             end(claims[:2])
-    assert dict(other.look().holders) == {other.name: 3}
+    assert dict(other.stats().holders) == {other.name: 3}
     other.consume(taken)
     assert other.standing(paths) == [False] * 3
     assert leadership is not None
@@ -211,14 +211,14 @@ def test_calls_of_one_who_is_cut_off_are_refused_in_time(fleet: Fleet, other: Co
             partial(member.release, claims[1:]),
             partial(member.send, "anybody", {}),
             partial(member.members, "executors"),
-            member.look,
+            member.stats,
         ]
         asking = [gevent.spawn(call) for call in calls]
         taking = gevent.spawn(member.take, 1)
         assert len(gevent.joinall([*asking, taking], timeout=2 * fleet.short + 1)) == 7
         assert taking.get() == []
         assert [type(done.exception) for done in asking] == [CoordinationAway] * 6
-    eventually(lambda: other.look().taken == 0)
+    eventually(lambda: other.stats().taken == 0)
     assert [claim.entry for claim in other.take(2)] == [claim.entry for claim in claims]
 
 
@@ -261,7 +261,7 @@ def test_a_frozen_process_loses_what_it_held_and_goes_on_with_nothing_of_it(flee
     assert process.call("are_lost", *paths) == [True, True, True]
     process.call("consume", *paths)
     process.call("release", *paths)
-    assert [(w.job, w.taken_by) for w in member.look().head] == [("job/b", None), ("job/c", member.name)]
+    assert [(w.job, w.taken_by) for w in member.stats().head] == [("job/b", None), ("job/c", member.name)]
 
     eventually(lambda: process.call("sessions") == 2)
     assert process.call("losses") == [paths]
@@ -283,7 +283,7 @@ def test_calls_that_were_under_way_when_a_process_was_frozen_touch_nothing(fleet
     process.go_on()
     consuming.get(timeout=10)
     releasing.get(timeout=10)
-    assert dict(member.look().holders) == {member.name: 2}
+    assert dict(member.stats().holders) == {member.name: 2}
 
 
 def test_a_take_that_waited_in_a_frozen_process_ends_empty(fleet: Fleet, member: Coordination) -> None:

@@ -10,12 +10,12 @@ from kazoo.client import KazooClient
 from kazoo.handlers.gevent import SequentialGeventHandler
 
 from geventjob.coordination.base import Claim, Session
-from geventjob.coordination.zookeeper import ZookeeperCoordination
+from geventjob.coordination.zookeeper import ZooKeeperCoordination
 from tests.support.proxy import Proxy
 from tests.support.zookeeper import Ensemble, RawSession, shared
 
 
-class Member(ZookeeperCoordination):
+class Member(ZooKeeperCoordination):
     """A coordination that keeps what it was told."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -41,7 +41,7 @@ class Site:
     def __init__(self, ensemble: Ensemble) -> None:
         self.ensemble = ensemble.check()
         self.root = f"/{uuid4().hex}"
-        self._members: list[ZookeeperCoordination] = []
+        self._members: list[ZooKeeperCoordination] = []
         self._clients: list[KazooClient] = []
         self._proxies: list[Proxy] = []
 

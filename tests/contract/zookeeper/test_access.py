@@ -77,7 +77,7 @@ def test_all_works_over_tls_and_a_log_in(inside: Site, tls: dict[str, str], auth
     assert two.leaders(["e"]) == {"e": one.name}
     two.announce("executors", {"slots": 1})
     assert one.members("executors") == {two.name: {"slots": 1}}
-    assert one.look().entries == 1
+    assert one.stats().entries == 1
     assert leadership is not None
     assert leadership.held
 
@@ -92,7 +92,7 @@ def test_a_session_goes_on_over_a_new_tls_connection(inside: Site, tls: dict[str
     client.drop()
     eventually(lambda: not client.connected)
     remote.consume(claims)
-    assert remote.look().entries == 0
+    assert remote.stats().entries == 0
     assert remote.session is session
 
 
@@ -101,7 +101,7 @@ def test_every_node_is_for_this_user_alone(inside: Site, tls: dict[str, str], au
     member.put([("job/a", 1), ("job/b", 1)])
     member.take(1)
     member.lead("e")
-    member.remember("e", {"tick": 1})
+    member.save_note("e", {"tick": 1})
     member.announce("executors", {})
     member.send("somebody", {})
     client = member._ensemble.now().client
@@ -127,8 +127,8 @@ def test_what_is_forbidden_later_is_refused_in_words(site: Site, member: Member,
     for call in (
         lambda: member.put([("job/b", 1)]),
         lambda: member.remove([path]),
-        lambda: member.look(),
-        lambda: member.remember("e", {}),
+        lambda: member.stats(),
+        lambda: member.save_note("e", {}),
         lambda: member.announce("executors", {}),
         lambda: member.members("executors"),
         lambda: member.send("somebody", {}),
@@ -263,7 +263,7 @@ def test_the_root_is_created_and_parts_the_world(site: Site) -> None:
     two = site.member("two", root=f"{site.root}/c")
     again = site.member("again", root=f"{site.root}/a/b/")
     one.put([("job/a", 1)])
-    assert two.look().entries == 0
+    assert two.stats().entries == 0
     assert [claim.entry for claim in again.take(1)] == ["/job/entries/entry-001-0000000000"]
     assert two.members("executors") == {}
 
@@ -286,7 +286,7 @@ def test_a_server_older_than_multi_read_is_refused_in_words(site: Site) -> None:
 
 @pytest.mark.parametrize("name", ["", "a/b"])
 def test_a_name_that_cannot_be_a_node_is_refused(site: Site, name: str) -> None:
-    from geventjob.coordination.zookeeper import ZookeeperCoordination
+    from geventjob.coordination.zookeeper import ZooKeeperCoordination
 
     with pytest.raises(ValueError, match="name"):
-        ZookeeperCoordination(site.ensemble.hosts, name)
+        ZooKeeperCoordination(site.ensemble.hosts, name)

@@ -107,7 +107,7 @@ def test_servers_are_started_again_one_after_another_under_takes(servers: Site) 
         eventually(lambda before=before: len(done) > before or len(done) == 600)
     gevent.joinall(workers, raise_error=True)
     assert sorted(done) == sorted(f"job/{n}" for n in range(600))
-    assert members[0].look().entries == 0
+    assert members[0].stats().entries == 0
     assert [one.lost for one in members] == [[], []]
     assert [len(one.sessions) for one in members] == [1, 1]
 
@@ -156,7 +156,7 @@ def test_a_majority_that_is_back_within_the_lease_loses_nothing(servers: Site) -
     for server in followers:
         server.start()
     one.consume(claims)
-    assert one.look().entries == 0
+    assert one.stats().entries == 0
     assert (one.lost, len(one.sessions)) == ([], 1)
 
 
@@ -200,4 +200,4 @@ def test_when_one_server_falls_silent_another_serves_within_the_lease(servers: S
     gevent.killall(asking)
     one.consume(claims)
     assert one.session is first
-    assert (one.lost, one.look().entries) == ([], 0)
+    assert (one.lost, one.stats().entries) == ([], 0)

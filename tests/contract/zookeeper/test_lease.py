@@ -96,7 +96,7 @@ def test_a_session_outlives_cuts_and_loses_nothing(site: Site, way: Proxy) -> No
         way.cut()
         gevent.sleep(0.3)
     remote.consume(claims)
-    assert remote.look().entries == 0
+    assert remote.stats().entries == 0
     assert remote.session is first
     assert remote.lost == []
 
@@ -110,7 +110,7 @@ def test_a_silence_that_is_shorter_than_the_lease_loses_nothing(site: Site, way:
     gevent.sleep(1.2)
     way.speak()
     remote.consume(claims)
-    assert remote.look().entries == 0
+    assert remote.stats().entries == 0
     assert remote.session is first
     assert remote.lost == []
 

@@ -47,7 +47,7 @@ def test_a_take_brings_what_its_lost_answer_told(remote: Member, way: Proxy, mem
     claims = remote.take(20, timeout=5)
     assert loss.happened.is_set()
     assert jobs(claims) == [f"job/{n}" for n in range(20)]
-    assert remote.look().holders == {"remote": 20}
+    assert remote.stats().holders == {"remote": 20}
     remote.consume(claims[:15])
     remote.release(claims[15:])
     assert jobs(member.take(20)) == [f"job/{n}" for n in range(15, 20)]
@@ -78,7 +78,7 @@ def test_of_many_transactions_one_answer_is_lost_and_every_entry_is_given_once(
     assert loss.happened.is_set()
     assert sorted(jobs(claims)) == sorted(f"job/{n}" for n in range(500))
     remote.consume(claims)
-    assert member.look().entries == 0
+    assert member.stats().entries == 0
 
 
 def test_what_is_found_for_a_process_that_takes_no_more_is_given_back(
@@ -121,7 +121,7 @@ def test_what_was_removed_by_hand_while_we_were_away_is_lost(
     assert (a.revoked, a.lost, b.lost) == (True, True, False)
     (again,) = member.take(2)
     remote.consume([a, b])
-    assert [(waiting.job, waiting.taken_by) for waiting in member.look().head] == [("job/a", member.name)]
+    assert [(waiting.job, waiting.taken_by) for waiting in member.stats().head] == [("job/a", member.name)]
     assert again.job == "job/a"
 
 
@@ -148,12 +148,12 @@ def test_an_end_whose_answer_was_lost_may_be_asked_for_again(
         getattr(remote, end)(claims)
     assert loss.happened.is_set()
     getattr(remote, end)(claims)
-    assert (member.look().entries, member.look().taken) == (left, 0)
+    assert (member.stats().entries, member.stats().taken) == (left, 0)
     assert remote.lost == []
     assert not any(claim.revoked for claim in claims)
     assert len(member.take(5, timeout=0)) == left
     getattr(remote, end)(claims)
-    assert member.look().taken == left
+    assert member.stats().taken == left
 
 
 def test_an_end_goes_on_though_its_caller_is_killed(remote: Member, way: Proxy, member: Member) -> None:
@@ -164,7 +164,7 @@ def test_an_end_goes_on_though_its_caller_is_killed(remote: Member, way: Proxy, 
         ending = gevent.spawn(end, [claim])
         gevent.sleep(0.05)
         ending.kill()
-    eventually(lambda: (member.look().entries, member.look().taken) == (1, 0), within=2)
+    eventually(lambda: (member.stats().entries, member.stats().taken) == (1, 0), within=2)
 
 
 def test_an_entry_that_is_gone_already_is_consumed_all_the_same(member: Member, kazoo: KazooClient) -> None:
@@ -172,7 +172,7 @@ def test_an_entry_that_is_gone_already_is_consumed_all_the_same(member: Member, 
     claims = member.take(2)
     kazoo.delete(claims[0].entry)
     member.consume(claims)
-    assert (member.look().entries, kazoo.get_children("/job/taken")) == (0, [])
+    assert (member.stats().entries, kazoo.get_children("/job/taken")) == (0, [])
     assert member.lost == []
 
 
@@ -189,7 +189,7 @@ def test_a_put_whose_answer_was_lost_may_be_repeated(remote: Member, way: Proxy,
     assert jobs(claims) == ["job/a", "job/a"]
     assert claims[1].entry == path
     member.consume(claims)
-    assert member.look().entries == 0
+    assert member.stats().entries == 0
 
 
 @either_way
@@ -203,7 +203,7 @@ def test_a_removal_whose_answer_was_lost_may_be_repeated(
         remote.remove(paths[1:])
     assert loss.happened.is_set()
     assert remote.remove(paths) == [False, True]
-    assert member.look().entries == 1
+    assert member.stats().entries == 1
     assert not held[0].lost
 
 
@@ -213,7 +213,7 @@ def test_a_removal_whose_answer_was_lost_may_be_repeated(
 def call(coordination: Coordination, what: str) -> object:
     return {
         "announce": partial(coordination.announce, "executors", {"slots": 2}),
-        "remember": partial(coordination.remember, "e", {"tick": 2}),
+        "save_note": partial(coordination.save_note, "e", {"tick": 2}),
         "send": partial(coordination.send, "somebody", {"n": 2}),
     }[what]()
 
@@ -223,8 +223,8 @@ def call(coordination: Coordination, what: str) -> object:
     [
         ("announce", CREATE, b"/executors/remote"),
         ("announce", SET_DATA, b"/executors/remote"),
-        ("remember", CREATE, b"/distribution/e"),
-        ("remember", SET_DATA, b"/distribution/e"),
+        ("save_note", CREATE, b"/distribution/e"),
+        ("save_note", SET_DATA, b"/distribution/e"),
         ("send", CREATE, b"/inbox/somebody/msg-"),
     ],
 )
@@ -233,7 +233,7 @@ def test_a_call_whose_answer_was_lost_may_be_repeated(
 ) -> None:
     if operation == SET_DATA:
         remote.announce("executors", {"slots": 1})
-        member.remember("e", {"tick": 1})
+        member.save_note("e", {"tick": 1})
     member.send("somebody", {"n": 1})
     loss = way.lose_answer(operation, node)
     with pytest.raises(CoordinationAway):
@@ -242,8 +242,8 @@ def test_a_call_whose_answer_was_lost_may_be_repeated(
     call(remote, what)
     if what == "announce":
         assert member.members("executors") == {"remote": {"slots": 2}}
-    elif what == "remember":
-        assert member.recall("e") == {"tick": 2}
+    elif what == "save_note":
+        assert member.load_note("e") == {"tick": 2}
     else:
         got: list[object] = []
         site.member("somebody").listen(got.append)
@@ -320,4 +320,4 @@ def test_all_goes_on_after_many_cuts(remote: Member, way: Proxy, member: Member)
     workers = [gevent.spawn(put), gevent.spawn(cut), gevent.spawn(work, remote), gevent.spawn(work, member)]
     gevent.joinall(workers, raise_error=True)
     assert sorted(done) == sorted(f"job/{n}" for n in range(total))
-    assert (member.look().entries, remote.lost) == (0, [])
+    assert (member.stats().entries, remote.lost) == (0, [])

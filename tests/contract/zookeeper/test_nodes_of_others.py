@@ -94,9 +94,9 @@ def test_other_nodes_in_an_election_stand_in_nobody_s_way(member: Member, kazoo:
 def test_a_note_that_is_none_is_an_error_in_words(member: Member, kazoo: KazooClient) -> None:
     kazoo.create("/distribution/e", b"no JSON")
     with pytest.raises(CoordinationError, match="/distribution/e: a JSON object expected"):
-        member.recall("e")
-    member.remember("e", {"tick": 1})
-    assert member.recall("e") == {"tick": 1}
+        member.load_note("e")
+    member.save_note("e", {"tick": 1})
+    assert member.load_note("e") == {"tick": 1}
 
 
 def test_messages_are_json_nodes_with_a_sequence(member: Member, kazoo: KazooClient) -> None:

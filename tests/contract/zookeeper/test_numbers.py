@@ -86,14 +86,14 @@ def test_half_of_the_numbers_is_warned_of_once_a_day_and_shown(site: Site, caplo
     for _ in range(3):
         server.put([("job/a", 1)])
     assert caplog.text.count("50 % of the sequence numbers of /job/entries are used") == 1
-    assert server.look().numbers == pytest.approx(0.5, abs=0.01)
+    assert server.stats().numbers == pytest.approx(0.5, abs=0.01)
     caplog.set_level(logging.INFO)
     executor = site.member()
     executor.consume(executor.take(3, timeout=0))
     assert "was made anew" not in caplog.text  # nobody has seen it empty
     executor.take(1, timeout=0)
     assert "was made anew" in caplog.text
-    assert server.look().numbers == 0.0
+    assert server.stats().numbers == 0.0
 
 
 @pytest.mark.parametrize("site", ["nearly ours", "ours", "nearly the end", "the end"], indirect=True)
@@ -109,7 +109,7 @@ def test_a_queue_that_is_never_empty_goes_on_in_order(site: Site) -> None:
         old.get(f"/job/entries/{name}")[0].decode() for name in sorted(old.get_children("/job/entries"))
     ] == expected
     assert one.jobs(paths) == expected
-    assert [waiting.job for waiting in one.look(300).head] == expected
+    assert [waiting.job for waiting in one.stats(300).head] == expected
     assert one.remove(paths[-1:]) == [True]
     assert old.LockingQueue("/job").get(10) == b"job/0"
     executor = site.member("executor")
@@ -124,7 +124,7 @@ def test_servers_that_put_at_once_get_numbers_of_their_own_each(site: Site) -> N
     puts = [gevent.spawn(server.put, [(f"job/{n}", 1) for n in range(5)]) for server in servers for _ in range(4)]
     paths = [path for put in gevent.joinall(puts, raise_error=True) for path in put.value]
     assert len(set(paths)) == 60
-    assert servers[0].look().entries >= 60
+    assert servers[0].stats().entries >= 60
     empty(site.kazoo())
     executor = site.member("executor")
     executor.take(1, timeout=0)

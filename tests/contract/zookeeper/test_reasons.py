@@ -46,7 +46,7 @@ def test_too_many_connections_a_server_that_is_gone_and_another_digest(
     assert caplog.text.count("out of reach") == 1
     eventually(lambda: member.session is None or member.session.over)
     with pytest.raises(CoordinationAway, match=r"no session with ZooKeeper: .*Connection refused"):
-        eventually(lambda: member.look().entries and False)
+        eventually(lambda: member.stats().entries and False)
 
 
 def why_not(member: Member) -> str:

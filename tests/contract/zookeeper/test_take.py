@@ -43,14 +43,14 @@ def test_the_order_goes_on_when_the_sequence_wraps(member: Member, kazoo: KazooC
     claims = member.take(10)
     assert jobs(claims) == ["entry-099--2147483640", *names, "entry-101-2147483640"]
     member.consume(claims)
-    assert member.look().entries == 0
+    assert member.stats().entries == 0
 
 
 def test_the_order_goes_on_when_the_sequence_passes_zero_again(member: Member, kazoo: KazooClient) -> None:
     names = [f"entry-100-{number:010d}" for number in (-11, -2, -1, 0, 1, 10)]
     assert names[2] == "entry-100--000000001"
     put_by_name(kazoo, *random.Random(2).sample(names, len(names)))
-    assert [waiting.job for waiting in member.look().head] == names
+    assert [waiting.job for waiting in member.stats().head] == names
     paths = [f"/job/entries/{name}" for name in names]
     assert member.standing(paths) == [True] * 6
     assert member.remove(paths[:1]) == [True]
@@ -88,7 +88,7 @@ def test_names_that_are_no_entries_are_left_alone(member: Member, kazoo: KazooCl
     claims = member.take(100)
     assert jobs(claims) == ["job/a"]
     assert member.take(100, timeout=0) == []
-    assert member.look().entries == 1
+    assert member.stats().entries == 1
     member.consume(claims)
     assert sorted(kazoo.get_children("/job/entries")) == sorted(junk)
     assert kazoo.get_children("/job/taken") == ["junk"]
@@ -126,7 +126,7 @@ def test_takes_go_in_transactions_of_two_hundred(counted: Member, member: Member
     counted.consume(claims)
     spent = way.requests - before
     assert spent[MULTI] - spent[GET_EPHEMERALS] == 3
-    assert member.look().entries == 0
+    assert member.stats().entries == 0
 
 
 def test_takes_of_much_data_go_in_transactions_of_bounded_size(counted: Member, kazoo: KazooClient, way: Proxy) -> None:
@@ -158,7 +158,7 @@ def test_what_others_took_meanwhile_is_left_out_and_the_rest_taken(
     assert sorted(claim.entry for claim in claims) == sorted(expected)
     assert counted.take(200, timeout=0) == []
     counted.consume(claims)
-    assert dict(member.look().holders) == {"counted": 1, "others": 20}
+    assert dict(member.stats().holders) == {"counted": 1, "others": 20}
 
 
 # --- who takes which

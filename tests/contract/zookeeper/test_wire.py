@@ -26,8 +26,8 @@ sys.stdin.read()
 HOLDER = """
 import geventjob.patch
 import sys, gevent
-from geventjob.coordination.zookeeper import ZookeeperCoordination
-member = ZookeeperCoordination(sys.argv[1], "holder", 1, root=sys.argv[2])
+from geventjob.coordination.zookeeper import ZooKeeperCoordination
+member = ZooKeeperCoordination(sys.argv[1], "holder", 1, root=sys.argv[2])
 member.start()
 print(member.take(1)[0].job, flush=True)
 gevent.sleep(60)
@@ -130,7 +130,7 @@ def test_what_a_locking_queue_holds_cannot_be_removed(member: Member, queue: Loc
     paths = member.put([("job/a", 1), ("job/b", 1)])
     assert queue.get(timeout=5) == b"job/a"
     assert member.remove(paths) == [False, True]
-    assert [(waiting.job, waiting.taken_by) for waiting in member.look().head] == [("job/a", queue.id.decode())]
+    assert [(waiting.job, waiting.taken_by) for waiting in member.stats().head] == [("job/a", queue.id.decode())]
 
 
 def test_we_get_what_a_killed_locking_queue_held(
@@ -177,7 +177,7 @@ def test_both_work_one_queue_and_each_entry_is_done_once(site: Site, member: Mem
     workers += [gevent.spawn(theirs, site.kazoo().LockingQueue("/job")) for _ in range(2)]
     gevent.joinall(workers, raise_error=True)
     assert sorted(done) == sorted(f"job/{n}" for n in range(120))
-    assert member.look().entries == 0
+    assert member.stats().entries == 0
 
 
 def test_what_a_locking_queue_took_when_our_node_was_gone_is_not_ours_to_end(
@@ -193,7 +193,7 @@ def test_what_a_locking_queue_took_when_our_node_was_gone_is_not_ours_to_end(
     assert all(claim.revoked for claim in claims)
     assert queue.holds_lock()
     assert queue.consume()
-    assert [waiting.job for waiting in member.look().head] == ["job/b"]
+    assert [waiting.job for waiting in member.stats().head] == ["job/b"]
 
 
 # --- elections
