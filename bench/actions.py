@@ -1,23 +1,24 @@
 """Actions of the benchmarks: nothing, the moment at which it starts, and a fixed amount of computing."""
 
 import time
+from typing import Any
 
 from geventjob import action
 
 
 @action("noop")
-def noop(job):
+def noop(job: Any) -> None:
     pass
 
 
 @action("stamp")
-def stamp(job):
+def stamp(job: Any) -> None:
     """Appends the wall-clock time at which it started to the file that the payload names."""
     with open(job.payload["file"], "a") as file:
         file.write(f"{job.payload['n']} {time.time()}\n")
 
 
-def turns(count):
+def turns(count: int) -> Any:
     x = 1
     for i in range(count):
         x = (x * 1103515245 + 12345 + i) & 0x7FFFFFFF
@@ -25,17 +26,17 @@ def turns(count):
 
 
 @action("compute")
-def compute(job):
+def compute(job: Any) -> None:
     turns(job.payload["turns"])
 
 
 @action("compute_unsliced", preempt=False)
-def compute_unsliced(job):
+def compute_unsliced(job: Any) -> None:
     turns(job.payload["turns"])
 
 
 @action("compute_for")
-def compute_for(job):
+def compute_for(job: Any) -> None:
     end = time.monotonic() + job.payload["seconds"]
     while time.monotonic() < end:
         turns(100)

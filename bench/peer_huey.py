@@ -2,6 +2,7 @@
 
 import os
 import time
+from typing import Any
 
 from huey import RedisHuey
 
@@ -9,11 +10,11 @@ huey = RedisHuey("bench", url=os.environ["BENCH_REDIS"])
 
 
 @huey.task()
-def noop():
+def noop() -> Any:
     return 1
 
 
 @huey.task()
-def stamp():
+def stamp() -> Any:
     """The wall-clock time at which it started."""
     return time.time()

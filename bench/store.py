@@ -3,19 +3,20 @@
 The CPU is that of the server, not of Elasticsearch beside it.
 """
 
-import geventjob.patch  # noqa: F401, I001  (first of all)
-
 import random
 import resource
 import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import gevent
 
+import geventjob.patch  # noqa: F401  (first of all)
 from geventjob.clock import cimi_time, now
 from geventjob.server.filter import parse
 from geventjob.server.store.base import Insert, Query, Update
@@ -50,7 +51,7 @@ SEARCHES = [
 ]
 
 
-def job(n):
+def job(n: Any) -> Any:
     moment = cimi_time(now())
     return {
         "id": f"job/{uuid.uuid4()}",
@@ -77,18 +78,18 @@ def job(n):
     }
 
 
-def run(edit):
+def run(edit: Any) -> Any:
     return lambda document: {**document, **edit, "updated": cimi_time(now())}
 
 
-def report(title, store, lists, callers):
+def report(title: Any, store: Any, lists: Any, callers: Any) -> None:
     """Let so many greenlets write these lists."""
     lists = list(lists)
     items = sum(map(len, lists))
     waiting = iter(lists)
     delays = []
 
-    def write():
+    def write() -> None:
         for one in waiting:
             start = time.perf_counter()
             store.write(one)
@@ -105,19 +106,19 @@ def report(title, store, lists, callers):
     )
 
 
-def chunks(items, size):
+def chunks(items: Any, size: Any) -> Iterator[Any]:
     items = iter(items)
     while chunk := list(islice(items, size)):
         yield chunk
 
 
-def made(name, folder):
+def made(name: Any, folder: Any) -> Any:
     if name == "elasticsearch":
         return ElasticsearchStore([elasticsearch.shared()], prefix="bench", commit=60)
     return SqliteStore(Path(folder) / "server.db")
 
 
-def main(jobs=100_000, name="sqlite"):
+def main(jobs: int = 100_000, name: str = "sqlite") -> None:
     jobs = int(jobs)
     with tempfile.TemporaryDirectory() as folder:
         store = made(name, folder)

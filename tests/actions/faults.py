@@ -3,18 +3,19 @@
 import os
 import signal
 import time
+from typing import Any
 
 from geventjob import JobLost, action
 
 
-def note(job, word):
+def note(job: Any, word: str) -> None:
     """One line, appended at once: which process did what to which job."""
     with open(job.payload["file"], "a") as file:
         file.write(f"{os.getpid()} {job.id} {word}\n")
 
 
 @action("noted")
-def noted(job):
+def noted(job: Any) -> None:
     """Sleeps, telling its progress each tenth of a second."""
     note(job, "begin")
     for step in range(int(job.payload["seconds"] * 10)):
@@ -28,7 +29,7 @@ def noted(job):
 
 
 @action("noted_computing")
-def noted_computing(job):
+def noted_computing(job: Any) -> None:
     note(job, "begin")
     end = time.monotonic() + job.payload["seconds"]
     while time.monotonic() < end:
@@ -37,7 +38,7 @@ def noted_computing(job):
 
 
 @action("gated")
-def gated(job):
+def gated(job: Any) -> None:
     """Waits at its executor's gate, for as long as that file is there."""
     note(job, "begin")
     gate = f"{job.payload['file']}-{job['executor']}"
@@ -51,13 +52,13 @@ def gated(job):
 
 
 @action("kills_its_executor")
-def kills_its_executor(job):
+def kills_its_executor(job: Any) -> None:
     note(job, "begin")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 @action("tells_of_interruption")
-def tells_of_interruption(job):
+def tells_of_interruption(job: Any) -> None:
     note(job, "begin")
     if not job.interrupted:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -65,30 +66,30 @@ def tells_of_interruption(job):
 
 
 @action("reads_a_pipe", timeout=2)
-def reads_a_pipe(job):
+def reads_a_pipe(job: Any) -> None:
     note(job, "begin")
     os.read(os.pipe()[0], 1)
 
 
 @action("calls_system")
-def calls_system(job):
+def calls_system(job: Any) -> None:
     """Waits in a call that no signal interrupts."""
     note(job, "begin")
     os.system("sleep 25")
 
 
 class Exits(Exception):
-    def __str__(self):
+    def __str__(self) -> None:
         raise SystemExit(3)
 
 
 class Sleeps(Exception):
-    def __str__(self):
+    def __str__(self) -> Any:
         return str(time.sleep(600))
 
 
 @action("cannot_be_told")
-def cannot_be_told(job):
+def cannot_be_told(job: Any) -> None:
     """Fails with, or says, what has no text or no UTF-8."""
     note(job, "begin")
     cafe = os.fsdecode(b"caf\xe9")

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from typing import Any
 
 import gevent
 
@@ -10,7 +11,7 @@ from geventjob import Action, JobLost, action
 log = logging.getLogger("mixed")
 
 
-def burn(seconds):
+def burn(seconds: float) -> Any:
     """Compute, without a switch."""
     end = time.monotonic() + seconds
     turns = 0
@@ -20,7 +21,7 @@ def burn(seconds):
 
 
 @action("succeeds")
-def succeeds(job):
+def succeeds(job: Any) -> None:
     time.sleep(job.payload.get("seconds", 0))
 
 
@@ -28,32 +29,32 @@ def succeeds(job):
 class Answers(Action):
     """Returns what the payload says."""
 
-    def do_work(self):
+    def do_work(self) -> Any:
         return self.job.payload["code"]
 
 
 @action("raises")
-def raises(job):
+def raises(job: Any) -> None:
     raise RuntimeError(job.payload["text"])
 
 
 @action("claims_to_be_lost")
-def claims_to_be_lost(job):
+def claims_to_be_lost(job: Any) -> None:
     raise JobLost
 
 
 @action("waits")
-def waits(job):
+def waits(job: Any) -> None:
     time.sleep(job.payload["seconds"])
 
 
 @action("computes")
-def computes(job):
+def computes(job: Any) -> None:
     burn(job.payload["seconds"])
 
 
 @action("swallows")
-def swallows(job):
+def swallows(job: Any) -> None:
     """Swallows its time-out, and ends well as if nothing had been."""
     end = time.monotonic() + job.payload["seconds"]
     while time.monotonic() < end:
@@ -64,7 +65,7 @@ def swallows(job):
 
 
 @action("tells")
-def tells(job):
+def tells(job: Any) -> None:
     for progress in (10, 50, 90):
         job.set_progress(progress)
     job.add_affected_resource("disk/one")
@@ -74,7 +75,7 @@ def tells(job):
 
 
 @action("leaves")
-def leaves(job):
+def leaves(job: Any) -> None:
     """Leaves greenlets behind: one sleeps, one computes a little, one tries to write to the job later."""
     gevent.spawn(time.sleep, 30)
     gevent.spawn(burn, 0.05)
@@ -82,7 +83,7 @@ def leaves(job):
 
 
 @action("spawns")
-def spawns(job):
+def spawns(job: Any) -> None:
     """Waits for greenlets of its own."""
     gevent.joinall([gevent.spawn(time.sleep, 0.05) for _ in range(3)], raise_error=True)
 
@@ -90,11 +91,11 @@ def spawns(job):
 class OldStyle:
     """As SlipStream's engine had them: no base class."""
 
-    def __init__(self, executor, job):
+    def __init__(self, executor: Any, job: Any) -> None:
         self.executor = executor
         self.job = job
 
-    def do_work(self):
+    def do_work(self) -> None:
         self.job.set_status_message(f"target {self.job['targetResource']['href']}")
 
 

@@ -9,18 +9,20 @@ import threading
 import time
 from dataclasses import dataclass
 from os import chdir
+from pathlib import Path
 from signal import alarm
+from typing import Any
 
 from geventjob import action
 
 
-def note(path, word):
+def note(path: Path, word: str) -> None:
     with open(path, "a") as file:
         file.write(f"{os.getpid()} {word}\n")
 
 
 @action("neighbour")
-def neighbour(job):
+def neighbour(job: Any) -> None:
     """Writes a line each 20 ms until the file is told to end."""
     try:
         for step in range(3000):
@@ -38,16 +40,16 @@ class Square:
     of: int
 
 
-def square(number):
+def square(number: Any) -> Any:
     time.sleep(0.05)
     return Square(number * number)
 
 
-def fails():
+def fails() -> None:
     raise ValueError("of the child")
 
 
-def child(job, path, queue):
+def child(job: Any, path: Path, queue: Any) -> None:
     """What a forked child may do, and that it waits: the event loop runs in it."""
     note(path, "child")
     time.sleep(0.3)
@@ -63,7 +65,7 @@ def child(job, path, queue):
 
 
 @action("forks", timeout=60)
-def forks(job):
+def forks(job: Any) -> None:
     fork = multiprocessing.get_context("fork")
     queue = fork.Queue()
     process = fork.Process(target=child, args=(job, job.payload["file"], queue))
@@ -88,7 +90,7 @@ def forks(job):
 
 
 @action("forks_by_hand", timeout=60)
-def forks_by_hand(job):
+def forks_by_hand(job: Any) -> None:
     """Children whose code leaves the action as if they were the parent: by its end, by an error, in a thread."""
     parent = os.getpid()
     returns = os.fork()
@@ -109,7 +111,7 @@ def forks_by_hand(job):
 
 
 @action("starts_anew", timeout=60)
-def starts_anew(job):
+def starts_anew(job: Any) -> None:
     anew = multiprocessing.get_context(job.payload["method"])
     with anew.Pool(2) as pool:
         assert pool.map(square, range(4)) == [Square(n * n) for n in range(4)]
@@ -120,7 +122,7 @@ def starts_anew(job):
 
 
 @action("own_state", timeout=60)
-def own_state(job):
+def own_state(job: Any) -> None:
     """As if it were alone in its process, with names that its file imported before any action ran."""
     with tempfile.TemporaryDirectory() as folder:
         chdir(folder)
@@ -129,12 +131,12 @@ def own_state(job):
     job.set_status_message(f"progress {job['progress']}")
 
 
-async def tells(job):
+async def tells(job: Any) -> None:
     for step in range(5):
         await asyncio.sleep(0.02)
         job.set_progress(step)
 
 
 @action("alarms")
-def alarms(job):
+def alarms(job: Any) -> None:
     alarm(1)

@@ -5,23 +5,24 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 from geventjob import JobStopped, action
 
 NOTES = Path(__file__).with_name("notes")
 
 
-def note(job, word):
+def note(job: Any, word: str) -> None:
     with NOTES.open("a") as file:
         file.write(f"{os.getpid()} {job.id} {word}\n")
 
 
-def number(job):
+def number(job: Any) -> Any:
     return float(job.get("description", "0"))
 
 
 @action("noted")
-def noted(job):
+def noted(job: Any) -> None:
     """Sleeps, telling its progress each tenth of a second."""
     note(job, "begin")
     try:
@@ -35,7 +36,7 @@ def noted(job):
 
 
 @action("silent")
-def silent(job):
+def silent(job: Any) -> None:
     """Sleeps, and says nothing to the server."""
     note(job, "begin")
     try:
@@ -47,7 +48,7 @@ def silent(job):
 
 
 @action("tells")
-def tells(job):
+def tells(job: Any) -> Any:
     job.set_progress(40)
     job.add_affected_resources(["disk/one", "disk/two"])
     job.add_affected_resources([])
@@ -56,17 +57,17 @@ def tells(job):
 
 
 @action("raises")
-def raises(job):
+def raises(job: Any) -> None:
     raise RuntimeError("it broke")
 
 
 @action("kills_its_executor")
-def kills_its_executor(job):
+def kills_its_executor(job: Any) -> None:
     note(job, "begin")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 @action("asks_too_much")
-def asks_too_much(job):
+def asks_too_much(job: Any) -> None:
     """A SlipStream server has no place for it."""
     job.edit(payload={"a": 1})

@@ -319,7 +319,7 @@ def test_cron_says_what_is_wrong(arguments: list[str], said: str, capsys: pytest
     assert capsys.readouterr().err.startswith(f"geventjob: {said}")
 
 
-def test_the_file_of_up_holds_any_password(tmp_path):
+def test_the_file_of_up_holds_any_password(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir(mode=0o700)
     (tmp_path / "data" / "admin-pass").write_text("'a # b\n")
     up = up_module.Up(config.parse("up", ["--data-dir", str(tmp_path / "data"), "--port", str(free_port())], {}))

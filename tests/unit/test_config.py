@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import configargparse
 import pytest
@@ -26,8 +27,8 @@ NAMED = {"executor": LOGIN, "distributor": [*LOGIN, "jobs_cleanup"]}
 
 
 @pytest.fixture
-def ini(tmp_path):
-    def write(text, mode=0o600):
+def ini(tmp_path: Path) -> Any:
+    def write(text: str, mode: int = 0o600) -> Any:
         file = tmp_path / "geventjob.ini"
         file.write_text(text)
         file.chmod(mode)
@@ -37,10 +38,10 @@ def ini(tmp_path):
 
 
 @pytest.fixture
-def refused(capsys):
+def refused(capsys: pytest.CaptureFixture[str]) -> Any:
     """What the one line on stderr says, of an exit with 2."""
 
-    def run(*argv, command="server", environ=None):
+    def run(*argv: Any, command: str = "server", environ: Any = None) -> Any:
         with pytest.raises(SystemExit) as ended:
             parse(command, list(argv), environ or {})
         out, err = capsys.readouterr()
@@ -56,7 +57,7 @@ def refused(capsys):
 # --- where a value comes from
 
 
-def test_the_flags_of_slipstream_are_kept():
+def test_the_flags_of_slipstream_are_kept() -> None:
     daemon_args = (
         "--ss-url=https://nuv.la:443 --ss-user=super --ss-pass=supeR8-supeR8 --zk-hosts=zk.local:2181"
         " --threads=8 --es-hosts-list=es.local"
@@ -78,18 +79,18 @@ def test_the_flags_of_slipstream_are_kept():
         ["--zk-hosts", "a:1", "--threads", "3", "--zk-hosts=b:2,c"],
     ],
 )
-def test_hosts_are_joined_by_commas_or_several_words(argv):
+def test_hosts_are_joined_by_commas_or_several_words(argv: Any) -> None:
     assert parse("executor", LOGIN + argv, {}).zk_hosts == "a:1,b:2,c"
 
 
-def test_a_distributors_name_is_not_taken_for_a_host():
+def test_a_distributors_name_is_not_taken_for_a_host() -> None:
     settings = parse("distributor", [*LOGIN, "--zk-hosts", "a:1", "jobs_cleanup", "vms_cleanup"], {})
     assert (settings.zk_hosts, settings.names) == ("a:1", ["jobs_cleanup", "vms_cleanup"])
     settings = parse("distributor", ["one", "--zk-hosts", "a:1", "two", *LOGIN, "three"], {"GEVENTJOB_NAME": "n"})
     assert (settings.zk_hosts, settings.names) == ("a:1", ["one", "two", "three"])
 
 
-def test_a_flag_counts_before_the_environment_before_the_file_before_the_default(ini):
+def test_a_flag_counts_before_the_environment_before_the_file_before_the_default(ini: Any) -> None:
     file = ini("port = 3\nhost = 0.0.0.0\nname = from-file\n")
     environ = {"GEVENTJOB_PORT": "2", "GEVENTJOB_HOST": "127.0.0.2"}
     settings = parse("server", ["-c", file, "--port=1"], environ)
@@ -98,7 +99,7 @@ def test_a_flag_counts_before_the_environment_before_the_file_before_the_default
 
 
 @pytest.mark.parametrize("option", [o for o in OPTIONS if not o.secret], ids=lambda o: o.name)
-def test_every_option_is_read_from_all_three_places(option, ini, tmp_path):
+def test_every_option_is_read_from_all_three_places(option: Any, ini: Any, tmp_path: Path) -> None:
     command = option.commands.split()[-1]
     value, read = sample(option, tmp_path)
     dest = option.dest
@@ -109,14 +110,14 @@ def test_every_option_is_read_from_all_three_places(option, ini, tmp_path):
     assert getattr(parse(command, ["-c", ini(f"{option.name} = {value}"), *named], {}), dest) == read
 
 
-def beside(option):
+def beside(option: Any) -> Any:
     """Options that this one does not go without."""
     pairs = [("ss-key", "ss-secret-file"), ("es-user", "es-pass-file")]
     names = [other for pair in pairs if option.name in pair for other in pair if other != option.name]
     return [(o.name, o) for o in OPTIONS if o.name in names]
 
 
-def sample(option, tmp_path):
+def sample(option: Any, tmp_path: Path) -> Any:
     """A value as text that is not the default, and what it is read as."""
     file = tmp_path / "file"
     file.write_text("x")
@@ -149,21 +150,21 @@ def sample(option, tmp_path):
     return several.get(option.name) or (f"{tmp_path},{tmp_path}", [str(tmp_path), str(tmp_path)])
 
 
-def test_an_empty_variable_or_line_is_not_given(ini):
+def test_an_empty_variable_or_line_is_not_given(ini: Any) -> None:
     settings = parse("server", ["-c", ini("port =\nname =  \n")], {"GEVENTJOB_HOST": "", "GEVENTJOB_PORT": " "})
     assert (settings.port, settings.host) == (8200, "127.0.0.1")
 
 
-def test_a_switch_in_the_file(ini):
+def test_a_switch_in_the_file(ini: Any) -> None:
     for text, value in (("demo", True), ("demo = yes", True), ("demo = off", False), ("demo =", False)):
         assert parse("up", ["-c", ini(text)], {}).demo is value
 
 
-def test_a_switch_set_to_false_in_the_environment_counts_before_the_file(ini):
+def test_a_switch_set_to_false_in_the_environment_counts_before_the_file(ini: Any) -> None:
     assert parse("up", ["-c", ini("demo = true")], {"GEVENTJOB_DEMO": "false"}).demo is False
 
 
-def test_values_of_the_file_are_taken_as_they_stand(ini):
+def test_values_of_the_file_are_taken_as_they_stand(ini: Any) -> None:
     settings = parse("executor", ["-c", ini("\n# a comment\nss-user = a%(b)s#c\nss-pass = [x]=;#'\"\n")], {})
     assert (settings.ss_user, settings.ss_pass) == ("a%(b)s#c", "[x]=;#'\"")
 
@@ -172,13 +173,15 @@ def test_values_of_the_file_are_taken_as_they_stand(ini):
     "value",
     ["x", '"x"', "'x'", "x # note", "x ;note", "x\t# note", '"x" # note', '"x # y"', '"x', "x#y", "'x\"", '"x" y "z"'],
 )
-def test_quotes_and_notes_are_read_as_slipstreams_parser_reads_them(value, ini):
+def test_quotes_and_notes_are_read_as_slipstreams_parser_reads_them(value: Any, ini: Any) -> None:
     old = configargparse.DefaultConfigFileParser().parse(io.StringIO(f"ss-pass = {value}"))
     settings = parse("executor", ["-c", ini(f"ss-user = me # a note\nss-pass = {value}\nthreads = '3'  # note\n")], {})
     assert (settings.ss_user, settings.ss_pass, settings.threads) == ("me", old["ss-pass"], 3)
 
 
-def test_a_password_that_is_cut_at_a_note_is_warned_about_without_its_value(ini, capsys):
+def test_a_password_that_is_cut_at_a_note_is_warned_about_without_its_value(
+    ini: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     for value, warned in (
         ("hunter2 # x", True),
         ('"hunter2 # x"', False),
@@ -192,12 +195,12 @@ def test_a_password_that_is_cut_at_a_note_is_warned_about_without_its_value(ini,
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"], include_characters=" ;#'\""), min_size=1))
-def test_what_is_written_into_a_file_is_read_from_it_again(value):
+def test_what_is_written_into_a_file_is_read_from_it_again(value: Any) -> None:
     assume(not re.search(r"'\s+[;#]|\"\s+[;#]", value))
     assert plain(line("data-dir", value).partition("=")[2]) == value
 
 
-def test_a_list_in_the_file_may_take_several_lines(ini, tmp_path):
+def test_a_list_in_the_file_may_take_several_lines(ini: Any, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     file = ini(f"[executor]\nactions-dir = {tmp_path}/one\n    {tmp_path}/two\nthreads = 4\n")
@@ -206,7 +209,7 @@ def test_a_list_in_the_file_may_take_several_lines(ini, tmp_path):
     assert settings.threads == 4
 
 
-def test_rights_have_a_section_of_their_own(ini):
+def test_rights_have_a_section_of_their_own(ini: Any) -> None:
     file = ini("port = 1\n[rights]\nAlice@x.org = report_*, mirror # both\n* = ns:other\n")
     rights = {"Alice@x.org": ["report_*", "mirror"], "*": ["ns:other"]}
     assert parse("server", ["-c", file], {}).rights == rights
@@ -215,7 +218,7 @@ def test_rights_have_a_section_of_their_own(ini):
     assert "rights" not in as_ini(up, "executor")
 
 
-def test_timeouts_have_a_section_of_their_own(ini):
+def test_timeouts_have_a_section_of_their_own(ini: Any) -> None:
     file = ini("# first\nthreads = 4\n[timeouts]\nCleanup_Jobs = 3600\nns:other = 0.5\n[more]\nname = n\n")
     settings = parse("executor", ["-c", file, *LOGIN], {})
     assert settings.timeouts == {"Cleanup_Jobs": 3600.0, "ns:other": 0.5}
@@ -223,7 +226,7 @@ def test_timeouts_have_a_section_of_their_own(ini):
     assert parse("executor", LOGIN, {}).timeouts == {}
 
 
-def test_settings_of_two_processes_share_nothing():
+def test_settings_of_two_processes_share_nothing() -> None:
     first = parse("up", [], {})
     first.distributor.append("mine")
     first.timeouts["mine"] = 1.0
@@ -231,11 +234,11 @@ def test_settings_of_two_processes_share_nothing():
     assert parse("up", [], {}).timeouts == {}
 
 
-def test_the_default_name_is_host_and_pid():
+def test_the_default_name_is_host_and_pid() -> None:
     assert parse("server", [], {}).name.endswith(f"-{os.getpid()}")
 
 
-def test_the_default_data_dir_is_the_users_own(monkeypatch):
+def test_the_default_data_dir_is_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/somewhere")
     assert default_data_dir() == "/somewhere/geventjob"
     monkeypatch.setenv("XDG_STATE_HOME", "")
@@ -255,8 +258,8 @@ print(repr(settings.data_dir))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_user_without_a_home_is_told_what_is_needed(command, tmp_path):
-    def run(*argv):
+def test_a_user_without_a_home_is_told_what_is_needed(command: str, tmp_path: Path) -> None:
+    def run(*argv: Any) -> Any:
         words = [sys.executable, "-c", NO_HOME, command, *argv, *NAMED.get(command, [])]
         ran = subprocess.run(words, env={}, cwd=tmp_path, capture_output=True, text=True, timeout=60)
         assert "Traceback" not in ran.stderr
@@ -270,7 +273,7 @@ def test_a_user_without_a_home_is_told_what_is_needed(command, tmp_path):
     assert "no home folder" in run("--data-dir=~/here")[2]
 
 
-def test_another_command_gets_the_same_settings_by_a_file(ini, tmp_path):
+def test_another_command_gets_the_same_settings_by_a_file(ini: Any, tmp_path: Path) -> None:
     up = parse("up", ["-c", ini("threads = 3\n[timeouts]\na = 0.1"), f"--actions-dir={tmp_path},/", "--port=0"], {})
     file = tmp_path / "child.ini"
     file.write_text(as_ini(up, "executor"))
@@ -283,7 +286,7 @@ def test_another_command_gets_the_same_settings_by_a_file(ini, tmp_path):
 # --- the client's own file
 
 
-def test_a_client_finds_the_file_that_up_wrote(tmp_path):
+def test_a_client_finds_the_file_that_up_wrote(tmp_path: Path) -> None:
     tmp_path = tmp_path / "[x]*"
     tmp_path.mkdir()
     (tmp_path / "client.ini").write_text("ss-url = http://127.0.0.1:9\nss-user = super\nss-pass = hunter2\n")
@@ -294,7 +297,7 @@ def test_a_client_finds_the_file_that_up_wrote(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["flag", "environment", "file"])
-def test_another_server_does_not_get_its_password(how, tmp_path, ini):
+def test_another_server_does_not_get_its_password(how: Any, tmp_path: Path, ini: Any) -> None:
     (tmp_path / "client.ini").write_text("ss-url = http://127.0.0.1:9\nss-user = super\nss-pass = hunter2\n")
     argv = {"flag": ["--ss-url=http://other"], "environment": [], "file": ["-c", ini("ss-url = http://other")]}[how]
     environ = {"GEVENTJOB_SS_URL": "http://other"} if how == "environment" else {}
@@ -302,7 +305,7 @@ def test_another_server_does_not_get_its_password(how, tmp_path, ini):
     assert (settings.ss_url, settings.ss_user, settings.ss_pass) == ("http://other", None, None)
 
 
-def test_a_client_leaves_the_rest_to_its_caller():
+def test_a_client_leaves_the_rest_to_its_caller() -> None:
     argv = ["submit", "--ss-url", "http://h", "an_action", "--help", "--ss-user=me", "--json"]
     settings, rest = parse_known("client", argv, {})
     assert (settings.ss_url, settings.ss_user) == ("http://h", "me")
@@ -312,7 +315,7 @@ def test_a_client_leaves_the_rest_to_its_caller():
 # --- passwords
 
 
-def test_the_password_from_a_file(tmp_path):
+def test_the_password_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "pass"
     file.write_text("hunter2 ü\r\nanother line\n")
     file.chmod(0o600)
@@ -321,7 +324,7 @@ def test_the_password_from_a_file(tmp_path):
     assert parse("server", [], {}).admin_pass is None
 
 
-def test_of_password_and_file_the_one_that_stands_first_counts(ini, tmp_path, refused):
+def test_of_password_and_file_the_one_that_stands_first_counts(ini: Any, tmp_path: Path, refused: Any) -> None:
     file = tmp_path / "pass"
     file.write_text("from-file\n")
     file.chmod(0o600)
@@ -333,13 +336,15 @@ def test_of_password_and_file_the_one_that_stands_first_counts(ini, tmp_path, re
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe"])
-def test_a_password_file_without_a_password(content, tmp_path, refused):
+def test_a_password_file_without_a_password(content: Any, tmp_path: Path, refused: Any) -> None:
     file = tmp_path / "pass"
     file.write_bytes(content)
     assert refused(f"--ss-pass-file={file}", command="client").startswith("--ss-pass-file: ")
 
 
-def test_files_that_everybody_can_read_are_warned_about(ini, tmp_path, capsys):
+def test_files_that_everybody_can_read_are_warned_about(
+    ini: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     parse("client", ["-c", ini("ss-pass = x", mode=0o604)], {})
     assert "warning: everybody can read ss-pass in" in capsys.readouterr().err
     parse("client", ["-c", ini("ss-pass = x", mode=0o640)], {})
@@ -352,7 +357,7 @@ def test_files_that_everybody_can_read_are_warned_about(ini, tmp_path, capsys):
     assert "warning: everybody can read a password in" in capsys.readouterr().err
 
 
-def test_a_key_and_its_secret(ini, secret_file, capsys):
+def test_a_key_and_its_secret(ini: Any, secret_file: Any, capsys: pytest.CaptureFixture[str]) -> None:
     key = ["--ss-key=credential/1", f"--ss-secret-file={secret_file}"]
     for command, words in (("client", []), ("executor", []), ("distributor", ["jobs_cleanup"])):
         settings = parse(command, [*key, *words], {})
@@ -365,7 +370,7 @@ def test_a_key_and_its_secret(ini, secret_file, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_of_user_and_key_the_one_that_stands_first_counts(ini, secret_file, refused):
+def test_of_user_and_key_the_one_that_stands_first_counts(ini: Any, secret_file: Any, refused: Any) -> None:
     key = ["--ss-key=1", f"--ss-secret-file={secret_file}"]
     environ = {"GEVENTJOB_SS_KEY": "1", "GEVENTJOB_SS_SECRET_FILE": secret_file}
     user = "ss-user = super\nss-pass = hunter2\n"
@@ -381,7 +386,7 @@ def test_of_user_and_key_the_one_that_stands_first_counts(ini, secret_file, refu
     assert "--ss-user and --ss-key are both given in the command line" in refused(*LOGIN, *key, command="client")
 
 
-def test_a_key_goes_with_its_secret(ini, secret_file, refused):
+def test_a_key_goes_with_its_secret(ini: Any, secret_file: Any, refused: Any) -> None:
     assert refused("--ss-key=1", command="client") == "--ss-key: --ss-secret-file is needed with it"
     assert refused(f"--ss-secret-file={secret_file}", command="client").startswith(
         "--ss-secret-file: --ss-key is needed"
@@ -389,21 +394,21 @@ def test_a_key_goes_with_its_secret(ini, secret_file, refused):
     assert refused("--ss-key=1", "--ss-secret-file=/nowhere", command="client").startswith("--ss-secret-file: ")
 
 
-def test_executors_and_distributors_need_a_log_in(refused):
+def test_executors_and_distributors_need_a_log_in(refused: Any) -> None:
     assert "or --ss-key and --ss-secret-file" in refused(command="executor")
     assert "--ss-user and --ss-pass-file" in refused("--ss-user=x", command="executor")
     assert "--ss-user and --ss-pass-file" in refused("--ss-pass=x", "jobs_cleanup", command="distributor")
 
 
 @pytest.fixture
-def secret_file(tmp_path):
+def secret_file(tmp_path: Path) -> Any:
     file = tmp_path / "secret"
     file.write_text("aaaaaa.bbbbbb\n")
     file.chmod(0o600)
     return str(file)
 
 
-def test_settings_show_no_secret():
+def test_settings_show_no_secret() -> None:
     settings = parse("executor", [*LOGIN, "--es-hosts-list=https://u:hunter3@es"], {})
     assert settings.ss_pass == "hunter2"
     assert settings.es_hosts_list == ["https://u:hunter3@es"]
@@ -411,7 +416,7 @@ def test_settings_show_no_secret():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_settings_show_no_secret_of_a_file(command, tmp_path):
+def test_settings_show_no_secret_of_a_file(command: str, tmp_path: Path) -> None:
     """Every option that names a file of one line: its content is shown nowhere."""
     secret = tmp_path / "secret"
     secret.write_text("hunter2\n")
@@ -451,12 +456,12 @@ def test_settings_show_no_secret_of_a_file(command, tmp_path):
         "ss-pass=x\n  hunter2",
     ],
 )
-def test_no_error_shows_a_secret(argv, line, ini, refused):
+def test_no_error_shows_a_secret(argv: Any, line: Any, ini: Any, refused: Any) -> None:
     said = refused(*[word.format(ini=ini(line)) for word in argv], command="executor")
     assert "hunter" not in said
 
 
-def test_the_password_leaves_the_list_of_processes():
+def test_the_password_leaves_the_list_of_processes() -> None:
     code = """if True:
         import sys
         from geventjob.config import hide_secrets
@@ -473,7 +478,7 @@ def test_the_password_leaves_the_list_of_processes():
 
 
 @pytest.mark.parametrize("command", ["executor", "distributor", "server", "main"])
-def test_the_password_is_masked_before_anything_heavy_is_loaded(command):
+def test_the_password_is_masked_before_anything_heavy_is_loaded(command: str) -> None:
     """What the title says when the first heavy library is asked for."""
     code = f"""if True:
         import sys
@@ -492,7 +497,7 @@ def test_the_password_is_masked_before_anything_heavy_is_loaded(command):
 
 
 @given(st.lists(st.text(min_size=1)))
-def test_masking_leaves_the_rest_alone(words):
+def test_masking_leaves_the_rest_alone(words: Any) -> None:
     words = [word for word in words if not word.startswith("--ss-pass") and "://" not in word]
     assert mask_arguments(words) == words
 
@@ -533,11 +538,11 @@ def test_masking_leaves_the_rest_alone(words):
         (["-c"], "-c/--config: expected one argument"),
     ],
 )  # fmt: skip
-def test_a_wrong_argument_is_one_line(argv, said, refused):
+def test_a_wrong_argument_is_one_line(argv: Any, said: str, refused: Any) -> None:
     assert refused(*argv) == said
 
 
-def test_there_is_one_log_in_to_elasticsearch(refused, tmp_path):
+def test_there_is_one_log_in_to_elasticsearch(refused: Any, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("hunter2\n")
     secret.chmod(0o600)
@@ -565,47 +570,47 @@ def test_there_is_one_log_in_to_elasticsearch(refused, tmp_path):
         ("#" * (1 << 20) + "\n", "{ini}: larger than 1 MB"),
     ],
 )
-def test_a_wrong_file_is_one_line(text, said, ini, refused):
+def test_a_wrong_file_is_one_line(text: str, said: str, ini: Any, refused: Any) -> None:
     file = ini(text)
     assert refused("-c", file) == said.format(ini=file)
 
 
-def test_a_file_that_is_no_text(tmp_path, refused):
+def test_a_file_that_is_no_text(tmp_path: Path, refused: Any) -> None:
     file = tmp_path / "x.ini"
     file.write_bytes(b"port = \xff\n")
     assert refused("-c", str(file)) == f"{file}: no UTF-8 text"
 
 
-def test_a_wrong_timeout_names_its_action(ini, refused):
+def test_a_wrong_timeout_names_its_action(ini: Any, refused: Any) -> None:
     file = ini("[timeouts]\nslow = never")
     said = refused("-c", file, command="executor")
     assert said == f"{file}: [timeouts] slow: expected seconds, a number above 0, not 'never'"
 
 
-def test_a_wrong_switch(ini, refused):
+def test_a_wrong_switch(ini: Any, refused: Any) -> None:
     file = ini("demo = maybe")
     assert refused("-c", file, command="up") == f"{file}: demo: expected true or false"
     assert "GEVENTJOB_DEMO" in refused(command="up", environ={"GEVENTJOB_DEMO": "maybe"})
 
 
-def test_a_wrong_variable_is_named(refused):
+def test_a_wrong_variable_is_named(refused: Any) -> None:
     said = refused(environ={"GEVENTJOB_PORT": "x"})
     assert said == "--port: expected a port from 0 to 65535, not 'x' (in GEVENTJOB_PORT)"
 
 
-def test_a_folder_that_is_missing(refused, tmp_path):
+def test_a_folder_that_is_missing(refused: Any, tmp_path: Path) -> None:
     said = refused(*LOGIN, f"--actions-dir={tmp_path}/no", command="executor")
     assert said == f"--actions-dir: expected a folder that exists, not '{tmp_path}/no'"
 
 
-def test_a_distributor_needs_a_name_or_all(refused):
+def test_a_distributor_needs_a_name_or_all(refused: Any) -> None:
     assert refused(*LOGIN, command="distributor") == "name the distributors to run, or give --all"
     assert refused(*LOGIN, "--all", "a", command="distributor") == "name the distributors to run, or give --all"
     assert parse("distributor", [*LOGIN, "--all"], {}).names == []
 
 
 @given(st.text())
-def test_any_text_is_a_value_or_wrong_usage(value):
+def test_any_text_is_a_value_or_wrong_usage(value: Any) -> None:
     """No kind fails in another way than by saying what it expected."""
     for option in OPTIONS:
         if not option.switch:
@@ -617,7 +622,7 @@ def test_any_text_is_a_value_or_wrong_usage(value):
 
 
 @given(st.text(alphabet="ab:/@.[]-%0159 \\", max_size=20))
-def test_a_url_that_is_taken_has_a_host_and_no_log_in(value):
+def test_a_url_that_is_taken_has_a_host_and_no_log_in(value: Any) -> None:
     for text in (value, f"http://{value}"):
         try:
             taken = kinds.url(text)
@@ -630,7 +635,9 @@ def test_a_url_that_is_taken_has_a_host_and_no_log_in(value):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_shows_defaults_and_variables(command, capsys, monkeypatch):
+def test_help_shows_defaults_and_variables(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "1000")
     with pytest.raises(SystemExit) as ended:
         parse(command, ["--help"], {"GEVENTJOB_SS_PASS": "hunter2"})
@@ -642,12 +649,14 @@ def test_help_shows_defaults_and_variables(command, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("command", reference.SHIPPED)
-def test_the_shipped_files_are_as_the_table_says(command):
+def test_the_shipped_files_are_as_the_table_says(command: str) -> None:
     assert (TOP / "conf" / f"{command}.ini").read_text() == reference.ini(command), "run `make docs`"
 
 
 @pytest.mark.parametrize("command", reference.SHIPPED)
-def test_the_shipped_files_hold_every_default(command, ini, tmp_path, monkeypatch):
+def test_the_shipped_files_hold_every_default(
+    command: str, ini: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     shipped = (TOP / "conf" / f"{command}.ini").read_text()
     settings = parse(command, ["-c", ini(shipped), "--name=n", *NAMED.get(command, [])], {})
@@ -664,11 +673,11 @@ def test_the_shipped_files_hold_every_default(command, ini, tmp_path, monkeypatc
     assert full.rights == ({"alice": ["report_*", "mirror"]} if command == "server" else {})
 
 
-def test_the_reference_page_is_as_the_table_says():
+def test_the_reference_page_is_as_the_table_says() -> None:
     assert (TOP / "docs/reference/options.md").read_text() == reference.page(), "run `make docs`"
 
 
-def test_every_command_has_its_options_once():
+def test_every_command_has_its_options_once() -> None:
     for command in COMMANDS:
         names = [option.name for option in options(command)]
         assert len(names) == len(set(names)) > 0

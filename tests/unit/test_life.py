@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -23,17 +24,27 @@ B = Owner(E1, 6, "b")
 NOBODY = None
 
 
-def at(seconds):
+def at(seconds: float) -> Any:
     return T0 + timedelta(seconds=seconds)
 
 
-def new(**body):
+def new(**body: Any) -> Any:
     job = added({"action": "act", **body}, id="job/1", now=T0, acl=ACL)
     job["properties"] = {**job.get("properties", {}), "zookeeper-path": E1}
     return job
 
 
-def write(job, owner=None, now=1.0, delete=(), actions=None, gone=False, holds=False, force=False, **change):
+def write(
+    job: Any,
+    owner: Any = None,
+    now: float = 1.0,
+    delete: Any = (),
+    actions: Any = None,
+    gone: bool = False,
+    holds: bool = False,
+    force: bool = False,
+    **change: Any,
+) -> Any:
     before = copy.deepcopy(job)
     edit = Edit(change, delete, owner, actions, force=force)
     try:
@@ -42,7 +53,7 @@ def write(job, owner=None, now=1.0, delete=(), actions=None, gone=False, holds=F
         assert job == before, "the argument was changed"
 
 
-def refused(job, owner=None, **kwargs):
+def refused(job: Any, owner: Any = None, **kwargs: Any) -> Any:
     with pytest.raises(Refusal) as caught:
         write(job, owner, **kwargs)
     assert caught.value.job is job
@@ -50,15 +61,15 @@ def refused(job, owner=None, **kwargs):
     return caught.value.reason
 
 
-def running(owner=A, now=1.0):
+def running(owner: Any = A, now: float = 1.0) -> Any:
     return write(new(), owner, now, state="RUNNING")
 
 
-def stopping(owner=A):
+def stopping(owner: Any = A) -> Any:
     return stopped(running(owner), now=at(2))
 
 
-def ended(state="SUCCESS", owner=A):
+def ended(state: str = "SUCCESS", owner: Any = A) -> Any:
     return write(running(owner), owner, 4.9, state=state)
 
 
@@ -75,7 +86,7 @@ IN = {
 # --- added
 
 
-def test_a_new_job_is_queued_whatever_was_sent():
+def test_a_new_job_is_queued_whatever_was_sent() -> None:
     job = new(state="SUCCESS", fence=9, executor="x", attempts=3, created="long ago", id="job/mine", duration=None)
     assert job["state"] == "QUEUED"
     assert (job["id"], job["created"], job["updated"]) == ("job/1", cimi_time(T0), cimi_time(T0))
@@ -85,7 +96,7 @@ def test_a_new_job_is_queued_whatever_was_sent():
     assert not {"fence", "executor", "started", "duration", "timeOfStatusChange"} & job.keys()
 
 
-def test_what_was_sent_is_kept():
+def test_what_was_sent_is_kept() -> None:
     body = {"action": "act", "priority": 3, "payload": {"a": [1]}, "idempotencyKey": "k", "timeout": 2.5}
     job = added(body, id="job/1", now=T0, acl=ACL)
     assert body.items() <= job.items()
@@ -99,7 +110,7 @@ def test_what_was_sent_is_kept():
         ([{"href": "job"}], [{"href": "job"}]),
     ],
 )
-def test_the_target_is_affected(affected, after):
+def test_the_target_is_affected(affected: Any, after: Any) -> None:
     body = {"action": "act", "targetResource": {"href": "job"}}
     if affected:
         body["affectedResources"] = affected
@@ -108,7 +119,7 @@ def test_the_target_is_affected(affected, after):
     assert body == before
 
 
-def test_the_entry_is_the_servers():
+def test_the_entry_is_the_servers() -> None:
     body = {"action": "act", "properties": {"zookeeper-path": "/mine", "k": "v"}}
     assert added(body, id="job/1", now=T0, acl=ACL)["properties"] == {"k": "v"}
     del body["properties"]["k"]
@@ -140,13 +151,13 @@ REACHED = {
 }
 
 
-def test_final_states():
+def test_final_states() -> None:
     assert set(life.FINAL) == {"SUCCESS", "FAILED", "STOPPED"}
     assert len(REACHED) == 36
 
 
 @pytest.mark.parametrize(("before", "to"), REACHED)
-def test_unfenced(before, to):
+def test_unfenced(before: Any, to: Any) -> None:
     job, expected = IN[before](), REACHED[before, to]
     if expected in life.TRANSITIONS:
         after = write(job, NOBODY, 10, state=to)
@@ -174,7 +185,7 @@ OWNERS = {
 
 
 @pytest.mark.parametrize(("before", "to"), [(b, to) for b, row in OWNERS.items() for to in row])
-def test_owner(before, to):
+def test_owner(before: Any, to: Any) -> None:
     job, expected = IN[before](), OWNERS[before][to]
     if expected in life.TRANSITIONS:
         assert write(job, A, state=to)["state"] == expected
@@ -182,7 +193,7 @@ def test_owner(before, to):
         assert refused(job, A, state=to) == expected
 
 
-def test_owner_writes_beside_the_state():
+def test_owner_writes_beside_the_state() -> None:
     after = write(running(), A, progress=40, statusMessage="half", affectedResources=[{"href": "job/2"}])
     assert (after["progress"], after["statusMessage"]) == (40, "half")
     assert write(stopping(), A, progress=40)["state"] == "STOPPING", "its answer tells of the stop"
@@ -220,7 +231,7 @@ TAKERS = {
 
 
 @pytest.mark.parametrize(("before", "to"), [(b, to) for b, row in TAKERS.items() for to in row])
-def test_newer_claim(before, to):
+def test_newer_claim(before: Any, to: Any) -> None:
     job, expected = IN[before](), TAKERS[before][to]
     if expected not in life.TRANSITIONS:
         assert refused(job, B, state=to) == expected
@@ -231,7 +242,7 @@ def test_newer_claim(before, to):
 
 
 @pytest.mark.parametrize("before", ["QUEUED", "RUNNING", "STOPPING"])
-def test_newer_claim_writes_nothing_beside_the_state(before):
+def test_newer_claim_writes_nothing_beside_the_state(before: Any) -> None:
     assert refused(IN[before](), B, progress=3) == "fence"
 
 
@@ -241,14 +252,14 @@ STALE = [Owner(E1, 4, "b"), Owner(E1, 5, "b"), Owner(E1, 4, "a")]
 @pytest.mark.parametrize("claim", STALE)
 @pytest.mark.parametrize("change", [{"state": s} for s in life.TRANSITIONS] + [{"progress": 1}])
 @pytest.mark.parametrize("before", ["RUNNING", "STOPPING"])
-def test_stale_claim(before, change, claim):
+def test_stale_claim(before: Any, change: Any, claim: Any) -> None:
     assert refused(IN[before](), claim, **change) == "fence"
 
 
 # --- attempts, interruptions
 
 
-def test_running_counts_attempts_and_interruptions():
+def test_running_counts_attempts_and_interruptions() -> None:
     job = running(A)
     assert (job["attempts"], job["interruptions"], job["interrupted"]) == (1, 0, False)
     job = write(job, B, state="RUNNING")
@@ -257,18 +268,18 @@ def test_running_counts_attempts_and_interruptions():
     assert (job["attempts"], job["interruptions"], job["interrupted"]) == (3, 1, True)
 
 
-def test_the_next_after_a_release_is_told_of_an_earlier_attempt():
+def test_the_next_after_a_release_is_told_of_an_earlier_attempt() -> None:
     job = write(running(), A, state="QUEUED")
     assert job["interrupted"] is True
     assert write(job, B, state="RUNNING")["interruptions"] == 0
 
 
-def test_an_old_engine_that_died_counts_as_an_interruption():
+def test_an_old_engine_that_died_counts_as_an_interruption() -> None:
     job = write(write(new(), NOBODY, state="RUNNING"), A, state="RUNNING")
     assert (job["attempts"], job["interruptions"], job["interrupted"]) == (1, 1, True)
 
 
-def test_a_success_at_first_was_never_interrupted():
+def test_a_success_at_first_was_never_interrupted() -> None:
     assert ended()["interrupted"] is False
 
 
@@ -285,18 +296,18 @@ def test_a_success_at_first_was_never_interrupted():
         {"state": "STOPPED"},
     ],
 )
-def test_the_same_again_counts_nothing(change):
+def test_the_same_again_counts_nothing(change: Any) -> None:
     job = new() if change["state"] == "RUNNING" else running()
     after = write(job, A, 5, **change)
     assert write(after, A, 9, **change) is after
 
 
-def test_running_again_after_a_stop_tells_of_it():
+def test_running_again_after_a_stop_tells_of_it() -> None:
     job = stopping()
     assert write(job, A, state="RUNNING") is job
 
 
-def test_another_outcome_of_the_same_owner_is_refused():
+def test_another_outcome_of_the_same_owner_is_refused() -> None:
     job = write(running(), A, state="SUCCESS", returnCode=0)
     assert refused(job, A, state="SUCCESS", returnCode=1) == "final"
     assert refused(job, A, state="FAILED") == "final"
@@ -304,7 +315,7 @@ def test_another_outcome_of_the_same_owner_is_refused():
     assert refused(job, B, state="SUCCESS", returnCode=0) == "final"
 
 
-def test_a_release_again_after_the_next_took_it_is_refused():
+def test_a_release_again_after_the_next_took_it_is_refused() -> None:
     job = write(write(running(), A, state="QUEUED"), B, state="RUNNING")
     assert refused(job, A, state="QUEUED") == "fence"
 
@@ -314,7 +325,7 @@ def test_a_release_again_after_the_next_took_it_is_refused():
 
 @pytest.mark.parametrize("to", ["RUNNING", "QUEUED", "STOPPING"])
 @pytest.mark.parametrize("change", [{"progress": 1}, {"state": "SUCCESS"}, {"state": "RUNNING"}, {"state": "FAILED"}])
-def test_an_unfenced_state_makes_it_nobodys(to, change):
+def test_an_unfenced_state_makes_it_nobodys(to: Any, change: Any) -> None:
     job = write(running(), NOBODY, state=to)
     assert refused(job, A, **change) == "fence"
     if to != "STOPPING":
@@ -332,7 +343,7 @@ def test_an_unfenced_state_makes_it_nobodys(to, change):
         {"delete": ["returnCode"]},
     ],
 )
-def test_no_unfenced_write_lands_on_an_owner_that_holds_the_entry(before, change):
+def test_no_unfenced_write_lands_on_an_owner_that_holds_the_entry(before: Any, change: Any) -> None:
     job = write(IN[before](), A, returnCode=7)
     with pytest.raises(life.OwnerHolds) as caught:
         write(job, NOBODY, holds=True, **change)
@@ -343,7 +354,7 @@ def test_no_unfenced_write_lands_on_an_owner_that_holds_the_entry(before, change
         assert write(job, NOBODY, holds=True, force=True, **change) == write(job, NOBODY, **change)
 
 
-def test_what_the_owner_does_not_write_may_be_edited_beside_it():
+def test_what_the_owner_does_not_write_may_be_edited_beside_it() -> None:
     job = write(running(), A, progress=5, statusMessage="m")
     after = write(job, NOBODY, holds=True, name="n", progress=5, statusMessage="m", affectedResources=[{"href": "job"}])
     assert (after["name"], after["_owned"]) == ("n", True)
@@ -351,7 +362,7 @@ def test_what_the_owner_does_not_write_may_be_edited_beside_it():
     assert write(nobodys, NOBODY, holds=True, state="SUCCESS")["state"] == "SUCCESS"
 
 
-def test_one_of_many_stops_tells_the_executor():
+def test_one_of_many_stops_tells_the_executor() -> None:
     first = stopped(running(), now=at(2), teller="first")
     second = stopped(first, now=at(3), teller="second")
     assert second is first
@@ -366,20 +377,20 @@ def test_one_of_many_stops_tells_the_executor():
 
 
 @pytest.mark.parametrize("to", ["RUNNING", "SUCCESS", "FAILED", "STOPPED"])
-def test_what_an_old_engine_runs_or_ended_names_no_executor_of_ours(to):
+def test_what_an_old_engine_runs_or_ended_names_no_executor_of_ours(to: Any) -> None:
     job = running()
     assert job["executor"]
     assert "executor" not in write(job, NOBODY, state=to)
     assert write(job, NOBODY, state="STOPPING")["executor"] == job["executor"]
 
 
-def test_other_unfenced_writes_leave_the_owner_alone():
+def test_other_unfenced_writes_leave_the_owner_alone() -> None:
     job = write(running(), NOBODY, progress=5, name="n")
     assert write(job, A, progress=6)["progress"] == 6
 
 
 @pytest.mark.parametrize("change", [{"progress": 1}, {"state": "SUCCESS"}, {"state": "RUNNING"}, {"state": "FAILED"}])
-def test_a_release_makes_it_nobodys(change):
+def test_a_release_makes_it_nobodys(change: Any) -> None:
     assert refused(write(running(), A, state="QUEUED"), A, **change) == "fence"
 
 
@@ -387,7 +398,7 @@ def test_a_release_makes_it_nobodys(change):
 
 
 @pytest.mark.parametrize(("before", "to"), [("QUEUED", "RUNNING"), ("RUNNING", "RUNNING"), ("QUEUED", "FAILED")])
-def test_another_entry(before, to):
+def test_another_entry(before: Any, to: Any) -> None:
     job, claim = IN[before](), Owner(E2, 1, "b")
     with pytest.raises(EntryDiffers) as caught:
         write(job, claim, state=to)
@@ -399,14 +410,14 @@ def test_another_entry(before, to):
         assert refused(after, A, progress=1) == "fence"
 
 
-def test_entry_before_stopping_and_action():
+def test_entry_before_stopping_and_action() -> None:
     assert refused(stopping(), Owner(E2, 9, "b"), state="RUNNING") == "entry"
     assert refused(new(), Owner(E2, 9, "b"), state="RUNNING", actions=frozenset()) == "entry"
     assert refused(stopping(), Owner(E2, 9, "b"), state="RUNNING", gone=True) == "stopping"
     assert write(stopping(), Owner(E2, 9, "b"), state="STOPPED", gone=True)["state"] == "STOPPED"
 
 
-def test_final_before_entry():
+def test_final_before_entry() -> None:
     assert refused(ended(), Owner(E2, 9, "b"), state="RUNNING") == "final"
 
 
@@ -415,14 +426,14 @@ def test_final_before_entry():
 
 @pytest.mark.parametrize("owner", [NOBODY, B])
 @pytest.mark.parametrize("before", ["QUEUED", "RUNNING"])
-def test_an_action_that_was_not_offered(before, owner):
+def test_an_action_that_was_not_offered(before: Any, owner: Any) -> None:
     job = IN[before]()
     assert refused(job, owner, state="RUNNING", actions=frozenset({"other"})) == "action"
     assert write(job, owner, state="RUNNING", actions=frozenset({"act"}))["state"] == "RUNNING"
     assert write(job, owner, state="FAILED", actions=frozenset())["state"] == "FAILED"
 
 
-def test_fence_and_stopping_before_action():
+def test_fence_and_stopping_before_action() -> None:
     none = frozenset[str]()
     assert refused(running(B), A, state="RUNNING", actions=none) == "fence"
     assert refused(stopping(), B, state="RUNNING", actions=none) == "stopping"
@@ -432,12 +443,12 @@ def test_fence_and_stopping_before_action():
 
 
 @pytest.mark.parametrize(("before", "after"), [("QUEUED", "STOPPED"), ("RUNNING", "STOPPING")])
-def test_stop(before, after):
+def test_stop(before: Any, after: Any) -> None:
     assert stopped(IN[before](), now=at(2))["state"] == after
 
 
 @pytest.mark.parametrize("before", ["STOPPING", *life.FINAL])
-def test_stop_changes_nothing(before):
+def test_stop_changes_nothing(before: Any) -> None:
     job = IN[before]()
     assert stopped(job, now=at(2)) is job
 
@@ -445,7 +456,7 @@ def test_stop_changes_nothing(before):
 # --- what follows from a change
 
 
-def test_started_and_duration_once():
+def test_started_and_duration_once() -> None:
     job = running(A, 1)
     assert job["started"] == cimi_time(at(1))
     job = write(job, B, 3, state="RUNNING")
@@ -456,17 +467,17 @@ def test_started_and_duration_once():
 
 
 @pytest.mark.parametrize("before", ["QUEUED", "RUNNING"])
-def test_a_final_state_is_at_100(before):
+def test_a_final_state_is_at_100(before: Any) -> None:
     after = write(IN[before](), NOBODY, state="FAILED", progress=3)
     assert after["progress"] == 100
     assert ("duration" in after) == (before == "RUNNING")
 
 
-def test_a_clock_set_back_gives_no_negative_duration():
+def test_a_clock_set_back_gives_no_negative_duration() -> None:
     assert write(running(A, 100), A, 1, state="SUCCESS")["duration"] == 0
 
 
-def test_a_message_sets_its_time():
+def test_a_message_sets_its_time() -> None:
     job = write(running(), A, 7, statusMessage="m")
     assert job["timeOfStatusChange"] == cimi_time(at(7))
     assert write(job, A, 8, progress=3)["timeOfStatusChange"] == cimi_time(at(7))
@@ -474,25 +485,25 @@ def test_a_message_sets_its_time():
 
 
 @pytest.mark.parametrize(("text", "length"), [("x", 1), ("x" * 40_000, 32_000), ("a" + "€" * 20_000, 31_999)])
-def test_a_message_is_cut_between_characters(text, length):
+def test_a_message_is_cut_between_characters(text: str, length: Any) -> None:
     cut = write(running(), A, statusMessage=text)["statusMessage"]
     assert len(cut.encode()) == length
     assert text.startswith(cut)
 
 
-def test_priority_is_kept():
+def test_priority_is_kept() -> None:
     job = write(new(priority=7), NOBODY, delete=["priority"], name="n")
     assert write(job, A, state="RUNNING")["priority"] == 7
 
 
-def test_the_servers_attributes_are_not_set_by_others():
+def test_the_servers_attributes_are_not_set_by_others() -> None:
     before = running()
     sent = {"id": "job/2", "created": "x", "fence": 99, "attempts": 0, "executor": "x", "duration": 5, "started": "x"}
     after = write(before, NOBODY, 9, idempotencyKey="other", **sent)
     assert after == {**before, "updated": cimi_time(at(9))}
 
 
-def test_delete():
+def test_delete() -> None:
     job = write(new(name="n", description="d", payload={}), NOBODY, delete=["name", "description"], description="e")
     assert "name" not in job
     assert job["description"] == "e", "what is set wins"
@@ -501,14 +512,14 @@ def test_delete():
     assert set(gone[:-1]) <= after.keys()
 
 
-def test_properties_keep_the_entry():
+def test_properties_keep_the_entry() -> None:
     job = write(new(), NOBODY, properties={"k": "v", "zookeeper-path": "/x"})
     assert job["properties"] == {"k": "v", "zookeeper-path": E1}
     assert write(job, NOBODY, delete=["properties"])["properties"] == {"zookeeper-path": E1}
 
 
 @pytest.mark.parametrize("end", life.FINAL)
-def test_what_is_editable_at_the_end(end):
+def test_what_is_editable_at_the_end(end: Any) -> None:
     job = IN[end]()
     change = {"name": "n", "description": "d", "properties": {"k": "v"}, "acl": {"owner": {}}}
     after = write(job, NOBODY, 9, **change)
@@ -521,7 +532,7 @@ def test_what_is_editable_at_the_end(end):
     assert refused(write(running(), A, state=end, returnCode=3), NOBODY, delete=["returnCode"]) == "final"
 
 
-def test_a_whole_document_may_come_back_at_the_end():
+def test_a_whole_document_may_come_back_at_the_end() -> None:
     job = write(running(), A, state="FAILED", statusMessage="m")
     after = write(job, NOBODY, 9, **{k: v for k, v in job.items() if k[0] != "_"}, name="n")
     assert after == {**job, "name": "n", "updated": cimi_time(at(9))}
@@ -543,7 +554,7 @@ class Life(RuleBasedStateMachine):
     sent = Bundle("sent")
 
     @initialize()
-    def add(self):
+    def add(self) -> None:
         self.job = new()
         self.clock = 1
         self.fence = 0
@@ -558,7 +569,7 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: self.job["state"] in life.FINAL)
     @rule()
-    def deleted_and_added_anew(self):
+    def deleted_and_added_anew(self) -> None:
         self.add()
 
     @rule(
@@ -567,7 +578,7 @@ class Life(RuleBasedStateMachine):
         known=st.sampled_from([True, True, False]),
         most=st.sampled_from([None, 0, 1]),
     )
-    def take(self, executor, known, most):
+    def take(self, executor: Any, known: Any, most: Any) -> Any:
         """The entry passes to somebody: earlier claims are stale, and may not know it yet."""
         self.fence += 1
         self.claims.append(Owner(self.entry, self.fence, executor))
@@ -575,55 +586,55 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: self.claims)
     @rule()
-    def put_again(self):
+    def put_again(self) -> None:
         """The entry is lost and the job stands in another one, whose fences may be lower."""
         self.entry = f"/job/entries/entry-999-{int(self.entry[-10:]) + 1:010d}"
         self.fence = 0
 
     @precondition(lambda self: self.claims)
     @rule(target=sent, which=st.sampled_from([-1, -1, -1, -2, -3]), state=st.sampled_from([None, *ALIVE]))
-    def owner_goes_on(self, which, state):
+    def owner_goes_on(self, which: Any, state: Any) -> Any:
         return self._claims(which, {"state": state} if state else {"progress": 7})
 
     @precondition(lambda self: self.claims)
     @rule(target=sent, which=st.sampled_from([-1, -1, -2]), state=st.sampled_from(sorted(life.FINAL)))
-    def owner_ends(self, which, state):
+    def owner_ends(self, which: Any, state: Any) -> Any:
         return self._claims(which, {"state": state, "progress": 7})
 
-    def _claims(self, which, change, known=True, most=None):
+    def _claims(self, which: Any, change: Any, known: bool = True, most: Any = None) -> Any:
         owner = self.claims[max(-len(self.claims), which)]
         edit = Edit(change, (), owner, frozenset({"act"} if known else {"other"}), most)
         self._send(edit)
         return edit
 
     @rule(edit=sent)
-    def lost_answer(self, edit):
+    def lost_answer(self, edit: Any) -> None:
         """Sent before, sent again; or only now arrived."""
         self._send(edit)
 
     @rule(state=st.sampled_from([None, *ALIVE]), name=st.sampled_from([None, "n"]))
-    def unfenced_write(self, state, name):
+    def unfenced_write(self, state: Any, name: Any) -> None:
         change = {k: v for k, v in {"state": state, "name": name}.items() if v is not None}
         self._send(Edit(change, ("name",) if name is None else ()))
 
     @precondition(lambda self: self.clock % 3 == 0)
     @rule(state=st.sampled_from(sorted(life.FINAL)))
-    def unfenced_end(self, state):
+    def unfenced_end(self, state: Any) -> None:
         self._send(Edit({"state": state}))
 
     @precondition(lambda self: self.clock % 3 == 1)
     @rule()
-    def stop(self):
+    def stop(self) -> None:
         before = copy.deepcopy(self.job)
         after = stopped(self.job, now=self._now())
         assert self.job == before
         self._landed(before, after, None, {})
 
-    def _now(self):
+    def _now(self) -> Any:
         self.clock += 1
         return at(self.clock)
 
-    def _send(self, edit):
+    def _send(self, edit: Any) -> None:
         before = copy.deepcopy(self.job)
         now = self._now()
         try:
@@ -644,13 +655,13 @@ class Life(RuleBasedStateMachine):
             again = edited(after, edit, now=now)
             assert {**again, "updated": 0} == {**after, "updated": 0}
 
-    def _refused(self, reason, before, edit):
+    def _refused(self, reason: Any, before: Any, edit: Any) -> None:
         assert (reason == "final") == (before["state"] in life.FINAL)
         if edit.owner and edit.owner == self.owner:
             assert reason != "fence"
             assert edit.set.get("state") != "RUNNING", "said before, and the answer was lost"
 
-    def _landed(self, before, after, owner, change):
+    def _landed(self, before: Any, after: Any, owner: Any, change: Any) -> None:
         """What must hold of any change that was let in."""
         self.job = after
         if before["state"] in life.FINAL:
@@ -687,13 +698,13 @@ class Life(RuleBasedStateMachine):
             self.owner = None
 
     @invariant()
-    def counted(self):
+    def counted(self) -> None:
         assert (self.job["attempts"], self.job["interruptions"]) == (self.ran, len(self.cut_short))
         if self.ran > 1 or self.cut_short:
             assert self.job["interrupted"]
 
     @invariant()
-    def ended_for_good(self):
+    def ended_for_good(self) -> None:
         job = self.job
         assert (job["progress"] == 100) == (job["state"] in life.FINAL)
         assert ("duration" in job) == (job["state"] in life.FINAL and "started" in job)
@@ -702,7 +713,7 @@ class Life(RuleBasedStateMachine):
         self.duration, self.started = job.get("duration"), job.get("started")
 
     @invariant()
-    def somebodys(self):
+    def somebodys(self) -> None:
         assert ("_owned" in self.job) == (self.owner is not None)
         if self.owner:
             assert (self.job["fence"], self.job["executor"]) == (self.owner.fence, self.owner.executor)

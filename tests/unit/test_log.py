@@ -10,7 +10,9 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gevent
 import gevent.pool
@@ -26,13 +28,13 @@ PATCHED += "from geventjob import log\n"
 
 
 class Running:
-    def __init__(self, job_id, action):
+    def __init__(self, job_id: Any, action: Any) -> None:
         self.job_id = job_id
         self.action = action
 
 
 @pytest.fixture
-def lines(tmp_path):
+def lines(tmp_path: Path) -> Iterator[Any]:
     """A logger whose lines go to a file; calling it gives what is there."""
     handler = FileHandler(tmp_path / "x.log")
     logger = logging.Logger("test.lines")
@@ -41,13 +43,13 @@ def lines(tmp_path):
     handler.close()
 
 
-def program(code, *argv, **how):
+def program(code: str, *argv: Any, **how: Any) -> Any:
     """Run a gevent process of its own."""
     how = {"capture_output": True, "text": True, "timeout": 60, **how}
     return subprocess.run([sys.executable, "-c", PATCHED + textwrap.dedent(code), *map(str, argv)], **how)
 
 
-def record(msg, *args, **more):
+def record(msg: Any, *args: Any, **more: Any) -> Any:
     made = logging.makeLogRecord({"name": "a.b", "levelname": "INFO", "msg": msg, "args": args})
     made.__dict__.update(more)
     return made
@@ -56,7 +58,7 @@ def record(msg, *args, **more):
 # --- what a line says
 
 
-def test_what_strangers_cause_is_a_line_a_minute_with_a_count(tmp_path, monkeypatch):
+def test_what_strangers_cause_is_a_line_a_minute_with_a_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
     monkeypatch.setattr("geventjob.log.rate_limit.time.monotonic", lambda: clock[0])
     handler = FileHandler(tmp_path / "x.log")
@@ -64,7 +66,7 @@ def test_what_strangers_cause_is_a_line_a_minute_with_a_count(tmp_path, monkeypa
     logger = logging.Logger("test.seldom")
     logger.addHandler(handler)
 
-    def written():
+    def written() -> Any:
         return [line.partition("] ")[2] for line in (tmp_path / "x.log").read_text().splitlines()]
 
     for n in range(500):
@@ -79,7 +81,7 @@ def test_what_strangers_cause_is_a_line_a_minute_with_a_count(tmp_path, monkeypa
     handler.close()
 
 
-def test_a_log_at_debug_tells_no_url_of_an_action(tmp_path):
+def test_a_log_at_debug_tells_no_url_of_an_action(tmp_path: Path) -> None:
     ran = program(
         """
         import requests
@@ -99,7 +101,7 @@ def test_a_log_at_debug_tells_no_url_of_an_action(tmp_path):
     assert "hunter" not in said
 
 
-def test_a_line_has_utc_time_level_process_logger_job_and_message(monkeypatch):
+def test_a_line_has_utc_time_level_process_logger_job_and_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
     line = LineFormatter().format(record("hello %s", "world", created=1772352930.0015, levelname="WARNING"))
@@ -108,14 +110,14 @@ def test_a_line_has_utc_time_level_process_logger_job_and_message(monkeypatch):
     time.tzset()
 
 
-def test_lines_of_an_action_and_of_all_it_spawns_carry_its_job(lines):
+def test_lines_of_an_action_and_of_all_it_spawns_carry_its_job(lines: Any) -> None:
     logger, written = lines
 
-    def leaf(n):
+    def leaf(n: Any) -> None:
         gevent.sleep(0)
         logger.info("of %d", n)
 
-    def body(n):
+    def body(n: Any) -> None:
         gevent.getcurrent().spawn_tree_locals = {TREE: Running(f"job/{n}", f"act{n}")}
         leaf(n)
         thread = threading.Thread(target=leaf, args=(n,))
@@ -131,7 +133,7 @@ def test_lines_of_an_action_and_of_all_it_spawns_carry_its_job(lines):
     assert sorted(found, key=str) == sorted([(str(n), str(n)) for n in range(200)] * 5 + [(None, "none")], key=str)
 
 
-def test_a_record_may_speak_of_another_greenlet():
+def test_a_record_may_speak_of_another_greenlet() -> None:
     other = gevent.spawn(lambda: None)
     other.spawn_tree_locals = {TREE: Running("job/7", "seven")}
     assert "[job/7 seven]" in LineFormatter().format(record("x", greenlet=other))
@@ -139,7 +141,7 @@ def test_a_record_may_speak_of_another_greenlet():
     other.join()
 
 
-def test_a_traceback_is_indented(lines):
+def test_a_traceback_is_indented(lines: Any) -> None:
     logger, written = lines
     try:
         raise ValueError("a\nb")
@@ -152,7 +154,7 @@ def test_a_traceback_is_indented(lines):
 
 
 @given(st.text(), st.text(), st.text(max_size=20))
-def test_no_text_forges_a_line(message, argument, name):
+def test_no_text_forges_a_line(message: Any, argument: Any, name: Any) -> None:
     made = record("%s", message, name=name)
     made.exc_text = argument
     first, *rest = LineFormatter().format(made).split("\n")
@@ -161,12 +163,12 @@ def test_no_text_forges_a_line(message, argument, name):
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]", "".join([first, *rest]))
 
 
-def test_a_log_in_in_a_url_is_masked():
+def test_a_log_in_in_a_url_is_masked() -> None:
     line = LineFormatter().format(record("at %s", "https://elastic:hunter2@es:9200/x and http://u:hunter3@b"))
     assert line.endswith("at https://***@es:9200/x and http://***@b")
 
 
-def test_a_line_has_an_end():
+def test_a_line_has_an_end() -> None:
     line = LineFormatter().format(record("x" * 10_000_000))
     assert len(line) < 70_000
     assert line.endswith("… (cut, 10000000 characters)")
@@ -176,7 +178,7 @@ def test_a_line_has_an_end():
 
 
 class Unprintable:
-    def __str__(self):
+    def __str__(self) -> None:
         raise RuntimeError("no text")
 
 
@@ -190,17 +192,17 @@ class Unprintable:
         ("\ud800", (), "\\ud800"),
     ],
 )
-def test_a_wrong_message_is_told_not_raised(message, args, said, lines):
+def test_a_wrong_message_is_told_not_raised(message: Any, args: Any, said: str, lines: Any) -> None:
     logger, written = lines
     logger.error(message, *args)
     assert LINE.fullmatch(written()[0])
     assert said in written()[0]
 
 
-def test_an_odd_action_does_not_cost_the_line(lines):
+def test_an_odd_action_does_not_cost_the_line(lines: Any) -> None:
     logger, written = lines
 
-    def body():
+    def body() -> None:
         gevent.getcurrent().spawn_tree_locals = {TREE: object()}
         logger.info("hello")
 
@@ -208,7 +210,7 @@ def test_an_odd_action_does_not_cost_the_line(lines):
     assert "a line of test.lines cannot be made: AttributeError" in written()[0]
 
 
-def test_a_full_disk_costs_lines_only_and_is_told_when_it_is_over(tmp_path):
+def test_a_full_disk_costs_lines_only_and_is_told_when_it_is_over(tmp_path: Path) -> None:
     path = tmp_path / "x.log"
     path.symlink_to("/dev/full")
     handler = FileHandler(path)
@@ -225,7 +227,7 @@ def test_a_full_disk_costs_lines_only_and_is_told_when_it_is_over(tmp_path):
     handler.close()
 
 
-def test_a_line_that_was_written_in_part_does_not_swallow_the_next(tmp_path):
+def test_a_line_that_was_written_in_part_does_not_swallow_the_next(tmp_path: Path) -> None:
     code = """
         import resource
         path = Path(sys.argv[1])
@@ -247,7 +249,7 @@ def test_a_line_that_was_written_in_part_does_not_swallow_the_next(tmp_path):
     assert last.endswith("fourth")
 
 
-def test_a_folder_that_goes_and_comes_back(tmp_path):
+def test_a_folder_that_goes_and_comes_back(tmp_path: Path) -> None:
     folder = tmp_path / "log"
     handler = FileHandler(folder / "x.log")
     (folder / "x.log").unlink()
@@ -264,7 +266,7 @@ def test_a_folder_that_goes_and_comes_back(tmp_path):
 # --- it waits for nobody
 
 
-def test_native_threads_log_beside_greenlets_without_hanging(tmp_path):
+def test_native_threads_log_beside_greenlets_without_hanging(tmp_path: Path) -> None:
     """With a lock of gevent's nearly every greenlet hangs (FINDINGS §8)."""
     code = """
         log.configure("executor", sys.argv[1])
@@ -285,7 +287,7 @@ def test_native_threads_log_beside_greenlets_without_hanging(tmp_path):
     assert len((tmp_path / "executor.log").read_text().splitlines()) == 28 * 200
 
 
-def test_a_message_that_waits_does_not_hold_the_lock():
+def test_a_message_that_waits_does_not_hold_the_lock() -> None:
     code = """
         from gevent.event import Event
         log.configure("executor")
@@ -305,7 +307,7 @@ def test_a_message_that_waits_does_not_hold_the_lock():
     assert [line.rpartition("] ")[2] for line in ran.stderr.splitlines()] == ["native", "slow"]
 
 
-def test_a_reader_of_stderr_that_does_not_read_holds_nobody_up():
+def test_a_reader_of_stderr_that_does_not_read_holds_nobody_up() -> None:
     code = """
         log.configure("executor")
         began = time.monotonic()
@@ -330,7 +332,7 @@ def test_a_reader_of_stderr_that_does_not_read_holds_nobody_up():
     )
 
 
-def test_a_closed_stderr_is_nothing_to_speak_of(tmp_path):
+def test_a_closed_stderr_is_nothing_to_speak_of(tmp_path: Path) -> None:
     code = """if True:
         import os, sys
         assert os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT) == 2  # as a socket may get that number
@@ -353,7 +355,7 @@ def test_a_closed_stderr_is_nothing_to_speak_of(tmp_path):
 # --- files
 
 
-def test_a_file_is_moved_on_at_its_largest_and_five_are_kept(tmp_path):
+def test_a_file_is_moved_on_at_its_largest_and_five_are_kept(tmp_path: Path) -> None:
     handler = FileHandler(tmp_path / "log" / "x.log", largest=1000)
     for n in range(200):
         handler.handle(record("line %d", n))
@@ -368,7 +370,7 @@ def test_a_file_is_moved_on_at_its_largest_and_five_are_kept(tmp_path):
     handler.close()
 
 
-def test_the_mode_does_not_hang_on_the_umask(tmp_path):
+def test_the_mode_does_not_hang_on_the_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         FileHandler(tmp_path / "x.log").close()
@@ -379,7 +381,7 @@ def test_the_mode_does_not_hang_on_the_umask(tmp_path):
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("x.log", "y.log")] == [0o640, 0o640]
 
 
-def test_a_line_larger_than_a_file_has_one_of_its_own(tmp_path):
+def test_a_line_larger_than_a_file_has_one_of_its_own(tmp_path: Path) -> None:
     handler = FileHandler(tmp_path / "x.log", largest=100)
     for text in ("a", "b" * 300, "c"):
         handler.handle(record(text))
@@ -387,7 +389,7 @@ def test_a_line_larger_than_a_file_has_one_of_its_own(tmp_path):
     handler.close()
 
 
-def test_a_file_that_logrotate_moved_is_followed_by_a_new_one(tmp_path):
+def test_a_file_that_logrotate_moved_is_followed_by_a_new_one(tmp_path: Path) -> None:
     handler = FileHandler(tmp_path / "x.log")
     handler.handle(record("before"))
     (tmp_path / "x.log").rename(tmp_path / "moved")
@@ -397,7 +399,7 @@ def test_a_file_that_logrotate_moved_is_followed_by_a_new_one(tmp_path):
     handler.close()
 
 
-def test_a_file_that_another_process_moved_is_written_no_more(tmp_path):
+def test_a_file_that_another_process_moved_is_written_no_more(tmp_path: Path) -> None:
     one, two = FileHandler(tmp_path / "x.log", largest=200), FileHandler(tmp_path / "x.log", largest=200)
     for _ in range(4):
         one.handle(record("of one"))
@@ -409,7 +411,7 @@ def test_a_file_that_another_process_moved_is_written_no_more(tmp_path):
     two.close()
 
 
-def test_processes_that_share_a_file_lose_no_line_as_it_is_moved(tmp_path):
+def test_processes_that_share_a_file_lose_no_line_as_it_is_moved(tmp_path: Path) -> None:
     code = """
         handler = log.FileHandler(Path(sys.argv[1]), largest=5000, kept=60)
         for n in range(300):
@@ -426,7 +428,7 @@ def test_processes_that_share_a_file_lose_no_line_as_it_is_moved(tmp_path):
     assert all(LINE.fullmatch(line) for line in lines)
 
 
-def test_while_another_process_moves_the_file_lines_go_on(tmp_path):
+def test_while_another_process_moves_the_file_lines_go_on(tmp_path: Path) -> None:
     handler = FileHandler(tmp_path / "x.log", largest=200)
     with open(tmp_path / "x.log") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
@@ -439,7 +441,7 @@ def test_while_another_process_moves_the_file_lines_go_on(tmp_path):
     handler.close()
 
 
-def test_a_file_that_cannot_be_moved_is_written_on(tmp_path):
+def test_a_file_that_cannot_be_moved_is_written_on(tmp_path: Path) -> None:
     for n in range(1, 6):
         (tmp_path / f"x.log.{n}").mkdir()
         (tmp_path / f"x.log.{n}" / "full").mkdir()
@@ -455,13 +457,13 @@ def test_a_file_that_cannot_be_moved_is_written_on(tmp_path):
 # --- a whole process
 
 
-def test_without_a_folder_it_is_stderr():
+def test_without_a_folder_it_is_stderr() -> None:
     ran = program('log.configure("server"); logging.getLogger("geventjob.x").info("hello")')
     assert LINE.fullmatch(ran.stderr.strip())
     assert ran.stderr.endswith("geventjob.x [-] hello\n")
 
 
-def test_everything_that_happens_in_a_process_is_in_its_file(tmp_path):
+def test_everything_that_happens_in_a_process_is_in_its_file(tmp_path: Path) -> None:
     code = """
         import warnings
         log.configure("executor", sys.argv[1])
@@ -506,7 +508,7 @@ def test_everything_that_happens_in_a_process_is_in_its_file(tmp_path):
         assert text in written
 
 
-def test_the_level(tmp_path):
+def test_the_level(tmp_path: Path) -> None:
     code = """
         log.configure("executor", sys.argv[1], sys.argv[2])
         for name in ("geventjob.x", "kazoo.client"):
@@ -522,7 +524,7 @@ def test_the_level(tmp_path):
     assert said == {"debug": {"g": "die", "k": "die"}, "info": {"g": "ie", "k": "e"}, "error": {"g": "e", "k": "e"}}
 
 
-def test_a_folder_that_cannot_be_written_is_wrong_usage(tmp_path):
+def test_a_folder_that_cannot_be_written_is_wrong_usage(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     ran = program('log.configure("executor", sys.argv[1])', tmp_path / "file" / "log")
     assert ran.returncode == 2
@@ -532,7 +534,7 @@ def test_a_folder_that_cannot_be_written_is_wrong_usage(tmp_path):
     )
 
 
-def test_a_child_of_a_process_logs_on(tmp_path):
+def test_a_child_of_a_process_logs_on(tmp_path: Path) -> None:
     code = """
         log.configure("executor", sys.argv[1])
         logging.info("parent")
@@ -547,7 +549,7 @@ def test_a_child_of_a_process_logs_on(tmp_path):
     assert len({line.split()[2] for line in lines}) == 2
 
 
-def test_the_shipped_place_is_a_file_by_command(tmp_path):
+def test_the_shipped_place_is_a_file_by_command(tmp_path: Path) -> None:
     for command in ("executor", "distributor", "server", "up"):
         program(f'log.configure("{command}", sys.argv[1])', tmp_path, check=True)
     assert sorted(Path(f).name for f in tmp_path.iterdir()) == [

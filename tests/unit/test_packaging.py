@@ -9,6 +9,7 @@ import tarfile
 import zipfile
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ SHIPPED = {f"{kind}/{f.name}" for kind in ("actions", "distributors") for f in (
 
 
 @pytest.fixture(scope="module")
-def dist(tmp_path_factory):
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The source distribution of a clean copy, and the wheel that is built of that."""
     folder = tmp_path_factory.mktemp("dist")
     shutil.copytree(TOP, folder / "tree", ignore=MADE)
@@ -31,7 +32,7 @@ def dist(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def installed(dist):
+def installed(dist: Any) -> Any:
     """The wheel's content, as it lies in site-packages."""
     [wheel] = dist.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -39,7 +40,7 @@ def installed(dist):
     return dist / "site"
 
 
-def test_the_wheel_holds_every_module_and_grammar(installed):
+def test_the_wheel_holds_every_module_and_grammar(installed: Any) -> None:
     names = {f.relative_to(installed).as_posix() for f in installed.rglob("*") if f.is_file()}
     assert {"geventjob/py.typed", "geventjob/server/filter/grammar.lark"} <= SOURCES
     assert names >= SOURCES | {f"geventjob/{name}" for name in SHIPPED}
@@ -48,7 +49,7 @@ def test_the_wheel_holds_every_module_and_grammar(installed):
     assert "slipstream/__init__.py" not in names, "it is a namespace, and slipstream-api lies in it too"
 
 
-def test_the_source_distribution_holds_the_project(dist):
+def test_the_source_distribution_holds_the_project(dist: Any) -> None:
     [sdist] = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
@@ -56,7 +57,7 @@ def test_the_source_distribution_holds_the_project(dist):
     assert names >= SOURCES | SHIPPED | wanted | {"tests/unit/test_packaging.py", "docs/reference/options.md"}
 
 
-def test_what_is_installed_finds_what_is_shipped(installed, tmp_path):
+def test_what_is_installed_finds_what_is_shipped(installed: Any, tmp_path: Path) -> None:
     code = """if True:
         import geventjob, geventjob.server.filter
         from geventjob.plugins import find_actions, find_distributors
@@ -74,7 +75,7 @@ def test_what_is_installed_finds_what_is_shipped(installed, tmp_path):
         assert line == f"{[file for file in files if not file.endswith('__init__.py')]} {{}}"
 
 
-def test_what_is_installed_shares_its_namespace(installed, tmp_path):
+def test_what_is_installed_shares_its_namespace(installed: Any, tmp_path: Path) -> None:
     """`slipstream-api` lies in another folder here, and in the same one where both are installed."""
     code = "import slipstream.api, slipstream.job.actions as job; print(job.__file__, slipstream.api.__file__)"
     environ = {**os.environ, "PYTHONPATH": str(installed)}
@@ -86,7 +87,7 @@ def test_what_is_installed_shares_its_namespace(installed, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["geventjob", "geventjob-executor", "geventjob-distributor", "geventjob-server"])
-def test_each_command_starts_and_helps(name):
+def test_each_command_starts_and_helps(name: Any) -> None:
     """As the wheel's script would start it, in a process of its own."""
     [point] = [point for point in entry_points(group="console_scripts") if point.name == name]
     start = f"import sys; from {point.module} import {point.attr} as main; sys.argv[0] = {name!r}; sys.exit(main())"
@@ -95,7 +96,7 @@ def test_each_command_starts_and_helps(name):
     assert ran.stdout.startswith(f"usage: {name} ")
 
 
-def test_bare_make_lists_the_targets():
+def test_bare_make_lists_the_targets() -> None:
     ran = subprocess.run(["make", "-C", str(TOP)], capture_output=True, text=True, check=True, timeout=60)
     targets = {line.split()[1] for line in ran.stdout.splitlines() if line.startswith("make ")}
     assert targets >= {"run", "test", "check", "bench", "docs", "dist", "clean"}
@@ -103,7 +104,7 @@ def test_bare_make_lists_the_targets():
         subprocess.run(["make", "-C", str(TOP), "--dry-run", target], capture_output=True, check=True, timeout=60)
 
 
-def test_the_links_of_all_pages_lead_somewhere():
+def test_the_links_of_all_pages_lead_somewhere() -> None:
     pages = [TOP / "README.md", TOP / "CHANGELOG.md", TOP / "SECURITY.md", *(TOP / "docs").rglob("*.md")]
     links = {(page, link) for page in pages for link in re.findall(r"\]\(([^)#]+)", page.read_text())}
     local = {(page, link) for page, link in links if "://" not in link}
@@ -111,7 +112,7 @@ def test_the_links_of_all_pages_lead_somewhere():
     assert [f"{page}: {link}" for page, link in sorted(local) if not (page.parent / link).exists()] == []
 
 
-def test_every_unit_on_a_page_spares_the_programs_of_actions_and_stops_at_wrong_usage():
+def test_every_unit_on_a_page_spares_the_programs_of_actions_and_stops_at_wrong_usage() -> None:
     units = [
         (page.name, unit)
         for page in sorted((TOP / "docs").rglob("*.md"))
@@ -123,13 +124,13 @@ def test_every_unit_on_a_page_spares_the_programs_of_actions_and_stops_at_wrong_
 
 
 @pytest.mark.parametrize("script", [".ci/run", "tools/prepare"])
-def test_the_scripts_can_be_run(script):
+def test_the_scripts_can_be_run(script: Any) -> None:
     assert os.access(TOP / script, os.X_OK)
     subprocess.run(["bash", "-n", str(TOP / script)], check=True, timeout=60)
 
 
 @pytest.fixture
-def bare_machine(tmp_path):
+def bare_machine(tmp_path: Path) -> Any:
     """Runs `tools/prepare` where there is no apt-get and nothing else to speak of."""
     shutil.copytree(TOP / "tools", tmp_path / "tools")
     tools = tmp_path / "bin"
@@ -137,7 +138,7 @@ def bare_machine(tmp_path):
     for tool in ("bash", "env", "id"):
         (tools / tool).symlink_to(shutil.which(tool))
 
-    def run(what, python):
+    def run(what: Any, python: Any) -> Any:
         return subprocess.run(
             [str(tmp_path / "tools/prepare"), what],
             cwd=tmp_path,
@@ -150,7 +151,7 @@ def bare_machine(tmp_path):
     return run
 
 
-def test_a_python_that_is_old_or_cannot_make_environments_is_passed_over(bare_machine, tmp_path):
+def test_a_python_that_is_old_or_cannot_make_environments_is_passed_over(bare_machine: Any, tmp_path: Path) -> None:
     """The good one is real, but for the ten seconds that a real environment takes."""
     made = tmp_path / ".venv/bin/python"
     for name, code in (
@@ -169,7 +170,7 @@ def test_a_python_that_is_old_or_cannot_make_environments_is_passed_over(bare_ma
     assert made.is_symlink()
 
 
-def test_what_is_missing_where_it_cannot_be_installed_is_said(bare_machine):
+def test_what_is_missing_where_it_cannot_be_installed_is_said(bare_machine: Any) -> None:
     said = [bare_machine(what, "none").stderr.partition(": ")[2] for what in ("venv", "tests")]
     assert said[0] == "please install what Debian calls: python3 python3-venv\n"
     assert said[1].startswith("please install what Debian calls: default-jre-headless maven openssl util-linux")

@@ -4,6 +4,9 @@ import logging
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,11 +18,11 @@ HEAD = "from geventjob.plugins import Action, Distributor, action, distributor\n
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Any:
     """Drop-in files by name; a new folder each."""
     made = []
 
-    def make(**files):
+    def make(**files: Any) -> Any:
         new = tmp_path / f"folder{len(made)}"
         new.mkdir()
         made.append(new)
@@ -31,12 +34,12 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def packages(tmp_path, monkeypatch):
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Installed packages with entry points; their modules are forgotten afterwards."""
     before = set(sys.modules)
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def install(name, code, points):
+    def install(name: Any, code: str, points: Any) -> Any:
         (tmp_path / f"{name}.py").write_text(HEAD + textwrap.dedent(code))
         info = tmp_path / f"{name}-1.dist-info"
         info.mkdir()
@@ -52,7 +55,7 @@ def packages(tmp_path, monkeypatch):
 # --- what an author writes
 
 
-def test_the_three_kinds_of_action_get_their_job(folder):
+def test_the_three_kinds_of_action_get_their_job(folder: Any) -> None:
     found = find_actions([folder(kinds="""
         @action("a_function")
         def work(job):
@@ -81,7 +84,7 @@ def test_the_three_kinds_of_action_get_their_job(folder):
     assert [found.get(n).preempt for n in ("a_class", "an_old_class")] == [True, False]
 
 
-def test_each_job_has_an_instance_of_its_own(folder):
+def test_each_job_has_an_instance_of_its_own(folder: Any) -> None:
     found = find_actions([folder(a="""
         @action("own")
         class Own(Action):
@@ -93,7 +96,7 @@ def test_each_job_has_an_instance_of_its_own(folder):
     assert [spec.instance(None, None)(), spec.instance(None, None)()] == [1, 1]
 
 
-def test_an_action_without_a_name_has_that_of_its_code(folder):
+def test_an_action_without_a_name_has_that_of_its_code(folder: Any) -> None:
     found = find_actions([folder(a="""
         @action
         def bare(job): pass
@@ -112,7 +115,7 @@ def test_an_action_without_a_name_has_that_of_its_code(folder):
     assert found.get("with_timeout").timeout == 2
 
 
-def test_aliases_name_the_same_action(folder):
+def test_aliases_name_the_same_action(folder: Any) -> None:
     found = find_actions([folder(a="""
         @action("tidy_up", aliases=["jobs_tidy", "tidy"])
         def tidy_up(job): pass
@@ -125,12 +128,12 @@ def test_aliases_name_the_same_action(folder):
     assert {"jobs_tidy", "tidy", "tidy_up", "another"} <= set(found.names)
 
 
-def test_the_decorator_gives_back_what_it_stands_on():
-    def work(job):
+def test_the_decorator_gives_back_what_it_stands_on() -> None:
+    def work(job: Any) -> Any:
         return job
 
     class Work(Action):
-        def do_work(self):
+        def do_work(self) -> Any:
             return 7
 
     assert action("a")(work) is work
@@ -140,18 +143,18 @@ def test_the_decorator_gives_back_what_it_stands_on():
 
 
 class Plain:
-    def do_work(self): ...
+    def do_work(self) -> None: ...
 
 
-async def coroutine(job): ...
+async def coroutine(job: Any) -> None: ...
 
 
-def generator(job):
+def generator(job: Any) -> Iterator[Any]:
     yield
 
 
 class AsyncWork:
-    async def do_work(self): ...
+    async def do_work(self) -> None: ...
 
 
 @pytest.mark.parametrize(
@@ -175,7 +178,7 @@ class AsyncWork:
         (lambda: distributor("a/b")(type("D", (), {"jobs": generator})), "a name is up to 100"),
     ],
 )
-def test_what_no_action_or_distributor_can_be_is_said_at_once(make, said):
+def test_what_no_action_or_distributor_can_be_is_said_at_once(make: Any, said: str) -> None:
     with pytest.raises((TypeError, ValueError), match=said):
         make()
 
@@ -183,7 +186,7 @@ def test_what_no_action_or_distributor_can_be_is_said_at_once(make, said):
 # --- what a process finds
 
 
-def test_nothing_is_registered_by_importing(folder):
+def test_nothing_is_registered_by_importing(folder: Any) -> None:
     mine, yours = folder(a="@action('mine')\ndef f(job): pass"), folder(a="@action('yours')\ndef f(job): pass")
     first, second = find_actions([mine]), find_actions([yours])
     assert (first.get("yours"), second.get("mine")) == (None, None)
@@ -191,7 +194,7 @@ def test_nothing_is_registered_by_importing(folder):
     assert first.folders == (mine,)
 
 
-def test_what_a_file_imports_is_not_its_own(folder, packages):
+def test_what_a_file_imports_is_not_its_own(folder: Any, packages: Any) -> None:
     packages(
         "somebodys",
         "@action('theirs')\ndef work(job): pass\n@action\nclass Base(Action):\n  def do_work(self): pass",
@@ -212,12 +215,12 @@ def test_what_a_file_imports_is_not_its_own(folder, packages):
     assert found.failures == {}
 
 
-def test_one_thing_under_two_names_of_a_module_is_one(folder):
+def test_one_thing_under_two_names_of_a_module_is_one(folder: Any) -> None:
     found = find_actions([folder(a="@action\ndef work(job): pass\nagain = work")])
     assert "work" in found.names
 
 
-def test_files_of_one_name_do_not_meet(folder):
+def test_files_of_one_name_do_not_meet(folder: Any) -> None:
     code = "import json\n@action('{0}')\ndef work(job): return json.dumps('{0}')"
     one, two = folder(json=code.format("one")), folder(json=code.format("two"))
     found = find_actions([one, two])
@@ -227,13 +230,13 @@ def test_files_of_one_name_do_not_meet(folder):
     assert sys.modules[found.get("one").target.__module__].__file__ == f"{one}/json.py"
 
 
-def test_a_folder_that_is_named_twice_is_read_once(folder, tmp_path):
+def test_a_folder_that_is_named_twice_is_read_once(folder: Any, tmp_path: Path) -> None:
     one = folder(a="@action('once')\ndef work(job): pass")
     (tmp_path / "link").symlink_to(one)
     assert "once" in find_actions([one, one, str(tmp_path / "link"), f"{one}/"]).names
 
 
-def test_hidden_private_and_other_files_are_left_alone(folder, tmp_path):
+def test_hidden_private_and_other_files_are_left_alone(folder: Any, tmp_path: Path) -> None:
     one = folder(_private="raise SystemExit", a="@action('seen')\ndef work(job): pass")
     for name in (".#a.py", "a.py~", "notes.txt"):
         (tmp_path / "folder0" / name).write_text("raise SystemExit")
@@ -242,11 +245,11 @@ def test_hidden_private_and_other_files_are_left_alone(folder, tmp_path):
     assert (found.get("seen") is not None, found.failures) == (True, {})
 
 
-def test_a_file_may_have_any_name(folder):
+def test_a_file_may_have_any_name(folder: Any) -> None:
     assert find_actions([folder(**{"my-action 2.0": "@action('seen')\ndef work(job): pass"})]).get("seen")
 
 
-def test_no_bytecode_is_left_and_none_is_believed(folder, tmp_path, monkeypatch):
+def test_no_bytecode_is_left_and_none_is_believed(folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     one = folder(a="@action('before')\ndef work(job): pass")
     find_actions([one])
@@ -268,7 +271,9 @@ def test_no_bytecode_is_left_and_none_is_believed(folder, tmp_path, monkeypatch)
         ("class Odd(BaseException):\n  def __str__(self): return 1/0\nraise Odd", "Odd: its text cannot be had"),
     ],
 )
-def test_a_file_that_does_not_import_costs_only_itself(code, said, folder, caplog):
+def test_a_file_that_does_not_import_costs_only_itself(
+    code: str, said: str, folder: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     bad = folder(bad=code, good="@action('good')\ndef work(job): pass")
     before = set(sys.modules)
     with caplog.at_level(logging.ERROR):
@@ -282,23 +287,23 @@ def test_a_file_that_does_not_import_costs_only_itself(code, said, folder, caplo
     assert not [name for name in set(sys.modules) - before if name.endswith("_bad")]
 
 
-def test_nothing_of_a_file_that_fails_is_used(folder):
+def test_nothing_of_a_file_that_fails_is_used(folder: Any) -> None:
     found = find_actions([folder(bad="@action('half')\ndef work(job): pass\n1/0")])
     assert found.get("half") is None
 
 
-def test_a_file_that_cannot_be_decoded(folder, tmp_path):
+def test_a_file_that_cannot_be_decoded(folder: Any, tmp_path: Path) -> None:
     one = folder()
     (tmp_path / "folder0" / "bad.py").write_bytes(b"x = '\xff'\n")
     assert list(find_actions([one]).failures) == [f"{one}/bad.py"]
 
 
-def test_an_interrupt_goes_through(folder):
+def test_an_interrupt_goes_through(folder: Any) -> None:
     with pytest.raises(KeyboardInterrupt):
         find_actions([folder(a="raise KeyboardInterrupt")])
 
 
-def test_two_of_one_name_are_an_error_that_names_both(folder):
+def test_two_of_one_name_are_an_error_that_names_both(folder: Any) -> None:
     one, two = (
         folder(a="@action('twice')\ndef f(job): pass"),
         folder(b="@action('x', aliases='twice')\ndef f(job): pass"),
@@ -308,24 +313,24 @@ def test_two_of_one_name_are_an_error_that_names_both(folder):
     assert str(error.value) == f"two are named 'twice': one in {one}/a.py, one in {two}/b.py"
 
 
-def test_two_of_one_name_in_one_file(folder):
+def test_two_of_one_name_in_one_file(folder: Any) -> None:
     with pytest.raises(PluginError, match=r"two are named 'twice': one in .*/a\.py, one in .*/a\.py"):
         find_actions([folder(a="@action('twice')\ndef f(job): pass\n@action('twice')\ndef g(job): pass")])
 
 
-def test_isolation_is_refused_in_words(folder):
+def test_isolation_is_refused_in_words(folder: Any) -> None:
     one = folder(a="@action('apart', isolation='process')\ndef f(job): pass")
     with pytest.raises(PluginError) as error:
         find_actions([one])
     assert str(error.value) == f"action 'apart' in {one}/a.py asks for isolation='process': there is none yet"
 
 
-def test_a_folder_that_cannot_be_read(tmp_path):
+def test_a_folder_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match=f"folder {tmp_path}/no cannot be searched: No such file"):
         find_actions([str(tmp_path / "no")])
 
 
-def test_what_is_built_by_hand():
+def test_what_is_built_by_hand() -> None:
     spec = ActionSpec("a", print, None, True, "here")
     found = Found([spec])
     assert (found.get("a"), found.get("b"), found.names, found.failures) == (spec, None, ["a"], {})
@@ -334,7 +339,7 @@ def test_what_is_built_by_hand():
 # --- entry points
 
 
-def test_entry_points_of_installed_packages(packages):
+def test_entry_points_of_installed_packages(packages: Any) -> None:
     file = packages(
         "somebodys",
         """
@@ -359,7 +364,7 @@ def test_entry_points_of_installed_packages(packages):
     assert found.get("marked") is None
 
 
-def test_an_entry_point_that_does_not_import(packages):
+def test_an_entry_point_that_does_not_import(packages: Any) -> None:
     packages("somebodys", "1/0", "[geventjob.actions]\nbroken = somebodys\nmissing = somebodys_no:x\n")
     found = find_actions()
     assert found.failures == {
@@ -368,7 +373,7 @@ def test_an_entry_point_that_does_not_import(packages):
     }
 
 
-def test_an_entry_point_that_is_no_action(packages):
+def test_an_entry_point_that_is_no_action(packages: Any) -> None:
     packages("somebodys", "NUMBER = 3", "[geventjob.actions]\nnumber = somebodys:NUMBER\n")
     assert list(find_actions().failures) == ["entry point number = somebodys:NUMBER"]
 
@@ -376,7 +381,7 @@ def test_an_entry_point_that_is_no_action(packages):
 # --- distributors
 
 
-def test_distributors_are_found_like_actions(folder, packages):
+def test_distributors_are_found_like_actions(folder: Any, packages: Any) -> None:
     packages("somebodys", """
         class Unmarked(Distributor):
             def jobs(self): yield {}
@@ -403,7 +408,7 @@ def test_distributors_are_found_like_actions(folder, packages):
     assert found.get("any_name") is None
 
 
-def test_old_distributors_have_the_name_of_their_file(folder):
+def test_old_distributors_have_the_name_of_their_file(folder: Any) -> None:
     code = """
         class JobsCleanup(object):
             ACTION_NAME = "cleanup_jobs"
@@ -421,7 +426,7 @@ def test_old_distributors_have_the_name_of_their_file(folder):
     assert found.get("plain_name").old
 
 
-def test_an_old_distributor_whose_file_is_no_name_costs_the_whole_file(folder):
+def test_an_old_distributor_whose_file_is_no_name_costs_the_whole_file(folder: Any) -> None:
     code = """
         @distributor("new")
         class New(Distributor):
@@ -437,7 +442,7 @@ def test_an_old_distributor_whose_file_is_no_name_costs_the_whole_file(folder):
     assert found.failures[f"{one}/no name.py"].startswith("ValueError: a name is up to 100 of letters")
 
 
-def test_two_distributors_of_one_name(folder):
+def test_two_distributors_of_one_name(folder: Any) -> None:
     code = "@distributor('d')\nclass D(Distributor):\n  def jobs(self): yield {}"
     with pytest.raises(PluginError, match=r"two are named 'd': one in .*/a\.py, one in .*/b\.py"):
         find_distributors_in([folder(a=code, b=code)])
@@ -446,11 +451,11 @@ def test_two_distributors_of_one_name(folder):
 # --- what is shipped
 
 
-def test_all_that_is_shipped_imports():
+def test_all_that_is_shipped_imports() -> None:
     assert find_actions().failures == {}
     assert find_distributors_in().failures == {}
 
 
-def test_an_author_needs_no_gevent_and_no_engine():
+def test_an_author_needs_no_gevent_and_no_engine() -> None:
     code = "import sys, geventjob.plugins; print({'gevent', 'requests', 'kazoo', 'falcon'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -1,6 +1,7 @@
 """Where the code of an action may be interrupted, told from its frames."""
 
 import sys
+from typing import Any
 
 import pytest
 from greenlet import greenlet
@@ -12,14 +13,14 @@ FRAME = greenlet(lambda: sys._getframe()).switch()
 """A frame of nothing but this module."""
 
 
-def point_of(layers, child=False, waits=False):
+def point_of(layers: Any, child: bool = False, waits: bool = False) -> Any:
     """What may be done to the innermost of these functions, each given as `module` or `module:function`, which call
     one another; `begin` is where the action begins."""
 
-    def probe():
+    def probe() -> None:
         found.append(safepoints._point(sys._getframe(1), child, waits))
 
-    def calling(layer, inner):
+    def calling(layer: Any, inner: Any) -> Any:
         if layer == "begin":
             return lambda: begin(inner)
         module, _, name = layer.partition(":")
@@ -70,25 +71,25 @@ def point_of(layers, child=False, waits=False):
         ("logging begin plugin", Point.ANY),
     ],
 )
-def test_points(layers, expected):
+def test_points(layers: Any, expected: Any) -> None:
     assert point_of(layers.split()) is expected
 
 
-def test_begin_itself_is_no_place_to_interrupt():
+def test_begin_itself_is_no_place_to_interrupt() -> None:
     assert point_of(["begin"]) is Point.NOTHING
 
 
-def test_outside_of_begin_only_a_child_is_interrupted():
+def test_outside_of_begin_only_a_child_is_interrupted() -> None:
     assert point_of(["plugin"]) is Point.NOTHING
     assert point_of(["plugin"], child=True) is Point.ANY
     assert point_of(["plugin", "geventjob.executor.job"], child=True) is Point.NOTHING
 
 
-def test_nothing_while_the_collector_runs_or_within_a_repr():
+def test_nothing_while_the_collector_runs_or_within_a_repr() -> None:
     points = SafePoints()
 
     class Thing:
-        def __repr__(self):
+        def __repr__(self) -> Any:
             found.append(points.at(FRAME, child=True))
             return ""
 
@@ -105,7 +106,7 @@ def test_nothing_while_the_collector_runs_or_within_a_repr():
         points.close()
 
 
-def test_a_call_that_waits_in_multiprocessing_may_be_interrupted():
+def test_a_call_that_waits_in_multiprocessing_may_be_interrupted() -> None:
     for layers in ("plugin multiprocessing.connection", "plugin multiprocessing.popen_fork gevent.os:waitpid"):
         walk = ["begin", *layers.split()]
         assert point_of(walk) is Point.NOTHING

@@ -1,5 +1,7 @@
 """How actions are ended (DESIGN §7, FINDINGS §1). Bounds are generous: the machine may be busy."""
 
+from typing import Any
+
 import pytest
 
 from tests.support.watching.scenario import Answers
@@ -19,7 +21,7 @@ LATE = 1.5
 """Seconds that an end may come late on a busy machine."""
 
 
-def test_a_time_out_ends_whatever_computes_or_waits():
+def test_a_time_out_ends_whatever_computes_or_waits() -> None:
     found = found_by["ends.limits"]
     assert len(found["answers"]) == 18
     for kind, (said, seconds) in found["answers"].items():
@@ -32,7 +34,7 @@ def test_a_time_out_ends_whatever_computes_or_waits():
 
 
 @pytest.mark.parametrize("how", ["computes", "waits"])
-def test_code_that_swallows_its_time_out_gets_it_again_and_is_abandoned(how):
+def test_code_that_swallows_its_time_out_gets_it_again_and_is_abandoned(how: Any) -> None:
     found = found_by[f"ends.swallows {how}"]
     assert found["abandoned"] == ["TimedOut 0.15"]
     assert found["before"] == {"running": 0, "abandoned": 1}
@@ -44,7 +46,7 @@ def test_code_that_swallows_its_time_out_gets_it_again_and_is_abandoned(how):
     assert found["brief"] == "TimedOut 0.15", "a value that comes after a swallowed Timeout does not count"
 
 
-def test_what_an_action_raises_by_itself_is_its_own():
+def test_what_an_action_raises_by_itself_is_its_own() -> None:
     found = found_by["ends.own_errors"]
     for error in ("SystemExit", "KeyboardInterrupt", "GreenletExit", "JobLost", "JobStopped", "ValueError"):
         assert found[error] == f"Raised {error}"
@@ -56,7 +58,7 @@ def test_what_an_action_raises_by_itself_is_its_own():
     assert found["frames"] == ["body", None], "the traceback begins at the action's own code"
 
 
-def test_stops_and_losses():
+def test_stops_and_losses() -> None:
     found = found_by["ends.stops"]
     for name in ("waits", "loop", "in_finally", "cleans_up", "swallows_once"):
         for end, said in (("stop", "Stopped"), ("lose", "Lost")):
@@ -70,7 +72,7 @@ def test_stops_and_losses():
     assert found["left"] == [0, 0, 0, 0]
 
 
-def test_a_lease_that_ends_loses_the_actions_of_its_session():
+def test_a_lease_that_ends_loses_the_actions_of_its_session() -> None:
     found = found_by["ends.leases"]
     assert found["lost"] == ["Lost"] * 3
     assert 0.3 < found["seconds"] < 0.5 + LATE
@@ -80,7 +82,7 @@ def test_a_lease_that_ends_loses_the_actions_of_its_session():
     assert found["sessions"] == 1
 
 
-def test_what_an_action_started_ends_with_it():
+def test_what_an_action_started_ends_with_it() -> None:
     found = found_by["ends.children"]
     answers = found["answers"]
     for name, said, error in (
@@ -97,7 +99,7 @@ def test_what_an_action_started_ends_with_it():
     assert answers["late"] < 1, "and they are sliced"
 
 
-def test_ends_that_race_the_end():
+def test_ends_that_race_the_end() -> None:
     found = found_by["ends.races"]
     assert found["stray"] == found["wrong"] == []
     assert found["endings"]["timed out"] > 500

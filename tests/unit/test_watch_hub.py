@@ -1,11 +1,12 @@
 """A hub that is held up or never comes back, and the stacks on SIGUSR1 (DESIGN §7, §9)."""
 
 import signal
+from pathlib import Path
 
 from tests.support.watching.scenario import answer, run
 
 
-def test_who_holds_up_the_hub_is_told_in_one_line():
+def test_who_holds_up_the_hub_is_told_in_one_line() -> None:
     found = answer("hub.blocked")
     for name, place in (("computes", "spin"), ("calls_c", "calls_c"), ("sleeps_natively", "sleeps_natively")):
         (line,) = found[name]
@@ -21,17 +22,17 @@ def test_who_holds_up_the_hub_is_told_in_one_line():
     assert found["in_short"] == found["sliced"] == []
 
 
-def test_c_code_that_never_comes_back_ends_the_process_with_its_stack(tmp_path):
+def test_c_code_that_never_comes_back_ends_the_process_with_its_stack(tmp_path: Path) -> None:
     done = run("hub.never_back", f"{tmp_path}/log", code=-signal.SIGPROF)
     assert done.stdout == "begun\n"
     assert "in hopeless\n" in (tmp_path / "log").read_text()
 
 
-def test_a_process_that_was_stopped_or_works_lives_on(tmp_path):
+def test_a_process_that_was_stopped_or_works_lives_on(tmp_path: Path) -> None:
     assert answer("hub.survives", f"{tmp_path}/log") == {"alive": True, "written": ""}
 
 
-def test_sigusr1_writes_every_stack_with_its_job(tmp_path):
+def test_sigusr1_writes_every_stack_with_its_job(tmp_path: Path) -> None:
     found = answer("hub.dumps", f"{tmp_path}/log")
     live = {line.split(": ", 2)[1] + ": " + line.split(": ", 2)[2]: line for line in found["live"][1:-2]}
     stacks = "\n".join(live)

@@ -3,7 +3,7 @@
 from tests.support.watching.scenario import answer
 
 
-def test_no_lock_is_left_locked():
+def test_no_lock_is_left_locked() -> None:
     found = answer("locks.run", "200")
     assert found["shots"] >= 200, "the alarm must have raised each of these"
     assert found["left"] == {}

@@ -12,7 +12,7 @@ found_by = Answers(
 )
 
 
-def test_ten_actions_that_compute_beside_a_hundred_that_sleep():
+def test_ten_actions_that_compute_beside_a_hundred_that_sleep() -> None:
     """For longer than the session may be silent: it is renewed by the same hub."""
     found = answer("shares.fair")
     assert found["endings"] == {"Returned": 10}, "none was lost"
@@ -24,7 +24,7 @@ def test_ten_actions_that_compute_beside_a_hundred_that_sleep():
     assert found["yields"] > 10
 
 
-def test_an_action_may_opt_out_of_slices_but_not_of_time_outs():
+def test_an_action_may_opt_out_of_slices_but_not_of_time_outs() -> None:
     found = found_by["shares.opted_out"]
     assert found["yields"] == 0
     assert found["gap"] > 0.5
@@ -35,7 +35,7 @@ def test_an_action_may_opt_out_of_slices_but_not_of_time_outs():
     assert found["the next"] >= 0.49, "its time begins with it, not when the hub last looked at the clock"
 
 
-def test_nothing_that_belongs_to_the_thread_is_seen_half_done():
+def test_nothing_that_belongs_to_the_thread_is_seen_half_done() -> None:
     found = found_by["shares.states_of_the_thread"]
     assert found["wrong"] == {}
     assert found["endings"] == {"Returned": 15}
@@ -44,7 +44,7 @@ def test_nothing_that_belongs_to_the_thread_is_seen_half_done():
     assert found["faults"] == 0
 
 
-def test_without_the_guards_nothing_is_interrupted_and_the_log_says_so_once():
+def test_without_the_guards_nothing_is_interrupted_and_the_log_says_so_once() -> None:
     done = run("shares.without_guards")
     assert done.stderr.count("are not interrupted") == 1
     assert '"TimedOut 0.6"' in done.stdout
@@ -52,7 +52,7 @@ def test_without_the_guards_nothing_is_interrupted_and_the_log_says_so_once():
     assert '"yields": 0, "raises": 0' in done.stdout
 
 
-def test_a_process_that_was_stopped_past_its_lease_goes_on_with_nothing():
+def test_a_process_that_was_stopped_past_its_lease_goes_on_with_nothing() -> None:
     found = found_by["shares.frozen"]
     assert found["over"]
     assert found["endings"] == {"Lost": 405}
@@ -61,13 +61,13 @@ def test_a_process_that_was_stopped_past_its_lease_goes_on_with_nothing():
     assert found["steps"] >= 300
 
 
-def test_of_an_interrupted_batch_of_callbacks_only_the_rest_runs():
+def test_of_an_interrupted_batch_of_callbacks_only_the_rest_runs() -> None:
     found = found_by["shares.frozen batch"]
     assert found["endings"] == {"Lost": 505}
     assert sum(found["after"].values()) <= 102, "gevent runs a batch of callbacks to its end (FINDINGS §1b)"
 
 
-def test_fork_and_the_programs_of_an_action_have_no_timers():
+def test_fork_and_the_programs_of_an_action_have_no_timers() -> None:
     found = found_by["shares.forks"]
     assert found["fork"] == 0
     assert found["program"].startswith("(0.0, 0.0) (0.0, 0.0)")
@@ -75,5 +75,5 @@ def test_fork_and_the_programs_of_an_action_have_no_timers():
     assert found["closed"] == [0.0] * 4
 
 
-def test_a_closed_watch_allows_exec():
+def test_a_closed_watch_allows_exec() -> None:
     assert found_by["shares.becomes_another"] == "alive"

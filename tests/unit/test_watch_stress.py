@@ -3,7 +3,7 @@
 from tests.support.watching.scenario import answer
 
 
-def test_stress():
+def test_stress() -> None:
     found = answer("stress.run", "6", "1")
     assert found["kinds"] == 22
     assert found["wrong"] == {}

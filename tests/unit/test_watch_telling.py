@@ -5,7 +5,7 @@ from tests.support.watching.scenario import answer
 LATE = 3.0
 
 
-def test_an_exception_whose_text_cannot_be_had_is_told_by_its_type():
+def test_an_exception_whose_text_cannot_be_had_is_told_by_its_type() -> None:
     found = answer("telling.texts")
     for how in ("sleeps", "computes", "exits"):
         text, seconds, traced = found[how]
