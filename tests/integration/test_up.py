@@ -264,7 +264,7 @@ class EachSecond(Distributor):
 
 
 def prepared(folder: Path, **files: str) -> None:
-    """Put files into the data folder of the `up` to come: `actions__x="…"` into `actions/x.py`."""
+    """Put files into the data folder of the `up` to come: `actions__x="…"` becomes x.py in actions."""
     for name, text in files.items():
         path = folder / "data" / (name.replace("__", "/") + ".py")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ MODIFY = frozenset({"MODIFY", "ALL"})
 SEERS = frozenset({"ADMIN", "VIEWER", "EXECUTOR"})
 """Roles that see every document."""
 RUNNERS = frozenset({"ADMIN", "EXECUTOR"})
-"""Roles that edit every job, also what it runs and its state (`jobs/rights.py`)."""
+"""Roles that edit every job, also what it runs and its state (`server/jobs/rights.py`)."""
 
 ADDERS = frozenset({"ADMIN", "SUBMITTER"})
 """Roles that add jobs: ADMIN of all actions, SUBMITTER of those that the server's ini allows the user."""
@@ -60,7 +60,7 @@ class Caller:
 
     @property
     def adds(self) -> bool:
-        """Whether the caller may add jobs; `jobs/rights.py` has of which actions."""
+        """Whether the caller may add jobs; `server/jobs/rights.py` has of which actions."""
         return not ADDERS.isdisjoint(self.roles)
 
     @property
