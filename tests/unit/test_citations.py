@@ -111,7 +111,6 @@ def test_every_file_in_backticks_exists() -> None:
     wrong = [
         place(path, match)
         for path, match in cited(FILE)
-        if match[1] not in examples
-        and not any((folder / match[1]).exists() for folder in (*FROM, path.parent))
+        if match[1] not in examples and not any((folder / match[1]).exists() for folder in (*FROM, path.parent))
     ]
     assert wrong == []
