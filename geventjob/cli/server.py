@@ -22,10 +22,11 @@ from geventjob.coordination.base import Coordination, CoordinationAway, Coordina
 from geventjob.server.accounts import first_user
 from geventjob.server.jobs.rights import Rights
 from geventjob.server.app import application
-from geventjob.server.accounts.password import Passwords
+from geventjob.server.accounts.passwords import Passwords
 from geventjob.server.jobs.reconcile import Reconciler
 from geventjob.server.jobs.rescue import Rescue
-from geventjob.server.http.serve import Server, allow_files
+from geventjob.server.http.limits import raise_open_file_limit
+from geventjob.server.http.server import HttpServer
 from geventjob.server.accounts.sessions import Sessions, signing_key
 from geventjob.server.store import open_store
 from geventjob.server.store.base import Store, StoreAway, StoreError
@@ -93,13 +94,13 @@ class Process:
             interval = self._settings.reconcile_interval
             supervise.spawn("the reconciler", lambda: reconciler.keep(interval), self._failed)
             supervise.spawn("the rescue of orphaned jobs", Rescue(store, coordination).keep, self._failed)
-            self._serve(Server(listener, app), coordination, sessions)
+            self._serve(HttpServer(listener, app), coordination, sessions)
         finally:
             coordination.close()
 
-    def _serve(self, server: Server, coordination: Coordination, sessions: Sessions) -> None:
+    def _serve(self, server: HttpServer, coordination: Coordination, sessions: Sessions) -> None:
         gc.freeze()  # what stands by now is looked at by no collection; each would hold the event loop for longer
-        allow_files(server.limits.connections)
+        raise_open_file_limit(server.limits.connections)
         supervise.spawn("the sweep of old sessions", lambda: _sweep(sessions), self._failed)
         server.start()
         try:

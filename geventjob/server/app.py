@@ -8,20 +8,22 @@ from typing import Any
 import falcon
 
 from geventjob.coordination.base import Coordination
-from geventjob.server.accounts.password import Passwords
+from geventjob.server.accounts.passwords import Passwords
 from geventjob.server.accounts.sessions import Sessions
-from geventjob.server.http.answer import fail
+from geventjob.server.http.admission import Permits
+from geventjob.server.http.authentication import Authentication
+from geventjob.server.http.environ import PERMITS
 from geventjob.server.http.errors import problem_of
-from geventjob.server.http.gate import Gate
-from geventjob.server.http.room import HELD, Held
+from geventjob.server.http.response import set_problem
 from geventjob.server.jobs.reconcile import Reconciler
 from geventjob.server.jobs.rights import Rights
 from geventjob.server.jobs.service import Jobs
 from geventjob.server.problem import Problem
 from geventjob.server.resources.bulk import BulkResource
 from geventjob.server.resources.credential import CredentialResource
-from geventjob.server.resources.entry_point import EntryPoint
-from geventjob.server.resources.fleet import Health, Nodes, Queue, ReconcileQueue
+from geventjob.server.resources.entry_point import EntryPointResource
+from geventjob.server.resources.fleet import NodeResource, QueueResource, ReconcileResource
+from geventjob.server.resources.health import HealthResource
 from geventjob.server.resources.job import JobResource
 from geventjob.server.resources.session import SessionResource
 from geventjob.server.resources.templates import credential_templates, session_templates
@@ -33,7 +35,7 @@ class App(falcon.App[Any, Any]):
     """Lets requests hold room until their answer is made; it is sent without."""
 
     def __call__(self, env: dict[str, Any], start_response: Any) -> Any:
-        with Held() as env[HELD]:
+        with Permits() as env[PERMITS]:
             return super().__call__(env, start_response)
 
 
@@ -52,14 +54,14 @@ def application(
     """
     jobs = Jobs(store, coordination, rights)
     job, bulk = JobResource(jobs, sessions), BulkResource(jobs, sessions)
-    app = App(middleware=[Gate(sessions, base_uri)])
+    app = App(middleware=[Authentication(sessions, base_uri)])
     app.add_error_handler(Exception, _any_error)
     app.add_error_handler(falcon.HTTPError, _http_error)
-    app.add_route("/healthz", Health(store, coordination, jobs.queue_refuses))
-    app.add_route("/api/cloud-entry-point", EntryPoint(version, base_uri))
-    app.add_route("/api/node", Nodes(coordination, sessions))
-    app.add_route("/api/queue", Queue(coordination, sessions))
-    app.add_route("/api/queue/reconcile", ReconcileQueue(Reconciler(store, coordination), sessions))
+    app.add_route("/healthz", HealthResource(store, coordination, jobs.queue_refuses))
+    app.add_route("/api/cloud-entry-point", EntryPointResource(version, base_uri))
+    app.add_route("/api/node", NodeResource(coordination, sessions))
+    app.add_route("/api/queue", QueueResource(coordination, sessions))
+    app.add_route("/api/queue/reconcile", ReconcileResource(Reconciler(store, coordination), sessions))
     collections = {
         "session": SessionResource(store, sessions, passwords),
         "session-template": session_templates(),
@@ -81,7 +83,7 @@ _RESOURCE = re.compile(r"/api(/[^/]+){1,3}")
 
 
 def _any_error(req: falcon.Request, resp: falcon.Response, error: Exception, params: Any) -> None:
-    fail(resp, problem_of(error))
+    set_problem(resp, problem_of(error))
 
 
 def _http_error(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, params: Any) -> None:
@@ -94,4 +96,4 @@ def _http_error(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPEr
         problem = Problem(404, "unknown resource", resource_id=req.path)
     else:
         problem = Problem(error.status_code, error.description or error.title or "bad request")
-    fail(resp, problem)
+    set_problem(resp, problem)

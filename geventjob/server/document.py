@@ -13,13 +13,13 @@ URI = "http://sixsq.com/slipstream/1/"
 STOP = "http://schemas.dmtf.org/cimi/2/action/stop"
 
 
-def born(id: str, resource: str, acl: Mapping[str, Any]) -> Document:
+def new_document(id: str, resource: str, acl: Mapping[str, Any]) -> Document:
     """The attributes that a new document of this resource (`Session`, `User`) begins with."""
     moment = cimi_time(now())
     return {"id": id, "resourceURI": URI + resource, "created": moment, "updated": moment, "acl": acl}
 
 
-def shown(document: Mapping[str, Any]) -> Document:
+def public(document: Mapping[str, Any]) -> Document:
     """The document without what the server keeps for itself."""
     return {name: value for name, value in document.items() if name[0] != "_"}
 
@@ -28,7 +28,7 @@ def operation(rel: str, href: str) -> dict[str, str]:
     return {"rel": rel, "href": href}
 
 
-def selected(document: Document, select: Iterable[str] | None) -> Document:
+def select_attributes(document: Document, select: Iterable[str] | None) -> Document:
     """The document with the attributes of these paths (`/` between names) only; `id`, `acl`, `resourceURI` always.
 
     SlipStream leaves `id` out, and then gives operations without a usable href: a fault that we mend.

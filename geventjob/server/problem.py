@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from geventjob.server.document import shown
+from geventjob.server.document import public
 
 RETRY_AFTER = 2
 """Seconds after which a client may find the store or the queue back."""
@@ -41,7 +41,7 @@ class Problem(Exception):
         if self.reason is not None:
             body["reason"] = self.reason
         if self.job is not None:
-            body["job"] = shown(self.job)
+            body["job"] = public(self.job)
         return body
 
 
@@ -58,6 +58,6 @@ def not_found(id: str) -> Problem:
     return Problem(404, f"{id} not found", resource_id=id)
 
 
-def away(message: str) -> Problem:
+def unavailable(message: str) -> Problem:
     """The request may be well: it is to be tried again."""
     return Problem(503, message, retry_after=RETRY_AFTER)

@@ -21,10 +21,10 @@ from geventjob.cimi.patience import patiently
 from geventjob.coordination.base import Coordination, CoordinationAway
 from geventjob.server.accounts import first_user
 from geventjob.server.accounts import sessions as sessions_module
-from geventjob.server.accounts.password import Passwords
+from geventjob.server.accounts.passwords import Passwords
 from geventjob.server.accounts.sessions import CACHE, Sessions, signing_key
 from geventjob.server.app import application
-from geventjob.server.http.serve import Server
+from geventjob.server.http.server import HttpServer
 from geventjob.server.store.base import Insert, Query, Store, StoreAway
 from geventjob.server.store.sqlite import SqliteStore
 from tests.contract.coordination.fleets import connect
@@ -62,7 +62,7 @@ class Mortal:
         return result
 
 
-class Killable(Server):
+class Killable(HttpServer):
     """Knows its connections."""
 
     def __init__(self, *args: Any) -> None:
@@ -78,7 +78,7 @@ class Killable(Server):
         for sock in self.sockets:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-        self._handlers.kill()
+        self.connections.handlers.kill()
 
 
 class One:

@@ -9,7 +9,7 @@ import socket
 import pytest
 import requests
 
-from geventjob.server.http.receive import FORM
+from geventjob.server.http.request_body import FORM
 from tests.support.job_server import Caller, JobServer, good, problem
 
 

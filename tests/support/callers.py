@@ -10,10 +10,10 @@ from uuid import uuid4
 import requests
 
 from geventjob.server.accounts import first_user
-from geventjob.server.accounts.password import Passwords
+from geventjob.server.accounts.passwords import Passwords
 from geventjob.server.accounts.sessions import Sessions, signing_key
 from geventjob.server.app import application
-from geventjob.server.http.serve import Server
+from geventjob.server.http.server import HttpServer
 from geventjob.server.jobs.rights import Rights
 from geventjob.server.store.sqlite import SqliteStore
 from tests.contract.coordination.fleets import connect
@@ -87,7 +87,7 @@ def house(kind: str, folder: Path) -> Iterator[House]:
         first_user.ensure(store, passwords, PASSWORD, folder)
         rights = Rights({"submitter": ["mirror", "report_*"], "*": ["nothing"]})
         app = application(store, queue, Sessions(store, signing_key(store)), passwords, "0", None, rights)
-        server = Server(("127.0.0.1", 0), app)
+        server = HttpServer(("127.0.0.1", 0), app)
         server.start()
         try:
             yield House(f"http://127.0.0.1:{server.server_port}")

@@ -1,8 +1,7 @@
-"""gevent's pywsgi changes under our subclass: each method that it overrides, replicates or relies on is known by heart.
+"""The methods of gevent's pywsgi that our subclasses override, replicate or rely on, each by its hash.
 
-A new version of gevent fails here when one of them has changed. Read its change (`git log -p src/gevent/pywsgi.py` in
-gevent's repository), do the same in `serve.py`, `head.py` or `input.py` of `geventjob/server/http` where it guards
-something, and add the new hash that the failure tells.
+A new version of gevent that changes a method fails here. Read the change (`git log -p src/gevent/pywsgi.py` in gevent's
+repository), follow it in `geventjob/server/http` where it guards something, and add the new hash to KNOWN.
 """
 
 from __future__ import annotations
@@ -54,11 +53,11 @@ KNOWN: dict[str, set[str]] = {
 def test_upstream_is_what_our_subclass_was_compared_with(name: str) -> None:
     found = digest(name)
     assert found in KNOWN[name], (
-        f"gevent {gevent.__version__} changed pywsgi.{name}: compare it with serve.py, head.py and input.py in"
-        f" geventjob/server/http, take over what it guards now, and add {found!r} to KNOWN"
+        f"gevent {gevent.__version__} changed pywsgi.{name}: compare it with geventjob/server/http, take over what it"
+        f" guards now, and add {found!r} to KNOWN"
     )
 
 
 def digest(name: str) -> str:
-    """Hash of the source of a method of pywsgi."""
+    """Return the hash of the source of a method of pywsgi."""
     return sha256(inspect.getsource(reduce(getattr, name.split("."), pywsgi)).encode()).hexdigest()[:16]

@@ -14,11 +14,13 @@ import msgspec
 import pytest
 
 from geventjob.coordination.base import Coordination
-from geventjob.server.http import answer, spool
+from geventjob.server.http import decode as decode_module
+from geventjob.server.http import response, spool
+from geventjob.server.http.decode import decode, decode_as
 from geventjob.server.problem import Problem
-from geventjob.server.resources import bodies, fleet
-from geventjob.server.resources.bodies import JobsEdit, body_of, decoded
-from geventjob.server.resources.fleet import Health
+from geventjob.server.resources import health
+from geventjob.server.resources.bodies import BulkEditBody
+from geventjob.server.resources.health import HealthResource
 from geventjob.server.store.base import Insert, Update
 from geventjob.server.store.sqlite import SqliteStore, writing
 
@@ -32,10 +34,10 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 
 def test_health_is_no_ok_while_nothing_can_be_written(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet, "EVERY", 0.0)
+    monkeypatch.setattr(health, "EVERY", 0.0)
     coordination = cast(Coordination, SimpleNamespace(session=SimpleNamespace(over=False)))
     app: falcon.App[Any, Any] = falcon.App()
-    app.add_route("/healthz", Health(store, coordination, lambda: False))
+    app.add_route("/healthz", HealthResource(store, coordination, lambda: False))
     client = falcon.testing.TestClient(app)
 
     def asked() -> tuple[int, str]:
@@ -86,7 +88,7 @@ def test_many_edits_of_one_document_write_it_once(store: SqliteStore, monkeypatc
 def test_a_large_answer_is_in_a_file_until_it_is_read() -> None:
     resp = falcon.Response()
     value = {"x": "y" * 3 * spool.PART}
-    answer.give(resp, value)
+    response.set_json(resp, value)
     assert resp.data is None
     parts = list(cast(Any, resp.stream))
     assert max(map(len, parts)) == spool.PART
@@ -98,12 +100,12 @@ def test_a_large_answer_is_in_a_file_until_it_is_read() -> None:
 
 
 def test_an_answer_that_is_too_large_names_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer, "LARGEST", (1 << 16) + answer.MARGIN)
+    monkeypatch.setattr(response, "LARGEST", (1 << 16) + response.MARGIN)
     items = [{"x": "y" * 10_000}] * 20
     with pytest.raises(Problem, match=r"\$select") as caught:
-        answer.listed(items)
+        response.encode_items(items)
     assert caught.value.status == 413
-    encoded = answer.listed(items, lambda: {"status": 503})
+    encoded = response.encode_items(items, lambda: {"status": 503})
     assert [msgspec.json.decode(item) for item in encoded] == items[:6] + [{"status": 503}] * 14
 
 
@@ -111,7 +113,7 @@ def test_an_answer_that_is_too_large_names_what_helps(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("items", [[], [{"n": 1}], [{"x": "y" * spool.PART}] * 3])
 def test_an_answer_is_put_together_from_its_items(others: dict[str, Any], items: list[Any]) -> None:
     resp = falcon.Response()
-    answer.give(resp, {**others, "jobs": answer.listed(items), "more": answer.listed(items)})
+    response.set_json(resp, {**others, "jobs": response.encode_items(items), "more": response.encode_items(items)})
     data = resp.data if resp.stream is None else b"".join(cast(Any, resp.stream))
     assert msgspec.json.decode(cast(bytes, data)) == {**others, "jobs": items, "more": items}
     if resp.stream is not None:
@@ -119,13 +121,13 @@ def test_an_answer_is_put_together_from_its_items(others: dict[str, Any], items:
 
 
 def test_a_body_of_too_many_values_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "VALUES", 10)
-    assert decoded(b'{"x": "' + b"," * 100 + b'\\",\\","}')["x"].startswith(",,")
+    monkeypatch.setattr(decode_module, "VALUES", 10)
+    assert decode(b'{"x": "' + b"," * 100 + b'\\",\\","}')["x"].startswith(",,")
     for many in (b"[" + b"0," * 20 + b"0]", b"[" + b'"a",' * 20 + b"0]"):
         with pytest.raises(Problem, match="more than 10 values"):
-            decoded(many)
+            decode(many)
 
 
 def test_items_of_a_bulk_request_are_read_one_by_one() -> None:
-    edits = body_of(JobsEdit, b'{"edits": [{"id": 1}, [0, 1], {"id": "job/1", "set": {}}]}').edits
+    edits = decode_as(BulkEditBody, b'{"edits": [{"id": 1}, [0, 1], {"id": "job/1", "set": {}}]}').edits
     assert [bytes(edit)[:4] for edit in edits] == [b'{"id', b"[0, ", b'{"id']

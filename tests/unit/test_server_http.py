@@ -14,15 +14,26 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from geventjob.server.http import receive
-from geventjob.server.http.answer import fail
-from geventjob.server.http.serve import KNOW, Limits, Server
+from geventjob.server.http import request_body
+from geventjob.server.http.environ import AUTHENTICATED
+from geventjob.server.http.limits import HttpLimits
+from geventjob.server.http.response import set_problem
+from geventjob.server.http.server import HttpServer
 from geventjob.server.problem import Problem
 
 CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
 Application = Callable[[dict[str, Any], Callable[..., Any]], list[bytes]]
 
-LIMITS = Limits(idle=0.4, first=0.4, head=0.3, head_size=4096, request=0.4, connections=4, leftover=1 << 20, linger=0.3)
+LIMITS = HttpLimits(
+    idle=0.4,
+    anonymous_idle=0.4,
+    head=0.3,
+    head_size=4096,
+    request=0.4,
+    connections=4,
+    discard_size=1 << 20,
+    discard_time=0.3,
+)
 
 
 STARTED = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
@@ -41,8 +52,8 @@ def refusing(environ: dict[str, Any], start_response: Callable[..., Any]) -> lis
 
 
 @contextmanager
-def serving(application: Application = echo, limits: Limits = LIMITS) -> Iterator[Server]:
-    server = Server(("127.0.0.1", 0), application, limits)
+def serving(application: Application = echo, limits: HttpLimits = LIMITS) -> Iterator[HttpServer]:
+    server = HttpServer(("127.0.0.1", 0), application, limits)
     server.start()
     try:
         yield server
@@ -51,7 +62,7 @@ def serving(application: Application = echo, limits: Limits = LIMITS) -> Iterato
 
 
 @contextmanager
-def connected(server: Server) -> Iterator[socket.socket]:
+def connected(server: HttpServer) -> Iterator[socket.socket]:
     with socket.create_connection(("127.0.0.1", server.server_port or 0), timeout=5) as sock:
         yield sock
 
@@ -64,7 +75,7 @@ def all_of(sock: socket.socket) -> bytes:
     return b"".join(parts)
 
 
-def asked(server: Server, request: bytes) -> bytes:
+def asked(server: HttpServer, request: bytes) -> bytes:
     with connected(server) as sock:
         sock.sendall(request)
         return all_of(sock)
@@ -264,11 +275,11 @@ def test_strangers_have_a_share_of_the_connections_and_who_is_known_keeps_his() 
     request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
     def knowing(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        environ[KNOW]()
+        environ[AUTHENTICATED]()
         start_response("200 OK", [("Content-Length", "0")])
         return []
 
-    limits = Limits(connections=100, strangers=2)
+    limits = HttpLimits(connections=100, anonymous=2)
     with serving(knowing, limits) as server, ExitStack() as stack, gevent.Timeout(5):
         known = []
         for _ in range(4):
@@ -283,24 +294,28 @@ def test_strangers_have_a_share_of_the_connections_and_who_is_known_keeps_his() 
         for sock in [*known, *idle[2:]]:
             sock.sendall(request)
             assert status(sock.recv(65536)) == 200
-        assert server.strangers == 0
+        assert server.connections.anonymous == 0
 
 
 def test_connections_that_have_sent_nothing_hold_no_handler() -> None:
-    with serving(limits=Limits()) as server, ExitStack() as stack, gevent.Timeout(5):
+    with serving(limits=HttpLimits()) as server, ExitStack() as stack, gevent.Timeout(5):
         idle = [stack.enter_context(connected(server)) for _ in range(3)]
-        while server.strangers < len(idle):
+        while server.connections.anonymous < len(idle):
             gevent.sleep(0.01)
-        assert len(server.pool) == 0
+        assert len(server.connections.handlers) == 0
         idle[0].sendall(b"GET / HT")
-        while len(server.pool) < 1:
+        while len(server.connections.handlers) < 1:
             gevent.sleep(0.01)
-        assert server.strangers == len(idle)
+        assert server.connections.anonymous == len(idle)
 
 
 def test_in_a_crowd_no_connection_is_kept() -> None:
     request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-    with serving(limits=Limits(connections=4, kept=0.5)) as server, connected(server) as one, connected(server) as two:
+    with (
+        serving(limits=HttpLimits(connections=4, keep_alive_share=0.5)) as server,
+        connected(server) as one,
+        connected(server) as two,
+    ):
         for sock in (one, two):
             sock.sendall(request)
             assert status(sock.recv(65536)) == 200
@@ -314,13 +329,13 @@ def test_in_a_crowd_no_connection_is_kept() -> None:
 def test_a_body_that_does_not_come_is_waited_for_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
     class Reading:
         def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-            receive.read(req)
+            request_body.read_body(req)
 
     app: falcon.App[Any, Any] = falcon.App()
     app.add_route("/", Reading())
-    app.add_error_handler(Problem, lambda req, resp, error, params: fail(resp, error))
-    monkeypatch.setattr(receive, "PATIENCE", 0.2)
-    with serving(app, Limits()) as server, gevent.Timeout(3):
+    app.add_error_handler(Problem, lambda req, resp, error, params: set_problem(resp, error))
+    monkeypatch.setattr(request_body, "PATIENCE", 0.2)
+    with serving(app, HttpLimits()) as server, gevent.Timeout(3):
         assert problem(asked(server, STARTED))["status"] == 408
 
 
@@ -332,7 +347,7 @@ def test_finish_answers_what_is_under_way_and_closes_what_is_idle() -> None:
         go.wait()
         return echo(environ, start_response)
 
-    limits = Limits()
+    limits = HttpLimits()
     with serving(held, limits) as server, connected(server) as busy, connected(server) as idle:
         busy.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert begun.wait(3)
@@ -362,11 +377,11 @@ def test_who_has_logged_in_may_be_silent_for_longer_than_a_stranger() -> None:
     request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
     def knowing(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        environ[KNOW]()
+        environ[AUTHENTICATED]()
         start_response("200 OK", [("Content-Length", "0")])
         return []
 
-    limits = Limits(first=0.2, idle=30.0)
+    limits = HttpLimits(anonymous_idle=0.2, idle=30.0)
     with serving(knowing, limits) as server, connected(server) as known, gevent.Timeout(5):
         known.sendall(request)
         assert status(known.recv(65536)) == 200

@@ -12,8 +12,8 @@ from falcon import testing
 from gevent.event import Event
 
 from geventjob.coordination.base import Coordination, CoordinationAway, Session
-from geventjob.server.accounts.access import Caller
-from geventjob.server.accounts.password import Passwords
+from geventjob.server.accounts.caller import Caller
+from geventjob.server.accounts.passwords import Passwords
 from geventjob.server.accounts.sessions import Sessions, signing_key
 from geventjob.server.accounts.users import new_user
 from geventjob.server.app import application

@@ -7,23 +7,23 @@ import threading
 import pytest
 
 from geventjob.server.filter import Filter, FilterError
-from geventjob.server.resources import search
+from geventjob.server.resources import search_parameters
 
 
 def test_long_filters_are_read_by_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[object] = []
-    parse = search.parse
+    parse = search_parameters.parse
 
     def noted(text: str) -> Filter:
         threads.append(threading.get_native_id())
         return parse(text)
 
-    monkeypatch.setattr(search, "parse", noted)
-    monkeypatch.setattr(search, "LONG", 20)
-    assert search.filter_of({"$filter": ["action='a'"]}) == parse("action='a'")
+    monkeypatch.setattr(search_parameters, "parse", noted)
+    monkeypatch.setattr(search_parameters, "LONG", 20)
+    assert search_parameters.filter_of({"$filter": ["action='a'"]}) == parse("action='a'")
     long = "action='a' or action='b'"
-    assert search.filter_of({"$filter": [long]}) == parse(long)
+    assert search_parameters.filter_of({"$filter": [long]}) == parse(long)
     with pytest.raises(FilterError):
-        search.filter_of({"$filter": [long + " and or"]})
+        search_parameters.filter_of({"$filter": [long + " and or"]})
     here = threading.get_native_id()
     assert [one == here for one in threads] == [True, False, False]

@@ -14,9 +14,9 @@ from gevent.event import Event
 from geventjob.cimi.document import Document
 from geventjob.server.accounts import first_user
 from geventjob.server.accounts import sessions as module
-from geventjob.server.accounts.access import ANYBODY
-from geventjob.server.accounts.keys import ALPHABET, is_of, new_key, new_secret, opens
-from geventjob.server.accounts.password import Passwords
+from geventjob.server.accounts.api_keys import ALPHABET, is_of, new_key, new_secret, opens
+from geventjob.server.accounts.caller import ANONYMOUS
+from geventjob.server.accounts.passwords import Passwords
 from geventjob.server.accounts.sessions import CACHE, COOKIE, Sessions, signing_key
 from geventjob.server.accounts.users import new_user
 from geventjob.server.problem import Problem
@@ -70,7 +70,7 @@ def test_the_key_is_made_once(store: SqliteStore) -> None:
 
 def test_a_cookie_signed_with_another_key_is_nobodys(store: SqliteStore, sessions: Sessions, user: Document) -> None:
     _, cookie = opened(Sessions(store, "another key"), user)
-    assert sessions.caller(cookie) is ANYBODY
+    assert sessions.caller(cookie) is ANONYMOUS
 
 
 def test_an_old_cookie_is_nobodys_and_is_swept(
@@ -79,7 +79,7 @@ def test_an_old_cookie_is_nobodys_and_is_swept(
     _, fresh = opened(sessions, user)
     monkeypatch.setattr(module, "LIFE", timedelta(seconds=-1))
     _, old = opened(sessions, user)
-    assert sessions.caller(old) is ANYBODY
+    assert sessions.caller(old) is ANONYMOUS
     assert sessions.caller(fresh).username == "ann"
     assert store.search("session", Query(last=0)).count == 2
     sessions.sweep()
@@ -102,9 +102,9 @@ def test_another_server_hears_of_a_log_out(
     id, cookie = opened(sessions, user)
     assert other.caller(cookie).username == "ann"
     sessions.end(id)
-    assert sessions.caller(cookie) is ANYBODY
+    assert sessions.caller(cookie) is ANONYMOUS
     clock(CACHE)
-    assert other.caller(cookie) is ANYBODY
+    assert other.caller(cookie) is ANONYMOUS
 
 
 def test_a_log_out_that_was_not_written_is_none(store: SqliteStore, sessions: Sessions, user: Document) -> None:
@@ -117,7 +117,7 @@ def test_a_log_out_that_was_not_written_is_none(store: SqliteStore, sessions: Se
     store.write = write  # type: ignore[method-assign]
     sessions.end(id)
     sessions.end(id)
-    assert sessions.caller(cookie) is ANYBODY
+    assert sessions.caller(cookie) is ANONYMOUS
 
 
 def test_what_is_revoked_while_it_is_looked_up_is_not_kept(
@@ -139,14 +139,14 @@ def test_what_is_revoked_while_it_is_looked_up_is_not_kept(
     sessions.end(id)
     go.set()
     asking.get(timeout=3)
-    assert sessions.caller(cookie) is ANYBODY
+    assert sessions.caller(cookie) is ANONYMOUS
 
 
 def test_a_log_in_that_raced_a_new_password_is_void(store: SqliteStore, sessions: Sessions, user: Document) -> None:
     store.write([Update(user["id"], lambda user: user | {"_generation": "another"})])
     sessions.end_all("ann")
     _, cookie = opened(sessions, user)  # with the user as he was when the old password was checked
-    assert sessions.caller(cookie) is ANYBODY
+    assert sessions.caller(cookie) is ANONYMOUS
 
 
 # --- keys
@@ -171,9 +171,9 @@ def test_another_server_hears_of_the_end_of_a_key(
     assert other.caller(cookie).key == key["id"]
     store.write([Update(key["id"], lambda key: None)])
     sessions.end_key(key["id"])
-    assert sessions.caller(cookie) is ANYBODY
+    assert sessions.caller(cookie) is ANONYMOUS
     clock(CACHE)
-    assert other.caller(cookie) is ANYBODY
+    assert other.caller(cookie) is ANONYMOUS
 
 
 def test_the_end_of_a_key_ends_sessions_that_are_still_stored(
@@ -181,7 +181,7 @@ def test_the_end_of_a_key_ends_sessions_that_are_still_stored(
 ) -> None:
     store.write([Update(key["id"], lambda key: None)])
     cookie = by_key(sessions, user, key)  # with the key as it was when its secret was checked
-    assert sessions.caller(cookie) is ANYBODY
+    assert sessions.caller(cookie) is ANONYMOUS
     assert store.search("session", Query(last=0)).count == 1
 
 
@@ -195,7 +195,7 @@ def test_a_key_is_no_key_of_the_next_user_of_that_name(
     following = user | {"created": "2000-01-01T00:00:00.000Z"}
     store.write([Update(user["id"], lambda user: following)])
     sessions.changed("ann")
-    assert sessions.caller(cookie) is ANYBODY
+    assert sessions.caller(cookie) is ANONYMOUS
     assert not is_of(key, following)
 
 
@@ -258,7 +258,7 @@ def test_a_cookie_longer_than_ours_is_not_looked_at(
     assert sessions.caller(cookie).username == "ann"
     value = cookie.partition(COOKIE + "=")[2]
     monkeypatch.setattr(module, "LONGEST", len(value) - 1)
-    assert sessions.caller(cookie) is ANYBODY
+    assert sessions.caller(cookie) is ANONYMOUS
 
 
 def test_a_password_file_for_the_first_user_that_is_too_short_is_refused(store: SqliteStore, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from geventjob.coordination.base import Coordination
-from geventjob.server.accounts.access import Caller
+from geventjob.server.accounts.caller import Caller
 from geventjob.server.filter import parse
 from geventjob.server.jobs import recent_writers as writers_module
 from geventjob.server.jobs.lifecycle import Edit

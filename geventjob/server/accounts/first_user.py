@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 
 from geventjob.cimi.document import Document
-from geventjob.server.accounts.password import LEAST, Passwords
+from geventjob.server.accounts.passwords import MIN_LENGTH, Passwords
 from geventjob.server.accounts.users import new_user, secret
 from geventjob.server.store.base import Insert, Store, StoreError, Taken, Update
 
@@ -26,8 +26,8 @@ def ensure(store: Store, passwords: Passwords, password: str | None, data_dir: P
     """
     (user,) = store.get([f"user/{NAME}"])
     is_known = user is not None and password is not None and passwords.matches(user["_hash"], password)
-    if password is not None and len(password) < LEAST and not is_known:
-        raise StoreError(f"--admin-pass-file: the password has {len(password)} characters: {LEAST} at least")
+    if password is not None and len(password) < MIN_LENGTH and not is_known:
+        raise StoreError(f"--admin-pass-file: the password has {len(password)} characters: {MIN_LENGTH} at least")
     if user is None:
         user = _make(store, passwords, password) if password else _make_random(store, passwords, data_dir)
     if user is not None and password and not is_known:

@@ -22,9 +22,10 @@ from itsdangerous import BadData, URLSafeSerializer
 from geventjob.cimi.document import Document
 from geventjob.clock import boottime, cimi_time, now
 from geventjob.log import SELDOM
-from geventjob.server.accounts.access import ANYBODY, LESSER, Caller, acl
-from geventjob.server.accounts.keys import is_of, opens
-from geventjob.server.document import born
+from geventjob.server.accounts.acl import acl
+from geventjob.server.accounts.api_keys import is_of, opens
+from geventjob.server.accounts.caller import ADMIN_INCLUDES, ANONYMOUS, Caller
+from geventjob.server.document import new_document
 from geventjob.server.filter import Compare, Filter
 from geventjob.server.problem import Problem
 from geventjob.server.store.base import Insert, Query, Store, StoreError, Taken, Update
@@ -64,7 +65,7 @@ class Sessions:
         """A new session of this user, who has shown his password or this key; stored, and the cookie's value."""
         id = f"session/{uuid4()}"
         end = cimi_time(now() + LIFE)
-        document = born(id, "Session", acl("ROLE", id, [("ROLE", "ADMIN", "VIEW")])) | {
+        document = new_document(id, "Session", acl("ROLE", id, [("ROLE", "ADMIN", "VIEW")])) | {
             "method": template.partition("/")[2],
             "sessionTemplate": {"href": template},
             "username": user["username"],
@@ -116,7 +117,7 @@ class Sessions:
         """Who sends this `Cookie` header: nobody, if no cookie in it is good. Raises StoreAway."""
         value = _cookie(cookies)
         if value is None or len(value) > LONGEST:
-            return ANYBODY
+            return ANONYMOUS
         known = self._known.get(value)
         if known is not None and boottime() < known.until:
             return known.caller
@@ -160,12 +161,12 @@ class Sessions:
         try:
             id, username, *keys = self._signer.loads(value.removeprefix("token="))
         except (BadData, ValueError, TypeError):
-            return ANYBODY
+            return ANONYMOUS
         revocations = self._revocations
         session, user, *found = self._store.get([id, f"user/{username}", *keys])
         if session is None or user is None or not _good(session, user, found):
             self._known.pop(value, None)
-            return ANYBODY
+            return ANONYMOUS
         caller = Caller(username, roles_of(user, *found) | {id}, *keys)
         if revocations == self._revocations:  # else it may have been revoked while the store was asked
             self._remember(value, _Known(caller, id, boottime() + CACHE))
@@ -188,7 +189,7 @@ def roles_of(user: Document, key: Document | None = None) -> frozenset[str]:
     """What a user is, besides his session; with a key, only as far as the key goes."""
     roles = frozenset(user["roles"].split())
     if key is not None:
-        roles = (roles | LESSER if "ADMIN" in roles else roles) & set(key["claims"]["roles"])
+        roles = (roles | ADMIN_INCLUDES if "ADMIN" in roles else roles) & set(key["claims"]["roles"])
     return roles | {"USER", "ANON"}
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from uuid import uuid4
 
 from geventjob.cimi.document import Document
-from geventjob.server.accounts.access import acl
-from geventjob.server.document import born
+from geventjob.server.accounts.acl import acl
+from geventjob.server.document import new_document
 
 
 def new_user(username: str, hash: str, roles: str) -> Document:
     """A user's document."""
-    document = born(f"user/{username}", "User", acl("ROLE", "ADMIN", [("USER", username, "MODIFY")]))
+    document = new_document(f"user/{username}", "User", acl("ROLE", "ADMIN", [("USER", username, "MODIFY")]))
     return document | {"username": username, "roles": roles} | secret(hash)
 
 

@@ -9,7 +9,7 @@ from geventjob.log import SELDOM
 from geventjob.server.filter import FilterError
 from geventjob.server.jobs.lifecycle import Refusal
 from geventjob.server.jobs.schema import Invalid
-from geventjob.server.problem import Problem, away, not_found
+from geventjob.server.problem import Problem, not_found, unavailable
 from geventjob.server.store.base import Missing, SearchTooLong, StoreError
 
 log = logging.getLogger(__name__)
@@ -28,10 +28,10 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, Invalid):
         return Problem(error.status, str(error))
     if isinstance(error, SearchTooLong):
-        return away(str(error))
+        return unavailable(str(error))
     if isinstance(error, StoreError):
-        return away(f"the store is out of reach: {error}")
+        return unavailable(f"the store is out of reach: {error}")
     if isinstance(error, CoordinationError):
-        return away(f"the queue is out of reach: {error}")
+        return unavailable(f"the queue is out of reach: {error}")
     log.error("unexpected error", exc_info=error, extra=SELDOM)
     return Problem(500, f"Unexpected exception thrown: {type(error).__name__}")

@@ -10,7 +10,7 @@ import falcon
 import gevent
 from gevent.threadpool import ThreadPool
 
-from geventjob.server.problem import Problem, away
+from geventjob.server.problem import Problem, unavailable
 
 LARGEST = 32 << 20
 """Bytes of the largest answer."""
@@ -22,7 +22,7 @@ ROOM = 1 << 30
 _taken = 0
 
 
-class Spooled:
+class SpooledBody:
     """An answer in a file without a name; it ends with its iteration or `close`."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
@@ -40,7 +40,7 @@ class Spooled:
         self._file.close()
 
 
-def set_answer(resp: falcon.Response, parts: Sequence[bytes]) -> None:
+def set_body(resp: falcon.Response, parts: Sequence[bytes]) -> None:
     """Answer these bytes. Raises Problem 413 where they are too many, 503 where slow clients read too many already."""
     global _taken  # noqa: PLW0603
     size = sum(map(len, parts))
@@ -50,7 +50,7 @@ def set_answer(resp: falcon.Response, parts: Sequence[bytes]) -> None:
     if size > LARGEST:
         raise too_large()
     if _taken + size > ROOM:
-        raise away("clients are reading too many large answers")
+        raise unavailable("clients are reading too many large answers")
     _taken += size
     try:
         file = _threads().apply(_written, (parts,))
@@ -59,8 +59,8 @@ def set_answer(resp: falcon.Response, parts: Sequence[bytes]) -> None:
         raise
     if isinstance(file, OSError):
         _taken -= size
-        raise away(f"a large answer cannot be kept: {file.strerror}")
-    resp.set_stream(Spooled(file, size), size)
+        raise unavailable(f"a large answer cannot be kept: {file.strerror}")
+    resp.set_stream(SpooledBody(file, size), size)
 
 
 def too_large() -> Problem:

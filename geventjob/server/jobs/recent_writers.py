@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from geventjob.clock import boottime
-from geventjob.server.accounts.access import Caller
+from geventjob.server.accounts.caller import Caller
 
 MOMENT = 10.0
 """Seconds, many times what a store takes to show a write by itself (one second, unless it is overloaded)."""

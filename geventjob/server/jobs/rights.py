@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from geventjob.server.accounts.access import Caller
+from geventjob.server.accounts.caller import Caller
 from geventjob.server.jobs.lifecycle import KEPT, Edit
 from geventjob.server.problem import Problem, forbidden
 
@@ -27,9 +27,9 @@ class Rights:
 
     def refusal(self, caller: Caller, action: str) -> Problem | None:
         """Why the caller may not add a job of this action; None if that is allowed."""
-        if caller.admin:
+        if caller.is_admin:
             return None
-        if not caller.adds:
+        if not caller.may_add:
             return forbidden()
         patterns = self.actions.get(caller.username or "", self.actions.get("*", ()))
         if any(fnmatchcase(action, pattern) for pattern in patterns):

@@ -16,7 +16,8 @@ from geventjob.batch import Batcher
 from geventjob.cimi.document import Document
 from geventjob.clock import boottime, now
 from geventjob.coordination.base import Coordination, CoordinationError
-from geventjob.server.accounts.access import MODIFY, VIEW, Caller
+from geventjob.server.accounts.acl import MODIFY, VIEW
+from geventjob.server.accounts.caller import Caller
 from geventjob.server.filter import Filter
 from geventjob.server.jobs.lifecycle import (
     ENTRY,
@@ -35,7 +36,7 @@ from geventjob.server.jobs.lifecycle import (
 )
 from geventjob.server.jobs.recent_writers import Writers
 from geventjob.server.jobs.rights import Rights, permitted
-from geventjob.server.problem import Problem, away
+from geventjob.server.problem import Problem, unavailable
 from geventjob.server.store.base import Insert, Missing, Page, Query, Store, Taken, Update
 
 log = logging.getLogger(__name__)
@@ -168,7 +169,7 @@ class Jobs:
     def _seen(self, id: str, caller: Caller, rights: frozenset[str]) -> Document:
         self._settled([id])
         (job,) = self._store.get([id])
-        return caller.seen(id, job, rights)
+        return caller.require_visible(id, job, rights)
 
     def search(self, query: Query, caller: Caller) -> Page:
         """What the caller has written himself is seen. Raises StoreAway, FilterError."""
@@ -196,7 +197,7 @@ class Jobs:
 
         def change(edit: Edit) -> Callable[[Document], Document]:
             def apply(job: Document) -> Document:
-                caller.need(MODIFY, job)
+                caller.require_right(MODIFY, job)
                 allowed = permitted(caller, job, edit)
                 entry = entry_of(job)
                 let_go = (entry, job.get("fence")) in gone
@@ -219,7 +220,7 @@ class Jobs:
                 found += self._owners_gone(list(held.values()))
         except CoordinationError as error:
             for index in (*differing, *held):
-                outcomes[index] = away(f"the queue is out of reach: {error}")
+                outcomes[index] = unavailable(f"the queue is out of reach: {error}")
             return []
         gone.update(what for what in found if what is not None)
         return [index for index, what in zip((*differing, *held), found, strict=True) if what is not None]
@@ -267,7 +268,7 @@ class Jobs:
         moment, teller = now(), uuid4().hex
 
         def change(job: Document) -> Document:
-            caller.need(MODIFY, job)
+            caller.require_right(MODIFY, job)
             return stopped(job, now=moment, teller=teller)
 
         job = self._one(id, change, caller)
@@ -291,7 +292,7 @@ class Jobs:
         """Delete a job, and its entry if nobody holds it. Raises Problem 403, 404."""
         self._writers.note(caller)
         job = self._seen(id, caller, MODIFY)
-        self._one(id, lambda job: caller.need(MODIFY, job), caller)
+        self._one(id, lambda job: caller.require_right(MODIFY, job), caller)
         self._remove_of([job])
 
     def delete_all(self, filter: Filter, limit: int, caller: Caller) -> int:
@@ -329,7 +330,7 @@ def _new(body: Mapping[str, Any], caller: Caller) -> _New:
     key = body.get("idempotencyKey")
     if key is not None:
         job["_body"] = _digest(body)
-        if not caller.admin:  # else a key would tell of jobs that the caller may not see
+        if not caller.is_admin:  # else a key would tell of jobs that the caller may not see
             key = f"{caller.username}{APART}{key}"
     return _New(job, key)
 

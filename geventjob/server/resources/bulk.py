@@ -13,27 +13,20 @@ from gevent.lock import BoundedSemaphore
 
 from geventjob.cimi.document import Document
 from geventjob.clock import boottime
-from geventjob.server.accounts.access import Caller
+from geventjob.server.accounts.caller import Caller
 from geventjob.server.accounts.sessions import Sessions
-from geventjob.server.document import shown
+from geventjob.server.document import public
 from geventjob.server.filter import parse
-from geventjob.server.http.answer import give, listed, report
+from geventjob.server.http.admission import HEAVY_WORK, admit
+from geventjob.server.http.decode import decode, decode_as
 from geventjob.server.http.errors import problem_of
-from geventjob.server.http.receive import BULK, read
-from geventjob.server.http.room import WORK, hold
+from geventjob.server.http.request_body import BULK, read_body
+from geventjob.server.http.response import encode_items, result_of, set_json
 from geventjob.server.jobs.lifecycle import Edit
 from geventjob.server.jobs.service import SLICE, Change, Jobs
-from geventjob.server.problem import away
-from geventjob.server.resources.bodies import (
-    JobsAdd,
-    JobsDelete,
-    JobsEdit,
-    OwnersEdit,
-    body_of,
-    decoded,
-    job_add,
-    job_edit,
-)
+from geventjob.server.problem import unavailable
+from geventjob.server.resources.bodies import BulkAddBody, BulkDeleteBody, BulkEditBody, BulkEditItem
+from geventjob.server.resources.job_body import parse_job_add, parse_job_edit
 
 DELETING = 20.0
 """Seconds after which a bulk delete answers what it has deleted so far."""
@@ -49,7 +42,7 @@ AT_ONCE = 200
 
 _one_answer = BoundedSemaphore(1)
 """Answers take a good part of the memory until they are encoded."""
-_NO_ROOM = away("the answer has no room for this job: the same edit again is safe")
+_NO_ROOM = unavailable("the answer has no room for this job: the same edit again is safe")
 
 Good = TypeVar("Good")
 
@@ -63,19 +56,19 @@ class BulkResource:
 
     def on_post_add(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller = self._sessions.caller_of(req)
-        caller.need_add()
-        items = body_of(JobsAdd, read(req, BULK)).jobs
-        results = _each(items, lambda item: job_add(decoded(item)), lambda bodies: self._jobs.add(bodies, caller))
-        give(resp, {"results": [_added(result) for result in results]})
+        caller.require_may_add()
+        items = decode_as(BulkAddBody, read_body(req, BULK)).jobs
+        results = _each(items, lambda item: parse_job_add(decode(item)), lambda bodies: self._jobs.add(bodies, caller))
+        set_json(resp, {"results": [_added(result) for result in results]})
 
     def on_post_edit(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller = self._sessions.caller_of(req)
-        caller.need_role("USER")
-        body = body_of(JobsEdit, read(req, BULK))
+        caller.require_role("USER")
+        body = decode_as(BulkEditBody, read_body(req, BULK))
         actions = frozenset(body.actions) if isinstance(body.actions, list) else None
         is_costly = len(body.edits) > MANY
         if is_costly:
-            hold(req, WORK, caller)
+            admit(req, HEAVY_WORK, caller)
         results = _each(
             body.edits, lambda item: _change(item, actions), lambda changes: self._edit_in_parts(changes, caller)
         )
@@ -83,7 +76,7 @@ class BulkResource:
             results = iter(list(results))
         with nullcontext() if is_costly else _one_answer:
             answers = (_edited(result, body.answer == "job") for result in results)
-            give(resp, {"results": listed(answers, _NO_ROOM.body)})
+            set_json(resp, {"results": encode_items(answers, _NO_ROOM.body)})
 
     def _edit_in_parts(self, changes: Sequence[Change], caller: Caller) -> Iterator[Document | Exception]:
         """Edit AT_ONCE jobs, have their answers made, go on: no more of them are in memory."""
@@ -92,13 +85,13 @@ class BulkResource:
 
     def on_post_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller = self._sessions.caller_of(req)
-        caller.need_role("ADMIN")
-        filter = parse(body_of(JobsDelete, read(req)).filter)
+        caller.require_role("ADMIN")
+        filter = parse(decode_as(BulkDeleteBody, read_body(req)).filter)
         until, deleted, last = boottime() + DELETING, 0, SLICE
         while last == SLICE and boottime() < until:
             last = self._jobs.delete_all(filter, SLICE, caller)
             deleted += last
-        give(resp, {"deleted": deleted})
+        set_json(resp, {"deleted": deleted})
 
 
 def _each(
@@ -139,16 +132,16 @@ def _try(check: Callable[[bytes], Good], item: bytes) -> Good | Exception:
 
 
 def _change(item: bytes, actions: frozenset[str] | None) -> Change:
-    edit = body_of(OwnersEdit, item)
-    set = job_edit(edit.set, edit.delete)
+    edit = decode_as(BulkEditItem, item)
+    set = parse_job_edit(edit.set, edit.delete)
     return Change(edit.id, Edit(set, edit.delete, edit.owner, actions, edit.max_interruptions))
 
 
 def _added(result: str | Exception) -> Document:
-    return problem_of(result).body() if isinstance(result, Exception) else report(result, "created", 201)
+    return problem_of(result).body() if isinstance(result, Exception) else result_of(result, "created", 201)
 
 
 def _edited(result: Document | Exception, whole: bool) -> Document:
     if isinstance(result, Exception):
         return problem_of(result).body()
-    return {"status": 200, "job": shown(result)} if whole else {"status": 200}
+    return {"status": 200, "job": public(result)} if whole else {"status": 200}

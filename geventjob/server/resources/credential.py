@@ -10,16 +10,19 @@ from datetime import timedelta
 import falcon
 
 from geventjob.cimi.document import Document
-from geventjob.server.accounts.access import LESSER, MODIFY, VIEW, Caller, acl
-from geventjob.server.accounts.keys import new_key, new_secret
+from geventjob.server.accounts.acl import MODIFY, VIEW, acl
+from geventjob.server.accounts.api_keys import new_key, new_secret
+from geventjob.server.accounts.caller import ADMIN_INCLUDES, Caller
 from geventjob.server.accounts.sessions import Sessions
-from geventjob.server.document import operation, selected, shown
+from geventjob.server.document import operation, public, select_attributes
 from geventjob.server.filter import Compare
-from geventjob.server.http.answer import done, give, report
-from geventjob.server.http.receive import read
+from geventjob.server.http.decode import decode_as
+from geventjob.server.http.request_body import read_body
+from geventjob.server.http.response import result_of, set_json, set_result
 from geventjob.server.problem import Problem, forbidden
-from geventjob.server.resources.bodies import KeyAdd, KeyTemplate, body_of
-from geventjob.server.resources.search import asked, collection, parameters, selection
+from geventjob.server.resources.bodies import KeyAdd, KeyTemplate
+from geventjob.server.resources.collection import collection
+from geventjob.server.resources.search_parameters import asked, parameters, selection
 from geventjob.server.store.base import Insert, Query, Store, Update
 
 _ACL = acl("ROLE", "ADMIN", [("ROLE", "USER", "MODIFY")])
@@ -37,15 +40,15 @@ class CredentialResource:
 
     def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller = self._caller(req)
-        caller.need_role("USER")
-        body = body_of(KeyAdd, read(req))
+        caller.require_role("USER")
+        body = decode_as(KeyAdd, read_body(req))
         secret = new_secret()
         key = self._made(caller, body.credential_template, secret) | body.texts()
         (result,) = self._store.write([Insert(key)])
         if isinstance(result, Exception):
             raise result
         resp.set_header("Location", key["id"])
-        give(resp, report(key["id"], "created", 201) | {"secretKey": secret}, 201)
+        set_json(resp, result_of(key["id"], "created", 201) | {"secretKey": secret}, 201)
 
     def _made(self, caller: Caller, template: KeyTemplate, secret: str) -> Document:
         if caller.key is not None:
@@ -58,7 +61,7 @@ class CredentialResource:
 
     def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller = self._caller(req)
-        caller.need_role("USER")
+        caller.require_role("USER")
         given, wanted = asked(req, caller)
         answer = collection(
             "credential",
@@ -68,13 +71,16 @@ class CredentialResource:
             item_operations=lambda key: _operations(key, caller),
             select=selection(given),
         )
-        give(resp, answer)
+        set_json(resp, answer)
 
     on_put_all = on_get_all
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         key, caller = self._find(req, name, VIEW)
-        give(resp, selected(shown(key), selection(parameters(req))) | {"operations": _operations(key, caller)})
+        set_json(
+            resp,
+            select_attributes(public(key), selection(parameters(req))) | {"operations": _operations(key, caller)},
+        )
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         key, caller = self._find(req, name, MODIFY)
@@ -84,7 +90,7 @@ class CredentialResource:
         if isinstance(result, Exception):
             raise result
         self._sessions.end_key(key["id"])
-        done(resp, key["id"], "deleted")
+        set_result(resp, key["id"], "deleted")
 
     def _caller(self, req: falcon.Request) -> Caller:
         return self._sessions.caller_of(req)
@@ -92,7 +98,7 @@ class CredentialResource:
     def _find(self, req: falcon.Request, name: str, rights: frozenset[str]) -> tuple[Document, Caller]:
         caller = self._caller(req)
         (found,) = self._store.get([f"credential/{name}"])
-        return caller.seen(f"credential/{name}", found, rights), caller
+        return caller.require_visible(f"credential/{name}", found, rights), caller
 
 
 def delete_keys(store: Store, username: str) -> None:
@@ -106,7 +112,7 @@ def _roles(caller: Caller, template: KeyTemplate) -> set[str]:
     """The roles of a key: those asked for, else all that its maker has now. Raises Problem 403."""
     own = {role for role in caller.roles if not role.startswith("session/")}
     wanted = set(template.roles.split()) if isinstance(template.roles, str) else own
-    if wanted - own - (LESSER if caller.admin else set()):
+    if wanted - own - (ADMIN_INCLUDES if caller.is_admin else set()):
         raise Problem(403, f"a key has roles of its user only, not {' '.join(sorted(wanted - own))}")
     return wanted | {"USER", "ANON"}
 
@@ -117,4 +123,4 @@ def _operations(key: Document, caller: Caller) -> list[dict[str, str]]:
 
 def _may_delete(key: Document, caller: Caller) -> bool:
     """A key may always end itself."""
-    return caller.may(MODIFY, key) and (caller.governs or caller.key == key["id"])
+    return caller.may(MODIFY, key) and (caller.may_change_accounts or caller.key == key["id"])

@@ -7,8 +7,8 @@ import re
 import falcon
 
 from geventjob.clock import cimi_time, now
-from geventjob.server.accounts.access import acl
-from geventjob.server.http.answer import give
+from geventjob.server.accounts.acl import acl
+from geventjob.server.http.response import set_json
 
 API = 1
 """Version of what is ours in the API (DESIGN §6)."""
@@ -24,7 +24,7 @@ COLLECTIONS = {
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 
 
-class EntryPoint:
+class EntryPointResource:
     """Open to everybody."""
 
     def __init__(self, version: str, base_uri: str | None) -> None:
@@ -43,7 +43,7 @@ class EntryPoint:
             "baseURI": self._base or f"{scheme(req)}://{_host(req)}/api/",
             "geventjob": {"version": self._version, "api": API},
         }
-        give(resp, document | {name: {"href": href} for name, href in COLLECTIONS.items()})
+        set_json(resp, document | {name: {"href": href} for name, href in COLLECTIONS.items()})
 
 
 def scheme(req: falcon.Request) -> str:

@@ -7,16 +7,19 @@ import logging
 import falcon
 
 from geventjob.cimi.document import Document
-from geventjob.server.accounts.access import MODIFY, Caller, acl
+from geventjob.server.accounts.acl import MODIFY, acl
+from geventjob.server.accounts.caller import Caller
 from geventjob.server.accounts.sessions import Sessions
-from geventjob.server.document import STOP, operation, selected, shown
-from geventjob.server.http.answer import done, give
-from geventjob.server.http.receive import read
+from geventjob.server.document import STOP, operation, public, select_attributes
+from geventjob.server.http.decode import decode
+from geventjob.server.http.request_body import read_body
+from geventjob.server.http.response import set_json, set_result
 from geventjob.server.jobs.lifecycle import Edit
 from geventjob.server.jobs.service import Change, Jobs
 from geventjob.server.problem import Problem
-from geventjob.server.resources.bodies import decoded, job_add, job_edit
-from geventjob.server.resources.search import asked, collection, parameters, selection
+from geventjob.server.resources.collection import collection
+from geventjob.server.resources.job_body import parse_job_add, parse_job_edit
+from geventjob.server.resources.search_parameters import asked, parameters, selection
 
 log = logging.getLogger(__name__)
 
@@ -32,15 +35,15 @@ class JobResource:
 
     def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller = self._caller(req)
-        caller.need_add()
-        (added,) = self._jobs.add([job_add(decoded(read(req)))], caller)
+        caller.require_may_add()
+        (added,) = self._jobs.add([parse_job_add(decode(read_body(req)))], caller)
         if isinstance(added, Exception):
             raise added
-        done(resp, added, "created", 201)
+        set_result(resp, added, "created", 201)
 
     def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller = self._caller(req)
-        caller.need_role("USER")
+        caller.require_role("USER")
         given, wanted = asked(req, caller)
         answer = collection(
             "job",
@@ -50,15 +53,15 @@ class JobResource:
             item_operations=lambda job: _operations(job, caller),
             select=selection(given),
         )
-        give(resp, answer)
+        set_json(resp, answer)
 
     on_put_all = on_get_all
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         caller = self._caller(req)
         job = self._jobs.get(f"job/{name}", caller)
-        part = selected(shown(job), selection(parameters(req)))
-        give(resp, part | {"operations": _operations(job, caller)})
+        part = select_attributes(public(job), selection(parameters(req)))
+        set_json(resp, part | {"operations": _operations(job, caller)})
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """The answer is the whole job: the old engine takes its state from it (CIMI.md §3)."""
@@ -66,26 +69,26 @@ class JobResource:
         given = parameters(req)
         force = given.get("force", ("false",))[0] == "true"
         if force:
-            caller.need_role("ADMIN")
+            caller.require_role("ADMIN")
         delete = [path for path in selection(given) or () if "/" not in path]
-        edit = Edit(job_edit(decoded(read(req)), delete), delete, force=force)
+        edit = Edit(parse_job_edit(decode(read_body(req)), delete), delete, force=force)
         if force:
             log.warning("job/%s: %s forces an edit of %s", name, caller.username, ", ".join([*edit.set, *delete]))
         (edited,) = self._jobs.edit([Change(f"job/{name}", edit)], caller)
         if isinstance(edited, Exception):
             raise edited
-        give(resp, shown(edited))
+        set_json(resp, public(edited))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         self._jobs.delete(f"job/{name}", self._caller(req))
-        done(resp, f"job/{name}", "deleted")
+        set_result(resp, f"job/{name}", "deleted")
 
     def on_post_action(self, req: falcon.Request, resp: falcon.Response, name: str, action: str) -> None:
         if action != "stop":
             message = f'undefined action (post, ["job" "{action}"]) for {req.path}'
             raise Problem(404, message, resource_id=req.path)
-        read(req)
-        give(resp, shown(self._jobs.stop(f"job/{name}", self._caller(req))))
+        read_body(req)
+        set_json(resp, public(self._jobs.stop(f"job/{name}", self._caller(req))))
 
     def _caller(self, req: falcon.Request) -> Caller:
         return self._sessions.caller_of(req)
@@ -99,6 +102,6 @@ def _operations(job: Document, caller: Caller) -> list[dict[str, str]]:
 
 
 def _collection_operations(caller: Caller) -> list[dict[str, str]]:
-    add = [operation("add", "job"), operation("bulk-add", "job/bulk-add")] if caller.adds else []
-    delete = [operation("bulk-delete", "job/bulk-delete")] if caller.admin else []
+    add = [operation("add", "job"), operation("bulk-add", "job/bulk-add")] if caller.may_add else []
+    delete = [operation("bulk-delete", "job/bulk-delete")] if caller.is_admin else []
     return [*add, operation("bulk-edit", "job/bulk-edit"), *delete]

@@ -9,17 +9,20 @@ from urllib.parse import parse_qsl
 import falcon
 
 from geventjob.cimi.document import Document
-from geventjob.server.accounts.access import MODIFY, VIEW, Caller, acl
-from geventjob.server.accounts.attempts import Attempts
-from geventjob.server.accounts.password import Passwords
+from geventjob.server.accounts.acl import MODIFY, VIEW, acl
+from geventjob.server.accounts.caller import Caller
+from geventjob.server.accounts.login_throttle import LoginThrottle
+from geventjob.server.accounts.passwords import Passwords
 from geventjob.server.accounts.sessions import COOKIE, Sessions, wrong
-from geventjob.server.document import operation, shown
-from geventjob.server.http.answer import done, give
-from geventjob.server.http.receive import FORM, JSON, read, text
+from geventjob.server.document import operation, public
+from geventjob.server.http.decode import convert, decode_as
+from geventjob.server.http.request_body import FORM, JSON, read_body, text
+from geventjob.server.http.response import set_json, set_result
 from geventjob.server.problem import not_found
-from geventjob.server.resources.bodies import Href, KeyLogIn, PasswordLogIn, SessionAdd, body_of, fitted
+from geventjob.server.resources.bodies import Href, KeyLogIn, PasswordLogIn, SessionAdd
+from geventjob.server.resources.collection import collection
 from geventjob.server.resources.entry_point import scheme
-from geventjob.server.resources.search import collection, search_parameters
+from geventjob.server.resources.search_parameters import search_parameters
 from geventjob.server.resources.templates import API_KEY, INTERNAL
 from geventjob.server.store.base import Page, Store
 
@@ -33,7 +36,7 @@ class SessionResource:
         self._store = store
         self._sessions = sessions
         self._passwords = passwords
-        self._attempts = Attempts()
+        self._attempts = LoginThrottle()
 
     def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
         given = _log_in(req)
@@ -44,7 +47,7 @@ class SessionResource:
                 user, key = self._by_password(given), None
         session, token = self._sessions.open(user, given.href, key)
         _set_cookie(req, resp, token, session["expiry"])
-        done(resp, session["id"], "created", 201)
+        set_result(resp, session["id"], "created", 201)
 
     def _by_password(self, given: PasswordLogIn) -> Document:
         (user,) = self._store.get([f"user/{given.username}"])
@@ -60,40 +63,40 @@ class SessionResource:
         own = [document for document in self._store.get(_own(caller)) if document is not None]
         page = Page(len(own), own)
         operations = [operation("add", "session")]
-        give(resp, collection("session", page, acl=_ACL, operations=operations, item_operations=_operations))
+        set_json(resp, collection("session", page, acl=_ACL, operations=operations, item_operations=_operations))
 
     on_put_all = on_get_all
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         session, _ = self._find(req, name, VIEW)
-        give(resp, shown(session) | {"operations": _operations(session)})
+        set_json(resp, public(session) | {"operations": _operations(session)})
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         session, caller = self._find(req, name, MODIFY)
         self._sessions.end(session["id"])
         if session["id"] in caller.roles:
             resp.append_header("Set-Cookie", f"{COOKIE}=INVALID;Path=/;Max-Age=0")
-        done(resp, session["id"], "deleted")
+        set_result(resp, session["id"], "deleted")
 
     def _find(self, req: falcon.Request, name: str, rights: frozenset[str]) -> tuple[Document, Caller]:
         caller = self._sessions.caller_of(req)
         (found,) = self._store.get([f"session/{name}"])
-        return caller.seen(f"session/{name}", found, rights), caller
+        return caller.require_visible(f"session/{name}", found, rights), caller
 
 
 _LOG_INS: dict[str, type[PasswordLogIn | KeyLogIn]] = {INTERNAL: PasswordLogIn, API_KEY: KeyLogIn}
 
 
 def _log_in(req: falcon.Request) -> PasswordLogIn | KeyLogIn:
-    data = read(req, 64 * 1024, JSON, FORM)
+    data = read_body(req, 64 * 1024, JSON, FORM)
     if (req.content_type or "").startswith(FORM):
         template: Document = dict(parse_qsl(text(data), keep_blank_values=True))
     else:
-        template = body_of(SessionAdd, data).session_template
-    href = fitted(Href, template).href
+        template = decode_as(SessionAdd, data).session_template
+    href = convert(Href, template).href
     if href not in _LOG_INS:
         raise not_found(href)
-    return fitted(_LOG_INS[href], template)
+    return convert(_LOG_INS[href], template)
 
 
 def _set_cookie(req: falcon.Request, resp: falcon.Response, token: str, expiry: str) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import falcon
 
 from geventjob.cimi.document import Document
-from geventjob.server.accounts.access import acl
-from geventjob.server.accounts.keys import TYPE
-from geventjob.server.document import URI, born
-from geventjob.server.http.answer import give
+from geventjob.server.accounts.acl import acl
+from geventjob.server.accounts.api_keys import TYPE
+from geventjob.server.document import URI, new_document
+from geventjob.server.http.response import set_json
 from geventjob.server.problem import not_found
 
 INTERNAL = "session-template/internal"
@@ -20,7 +20,7 @@ GENERATE = "credential-template/generate-api-key"
 _ACL = acl("ROLE", "ADMIN", [("ROLE", "ANON", "VIEW")])
 
 
-class Templates:
+class TemplateResource:
     """A fixed collection, open to everybody."""
 
     def __init__(self, kind: str, templates: Sequence[Document]) -> None:
@@ -32,7 +32,7 @@ class Templates:
         id = f"{self._kind.lower()}-template/{name}"
         if id not in self._templates:
             raise not_found(id)
-        give(resp, self._templates[id])
+        set_json(resp, self._templates[id])
 
     def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
         """As a PUT: what it would search for is not looked at, since there are so few."""
@@ -43,13 +43,13 @@ class Templates:
             "acl": _ACL,
             f"{self._kind.lower()}Templates": list(self._templates.values()),
         }
-        give(resp, answer)
+        set_json(resp, answer)
 
     on_put_all = on_get_all
 
 
-def session_templates() -> Templates:
-    internal = born(INTERNAL, "SessionTemplate", _ACL) | {
+def session_templates() -> TemplateResource:
+    internal = new_document(INTERNAL, "SessionTemplate", _ACL) | {
         "method": "internal",
         "instance": "internal",
         "name": "Internal",
@@ -57,7 +57,7 @@ def session_templates() -> Templates:
         "username": "username",
         "password": "password",
     }
-    api_key = born(API_KEY, "SessionTemplate", _ACL) | {
+    api_key = new_document(API_KEY, "SessionTemplate", _ACL) | {
         "method": "api-key",
         "instance": "api-key",
         "name": "API key",
@@ -65,15 +65,15 @@ def session_templates() -> Templates:
         "key": "key",
         "secret": "secret",
     }
-    return Templates("Session", [internal, api_key])
+    return TemplateResource("Session", [internal, api_key])
 
 
-def credential_templates() -> Templates:
-    generate = born(GENERATE, "CredentialTemplate", _ACL) | {
+def credential_templates() -> TemplateResource:
+    generate = new_document(GENERATE, "CredentialTemplate", _ACL) | {
         "type": TYPE,
         "method": "generate-api-key",
         "name": "API key",
         "description": "Makes an API key; ttl is the seconds after which it ends, 0 for never.",
         "ttl": 0,
     }
-    return Templates("Credential", [generate])
+    return TemplateResource("Credential", [generate])

@@ -8,17 +8,20 @@ import falcon
 
 from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time, now
-from geventjob.server.accounts.access import MODIFY, VIEW, Caller, acl
-from geventjob.server.accounts.password import Passwords
+from geventjob.server.accounts.acl import MODIFY, VIEW, acl
+from geventjob.server.accounts.caller import Caller
+from geventjob.server.accounts.passwords import Passwords
 from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.accounts.users import new_user, secret
-from geventjob.server.document import operation, selected, shown
-from geventjob.server.http.answer import done, give
-from geventjob.server.http.receive import read
+from geventjob.server.document import operation, public, select_attributes
+from geventjob.server.http.decode import decode_as
+from geventjob.server.http.request_body import read_body
+from geventjob.server.http.response import set_json, set_result
 from geventjob.server.problem import Problem, forbidden
-from geventjob.server.resources.bodies import UserAdd, UserEdit, body_of
+from geventjob.server.resources.bodies import UserAdd, UserEdit
+from geventjob.server.resources.collection import collection
 from geventjob.server.resources.credential import delete_keys
-from geventjob.server.resources.search import asked, collection, parameters, selection
+from geventjob.server.resources.search_parameters import asked, parameters, selection
 from geventjob.server.store.base import Insert, Store, Taken, Update
 
 _ACL = acl("ROLE", "ADMIN", [("ROLE", "USER", "VIEW")])
@@ -33,22 +36,22 @@ class UserResource:
         self._passwords = passwords
 
     def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
-        self._caller(req).need_role("ADMIN")
-        body = body_of(UserAdd, read(req))
+        self._caller(req).require_role("ADMIN")
+        body = decode_as(UserAdd, read_body(req))
         user = new_user(body.username, self._passwords.hash(body.password), body.roles) | body.texts()
         (result,) = self._store.write([Insert(user)])
         if isinstance(result, Taken):
             raise Problem(409, f"conflict with {user['id']}", resource_id=user["id"])
         if isinstance(result, Exception):
             raise result
-        done(resp, user["id"], "created", 201)
+        set_result(resp, user["id"], "created", 201)
 
     def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller = self._caller(req)
-        caller.need_role("USER")
+        caller.require_role("USER")
         given, wanted = asked(req, caller)
         page = self._store.search("user", wanted)
-        operations = [operation("add", "user")] if caller.admin else []
+        operations = [operation("add", "user")] if caller.is_admin else []
         answer = collection(
             "user",
             page,
@@ -57,24 +60,27 @@ class UserResource:
             item_operations=lambda user: _operations(user, caller),
             select=selection(given),
         )
-        give(resp, answer)
+        set_json(resp, answer)
 
     on_put_all = on_get_all
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         user, caller = self._find(req, name, VIEW)
-        give(resp, selected(shown(user), selection(parameters(req))) | {"operations": _operations(user, caller)})
+        set_json(
+            resp,
+            select_attributes(public(user), selection(parameters(req))) | {"operations": _operations(user, caller)},
+        )
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         user, caller = self._find(req, name, MODIFY)
-        body = body_of(UserEdit, read(req))
+        body = decode_as(UserEdit, read_body(req))
         change = body.texts() | self._password(user, caller, body) | _roles(caller, body)
         edited = self._update(user["id"], lambda user: user | change | {"updated": cimi_time(now())})
         self._sessions.changed(user["username"])
         if "_hash" in change:
             self._sessions.end_all(user["username"])
         assert edited is not None
-        give(resp, shown(edited))
+        set_json(resp, public(edited))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         user, _ = self._find(req, name, MODIFY)
@@ -82,7 +88,7 @@ class UserResource:
         self._sessions.changed(user["username"])
         self._sessions.end_all(user["username"])
         delete_keys(self._store, user["username"])
-        done(resp, user["id"], "deleted")
+        set_result(resp, user["id"], "deleted")
 
     def _caller(self, req: falcon.Request) -> Caller:
         return self._sessions.caller_of(req)
@@ -90,8 +96,8 @@ class UserResource:
     def _find(self, req: falcon.Request, name: str, rights: frozenset[str]) -> tuple[Document, Caller]:
         caller = self._caller(req)
         (found,) = self._store.get([f"user/{name}"])
-        user = caller.seen(f"user/{name}", found, rights)
-        if rights is MODIFY and not caller.governs:
+        user = caller.require_visible(f"user/{name}", found, rights)
+        if rights is MODIFY and not caller.may_change_accounts:
             raise forbidden()
         return user, caller
 
@@ -100,7 +106,7 @@ class UserResource:
         if not isinstance(body.password, str):
             return {}
         old = body.old_password if isinstance(body.old_password, str) else ""
-        if not caller.admin and not self._passwords.matches(user["_hash"], old):
+        if not caller.is_admin and not self._passwords.matches(user["_hash"], old):
             raise Problem(403, f"invalid credentials for '{user['username']}': oldPassword is wrong")
         return secret(self._passwords.hash(body.password))
 
@@ -114,11 +120,11 @@ class UserResource:
 def _roles(caller: Caller, body: UserEdit) -> dict[str, str]:
     if not isinstance(body.roles, str):
         return {}
-    if not caller.admin:
+    if not caller.is_admin:
         raise forbidden()
     return {"roles": body.roles}
 
 
 def _operations(user: Document, caller: Caller) -> list[dict[str, str]]:
-    may = caller.governs and caller.may(MODIFY, user)
+    may = caller.may_change_accounts and caller.may(MODIFY, user)
     return [operation(rel, user["id"]) for rel in ("edit", "delete") if may]

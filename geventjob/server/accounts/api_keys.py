@@ -19,8 +19,8 @@ from uuid import uuid4
 
 from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time, now
-from geventjob.server.accounts.access import acl
-from geventjob.server.document import born
+from geventjob.server.accounts.acl import acl
+from geventjob.server.document import new_document
 
 ALPHABET = "23456789abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"
 """Letters and digits that are not mistaken for another."""
@@ -37,7 +37,9 @@ def new_key(user: Document, secret: str, roles: Collection[str], life: timedelta
     """The document of a key of this user; it has no end without `life`."""
     name = user["username"]
     ends = {} if life is None else {"expiry": cimi_time(now() + life)}
-    document = born(f"credential/{uuid4()}", "Credential", acl("ROLE", "ADMIN", [("USER", name, "MODIFY")])) | ends
+    document = (
+        new_document(f"credential/{uuid4()}", "Credential", acl("ROLE", "ADMIN", [("USER", name, "MODIFY")])) | ends
+    )
     return document | {
         "type": TYPE,
         "method": "generate-api-key",

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from geventjob.clock import boottime
 from geventjob.server.problem import Problem
 
-OF_NAME, OF_ADDRESS = 5, 50
+FREE_BY_NAME, FREE_BY_ADDRESS = 5, 50
 """Failures without a pause: of a name from an address, of an address with any names."""
 FIRST, LONGEST = 1.0, 60.0
 """Seconds of the first pause, which doubles with each failure, and of the longest."""
@@ -24,29 +24,29 @@ FORGET = 900.0
 """Seconds after which a failure counts no more."""
 KEPT = 10_000
 """Names and addresses that are remembered."""
-ROOM = 8
+CONCURRENT = 8
 """Log-ins under way of one name, and from one address."""
 
 Key = tuple[str, ...]
 
 
-class _Failed(NamedTuple):
+class _Failures(NamedTuple):
     times: int
     last: float
 
 
-class Attempts:
+class LoginThrottle:
     """The log-ins by password of one server, and when the next one may be tried."""
 
     def __init__(self) -> None:
-        self._failed: OrderedDict[Key, _Failed] = OrderedDict()
+        self._failed: OrderedDict[Key, _Failures] = OrderedDict()
         self._under_way: Counter[Key] = Counter()
 
     @contextmanager
     def attempt(self, name: str, address: str) -> Iterator[None]:
         """Try a log-in within this; Problem 403 out of it is a failure. Raises Problem 429 with `Retry-After`."""
         pair, alone = (name, address), (address,)
-        wait = max(self._wait(pair, OF_NAME), self._wait(alone, OF_ADDRESS))
+        wait = max(self._wait(pair, FREE_BY_NAME), self._wait(alone, FREE_BY_ADDRESS))
         if wait > 0:
             raise _later(wait)
         with self._room(("name", name)), self._room(("address", address)):
@@ -61,21 +61,21 @@ class Attempts:
 
     def _wait(self, key: Key, free: int) -> float:
         """Seconds until the next try."""
-        times, last = self._failed.get(key, _Failed(0, 0.0))
+        times, last = self._failed.get(key, _Failures(0, 0.0))
         if times < free or boottime() > last + FORGET:
             return 0.0
         return last + min(LONGEST, FIRST * 2.0 ** min(times - free, 10)) - boottime()
 
     def _fail(self, key: Key) -> None:
-        times, last = self._failed.pop(key, _Failed(0, 0.0))
+        times, last = self._failed.pop(key, _Failures(0, 0.0))
         now = boottime()
-        self._failed[key] = _Failed(1 if now > last + FORGET else times + 1, now)
+        self._failed[key] = _Failures(1 if now > last + FORGET else times + 1, now)
         if len(self._failed) > KEPT:
             self._failed.popitem(last=False)
 
     @contextmanager
     def _room(self, key: Key) -> Iterator[None]:
-        if self._under_way[key] >= ROOM:
+        if self._under_way[key] >= CONCURRENT:
             raise _later(FIRST)
         self._under_way[key] += 1
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import falcon
 import gevent
 
-from geventjob.server.http.room import BODIES, LARGE, WORK, hold
+from geventjob.server.http.admission import HEAVY_WORK, LARGE, LARGE_BODIES, admit
 from geventjob.server.problem import Problem
 
 JSON = "application/json"
@@ -19,7 +19,7 @@ PATIENCE = 30.0
 """Seconds in which a body must have come."""
 
 
-def read(req: falcon.Request, limit: int = BODY, *types: str) -> bytes:
+def read_body(req: falcon.Request, limit: int = BODY, *types: str) -> bytes:
     """The whole body; empty if there is none.
 
     Raises Problem 400 (cut short, no HTTP), 408 (too slow), 413 (too large), 415 (not one of these content types, JSON
@@ -34,12 +34,12 @@ def read(req: falcon.Request, limit: int = BODY, *types: str) -> bytes:
         _check_type(req, types or (JSON,))
     is_large = limit > LARGE and (length is None or length > LARGE)
     if is_large:
-        hold(req, BODIES, req.context.caller)
+        admit(req, LARGE_BODIES, req.context.caller)
     data = _read(req, limit)
     if len(data) > limit:
         raise _too_large(limit)
     if is_large:
-        hold(req, WORK, req.context.caller)
+        admit(req, HEAVY_WORK, req.context.caller)
     return data
 
 

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from geventjob.server.accounts import attempts as module
-from geventjob.server.accounts.attempts import FORGET, OF_ADDRESS, OF_NAME, ROOM, Attempts
+from geventjob.server.accounts import login_throttle as module
+from geventjob.server.accounts.login_throttle import CONCURRENT, FORGET, FREE_BY_ADDRESS, FREE_BY_NAME, LoginThrottle
 from geventjob.server.problem import Problem
 
 
@@ -24,7 +24,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return go_on
 
 
-def tried(attempts: Attempts, name: str, address: str = "a", *, good: bool = False) -> int | None:
+def tried(attempts: LoginThrottle, name: str, address: str = "a", *, good: bool = False) -> int | None:
     """The seconds of the pause that refuses this log-in; None: it was tried."""
     try:
         with attempts.attempt(name, address):
@@ -36,9 +36,9 @@ def tried(attempts: Attempts, name: str, address: str = "a", *, good: bool = Fal
 
 
 def test_the_pauses_of_a_name_from_an_address_grow_to_a_minute(clock: Callable[[float], None]) -> None:
-    attempts = Attempts()
+    attempts = LoginThrottle()
     pauses = []
-    for _ in range(OF_NAME):
+    for _ in range(FREE_BY_NAME):
         assert tried(attempts, "ann") is None
     for _ in range(8):
         pause = tried(attempts, "ann", good=True)
@@ -55,8 +55,8 @@ def test_the_pauses_of_a_name_from_an_address_grow_to_a_minute(clock: Callable[[
 
 
 def test_a_flood_on_a_name_locks_out_no_other_address_and_no_other_name(clock: Callable[[float], None]) -> None:
-    attempts = Attempts()
-    for _ in range(OF_NAME):
+    attempts = LoginThrottle()
+    for _ in range(FREE_BY_NAME):
         tried(attempts, "super")
     assert tried(attempts, "super", good=True) is not None
     assert tried(attempts, "super", "fleet", good=True) is None
@@ -64,25 +64,25 @@ def test_a_flood_on_a_name_locks_out_no_other_address_and_no_other_name(clock: C
 
 
 def test_many_names_from_an_address_are_one_flood(clock: Callable[[float], None]) -> None:
-    attempts = Attempts()
-    for number in range(OF_ADDRESS):
+    attempts = LoginThrottle()
+    for number in range(FREE_BY_ADDRESS):
         assert tried(attempts, f"name-{number}") is None
     assert tried(attempts, "another", good=True) == 1
     assert tried(attempts, "another", "b", good=True) is None
 
 
 def test_a_good_log_in_forgets_what_failed_before(clock: Callable[[float], None]) -> None:
-    attempts = Attempts()
+    attempts = LoginThrottle()
     for _ in range(3):
-        for _ in range(OF_NAME - 1):
+        for _ in range(FREE_BY_NAME - 1):
             assert tried(attempts, "ann") is None
         assert tried(attempts, "ann", good=True) is None
 
 
 def test_a_name_has_a_share_of_the_log_ins_under_way(clock: Callable[[float], None]) -> None:
-    attempts = Attempts()
+    attempts = LoginThrottle()
     with ExitStack() as stack:
-        for number in range(ROOM):
+        for number in range(CONCURRENT):
             stack.enter_context(attempts.attempt("super", f"address-{number}"))
         assert tried(attempts, "super", "another", good=True) == 1
         assert tried(attempts, "ann", "another", good=True) is None
@@ -91,7 +91,7 @@ def test_a_name_has_a_share_of_the_log_ins_under_way(clock: Callable[[float], No
 
 def test_what_is_remembered_is_bounded(clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEPT", 3)
-    attempts = Attempts()
+    attempts = LoginThrottle()
     for number in range(10):
         tried(attempts, f"name-{number}", f"address-{number}")
     assert len(attempts._failed) == 3

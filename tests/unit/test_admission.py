@@ -1,4 +1,4 @@
-"""Room for requests that cost much."""
+"""Admission control of expensive requests."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from geventjob.server.http import room
-from geventjob.server.http.room import Room
+from geventjob.server.http import admission
+from geventjob.server.http.admission import AdmissionLimit
 from geventjob.server.problem import Problem
 
 
 class Clients:
-    """Callers that hold a place until they are told to leave; `entered` has them in the order of their turns."""
+    """Callers that hold a permit until `leave`; `entered` lists them in the order of their turns."""
 
-    def __init__(self, places: Room) -> None:
-        self.room = places
+    def __init__(self, limit: AdmissionLimit) -> None:
+        self.limit = limit
         self.entered: list[str] = []
         self._leave: dict[str, Event] = {}
         self._gone: set[str] = set()
 
     def ask(self, name: str) -> gevent.Greenlet[[], None]:
-        """`ann1` is a request of `ann`."""
+        """Start a request: `ann1` is a request of `ann`."""
         self._leave[name] = Event()
 
         def hold() -> None:
-            with self.room.place(name.rstrip("0123456789"), lambda: name in self._gone):
+            with self.limit.permit(name.rstrip("0123456789"), lambda: name in self._gone):
                 self.entered.append(name)
                 self._leave[name].wait()
 
@@ -44,7 +44,7 @@ class Clients:
 
 
 def test_callers_have_their_turns_one_after_another() -> None:
-    clients = Clients(Room(1, 1))
+    clients = Clients(AdmissionLimit(1, 1))
     for name in ("ann1", "ann2", "ann3", "bob1", "cid1"):
         clients.ask(name)
     for name in ("ann1", "ann2", "bob1", "cid1", "ann3"):
@@ -53,7 +53,7 @@ def test_callers_have_their_turns_one_after_another() -> None:
 
 
 def test_a_caller_has_no_more_than_their_share() -> None:
-    clients = Clients(Room(3, 1))
+    clients = Clients(AdmissionLimit(3, 1))
     for name in ("ann1", "ann2", "bob1"):
         clients.ask(name)
     assert clients.entered == ["ann1", "bob1"]
@@ -64,7 +64,7 @@ def test_a_caller_has_no_more_than_their_share() -> None:
 
 
 def test_those_that_wait_are_bounded() -> None:
-    clients = Clients(Room(1, 1, waiting=2, all_waiting=3))
+    clients = Clients(AdmissionLimit(1, 1, waiting=2, all_waiting=3))
     for name in ("ann1", "ann2", "ann3"):
         clients.ask(name)
     with pytest.raises(Problem) as refused:
@@ -79,7 +79,7 @@ def test_those_that_wait_are_bounded() -> None:
 
 
 def test_a_client_that_has_gone_has_no_turn() -> None:
-    clients = Clients(Room(1, 1))
+    clients = Clients(AdmissionLimit(1, 1))
     clients.ask("ann1")
     gone = clients.ask("bob1")
     clients.ask("cid1")
@@ -91,7 +91,7 @@ def test_a_client_that_has_gone_has_no_turn() -> None:
 
 
 def test_one_that_is_ended_while_it_waits_or_as_its_turn_comes_leaves_its_place() -> None:
-    clients = Clients(Room(1, 1))
+    clients = Clients(AdmissionLimit(1, 1))
     clients.ask("ann1")
     waits = clients.ask("bob1")
     turn = clients.ask("cid1")
@@ -106,18 +106,18 @@ def test_one_that_is_ended_while_it_waits_or_as_its_turn_comes_leaves_its_place(
 
 
 def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "PATIENCE", 0.01)
+    monkeypatch.setattr(admission, "PATIENCE", 0.01)
     with ExitStack() as held:
-        places = Room(1, 1)
-        held.enter_context(places.place("ann"))
-        with pytest.raises(Problem, match="wait already"):
-            held.enter_context(places.place("bob"))
-    with places.place("bob"):
+        limit = AdmissionLimit(1, 1)
+        held.enter_context(limit.permit("ann"))
+        with pytest.raises(Problem, match="are waiting already"):
+            held.enter_context(limit.permit("bob"))
+    with limit.permit("bob"):
         pass
 
 
 def test_others_have_turns_before_the_next_goes_on() -> None:
-    clients = Clients(Room(1, 1, pause=0.05))
+    clients = Clients(AdmissionLimit(1, 1, pause=0.05))
     clients.ask("ann1")
     clients.ask("bob1")
     clients._leave["ann1"].set()

@@ -9,8 +9,8 @@ import falcon
 import gevent
 import msgspec
 
-from geventjob.server.http.receive import JSON
-from geventjob.server.http.spool import LARGEST, set_answer, too_large
+from geventjob.server.http.request_body import JSON
+from geventjob.server.http.spool import LARGEST, set_body, too_large
 from geventjob.server.problem import Problem
 
 BREATH = 64 * 1024
@@ -23,20 +23,24 @@ STEP = 1024
 _encode = msgspec.json.Encoder().encode
 
 
-class Encoded(list[bytes]):
+class EncodedItems(list[bytes]):
     """The items of a list, each as JSON."""
 
 
-def give(resp: falcon.Response, value: Any, status: int = 200) -> None:
+def set_json(resp: falcon.Response, value: Any, status: int = 200) -> None:
     """Answer this value. Raises Problem 413 where that is too large."""
     resp.status = status
     resp.content_type = JSON
-    set_answer(resp, _parts(value))
+    set_body(resp, _parts(value))
 
 
 def _parts(value: Any) -> Sequence[bytes]:
     """The JSON of this value, in parts: to copy 32 MB into one piece holds up everybody."""
-    lists = {name: part for name, part in value.items() if isinstance(part, Encoded)} if isinstance(value, dict) else {}
+    lists = (
+        {name: part for name, part in value.items() if isinstance(part, EncodedItems)}
+        if isinstance(value, dict)
+        else {}
+    )
     if not lists:
         return [_encode(value)]
     head = _encode({name: part for name, part in value.items() if name not in lists})[:-1]
@@ -49,12 +53,12 @@ def _parts(value: Any) -> Sequence[bytes]:
     return [*parts, b"}"]
 
 
-def listed(items: Iterable[Any], full: Callable[[], Any] | None = None) -> Encoded:
+def encode_items(items: Iterable[Any], full: Callable[[], Any] | None = None) -> EncodedItems:
     """These items encoded, with turns for others between them.
 
     An item that the answer has no room for is `full()` instead. Raises Problem 413 without `full`.
     """
-    encoded, left, since = Encoded(), LARGEST - MARGIN, 0
+    encoded, left, since = EncodedItems(), LARGEST - MARGIN, 0
     for item in items:
         data = _encode(item if left >= 0 or full is None else full())
         left -= len(data)
@@ -70,20 +74,20 @@ def listed(items: Iterable[Any], full: Callable[[], Any] | None = None) -> Encod
     return encoded
 
 
-def done(resp: falcon.Response, id: str, what: str, status: int = 200) -> None:
+def set_result(resp: falcon.Response, id: str, what: str, status: int = 200) -> None:
     """`job/… created`, `job/… deleted`; a new one's place is told in Location, relative as in SlipStream."""
     if status == 201:
         resp.set_header("Location", id)
-    give(resp, report(id, what, status), status)
+    set_json(resp, result_of(id, what, status), status)
 
 
-def report(id: str, what: str, status: int) -> dict[str, Any]:
+def result_of(id: str, what: str, status: int) -> dict[str, Any]:
     return {"status": status, "message": f"{id} {what}", "resource-id": id}
 
 
-def fail(resp: falcon.Response, problem: Problem) -> None:
+def set_problem(resp: falcon.Response, problem: Problem) -> None:
     if problem.retry_after is not None:
         resp.set_header("Retry-After", str(problem.retry_after))
     if problem.close:
         resp.set_header("Connection", "close")
-    give(resp, problem.body(), problem.status)
+    set_json(resp, problem.body(), problem.status)

@@ -29,7 +29,7 @@ class BadBody(_InvalidClientInput):  # type: ignore[misc]
     """The body does not follow HTTP: where the next request begins is not known any more."""
 
 
-class Input:
+class BodyStream:
     """The body, from `length` bytes or from chunks (`length` is None and `chunked`)."""
 
     def __init__(

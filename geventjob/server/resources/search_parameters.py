@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import parse_qsl
 
 import falcon
 from gevent.threadpool import ThreadPool
 
-from geventjob.cimi.document import WINDOW, Document
-from geventjob.server.accounts.access import Caller
-from geventjob.server.document import URI, selected, shown
+from geventjob.cimi.document import WINDOW
+from geventjob.server.accounts.caller import Caller
 from geventjob.server.filter import And, Filter, FilterError, parse
-from geventjob.server.http.answer import listed
-from geventjob.server.http.receive import FORM, read, text
-from geventjob.server.http.room import WORK, hold
+from geventjob.server.http.admission import HEAVY_WORK, admit
+from geventjob.server.http.request_body import FORM, read_body, text
 from geventjob.server.problem import Problem
 from geventjob.server.store.aggregation import ALGORITHMS
-from geventjob.server.store.base import Page, Query
+from geventjob.server.store.base import Query
 
 FIELDS = 100
 """Parameters of one request."""
@@ -48,7 +45,7 @@ def parameters(req: falcon.Request) -> Parameters:
 
 def search_parameters(req: falcon.Request) -> Parameters:
     """As `parameters`, with those of the form in the body of a PUT, if it has one."""
-    form = text(read(req, BODY, FORM)) if req.method == "PUT" else ""
+    form = text(read_body(req, BODY, FORM)) if req.method == "PUT" else ""
     return _parsed(f"{req.query_string}&{form}")
 
 
@@ -78,7 +75,7 @@ def asked(req: falcon.Request, caller: Caller) -> tuple[Parameters, Query]:
     given = search_parameters(req)
     first, last = _window(given)
     if last is None or last - first >= WIDE or sum(map(len, given.get("$filter", ()))) > LONG:
-        hold(req, WORK, caller)
+        admit(req, HEAVY_WORK, caller)
     return given, _query(given, caller)
 
 
@@ -173,34 +170,3 @@ def _path(name: str) -> str:
     if len(name) > 256 or not _PATH.fullmatch(name):
         raise Problem(400, f"{name[:40]!r} is no name of an attribute")
     return name.replace(".", "/")
-
-
-def collection(
-    kind: str,
-    page: Page,
-    *,
-    acl: Document,
-    operations: Sequence[Document],
-    item_operations: Callable[[Document], Sequence[Document]],
-    select: Sequence[str] | None = None,
-) -> dict[str, Any]:
-    """The answer to a search: what was found of this kind, under the plural of its name."""
-    answer: dict[str, Any] = {
-        "count": page.count,
-        "id": kind,
-        "resourceURI": f"{URI}{kind.capitalize()}Collection",
-        "acl": acl,
-        f"{kind}s": listed(_item(document, item_operations(document), select) for document in page.documents),
-    }
-    if operations:
-        answer["operations"] = operations
-    if page.aggregations:
-        answer["aggregations"] = page.aggregations
-    return answer
-
-
-def _item(document: Document, operations: Sequence[Document], select: Sequence[str] | None) -> Document:
-    item = selected(shown(document), select)
-    if operations:
-        item["operations"] = operations
-    return item

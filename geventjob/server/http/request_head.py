@@ -16,7 +16,7 @@ HEADERS = 100
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*?)[ \t]*\r?\n")
 
 
-class Head:
+class Headers:
     """The headers by name, and what else pywsgi asks of them."""
 
     status = ""
@@ -48,7 +48,7 @@ class Head:
         return (f"{name}: {value}\r\n" for name, value in self._pairs)
 
 
-def parse_head(rfile: IO[bytes], limit: int) -> Head:
+def parse_headers(rfile: IO[bytes], limit: int) -> Headers:
     """Read the headers and the empty line after them. Raises Problem 400, 431 (more than `limit` bytes)."""
     pairs: list[tuple[str, str]] = []
     left = limit
@@ -58,14 +58,14 @@ def parse_head(rfile: IO[bytes], limit: int) -> Head:
         if left < 0 or len(pairs) > HEADERS:
             raise Problem(431, f"the headers are larger than {limit} bytes, or more than {HEADERS}")
         if line in (b"\r\n", b"\n"):
-            return _framed(Head(pairs))
+            return _framed(Headers(pairs))
         match = _LINE.fullmatch(line)
         if match is None:
             raise Problem(400, "a line in the headers is no header")
         pairs.append((match[1].decode(), match[2].decode("latin-1")))
 
 
-def _framed(head: Head) -> Head:
+def _framed(head: Headers) -> Headers:
     """Where the body ends must be told in one way, else a proxy before us may see it end elsewhere."""
     lengths, codings = head.all("content-length"), head.all("transfer-encoding")
     if codings and ([coding.lower() for coding in codings] != ["chunked"] or lengths):

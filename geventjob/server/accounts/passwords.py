@@ -15,7 +15,7 @@ from gevent.threadpool import ThreadPool
 
 from geventjob.server.problem import Problem
 
-LEAST = 8
+MIN_LENGTH = 8
 """Characters of a new password."""
 
 

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from geventjob.cimi.document import Document
+from geventjob.server.accounts.acl import VIEW, acl, names
 from geventjob.server.problem import Problem, forbidden, not_found
 
-VIEW = frozenset({"VIEW", "MODIFY", "ALL"})
-"""The rights of a rule that let one see a document."""
-MODIFY = frozenset({"MODIFY", "ALL"})
-"""Those that let one edit or delete it. The finer rights of the schema count for neither, as in SlipStream."""
-
-SEERS = frozenset({"ADMIN", "VIEWER", "EXECUTOR"})
+SEE_ALL_ROLES = frozenset({"ADMIN", "VIEWER", "EXECUTOR"})
 """Roles that see every document."""
-RUNNERS = frozenset({"ADMIN", "EXECUTOR"})
+RUN_JOBS_ROLES = frozenset({"ADMIN", "EXECUTOR"})
 """Roles that edit every job, also what it runs and its state (`server/jobs/rights.py`)."""
 
-ADDERS = frozenset({"ADMIN", "SUBMITTER"})
+ADD_JOBS_ROLES = frozenset({"ADMIN", "SUBMITTER"})
 """Roles that add jobs: ADMIN of all actions, SUBMITTER of those that the server's ini allows the user."""
-LESSER = frozenset({"EXECUTOR", "SUBMITTER", "VIEWER"})
+ADMIN_INCLUDES = frozenset({"EXECUTOR", "SUBMITTER", "VIEWER"})
 """Roles that ADMIN includes: an administrator may make API keys that have one of them alone."""
-
-ADMIN_RULE = {"principal": "ADMIN", "type": "ROLE", "right": "ALL"}
-"""Stands in every acl."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +33,7 @@ class Caller:
     """The API key that the user has shown, if that was no password."""
 
     @property
-    def admin(self) -> bool:
+    def is_admin(self) -> bool:
         return "ADMIN" in self.roles
 
     @cached_property
@@ -51,17 +44,17 @@ class Caller:
 
     @property
     def sees_all(self) -> bool:
-        return not SEERS.isdisjoint(self.roles)
+        return not SEE_ALL_ROLES.isdisjoint(self.roles)
 
     @property
     def runs_jobs(self) -> bool:
         """Whether the caller may change what a job runs, and its state without being its owner."""
-        return not RUNNERS.isdisjoint(self.roles)
+        return not RUN_JOBS_ROLES.isdisjoint(self.roles)
 
     @property
-    def adds(self) -> bool:
+    def may_add(self) -> bool:
         """Whether the caller may add jobs; `server/jobs/rights.py` has of which actions."""
-        return not ADDERS.isdisjoint(self.roles)
+        return not ADD_JOBS_ROLES.isdisjoint(self.roles)
 
     @property
     def viewers(self) -> frozenset[str] | None:
@@ -70,7 +63,7 @@ class Caller:
 
     def may(self, rights: frozenset[str], document: Mapping[str, Any]) -> bool:
         """Whether one of these rights on this document is the caller's."""
-        if self.admin or (rights is VIEW and self.sees_all):
+        if self.is_admin or (rights is VIEW and self.sees_all):
             return True
         if document["id"].startswith("job/") and rights is not VIEW:
             if "EXECUTOR" in self.roles:
@@ -78,11 +71,11 @@ class Caller:
             if "VIEWER" in self.roles and "SUBMITTER" not in self.roles:
                 return False
         acl = document["acl"]
-        return _names(self.principals, acl["owner"]) or any(
-            rule["right"] in rights and _names(self.principals, rule) for rule in acl.get("rules", ())
+        return names(self.principals, acl["owner"]) or any(
+            rule["right"] in rights and names(self.principals, rule) for rule in acl.get("rules", ())
         )
 
-    def need(self, rights: frozenset[str], document: Mapping[str, Any]) -> None:
+    def require_right(self, rights: frozenset[str], document: Mapping[str, Any]) -> None:
         """Raise Problem 403 if the caller has none of them."""
         if not self.may(rights, document):
             raise forbidden()
@@ -94,52 +87,36 @@ class Caller:
         """
         return not_found(id) if self.sees_all else forbidden()
 
-    def seen(self, id: str, document: Document | None, rights: frozenset[str]) -> Document:
+    def require_visible(self, id: str, document: Document | None, rights: frozenset[str]) -> Document:
         """The document of this id, if it exists and these rights are the caller's. Raises Problem 403, 404."""
         if document is None:
             raise self.missing(id)
-        self.need(rights, document)
+        self.require_right(rights, document)
         return document
 
     @property
-    def governs(self) -> bool:
+    def may_change_accounts(self) -> bool:
         """Whether the caller may change who can log in, as far as acls allow: a leaked key must not harm its user."""
-        return self.admin or self.key is None
+        return self.is_admin or self.key is None
 
     def acl(self) -> Document:
         """The acl of what the caller makes, if he says nothing else (CIMI.md §3)."""
-        return acl("ROLE", "ADMIN") if self.admin else acl("USER", self.username or "")
+        return acl("ROLE", "ADMIN") if self.is_admin else acl("USER", self.username or "")
 
-    def need_role(self, role: str) -> None:
+    def require_role(self, role: str) -> None:
         """Raise Problem 403 if it is not one of the caller's."""
         if role not in self.roles:
             raise forbidden()
 
-    def need_add(self) -> None:
+    def require_may_add(self) -> None:
         """Raise Problem 403 if the caller adds no jobs at all."""
-        if not self.adds:
+        if not self.may_add:
             raise forbidden()
 
-    def need_all(self) -> None:
+    def require_sees_all(self) -> None:
         """Raise Problem 403 if the caller does not see everything."""
         if not self.sees_all:
             raise forbidden()
 
 
-ANYBODY = Caller()
-
-
-def _names(principals: frozenset[str], principal: Mapping[str, str]) -> bool:
-    return f"{principal['type']} {principal['principal']}" in principals
-
-
-def acl(owner_type: str, owner: str, rules: Iterable[tuple[str, str, str]] = ()) -> Document:
-    """An acl of this owner and these (type, principal, right), and of the administrators, who may do everything."""
-    listed = [{"principal": principal, "type": kind, "right": right} for kind, principal, right in rules]
-    return {"owner": {"principal": owner, "type": owner_type}, "rules": [*listed, ADMIN_RULE]}
-
-
-def completed(given: Mapping[str, Any]) -> Document:
-    """A client's acl with the administrators' rule in it."""
-    rules = list(given.get("rules", ()))
-    return {"owner": given["owner"], "rules": rules if ADMIN_RULE in rules else [*rules, ADMIN_RULE]}
+ANONYMOUS = Caller()

@@ -1,0 +1,42 @@
+"""Collections as responses: a page of documents, the count of all that match, and the operations offered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from geventjob.cimi.document import Document
+from geventjob.server.document import URI, public, select_attributes
+from geventjob.server.http.response import encode_items
+from geventjob.server.store.base import Page
+
+
+def collection(
+    kind: str,
+    page: Page,
+    *,
+    acl: Document,
+    operations: Sequence[Document],
+    item_operations: Callable[[Document], Sequence[Document]],
+    select: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """The answer to a search: what was found of this kind, under the plural of its name."""
+    answer: dict[str, Any] = {
+        "count": page.count,
+        "id": kind,
+        "resourceURI": f"{URI}{kind.capitalize()}Collection",
+        "acl": acl,
+        f"{kind}s": encode_items(_item(document, item_operations(document), select) for document in page.documents),
+    }
+    if operations:
+        answer["operations"] = operations
+    if page.aggregations:
+        answer["aggregations"] = page.aggregations
+    return answer
+
+
+def _item(document: Document, operations: Sequence[Document], select: Sequence[str] | None) -> Document:
+    item = select_attributes(public(document), select)
+    if operations:
+        item["operations"] = operations
+    return item

@@ -1,0 +1,77 @@
+"""Health checks: `/healthz`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import falcon
+import gevent
+
+from geventjob.clock import boottime, cimi_time, now
+from geventjob.coordination.base import Coordination
+from geventjob.server.store.base import Insert, Store, StoreError, Taken, Update
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 5.0
+"""Seconds in which a healthy store has written a line."""
+EVERY = 2.0
+"""Seconds from one such line to the next."""
+LINE = "secret/health"
+
+
+class HealthResource:
+    """Whether this server can do its work, for everybody.
+
+    A server that reads and cannot write (a full disk, a store that was made read-only) is of no use: the store is asked
+    to write a line of its own, in the background and at most every EVERY seconds, and what it said last is answered.
+    """
+
+    def __init__(self, store: Store, coordination: Coordination, queue_refuses: Callable[[], bool]) -> None:
+        """`queue_refuses`: whether the queue takes no jobs though there is a session (Jobs.queue_refuses)."""
+        self._store = store
+        self._coordination = coordination
+        self._queue_refuses = queue_refuses
+        self._why: str | None = None
+        self._asking: gevent.Greenlet[[], None] | None = None
+        self._asked = -EVERY
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        why = self._why_not()
+        resp.status = 503 if why else 200
+        resp.content_type = "text/plain"
+        resp.text = why or "ok"
+
+    on_head = on_get
+
+    def _why_not(self) -> str | None:
+        session = self._coordination.session
+        if session is None or session.over:
+            return "the queue is out of reach"
+        if self._queue_refuses():
+            return "the queue takes no jobs"
+        is_first = self._asking is None
+        if is_first or (self._asking is not None and self._asking.ready() and boottime() > self._asked + EVERY):
+            self._asked = boottime()
+            self._asking = gevent.spawn(self._ask)
+        assert self._asking is not None
+        if is_first or self._why is not None:
+            self._asking.join(PATIENCE)
+        if not self._asking.ready() and boottime() > self._asked + PATIENCE:
+            return f"the store does not answer within {PATIENCE:g} s"
+        return self._why
+
+    def _ask(self) -> None:
+        try:
+            [result] = self._store.write([Insert({"id": LINE, "checked": cimi_time(now())})])
+            if isinstance(result, Taken):
+                moment = {"checked": cimi_time(now())}
+                [result] = self._store.write([Update(LINE, lambda line: line | moment)])
+        except StoreError as error:
+            self._why = f"the store is out of reach: {error}"
+        except Exception as error:
+            log.error("unexpected error", exc_info=error)
+            self._why = f"the store cannot be asked: {type(error).__name__}"
+        else:
+            self._why = f"the store does not write: {result}" if isinstance(result, Exception) else None
