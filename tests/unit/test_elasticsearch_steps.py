@@ -13,9 +13,9 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geventjob.server.store.base import Insert, StoreRefused, Taken
-from geventjob.server.store.elasticsearch.bulk import Found, Put, Read, Remove
-from geventjob.server.store.elasticsearch.indexed import Source, Version
+from geventjob.server.store.base import DuplicateKey, Insert, StoreRefused
+from geventjob.server.store.elasticsearch.bulk import Put, Read, Remove, StoredDocument
+from geventjob.server.store.elasticsearch.indexed import IndexedSource, Version
 from geventjob.server.store.elasticsearch.steps import Steps, owns, place_of
 
 KEY = "k"
@@ -26,7 +26,7 @@ class Index:
     """All that Elasticsearch promises: a write finds the version that it names, or is not done."""
 
     def __init__(self) -> None:
-        self._contents: dict[tuple[str, str], Found] = {}
+        self._contents: dict[tuple[str, str], StoredDocument] = {}
         self._writes = 0
 
     def do(self, ask: Read | Put | Remove) -> Any:
@@ -38,7 +38,9 @@ class Index:
         self._writes += 1
         version = Version(self._writes, 1)
         if isinstance(ask, Put):
-            self._contents[ask.kind, ask.id] = Found(msgspec.json.decode(ask.source, type=Source), version)
+            self._contents[ask.kind, ask.id] = StoredDocument(
+                msgspec.json.decode(ask.source, type=IndexedSource), version
+            )
         else:
             del self._contents[ask.kind, ask.id]
         return version
@@ -71,7 +73,7 @@ class Actor:
             self.ask = self.steps.send(answer)
         except StopIteration as end:
             self.result, self.over = end.value, True
-        except (Taken, StoreRefused) as error:
+        except (DuplicateKey, StoreRefused) as error:
             self.result, self.over = error, True
 
 
@@ -131,7 +133,7 @@ def check(actor: Actor, index: Index) -> None:
     """What an insert says of itself and of others."""
     if isinstance(actor.result, dict):
         assert index.has(actor.id)
-    elif isinstance(actor.result, Taken):
+    elif isinstance(actor.result, DuplicateKey):
         assert actor.result.document["id"] != actor.id
     elif isinstance(actor.result, StoreRefused):
         assert actor.id not in index.owners

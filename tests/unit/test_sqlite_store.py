@@ -25,7 +25,7 @@ from geventjob.server.store.base import (
     Update,
 )
 from geventjob.server.store.sqlite import SqliteStore
-from geventjob.server.store.sqlite.search import Search
+from geventjob.server.store.sqlite.search import TableSearch
 from tests.contract.store.documents import inserted, job, names
 from tests.support.waiting import eventually
 
@@ -245,6 +245,7 @@ def test_a_search_waits_no_longer_than_it_may_run(slow: tuple[SqliteStore, Query
         store.search("job", Query())
     gevent.joinall(searches)
     assert [type(search.exception) for search in searches] == [SearchTooLong] * 2
+    store._patience = 5.0
     assert store.search("job", Query(last=0)).count == 5000
 
 
@@ -274,7 +275,7 @@ COMMON = [
 
 
 def plan(store: SqliteStore, query: Query, what: str) -> str:
-    search = Search("job", query, now())
+    search = TableSearch("job", query, now())
     explained = f"EXPLAIN QUERY PLAN SELECT {what} FROM job AS d WHERE {search.condition}"
     return "\n".join(row[-1] for row in store._reading.execute(explained, search.sql.parameters))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from geventjob.cimi.document import Document
 from geventjob.server.accounts.passwords import MIN_LENGTH, Passwords
 from geventjob.server.accounts.users import new_user, secret
-from geventjob.server.store.base import Insert, Store, StoreError, Taken, Update
+from geventjob.server.store.base import DuplicateKey, Insert, Store, StoreError, Update
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ def _make(store: Store, passwords: Passwords, password: str) -> Document | None:
     """None, or the one that another server has made meanwhile."""
     try:
         _only(store.write([Insert(new_user(NAME, passwords.hash(password), ROLES))]))
-    except Taken as taken:
-        return taken.document
+    except DuplicateKey as duplicate:
+        return duplicate.document
     return None
 
 

@@ -28,7 +28,7 @@ from geventjob.server.accounts.caller import ADMIN_INCLUDES, ANONYMOUS, Caller
 from geventjob.server.document import new_document
 from geventjob.server.filter import Compare, Filter
 from geventjob.server.problem import Problem
-from geventjob.server.store.base import Insert, Query, Store, StoreError, Taken, Update
+from geventjob.server.store.base import DuplicateKey, Insert, Query, Store, StoreError, Update
 
 log = logging.getLogger(__name__)
 
@@ -212,7 +212,7 @@ def _cookie(header: str | None) -> str | None:
 def signing_key(store: Store) -> str:
     """The key that the servers over this store share; the first of them makes it. Raises StoreError."""
     (result,) = store.write([Insert({"id": "secret/cookie", "key": secrets.token_hex(32)})])
-    if isinstance(result, Taken):
+    if isinstance(result, DuplicateKey):
         result = result.document
     if isinstance(result, Exception):
         raise result

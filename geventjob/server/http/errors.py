@@ -10,7 +10,7 @@ from geventjob.server.filter import FilterError
 from geventjob.server.jobs.lifecycle import Refusal
 from geventjob.server.jobs.schema import Invalid
 from geventjob.server.problem import Problem, not_found, unavailable
-from geventjob.server.store.base import Missing, SearchTooLong, StoreError
+from geventjob.server.store.base import NoSuchDocument, SearchTooLong, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ def problem_of(error: BaseException) -> Problem:
         return error
     if isinstance(error, Refusal):
         return Problem(409, error.message, resource_id=error.job["id"], reason=error.reason, job=error.job)
-    if isinstance(error, Missing):
+    if isinstance(error, NoSuchDocument):
         return not_found(str(error))
     if isinstance(error, FilterError):
         return Problem(400, f"Invalid CIMI filter. {error}")

@@ -21,7 +21,7 @@ from geventjob.clock import boottime, now
 from geventjob.coordination.base import LOWEST_PRIORITY, Coordination, CoordinationError, Leadership
 from geventjob.server.filter import And, Compare, Filter, Or
 from geventjob.server.jobs.lifecycle import FINAL, entry_of, requeued
-from geventjob.server.store.base import Change, Missing, Query, Store, StoreError, Update
+from geventjob.server.store.base import Change, NoSuchDocument, Query, Store, StoreError, Update
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ class Reconciler:
         if useless := [*vain, *filter(None, replaced)]:
             self._coordination.remove(useless)
         for result in results:
-            if isinstance(result, Exception) and not isinstance(result, Missing):
+            if isinstance(result, Exception) and not isinstance(result, NoSuchDocument):
                 raise result
         return sum(moved)
 

@@ -19,7 +19,7 @@ from geventjob.clock import cimi_time, now
 from geventjob.coordination.base import Coordination, CoordinationError, Leadership
 from geventjob.server.filter import And, Compare, Filter
 from geventjob.server.jobs.lifecycle import orphaned
-from geventjob.server.store.base import Missing, Query, Store, StoreError, Update
+from geventjob.server.store.base import NoSuchDocument, Query, Store, StoreError, Update
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Rescue:
         ]
         queued = []
         for job, result in zip(orphans, self._store.write(changes), strict=True):
-            if isinstance(result, Exception) and not isinstance(result, Missing):
+            if isinstance(result, Exception) and not isinstance(result, NoSuchDocument):
                 raise result
             if isinstance(result, dict) and result["updated"] == cimi_time(moment):  # or the search was of the past
                 queued.append(job)

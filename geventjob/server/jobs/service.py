@@ -37,7 +37,7 @@ from geventjob.server.jobs.lifecycle import (
 from geventjob.server.jobs.recent_writers import Writers
 from geventjob.server.jobs.rights import Rights, permitted
 from geventjob.server.problem import Problem, unavailable
-from geventjob.server.store.base import Insert, Missing, Page, Query, Store, Taken, Update
+from geventjob.server.store.base import DuplicateKey, Insert, NoSuchDocument, Page, Query, Store, Update
 
 log = logging.getLogger(__name__)
 
@@ -305,7 +305,7 @@ class Jobs:
     def _one(self, id: str, change: Callable[[Document], Document | None], caller: Caller) -> Document | None:
         self._settled([id])
         (result,) = self._store.write([Update(id, change)])
-        if isinstance(result, Missing):
+        if isinstance(result, NoSuchDocument):
             raise caller.missing(id)
         if isinstance(result, Exception):
             raise result
@@ -347,7 +347,7 @@ def _as_first(first: Document, new: _New) -> str | Exception:
 
 
 def _answer(new: _New, result: Document | Exception | None) -> str | Exception:
-    if isinstance(result, Taken):
+    if isinstance(result, DuplicateKey):
         return _as_first(result.document, new)
     return result if isinstance(result, Exception) else str(new.job["id"])
 
@@ -363,4 +363,4 @@ def _entries(jobs: Sequence[Document]) -> list[str]:
 
 def _outcome(result: Document | Exception | None, caller: Caller) -> Outcome:
     assert result is not None
-    return caller.missing(str(result)) if isinstance(result, Missing) else result
+    return caller.missing(str(result)) if isinstance(result, NoSuchDocument) else result

@@ -10,7 +10,7 @@ import gevent
 
 from geventjob.clock import boottime, cimi_time, now
 from geventjob.coordination.base import Coordination
-from geventjob.server.store.base import Insert, Store, StoreError, Taken, Update
+from geventjob.server.store.base import DuplicateKey, Insert, Store, StoreError, Update
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class HealthResource:
     def _ask(self) -> None:
         try:
             [result] = self._store.write([Insert({"id": LINE, "checked": cimi_time(now())})])
-            if isinstance(result, Taken):
+            if isinstance(result, DuplicateKey):
                 moment = {"checked": cimi_time(now())}
                 [result] = self._store.write([Update(LINE, lambda line: line | moment)])
         except StoreError as error:

@@ -22,7 +22,7 @@ from geventjob.server.resources.bodies import UserAdd, UserEdit
 from geventjob.server.resources.collection import collection
 from geventjob.server.resources.credential import delete_keys
 from geventjob.server.resources.search_parameters import asked, parameters, selection
-from geventjob.server.store.base import Insert, Store, Taken, Update
+from geventjob.server.store.base import DuplicateKey, Insert, Store, Update
 
 _ACL = acl("ROLE", "ADMIN", [("ROLE", "USER", "VIEW")])
 
@@ -40,7 +40,7 @@ class UserResource:
         body = decode_as(UserAdd, read_body(req))
         user = new_user(body.username, self._passwords.hash(body.password), body.roles) | body.texts()
         (result,) = self._store.write([Insert(user)])
-        if isinstance(result, Taken):
+        if isinstance(result, DuplicateKey):
             raise Problem(409, f"conflict with {user['id']}", resource_id=user["id"])
         if isinstance(result, Exception):
             raise result

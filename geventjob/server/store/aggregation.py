@@ -16,7 +16,7 @@ A number without a fraction is an integer in every result: `4`, never `4.0`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import ceil, floor, sqrt
 from typing import Any
 
@@ -97,14 +97,19 @@ def extended(stats: Result, squares: float | None, variance: float | None) -> Re
     }
 
 
-def between(ranked: Callable[[int], float], count: int) -> Result:
-    """Return the percentiles of `count` numbers, of which `ranked` gives the one of a place from 0."""
+def interpolated(ranked: Callable[[Sequence[int]], Mapping[int, float]], count: int) -> Result:
+    """Return the percentiles of `count` numbers.
+
+    `ranked` gets the ranks on or between which the percentiles lie, ascending from 0, and returns the number at each.
+    """
+    places = [percent / 100 * (count - 1) for percent in PERCENTS]
+    numbers = ranked(sorted({rank for place in places for rank in (floor(place), ceil(place))}))
 
     def at(place: float) -> float:
-        below, above = ranked(floor(place)), ranked(ceil(place))
+        below, above = numbers[floor(place)], numbers[ceil(place)]
         return below if below == above else below + (above - below) * (place % 1)
 
-    return percentiles(at(percent / 100 * (count - 1)) for percent in PERCENTS)
+    return percentiles(map(at, places))
 
 
 def percentiles(values: Iterable[float | None]) -> Result:

@@ -52,6 +52,11 @@ NOT_SEARCHED = "payload"
 """The attribute with the input of a job, which can be large."""
 
 
+def path_of(name: str) -> Path:
+    """Return the path of an attribute that is named with `/` between the parts."""
+    return tuple(name.split("/"))
+
+
 def type_of(path: Path) -> Type:
     """How the values of this attribute compare."""
     return SINGLE.get(path, Type.TERMS)

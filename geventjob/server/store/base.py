@@ -21,6 +21,14 @@ KINDS = ("job", "user", "session", "secret", "credential")
 """`secret` holds what the server keeps for itself, such as the key that signs its cookies."""
 
 
+def kind_of(id: str) -> str:
+    """Return the kind of the document of this id. Raises ValueError if no kind has such ids."""
+    kind = id.partition("/")[0]
+    if kind not in KINDS:
+        raise ValueError(f"{id[:60]!r} is the id of no kind of document: {', '.join(KINDS)}")
+    return kind
+
+
 class StoreError(Exception):
     """A failure of the store itself; never of a request."""
 
@@ -37,11 +45,11 @@ class SearchTooLong(StoreError):
     """A search was given up: it, or those before it, took longer than the store allows."""
 
 
-class Missing(Exception):
+class NoSuchDocument(Exception):
     """There is no document of this id."""
 
 
-class Taken(Exception):
+class DuplicateKey(Exception):
     """An insert met a document of the same id or the same unique key; `document` is that one."""
 
     def __init__(self, document: Document) -> None:
@@ -130,8 +138,9 @@ class Store(ABC):
     def write(self, items: Sequence[Insert | Update]) -> list[Document | Exception | None]:
         """Carry out each item by itself, in order; durable when it returns (a `kill -9` and a power loss later).
 
-        The result of an item is the document as written (None: deleted), or its exception: Taken, Missing, what
-        its `change` raised, StoreRefused. Raises StoreAway when the outcome of the whole list is not known.
+        The result of an item is the document as written (None: deleted), or its exception: DuplicateKey,
+        NoSuchDocument, what its `change` raised, StoreRefused. Raises StoreAway when the outcome of the whole list is
+        not known.
         """
 
     @abstractmethod

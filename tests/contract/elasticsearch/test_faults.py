@@ -11,7 +11,7 @@ import gevent
 import pytest
 
 from geventjob.server.filter import parse
-from geventjob.server.store.base import Insert, Missing, Query, SearchTooLong, StoreAway, StoreRefused, Update
+from geventjob.server.store.base import Insert, NoSuchDocument, Query, SearchTooLong, StoreAway, StoreRefused, Update
 from geventjob.server.store.elasticsearch import ElasticsearchStore
 from geventjob.server.store.elasticsearch.store import SEARCHERS
 from tests.contract.store.documents import inserted, job
@@ -304,4 +304,4 @@ def test_a_missing_document_is_missing_whatever_the_weather(proxy: Proxy, behind
     """What is asked at the same time does not suffer from what fails."""
     store = behind()
     results = store.write([Update("job/none", more), Insert(job(1)), Update("job/1", lambda document: {"id": "job/2"})])
-    assert [type(result) for result in results] == [Missing, dict, ValueError]
+    assert [type(result) for result in results] == [NoSuchDocument, dict, ValueError]

@@ -174,7 +174,7 @@ def test_a_key_that_names_nothing_is_free_and_what_made_it_so_goes_after_a_day(p
     assert store.get(["job/half"]) == [None]
     assert names(store.search("job", Query()).documents) == "next other"
     [result] = store.write([Update("job/half", lambda document: document)])
-    assert type(result).__name__ == "Missing"
+    assert type(result).__name__ == "NoSuchDocument"
 
     again = store_of(prefix)
     again.start()

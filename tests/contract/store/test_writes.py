@@ -9,7 +9,7 @@ import gevent
 import pytest
 
 from geventjob.cimi.document import Document
-from geventjob.server.store.base import Insert, Missing, Query, Store, Taken, Update
+from geventjob.server.store.base import DuplicateKey, Insert, NoSuchDocument, Query, Store, Update
 from tests.contract.store.documents import ACL, inserted, job
 
 
@@ -46,14 +46,14 @@ def test_kinds_are_apart(store: Store) -> None:
 def test_an_id_is_taken_once(store: Store) -> None:
     [first] = inserted(store, job(1, action="a"))
     [result] = store.write([Insert(job(1, action="b"))])
-    assert isinstance(result, Taken)
+    assert isinstance(result, DuplicateKey)
     assert result.document == first
     assert store.get(["job/1"]) == [first]
 
 
 def test_a_key_is_taken_once_and_free_after_a_delete(store: Store) -> None:
     results = store.write([Insert(job(1), "k"), Insert(job(2), "k"), Insert(job(3), "other"), Insert(job(4))])
-    assert [type(result) for result in results] == [dict, Taken, dict, dict]
+    assert [type(result) for result in results] == [dict, DuplicateKey, dict, dict]
     assert store.find("job", ["k", "none", "other"]) == [job(1), None, job(3)]
     store.write([Update("job/1", put("state", "RUNNING"))])
     assert store.find("job", ["k"]) == [job(1, state="RUNNING")]
@@ -140,7 +140,7 @@ def test_one_bad_item_fails_alone(store: Store) -> None:
         ]
     )
     assert [type(result) for result in results] == [
-        dict, RuntimeError, Missing, Taken, ValueError, TypeError, ValueError, dict
+        dict, RuntimeError, NoSuchDocument, DuplicateKey, ValueError, TypeError, ValueError, dict
     ]  # fmt: skip
     assert results[1] is refusal
     assert store.get(["job/1", "job/2", "job/3", "job/4", "job/9"]) == [job(1, progress=1), job(2), None, job(4), None]
@@ -158,7 +158,7 @@ def test_items_are_carried_out_in_order(store: Store) -> None:
         ]
     )
     assert [result["progress"] if isinstance(result, dict) else type(result) for result in results] == [
-        0, 1, 10, type(None), Missing, 7
+        0, 1, 10, type(None), NoSuchDocument, 7
     ]  # fmt: skip
 
 
@@ -182,7 +182,7 @@ def test_of_many_inserts_of_one_key_one_wins(store: Store) -> None:
     gevent.joinall(writers, raise_error=True)
     results = [writer.value[0] for writer in writers]
     [won] = [result for result in results if isinstance(result, dict)]
-    assert all(result.document == won for result in results if isinstance(result, Taken))
+    assert all(result.document == won for result in results if isinstance(result, DuplicateKey))
     assert store.search("job", Query()).documents == [won]
 
 

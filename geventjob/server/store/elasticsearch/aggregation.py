@@ -12,15 +12,15 @@ from geventjob.server.store.aggregation import (
     EXACT_PERCENTILES,
     PERCENTS,
     Result,
-    between,
     extended,
+    interpolated,
     looks_at,
     of_nothing,
     plain,
     stats,
     terms,
 )
-from geventjob.server.store.attributes import Path, Type, type_of
+from geventjob.server.store.attributes import Path, Type, path_of, type_of
 from geventjob.server.store.elasticsearch.indexed import field
 from geventjob.server.store.elasticsearch.query import Clause, clause
 from geventjob.server.store.resolve import Exists, Not
@@ -38,14 +38,14 @@ ALL: Clause = {"match_all": {}}
 
 def asked(wanted: Sequence[tuple[str, str]]) -> dict[str, Clause]:
     """What the request asks for each, by its number; what needs no look at the index is left out."""
-    found = {str(number): _asked(algorithm, _path(name)) for number, (algorithm, name) in enumerate(wanted)}
+    found = {str(number): _asked(algorithm, path_of(name)) for number, (algorithm, name) in enumerate(wanted)}
     return {number: one for number, one in found.items() if one is not None}
 
 
 def answered(wanted: Sequence[tuple[str, str]], results: dict[str, Result]) -> dict[str, Result]:
     """`algo:attribute` → its result."""
     return {
-        f"{algorithm}:{name}": _answered(algorithm, _path(name), results.get(str(number)))
+        f"{algorithm}:{name}": _answered(algorithm, path_of(name), results.get(str(number)))
         for number, (algorithm, name) in enumerate(wanted)
     }
 
@@ -94,7 +94,9 @@ def _exact(counts: Result) -> Result | None:
         return None
     values = [bucket["key"] for bucket in counts["buckets"]]
     ends = list(accumulate(bucket["doc_count"] for bucket in counts["buckets"]))
-    return between(lambda place: values[bisect_right(ends, place)], ends[-1]) if ends else of_nothing("percentiles")
+    if not ends:
+        return of_nothing("percentiles")
+    return interpolated(lambda ranks: {rank: values[bisect_right(ends, rank)] for rank in ranks}, ends[-1])
 
 
 def _key(bucket: Result) -> Any:
@@ -105,7 +107,3 @@ _KEYS: dict[Type, Callable[[Result], Any]] = {
     Type.BOOLEAN: lambda bucket: bool(bucket["key"]),
     Type.DATE: lambda bucket: bucket["key_as_string"],
 }
-
-
-def _path(name: str) -> Path:
-    return tuple(name.split("/"))

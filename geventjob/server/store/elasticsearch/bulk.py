@@ -12,7 +12,7 @@ import msgspec
 
 from geventjob.clock import boottime
 from geventjob.server.store.base import StoreAway, StoreRefused
-from geventjob.server.store.elasticsearch.indexed import Source, Version, encode
+from geventjob.server.store.elasticsearch.indexed import IndexedSource, Version, encode
 from geventjob.server.store.elasticsearch.mapping import index
 from geventjob.server.store.elasticsearch.wire import LINES, LONGEST_PAUSE, PAUSE, Reason, Wire, blocked, refusal
 
@@ -49,10 +49,10 @@ class Remove:
     version: Version
 
 
-class Found(msgspec.Struct):
+class StoredDocument(msgspec.Struct):
     """A document that was read."""
 
-    source: Source
+    source: IndexedSource
     version: Version
 
 
@@ -63,7 +63,7 @@ Written = Union[Version, None, Exception]
 
 class _Got(msgspec.Struct):
     found: bool = False
-    source: Source = msgspec.field(name="_source", default_factory=Source)
+    source: IndexedSource = msgspec.field(name="_source", default_factory=IndexedSource)
     seq: int = msgspec.field(name="_seq_no", default=-1)
     term: int = msgspec.field(name="_primary_term", default=-1)
     error: Union[Reason, None] = None
@@ -100,15 +100,15 @@ class Documents:
         self._wire = wire
         self._prefix = prefix
 
-    def read(self, wanted: Sequence[Read], until: float) -> list[Found | StoreAway | None]:
+    def read(self, wanted: Sequence[Read], until: float) -> list[StoredDocument | StoreAway | None]:
         """Each of them, None for a missing one."""
         places = [{"_index": index(self._prefix, one.kind), "_id": one.id} for one in wanted]
-        found: list[Found | StoreAway | None] = []
+        found: list[StoredDocument | StoreAway | None] = []
         for first in range(0, len(places), DOCUMENTS):
             found += self._read(places[first : first + DOCUMENTS], until)
         return found
 
-    def _read(self, places: list[dict[str, str]], until: float) -> list[Found | StoreAway | None]:
+    def _read(self, places: list[dict[str, str]], until: float) -> list[StoredDocument | StoreAway | None]:
         answer = self._wire.ask("POST", "/_mget", encode({"docs": places}), until=until)
         if not answer.good:
             raise StoreAway(str(refusal(answer)))
@@ -175,10 +175,10 @@ def _portions(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
         yield portion
 
 
-def _found(got: _Got) -> Found | StoreAway | None:
+def _found(got: _Got) -> StoredDocument | StoreAway | None:
     if got.error is not None:
         return StoreAway(str(got.error))
-    return Found(got.source, Version(got.seq, got.term)) if got.found else None
+    return StoredDocument(got.source, Version(got.seq, got.term)) if got.found else None
 
 
 def _meaning(done: _Done) -> Written:

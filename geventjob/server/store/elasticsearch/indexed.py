@@ -26,18 +26,18 @@ class Version(msgspec.Struct, frozen=True):
     term: int
 
 
-class Claim(msgspec.Struct, frozen=True):
+class KeyClaim(msgspec.Struct, frozen=True):
     """The document by which this one has its unique key."""
 
     place: str
     version: Version
 
 
-class Source(msgspec.Struct):
+class IndexedSource(msgspec.Struct):
     """What is read back of an entry of an index."""
 
     document: msgspec.Raw = msgspec.Raw(b"null")
-    key: Union[Claim, None] = None
+    key: Union[KeyClaim, None] = None
     born: str = ""
     """The mark of the insert."""
     mark: str = ""
@@ -47,17 +47,17 @@ class Source(msgspec.Struct):
     id: str = ""
 
 
-def dead(since: str) -> bytes:
+def tombstone(since: str) -> bytes:
     """What stands in the place of a document that may not be made."""
     return encode({"dead": since})
 
 
-def held(id: str, key: str) -> bytes:
+def key_entry(id: str, key: str) -> bytes:
     """What stands in the place of a unique key: the document that has it, or is about to."""
     return encode({"id": id, "unique": key})
 
 
-def source(document: Document, raw: bytes, key: Claim | None, born: str, mark: str) -> bytes:
+def source(document: Document, raw: bytes, key: KeyClaim | None, born: str, mark: str) -> bytes:
     """What is sent of a document, whose JSON is `raw`."""
     singles, others = _singles(document), _others(document)
     found = {

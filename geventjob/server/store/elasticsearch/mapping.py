@@ -73,13 +73,13 @@ def prepare(wire: Wire, prefix: str) -> None:
     preparing.await_indexes()
 
 
-class _Version(msgspec.Struct):
+class _ClusterVersion(msgspec.Struct):
     number: str
     distribution: str = "elasticsearch"
 
 
 class _Cluster(msgspec.Struct):
-    version: _Version
+    version: _ClusterVersion
 
 
 class _Preparing:

@@ -12,12 +12,13 @@ import msgspec
 from geventjob.cimi.document import WINDOW
 from geventjob.clock import boottime
 from geventjob.server.filter import FilterError
+from geventjob.server.store.attributes import path_of
 from geventjob.server.store.base import Page, Query, SearchTooLong, StoreAway, StoreError
 from geventjob.server.store.elasticsearch import aggregation
-from geventjob.server.store.elasticsearch.indexed import Source, Version, decode, encode
+from geventjob.server.store.elasticsearch.indexed import IndexedSource, Version, decode, encode
 from geventjob.server.store.elasticsearch.query import clause, order, seen_by
 from geventjob.server.store.elasticsearch.turns import with_turns
-from geventjob.server.store.elasticsearch.wire import Answer, Wire
+from geventjob.server.store.elasticsearch.wire import Response, Wire
 from geventjob.server.store.resolve import resolve
 
 GRACE = 1.0
@@ -30,7 +31,7 @@ class Hit(msgspec.Struct):
     """A document that was found."""
 
     id: str = msgspec.field(name="_id")
-    source: Source = msgspec.field(name="_source", default_factory=Source)
+    source: IndexedSource = msgspec.field(name="_source", default_factory=IndexedSource)
     seq: int = msgspec.field(name="_seq_no", default=-1)
     term: int = msgspec.field(name="_primary_term", default=-1)
     sort: list[Any] = []
@@ -49,7 +50,7 @@ class _Hits(msgspec.Struct):
     total: _Total = msgspec.field(default_factory=_Total)
 
 
-class _Found(msgspec.Struct):
+class _SearchAnswer(msgspec.Struct):
     hits: _Hits
     timed_out: bool = False
     aggregations: dict[str, dict[str, Any]] = {}
@@ -59,11 +60,11 @@ class _Point(msgspec.Struct):
     id: str
 
 
-_found = msgspec.json.Decoder(_Found).decode
+_found = msgspec.json.Decoder(_SearchAnswer).decode
 _point = msgspec.json.Decoder(_Point).decode
 
 
-class Search:
+class IndexSearch:
     """A query ready to run on one index."""
 
     def __init__(self, index: str, query: Query, now: datetime) -> None:
@@ -85,7 +86,7 @@ class Search:
         running = _Running(wire, deadline, self._index)
         whole: Body = {
             "query": self._matching,
-            "sort": [order(tuple(name.split("/")), descending=down) for name, down in query.orderby] + [{"id": "asc"}],
+            "sort": [order(path_of(name), descending=down) for name, down in query.orderby] + [{"id": "asc"}],
             "aggs": aggregation.asked(query.aggregations),
             "track_total_hits": True,
         }
@@ -108,7 +109,7 @@ class Search:
         return _Running(wire, deadline, self._index).search(body).hits.hits
 
 
-def dead(wire: Wire, indexes: str, before: str, deadline: float) -> list[Hit]:
+def old_tombstones(wire: Wire, indexes: str, before: str, deadline: float) -> list[Hit]:
     """Some of what has stood in the place of documents since before then. Raises StoreAway."""
     body = {"query": {"range": {"dead": {"lt": before}}}, "size": WINDOW, "_source": False, "seq_no_primary_term": True}
     return _Running(wire, deadline, indexes).search(body).hits.hits
@@ -122,7 +123,7 @@ class _Running:
         self._deadline = deadline
         self._index = index
 
-    def search(self, body: Body) -> _Found:
+    def search(self, body: Body) -> _SearchAnswer:
         left = self._deadline - boottime()
         if left <= 0:
             raise SearchTooLong("too many searches wait")
@@ -133,7 +134,7 @@ class _Running:
             raise SearchTooLong("the search took too long: a narrower filter may help")
         return found
 
-    def beyond(self, whole: Body, source: Body, before: int, size: int) -> tuple[_Found, list[Hit]]:
+    def beyond(self, whole: Body, source: Body, before: int, size: int) -> tuple[_SearchAnswer, list[Hit]]:
         """The first answer, with the count and the aggregations, and the page after so many matches."""
         skips = [WINDOW] * (before // WINDOW) + [before % WINDOW] * (before % WINDOW > 0)
         with self._point_in_time() as point:
@@ -158,7 +159,7 @@ class _Running:
             with suppress(StoreError):  # it ends by itself, too
                 self._wire.ask("DELETE", "/_pit", encode({"id": id}), until=boottime() + GRACE)
 
-    def _ask(self, method: str, path: str, body: Body | None = None) -> Answer:
+    def _ask(self, method: str, path: str, body: Body | None = None) -> Response:
         data = None if body is None else encode(body)
         answer = self._wire.ask(method, path, data, until=self._deadline + GRACE)
         if answer.good:

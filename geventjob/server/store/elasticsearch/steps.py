@@ -20,9 +20,9 @@ from typing import Any, TypeVar, Union
 
 from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time, now
-from geventjob.server.store.base import Change, Insert, Missing, StoreRefused, Taken
+from geventjob.server.store.base import Change, DuplicateKey, Insert, NoSuchDocument, StoreRefused
 from geventjob.server.store.elasticsearch.bulk import Put, Read, Remove, Write
-from geventjob.server.store.elasticsearch.indexed import Claim, dead, decode, encode, held, source
+from geventjob.server.store.elasticsearch.indexed import KeyClaim, decode, encode, key_entry, source, tombstone
 from geventjob.server.store.elasticsearch.mapping import KEYS
 from geventjob.server.store.elasticsearch.searching import Hit
 
@@ -49,7 +49,7 @@ class Steps:
             if mark is not None and (found.source.mark if found else "") == mark:
                 return outcomes  # it was done before, and its answer was lost
             if found is None or found.source.dead:
-                return [Missing(id) for _ in changes]
+                return [NoSuchDocument(id) for _ in changes]
             before = bytes(found.source.document)
             after, document, outcomes = _changed(before, id, changes)
             if after == before:
@@ -92,28 +92,28 @@ class Steps:
         yield from _free(claim)
         if found is None or found.source.dead:  # once more would be with a claim that others may have by now
             raise StoreRefused("something came between: try again")
-        raise Taken(decode(found.source.document))
+        raise DuplicateKey(decode(found.source.document))
 
-    def _claim(self, kind: str, key: str, id: str) -> Asking[Claim]:
-        """Have the key. Raises Taken, and StoreRefused if others fight for it, too."""
-        place, content = place_of(kind, key), held(id, key)
+    def _claim(self, kind: str, key: str, id: str) -> Asking[KeyClaim]:
+        """Have the key. Raises DuplicateKey, and StoreRefused if others fight for it, too."""
+        place, content = place_of(kind, key), key_entry(id, key)
         for _ in range(CLAIMS):
             version = yield Put(KEYS, place, content)
             if version is not None:
-                return Claim(place, version)
+                return KeyClaim(place, version)
             holder = yield Read(KEYS, place)
             if holder is None:
                 continue
             if holder.source.id == id:  # so it was done before
-                return Claim(place, holder.version)
+                return KeyClaim(place, holder.version)
             other = yield Read(kind, holder.source.id)
-            if other is None and (yield Put(kind, holder.source.id, dead(cimi_time(now())))) is None:
+            if other is None and (yield Put(kind, holder.source.id, tombstone(cimi_time(now())))) is None:
                 continue  # it is there now
             if other is not None and not other.source.dead and owns(other.source.key, place):
-                raise Taken(decode(other.source.document))
+                raise DuplicateKey(decode(other.source.document))
             version = yield Put(KEYS, place, content, holder.version)
             if version is not None:
-                return Claim(place, version)
+                return KeyClaim(place, version)
         raise StoreRefused("others insert with the same unique key: try again")
 
 
@@ -122,12 +122,12 @@ def place_of(kind: str, key: str) -> str:
     return f"{kind}/{blake2b(key.encode(), digest_size=24).hexdigest()}"
 
 
-def owns(claim: Claim | None, place: str) -> bool:
+def owns(claim: KeyClaim | None, place: str) -> bool:
     """Whether a document with this claim has the key of that place."""
     return claim is not None and claim.place == place
 
 
-def _free(claim: Claim | None) -> Asking[None]:
+def _free(claim: KeyClaim | None) -> Asking[None]:
     """Give up a key. One that is left is taken over when it is wanted."""
     if claim is not None:
         with suppress(StoreRefused):
@@ -141,7 +141,7 @@ def _changed(raw: bytes, id: str, changes: Sequence[Change]) -> tuple[bytes | No
     outcomes: list[Result] = []
     for change in changes:
         if current is None:
-            outcomes.append(Missing(id))
+            outcomes.append(NoSuchDocument(id))
             continue
         try:
             changed = change(decode(current))

@@ -24,15 +24,16 @@ from geventjob.server.store.base import (
     StoreError,
     StoreRefused,
     Update,
+    kind_of,
 )
-from geventjob.server.store.elasticsearch.bulk import Documents, Found, Read, Remove
+from geventjob.server.store.elasticsearch.bulk import Documents, Read, Remove, StoredDocument
 from geventjob.server.store.elasticsearch.freshness import Freshness
 from geventjob.server.store.elasticsearch.indexed import decode
 from geventjob.server.store.elasticsearch.mapping import KEYS, index, prepare
-from geventjob.server.store.elasticsearch.searching import Search, dead
+from geventjob.server.store.elasticsearch.searching import IndexSearch, old_tombstones
 from geventjob.server.store.elasticsearch.steps import Result, owns, place_of
 from geventjob.server.store.elasticsearch.wire import CALLS, Wire
-from geventjob.server.store.elasticsearch.writing import Item, Sweep, Writer, id_of, kind_of
+from geventjob.server.store.elasticsearch.writing import BulkWriter, DeleteHit, Item, id_of
 
 BATCH = 1_000
 """Items that are written, or documents that are read, together."""
@@ -84,21 +85,21 @@ class ElasticsearchStore(Store):
         self._commit = commit
         self._wire = Wire(hosts, user=user, password=password, api_key=api_key, ca=ca)
         self._documents = Documents(self._wire, prefix)
-        self._writer = Writer(self._documents)
+        self._writer = BulkWriter(self._documents)
         self._fresh = Freshness(self._wire, prefix, patience)
         self._searchers = BoundedSemaphore(SEARCHERS)
-        self._read: Batcher[_Handed[Read], list[Found | None]] = Batcher(self._found, size=_size, limit=BATCH)
+        self._read: Batcher[_Handed[Read], list[StoredDocument | None]] = Batcher(self._found, size=_size, limit=BATCH)
         self._write: Batcher[_Handed[Item], list[Result]] = Batcher(self._written, size=_size, limit=BATCH)
 
     def start(self) -> None:
         """Make the indexes, or upgrade them, unless another server has. Raises StoreError."""
         prepare(self._wire, self._prefix)
-        self._bury()
+        self._delete_old_tombstones()
 
-    def _bury(self) -> None:
+    def _delete_old_tombstones(self) -> None:
         """Take away what was made impossible so long ago that nobody can still be about to make it."""
         indexes = ",".join(index(self._prefix, kind) for kind in KINDS)
-        hits = dead(self._wire, indexes, cimi_time(now() - LASTING), boottime() + self._patience)
+        hits = old_tombstones(self._wire, indexes, cimi_time(now() - LASTING), boottime() + self._patience)
         removes = [Remove(kind_of(hit.id), hit.id, hit.version) for hit in hits]
         self._documents.write(removes, boottime() + self._commit)
 
@@ -126,7 +127,7 @@ class ElasticsearchStore(Store):
         return results
 
     def search(self, kind: str, query: Query) -> Page:
-        search = Search(index(self._prefix, kind), query, now())
+        search = IndexSearch(index(self._prefix, kind), query, now())
         with self._searching(kind, query) as deadline:
             return search.page(self._wire, deadline)
 
@@ -134,11 +135,11 @@ class ElasticsearchStore(Store):
         """Those that match when they are found and have not changed when they are deleted."""
         deleted: list[Document] = []
         while len(deleted) < limit:
-            search = Search(index(self._prefix, kind), query, now())
+            search = IndexSearch(index(self._prefix, kind), query, now())
             wanted = min(BATCH, limit - len(deleted))
             with self._searching(kind, query) as deadline:
                 hits = search.hits(self._wire, deadline, wanted)
-            results = self._write_some([Sweep(hit.id, hit) for hit in hits])
+            results = self._write_some([DeleteHit(hit.id, hit) for hit in hits])
             deleted += [document for result in results if (document := _deleted(result)) is not None]
             if len(hits) < wanted:
                 break
@@ -159,17 +160,17 @@ class ElasticsearchStore(Store):
 
     # --- batches
 
-    def _read_all(self, wanted: Sequence[Read | None]) -> list[Found | None]:
+    def _read_all(self, wanted: Sequence[Read | None]) -> list[StoredDocument | None]:
         """Each of them; None for a missing one, and for None."""
         reads = [one for one in wanted if one is not None]
         found = iter(self._read(_Handed(reads, boottime() + self._commit)) if reads else ())
         return [None if one is None else next(found) for one in wanted]
 
-    def _found(self, batch: list[_Handed[Read]]) -> list[list[Found | None] | StoreError]:
+    def _found(self, batch: list[_Handed[Read]]) -> list[list[StoredDocument | None] | StoreError]:
         late = StoreAway("too many reads wait for Elasticsearch")
         return self._timely(batch, self._read_lists, lambda reads: late)
 
-    def _read_lists(self, lists: list[Sequence[Read]], until: float) -> list[list[Found | None] | StoreError]:
+    def _read_lists(self, lists: list[Sequence[Read]], until: float) -> list[list[StoredDocument | None] | StoreError]:
         found = iter(self._documents.read([read for reads in lists for read in reads], until))
         return [_known([next(found) for _ in reads]) for reads in lists]
 
@@ -210,15 +211,15 @@ def _wanted(id: str) -> Read | None:
     return Read(kind, id) if kind in KINDS else None
 
 
-def _document(found: Found | None) -> Document | None:
+def _document(found: StoredDocument | None) -> Document | None:
     return decode(found.source.document) if found and not found.source.dead else None
 
 
-def _known(found: list[Found | StoreAway | None]) -> list[Found | None] | StoreError:
+def _known(found: list[StoredDocument | StoreAway | None]) -> list[StoredDocument | None] | StoreError:
     for one in found:
         if isinstance(one, StoreAway):
             return one
-    return cast("list[Found | None]", found)
+    return cast("list[StoredDocument | None]", found)
 
 
 def _deleted(result: Result) -> Document | None:

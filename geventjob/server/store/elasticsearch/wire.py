@@ -56,11 +56,11 @@ class Reason(msgspec.Struct):
         return f"{self.deepest.type}: {(self.deepest.reason or '')[:300]}"
 
 
-class _Failed(msgspec.Struct):
+class _ErrorBody(msgspec.Struct):
     error: Union[Reason, str] = ""
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What came back, whatever the status."""
 
     status: int
@@ -74,7 +74,7 @@ class Answer(NamedTuple):
     def reason(self) -> Reason:
         """Why it is not good."""
         try:
-            error = msgspec.json.decode(self.data, type=_Failed).error
+            error = msgspec.json.decode(self.data, type=_ErrorBody).error
         except msgspec.DecodeError:
             error = self.data[:100].decode(errors="replace")
         return error if isinstance(error, Reason) else Reason(f"HTTP {self.status}", error)
@@ -126,7 +126,7 @@ class Wire:
         *,
         until: float,
         headers: Mapping[str, str] = JSON,
-    ) -> Answer:
+    ) -> Response:
         """The answer of some node. `until` in seconds of boottime().
 
         A request whose connection breaks is sent to another node, and one that meets a busy cluster is sent again,
@@ -149,7 +149,7 @@ class Wire:
             gevent.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _once(self, method: str, path: str, body: bytes | None, until: float, headers: Mapping[str, str]) -> Answer:
+    def _once(self, method: str, path: str, body: bytes | None, until: float, headers: Mapping[str, str]) -> Response:
         left = max(until - boottime(), 0.001)
         limit = gevent.Timeout.start_new(left + SLACK)
         try:
@@ -164,7 +164,7 @@ class Wire:
             raise StoreAway(f"{self._name}: {_cause(error)}") from None
         finally:
             limit.close()
-        return Answer(meta.status, data or b"")
+        return Response(meta.status, data or b"")
 
     def _late(self, seconds: float) -> StoreAway:
         return StoreAway(f"{self._name} gave no answer within {seconds:.1f} s")
@@ -186,7 +186,7 @@ def blocked(reason: Reason) -> bool:
     return "cluster_block" in reason.deepest.type and "read" in (reason.deepest.reason or "")
 
 
-def refusal(answer: Answer) -> StoreError:
+def refusal(answer: Response) -> StoreError:
     """What it means when a whole request is answered with no."""
     if answer.status in (401, 403):
         return StoreRefused(f"Elasticsearch refuses the log-in, or its rights are not enough ({answer.reason})")

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Union
 
-from geventjob.server.store.base import KINDS, Insert, StoreAway, StoreError, Update
+from geventjob.server.store.base import Insert, StoreAway, StoreError, Update, kind_of
 from geventjob.server.store.elasticsearch.bulk import Documents, Read
 from geventjob.server.store.elasticsearch.searching import Hit
 from geventjob.server.store.elasticsearch.steps import Asking, Result, Steps
@@ -15,18 +15,18 @@ from geventjob.server.store.elasticsearch.turns import with_turns
 
 
 @dataclass(frozen=True)
-class Sweep:
+class DeleteHit:
     """Delete a document if it still is as it was found; the result is the document, or None if it is not."""
 
     id: str
     hit: Hit
 
 
-Item = Union[Insert, Update, Sweep]
+Item = Union[Insert, Update, DeleteHit]
 _UNKNOWN = StoreAway("")
 
 
-class Writer:
+class BulkWriter:
     """Carries out lists of items, each list's in order."""
 
     def __init__(self, documents: Documents) -> None:
@@ -93,7 +93,7 @@ class Writer:
         kind = kind_of(id_of(first))
         if isinstance(first, Insert):
             return [(yield from self._steps.insert(kind, first))]
-        if isinstance(first, Sweep):
+        if isinstance(first, DeleteHit):
             return [(yield from self._steps.sweep(kind, first.hit))]
         return (yield from self._steps.update(kind, first.id, [item.change for item in run]))
 
@@ -101,14 +101,6 @@ class Writer:
 def id_of(item: Item) -> str:
     """Of the document that it is about."""
     return str(item.document.get("id")) if isinstance(item, Insert) else item.id
-
-
-def kind_of(id: str) -> str:
-    """The kind of a document. Raises ValueError for an id of none."""
-    kind = id.partition("/")[0]
-    if kind not in KINDS:
-        raise ValueError(f"{id[:60]!r} is the id of no kind of document: {', '.join(KINDS)}")
-    return kind
 
 
 def _by_document(lists: Sequence[Sequence[Item]]) -> Iterator[list[tuple[int, Item]]]:

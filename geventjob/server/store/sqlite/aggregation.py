@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from math import ceil, floor
+from collections.abc import Sequence
 from typing import Any
 
 from geventjob.server.store.aggregation import (
     BUCKETS,
-    PERCENTS,
     Result,
-    between,
     extended,
+    interpolated,
     looks_at,
     of_nothing,
     plain,
@@ -31,7 +30,7 @@ _FUNCTIONS = {
 }
 
 
-class Values:
+class AttributeValues:
     """The values of one attribute: a FROM item with a column `v`."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path, source: str, parameters: dict[str, Any]) -> None:
@@ -78,14 +77,13 @@ class Values:
 
     def _percentiles(self) -> Result:
         (count,) = self._row("count(v)")
-        if not count:
-            return of_nothing("percentiles")
-        places = [percent / 100 * (count - 1) for percent in PERCENTS]
-        wanted = sorted({whole for place in places for whole in (floor(place), ceil(place))})
-        ranked = f"(SELECT v, row_number() OVER (ORDER BY v) - 1 AS place FROM {self._source})"
-        sql = f"SELECT place, v FROM {ranked} WHERE place IN ({', '.join(map(str, wanted))})"
-        at: dict[int, float] = dict(self._connection.execute(sql, self._parameters).fetchall())
-        return between(at.__getitem__, count)
+        return interpolated(self._ranked, count) if count else of_nothing("percentiles")
+
+    def _ranked(self, ranks: Sequence[int]) -> dict[int, float]:
+        """Return the values at these ranks, counted from 0 in ascending order."""
+        ranked = f"(SELECT v, row_number() OVER (ORDER BY v) - 1 AS rank FROM {self._source})"
+        sql = f"SELECT rank, v FROM {ranked} WHERE rank IN ({', '.join(map(str, ranks))})"
+        return dict(self._connection.execute(sql, self._parameters).fetchall())
 
     def _row(self, columns: str, **more: float) -> Any:
         [row] = self._rows(columns, "", **more)

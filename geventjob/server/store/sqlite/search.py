@@ -10,10 +10,10 @@ from datetime import datetime
 
 from geventjob.cimi.document import WINDOW, Document
 from geventjob.server.filter import FilterError
-from geventjob.server.store.attributes import NOT_SEARCHED, Path, searched
+from geventjob.server.store.attributes import NOT_SEARCHED, Path, path_of, searched
 from geventjob.server.store.base import Page, Query, SearchTooLong
 from geventjob.server.store.resolve import Exists, Not, resolve
-from geventjob.server.store.sqlite.aggregation import Values
+from geventjob.server.store.sqlite.aggregation import AttributeValues
 from geventjob.server.store.sqlite.file import failure
 from geventjob.server.store.sqlite.rows import document
 from geventjob.server.store.sqlite.sql import Sql
@@ -24,7 +24,7 @@ FEW = 5_000
 """Matches up to which they are sorted after they were found."""
 
 
-class Search:
+class TableSearch:
     """A query ready to run."""
 
     def __init__(self, kind: str, query: Query, now: datetime) -> None:
@@ -67,7 +67,7 @@ class Search:
 
     def _order(self, *, few: bool) -> str:
         """If few rows match they shall be found and then sorted, not looked for along an index of the order."""
-        keys = [self.sql.order(_path(name), descending=descending) for name, descending in self._query.orderby]
+        keys = [self.sql.order(path_of(name), descending=descending) for name, descending in self._query.orderby]
         mark = "+" if few and self.condition != "TRUE" else ""
         return "ORDER BY " + ", ".join(mark + key for key in [*keys, "d.id"])
 
@@ -92,19 +92,15 @@ class Search:
         return [{name: value for name, value in one.items() if name in wanted} for one in found]
 
     def _aggregated(self, connection: sqlite3.Connection, algorithm: str, name: str) -> dict[str, object]:
-        path = _path(name)
+        path = path_of(name)
         if algorithm == "missing":
             return {"doc_count": self._count(connection, self._lacking(path))}
         source = self.sql.values(path, self.kind, self.condition)
-        return Values(connection, path, source, self.sql.parameters).aggregated(algorithm)
+        return AttributeValues(connection, path, source, self.sql.parameters).aggregated(algorithm)
 
     def _lacking(self, path: Path) -> str:
         """True where this attribute has no value that a search could see."""
         return self.sql.condition(Not(Exists(path))) if searched(path) else "TRUE"
-
-
-def _path(name: str) -> Path:
-    return tuple(name.split("/"))
 
 
 @contextmanager

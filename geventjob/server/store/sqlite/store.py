@@ -16,8 +16,8 @@ from geventjob.clock import now
 from geventjob.server.store.base import KINDS, Insert, Page, Query, Store, Update
 from geventjob.server.store.sqlite.file import Lock, failure, opened
 from geventjob.server.store.sqlite.rows import document
-from geventjob.server.store.sqlite.search import Search
-from geventjob.server.store.sqlite.writing import Item, Result, Sweep, Writer
+from geventjob.server.store.sqlite.search import TableSearch
+from geventjob.server.store.sqlite.writing import DeleteRows, Item, Result, TransactionWriter
 
 TRANSACTION = 1000
 """Items of one transaction, some 50 ms; one caller's list is never split."""
@@ -78,22 +78,22 @@ class SqliteStore(Store):
 
     def search(self, kind: str, query: Query) -> Page:
         moment = now()
-        return self._searched(lambda connection, deadline: Search(kind, query, moment).page(connection, deadline))
+        return self._searched(lambda connection, deadline: TableSearch(kind, query, moment).page(connection, deadline))
 
     def delete(self, kind: str, query: Query, limit: int) -> list[Document]:
         """Those that match when they are found and still do when they are deleted, SWEEP in each transaction."""
-        search = Search(kind, query, now())
+        search = TableSearch(kind, query, now())
         rows = self._searched(lambda connection, deadline: search.rows(connection, deadline, limit))
         deleted: list[Document] = []
         for start in range(0, len(rows), SWEEP):
-            [found] = self._write([Sweep(search, rows[start : start + SWEEP])])
+            [found] = self._write([DeleteRows(search, rows[start : start + SWEEP])])
             if isinstance(found, Exception):
                 raise found
             deleted += cast("list[Document]", found)
         return deleted
 
     def _written(self, lists: list[Sequence[Item]]) -> list[list[Result]]:
-        return _in_thread(self._writer, Writer(self._writing), lists)
+        return _in_thread(self._writer, TransactionWriter(self._writing), lists)
 
     def _found(self, lists: list[Sequence[Wanted]]) -> list[list[Document | None]]:
         return _in_thread(self._reader, lambda: [[_read(self._reading, wanted) for wanted in one] for one in lists])

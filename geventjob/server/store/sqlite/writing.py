@@ -12,26 +12,26 @@ from typing import TypeVar, Union, cast
 import msgspec
 
 from geventjob.cimi.document import Document
-from geventjob.server.store.base import KINDS, Change, Insert, Missing, StoreRefused, Taken, Update
+from geventjob.server.store.base import Change, DuplicateKey, Insert, NoSuchDocument, StoreRefused, Update, kind_of
 from geventjob.server.store.sqlite.file import failure
 from geventjob.server.store.sqlite.rows import NAMES, document, values
-from geventjob.server.store.sqlite.search import Search
+from geventjob.server.store.sqlite.search import TableSearch
 
 
 @dataclass(frozen=True)
-class Sweep:
+class DeleteRows:
     """Delete those of these rows that match; its result is their documents."""
 
-    search: Search
+    search: TableSearch
     rows: Sequence[int]
 
 
-Item = Union[Insert, Update, Sweep]
+Item = Union[Insert, Update, DeleteRows]
 Result = Union[Document, "list[Document]", Exception, None]
 Found = TypeVar("Found")
 
 
-class Writer:
+class TransactionWriter:
     """Carries out lists of items, each list's in order, all in one transaction."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -78,7 +78,7 @@ class Writer:
     def _result(self, item: Item) -> Result:
         if isinstance(item, Insert):
             return self._alone(self._insert, item)
-        return self._alone(self._sweep, cast(Sweep, item))
+        return self._alone(self._sweep, cast(DeleteRows, item))
 
     def _alone(self, do: Callable[..., Found], *arguments: object) -> Found | Exception:
         """What this gives, or its error, unless that is one of the file."""
@@ -97,7 +97,7 @@ class Writer:
             self._connection.execute(_inserting(kind_of(id)), (key, *values(item.document)))
         except sqlite3.IntegrityError:
             occupied = f"SELECT document, payload FROM {kind_of(id)} WHERE id = ? OR key = ?"
-            raise Taken(document(*self._connection.execute(occupied, (id, key)).fetchone())) from None
+            raise DuplicateKey(document(*self._connection.execute(occupied, (id, key)).fetchone())) from None
         return item.document
 
     def _update(self, id: str, changes: Sequence[Change]) -> list[Result]:
@@ -105,7 +105,7 @@ class Writer:
         kind = kind_of(id)
         found = self._connection.execute(f"SELECT row, {_COLUMNS} FROM {kind} WHERE id = ?", (id,)).fetchone()
         if not found:
-            return [Missing(id) for _ in changes]
+            return [NoSuchDocument(id) for _ in changes]
         row, *old = found
         results, changed = _changed(id, document(*old[-2:]), changes)
         try:
@@ -123,7 +123,7 @@ class Writer:
             different = {name: is_ for name, was, is_ in zip(NAMES, old, new, strict=True) if was != is_}
             self._connection.execute(_updating(kind, tuple(different)), (*different.values(), row))
 
-    def _sweep(self, item: Sweep) -> list[Document]:
+    def _sweep(self, item: DeleteRows) -> list[Document]:
         search = item.search
         found = self._connection.execute(
             "SELECT d.row, d.document, d.payload FROM json_each(:rows) AS listed "
@@ -139,7 +139,7 @@ def _changed(id: str, current: Document | None, changes: Sequence[Change]) -> tu
     results: list[Result] = []
     for change in changes:
         if current is None:
-            results.append(Missing(id))
+            results.append(NoSuchDocument(id))
             continue
         try:
             changed = change(current.copy())
@@ -151,14 +151,6 @@ def _changed(id: str, current: Document | None, changes: Sequence[Change]) -> tu
             results.append(changed)
             current = changed
     return results, current
-
-
-def kind_of(id: str) -> str:
-    """The kind of a document. Raises ValueError for an id of none."""
-    kind = id.partition("/")[0]
-    if kind not in KINDS:
-        raise ValueError(f"{id[:60]!r} is the id of no kind of document: {', '.join(KINDS)}")
-    return kind
 
 
 _COLUMNS = ", ".join(f'"{name}"' for name in NAMES)
