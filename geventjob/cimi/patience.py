@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from geventjob.backoff import delays
+from geventjob.backoff import retry
 from geventjob.cimi.errors import ServerAway
 
 T = TypeVar("T")
@@ -18,12 +18,11 @@ def patiently(call: Callable[[], T], seconds: float) -> T:
     Waits as long as the server asked for, or 0.1 s doubling to 5 s, with jitter.
     """
     end = time.monotonic() + seconds
-    for delay in delays():
-        try:
-            return call()
-        except ServerAway as error:
-            left = end - time.monotonic()
-            if left <= 0:
-                raise
-            time.sleep(min(left, max(delay, error.retry_after or 0.0)))
-    raise AssertionError("delays never end")
+
+    def pause(error: ServerAway, delay: float) -> float:
+        left = end - time.monotonic()
+        if left <= 0:
+            raise error
+        return min(left, max(delay, error.retry_after or 0.0))
+
+    return retry(call, ServerAway, pause)

@@ -14,11 +14,11 @@ from geventjob.cli.connection import connect
 from geventjob.coordination import open_coordination
 from geventjob.coordination.base import CoordinationError
 from geventjob.coordination.naming import Numbered
-from geventjob.executor.context import Context
+from geventjob.executor.context import ExecutorContext
 from geventjob.executor.culprits import Culprits
-from geventjob.executor.engine import Engine
-from geventjob.executor.limits import Limits
-from geventjob.executor.refused import refuse_signals, refuse_waits_of_finalizers
+from geventjob.executor.engine import ExecutorEngine
+from geventjob.executor.limits import JobLimits
+from geventjob.executor.forbidden_calls import refuse_signals, refuse_waits_of_finalizers
 from geventjob.executor.state import ActionState
 from geventjob.executor.watch import Watch
 from geventjob.plugins import PluginError, find_actions
@@ -48,7 +48,7 @@ def main() -> None:
     os._exit(code)  # abandoned actions and native threads delay no exit
 
 
-def assemble(settings: config.Settings) -> Numbered[Engine]:
+def assemble(settings: config.Settings) -> Numbered[ExecutorEngine]:
     """The parts, from the options."""
     state = ActionState()  # first: action files import functions that it replaces
     actions = find_actions(settings.actions_dir, settings.allow_unsafe_plugins)
@@ -57,7 +57,7 @@ def assemble(settings: config.Settings) -> Numbered[Engine]:
         settings,
         connections=settings.threads + 1,
     )
-    limits = Limits(**{name: getattr(settings, name) for name in Limits.__dataclass_fields__})
+    limits = JobLimits(**{name: getattr(settings, name) for name in JobLimits.__dataclass_fields__})
     dumps = debug.Dumps(os.path.join(settings.log_dir, "executor.log") if settings.log_dir else None)
     watch = Watch(
         session_timeout=settings.session_timeout,
@@ -68,9 +68,11 @@ def assemble(settings: config.Settings) -> Numbered[Engine]:
     )
     dumps.describe = watch.describe
 
-    def engine(name: str) -> Engine:
+    def engine(name: str) -> ExecutorEngine:
         settings.name = name
-        return Engine(open_coordination(settings, name), Context(client, settings), actions, limits, watch)
+        return ExecutorEngine(
+            open_coordination(settings, name), ExecutorContext(client, settings), actions, limits, watch
+        )
 
     return Numbered(settings.name, engine)
 

@@ -11,7 +11,7 @@ from geventjob.cimi.client import Client
 from geventjob.cimi.ss_api import SsApi
 
 
-class Context:
+class ExecutorContext:
     """The server's API, the options, and for actions of SlipStream's engine its Elasticsearch."""
 
     def __init__(self, client: Client, settings: Any) -> None:

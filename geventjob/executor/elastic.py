@@ -21,21 +21,23 @@ PATIENCE = 300.0
 VERSIONED = re.compile(r"application/vnd\.elasticsearch\+([a-z-]+); *compatible-with=[0-9]+")
 
 
-def connect(hosts: Sequence[str], connections: int) -> Old:
+def connect(hosts: Sequence[str], connections: int) -> OldClient:
     """A client for these nodes, `HOST`, `HOST:PORT` or a URL, with so many connections to each. No I/O yet."""
     urls = [_url(host) for host in hosts]
-    return Old(Elasticsearch(urls, connections_per_node=connections, request_timeout=PATIENCE, node_class=PlainNode))
+    return OldClient(
+        Elasticsearch(urls, connections_per_node=connections, request_timeout=PATIENCE, node_class=PlainNode)
+    )
 
 
-class Old:
+class OldClient:
     """The methods of a client, or of a part of it, called as they were: `doc_type` means nothing any more and is left
     out, and answers are plain dicts."""
 
     def __init__(self, current: Any) -> None:
         self._current = current
 
-    def __getattr__(self, name: str) -> Old:
-        return Old(getattr(self._current, name))
+    def __getattr__(self, name: str) -> OldClient:
+        return OldClient(getattr(self._current, name))
 
     def __call__(self, *args: Any, doc_type: str | None = None, **kwargs: Any) -> Any:
         answer = self._current(*args, **kwargs)

@@ -13,11 +13,13 @@ from gevent.lock import Semaphore
 from geventjob import supervise
 from geventjob.coordination.base import Claim, Coordination, NameInUse, Session
 from geventjob.coordination.member import about, announce, join, left_out
-from geventjob.executor.claims import Claims
-from geventjob.executor.context import Context
-from geventjob.executor.limits import Limits
+from geventjob.executor import run_log
+from geventjob.executor.claims import HeldClaims
+from geventjob.executor.context import ExecutorContext
+from geventjob.executor.hooks import Hooks
+from geventjob.executor.limits import JobLimits
 from geventjob.executor.runner import Runner
-from geventjob.executor.stop_poll import Stops
+from geventjob.executor.stop_poll import StopPoll
 from geventjob.executor.take import Taker
 from geventjob.executor.unknown import UnknownActions
 from geventjob.executor.watch import Watch
@@ -32,11 +34,11 @@ ABANDON = 10.0
 """Seconds after which an action that swallows its end is abandoned (DESIGN §5.1)."""
 
 
-class Engine:
+class ExecutorEngine:
     """`run` works until `stop` is called; nothing is lost whenever that is."""
 
     def __init__(
-        self, coordination: Coordination, context: Context, actions: Actions, limits: Limits, watch: Watch
+        self, coordination: Coordination, context: ExecutorContext, actions: Actions, limits: JobLimits, watch: Watch
     ) -> None:
         self._coordination = coordination
         self._context = context
@@ -45,7 +47,7 @@ class Engine:
         self._watch = watch
         self._slots = Semaphore(limits.threads)
         self._writes = Writes(context.client, coordination.name, actions.names)
-        self._claims = Claims(coordination)
+        self._claims = HeldClaims(coordination)
         self._runner = Runner(
             context,
             actions,
@@ -55,9 +57,10 @@ class Engine:
             watch=watch,
             slots=self._slots,
             unknown=UnknownActions(lambda: coordination.members(ROLE), limits.unknown_grace),
+            hooks=Hooks(on_start=[run_log.started], on_end=[run_log.ended]),
         )
         self._taker = Taker(coordination, self._claims, self._writes.up, self._slots, self._runner.run)
-        self._stops = Stops(context.client, coordination.name, watch, self._runner.stop)
+        self._stop_poll = StopPoll(context.client, coordination.name, watch, self._runner.stop)
         self._stop = Event()
         self._hurry = Event()
         self._code = 0
@@ -99,7 +102,7 @@ class Engine:
         for name, part in (
             ("the connection to the server", self._writes.connect),
             ("the take loop", self._taker.run),
-            ("the question for stops", self._stops.run),
+            ("the poll for stops", self._stop_poll.run),
         ):
             supervise.spawn(name, part, self._failed)
         log.info(
@@ -129,7 +132,7 @@ class Engine:
 
     def _ask_for_stops(self) -> None:
         self._writes.up.wait()
-        self._stops.ask()
+        self._stop_poll.ask()
 
     def _message(self, message: dict[str, Any]) -> None:
         if "stop" in message:

@@ -10,7 +10,7 @@ from geventjob.plugins import ActionSpec
 
 
 @dataclass(frozen=True)
-class Limits:
+class JobLimits:
     """Options of DESIGN §5 and §7 by their names; times in seconds, None for no limit."""
 
     threads: int = 100

@@ -19,7 +19,7 @@ INTERVAL = 5.0
 answers to its own writes tell the same."""
 
 
-class Stops:
+class StopPoll:
     """Asks the server for them."""
 
     def __init__(self, client: Client, executor: str, watch: Watch, stop: Callable[[str], None]) -> None:

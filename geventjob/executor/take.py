@@ -9,14 +9,19 @@ from gevent.event import Event
 from gevent.lock import Semaphore
 
 from geventjob.coordination.base import Claim, Coordination
-from geventjob.executor.claims import Claims
+from geventjob.executor.claims import HeldClaims
 
 
 class Taker:
     """Takes while there are free slots and the server answers; starts what it took."""
 
     def __init__(
-        self, coordination: Coordination, claims: Claims, up: Event, slots: Semaphore, start: Callable[[Claim], None]
+        self,
+        coordination: Coordination,
+        claims: HeldClaims,
+        up: Event,
+        slots: Semaphore,
+        start: Callable[[Claim], None],
     ) -> None:
         """`start(claim)` runs in a greenlet of its own and gives the slot back."""
         self._coordination = coordination
@@ -29,7 +34,7 @@ class Taker:
     def run(self) -> None:
         """Until `stop`."""
         while self._ready():
-            exclude, until = self._claims.left_alone()
+            exclude, until = self._claims.excluded()
             for claim in self._coordination.take(self._slots.counter, exclude, until):
                 self._begin(claim)
 

@@ -37,7 +37,7 @@ from geventjob.executor.safepoints import Point, SafePoints, begin
 from geventjob.executor.slices import Pace, Slices
 from geventjob.executor.state import ActionState
 from geventjob.executor.telling import told, untold
-from geventjob.executor.watchdog import HardEnd
+from geventjob.executor.watchdog import Watchdog
 from geventjob.log import TREE
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Watch:
         self._blocked = debug.Blocked(max_blocking)
         self._safe = _safe_points()
         self._slices = Slices(pace or Pace(), self._turned)
-        self._hard_end = HardEnd(session_timeout + GRACE, fd) if session_timeout else None
+        self._watchdog = Watchdog(session_timeout + GRACE, fd) if session_timeout else None
         self.culprits = culprits or Culprits(os.devnull)
         self._noted = ""
         self._blocking = Blocking(lambda: self._slices.ran, *self._stages(session_timeout, max_blocking, fd))
@@ -104,8 +104,8 @@ class Watch:
         self._blocking.close()
         self._slices.close()
         Greenlet.remove_spawn_callback(self._spawned)
-        if self._hard_end:
-            self._hard_end.close()
+        if self._watchdog:
+            self._watchdog.close()
         if self._safe:
             self._safe.close()
 
@@ -279,8 +279,8 @@ class Watch:
     def _beat(self) -> None:
         now = monotonic()
         self._blocked.beat()
-        if self._hard_end:
-            self._hard_end.put_off(now)
+        if self._watchdog:
+            self._watchdog.put_off(now)
         for running in list(self._ending):
             if now - running.first > self._abandon_after:
                 self._abandon(running)

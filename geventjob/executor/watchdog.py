@@ -13,7 +13,7 @@ import signal
 AGAIN = 1.0  # seconds between two times that the hub puts the end off
 
 
-class HardEnd:
+class Watchdog:
     """While the hub calls `put_off`, nothing happens; when it does not, the stack of every thread is written and the
     process dies of SIGPROF. No Python code has to run for that."""
 

@@ -15,7 +15,7 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
-from geventjob.backoff import delays
+from geventjob.backoff import retry
 from geventjob.batch import Batcher
 from geventjob.cimi.body import encoded
 from geventjob.cimi.client import Client
@@ -96,10 +96,10 @@ class Writes:
         encoded(set)  # here, so that what is wrong with one edit is not raised to all that share its request
         return self._deliver(Write(claim, set, max_interruptions), patience)
 
-    def tell(self, claim: Claim, patience: float | None = None) -> None:
-        """Tell that the attempt of a lost claim has ended in good order, so that it is no interruption (DESIGN §5.7).
+    def report_end(self, claim: Claim, patience: float | None = None) -> None:
+        """Report that the attempt of a lost claim has ended in good order, and so is no interruption.
 
-        Only to a server that can tell such a write from that of an owner. Raises OutOfPatience.
+        Nothing is sent to a server that cannot tell such a write from a write of the owner. Raises OutOfPatience.
         """
         with suppress(Refused, ClaimLost):
             self._deliver(Write(claim, {"state": "QUEUED"}, late=True), patience)
@@ -112,36 +112,37 @@ class Writes:
             write.wanted = False
 
     def _write(self, write: Write) -> Document:
-        """Send it until the server has answered; what is away for this one job alone holds up no other."""
-        level = logging.WARNING
-        for delay in delays():
+        """Send the write until the server has answered. A write that fails alone delays no other job's."""
+        log_level = logging.WARNING
+
+        def attempt() -> Document:
             if not write.held:
                 raise ClaimLost
-            try:
-                return self._batch(write)
-            except (ServerAway, Invalid) as error:
-                if isinstance(error, Invalid) and (error.status != 413 or write.set.keys() - WORDS):
-                    raise
-                log.log(level, "%s: the server could not take an edit: %s", write.claim.job, error)
-                level = logging.DEBUG
-                write.set = shortened(write.set) if isinstance(error, Invalid) else write.set
-            gevent.sleep(delay)
-        raise AssertionError("delays do not end")
+            return self._batch(write)
+
+        def pause(error: ServerAway | Invalid, delay: float) -> float:
+            nonlocal log_level
+            if isinstance(error, Invalid):
+                if error.status != 413 or write.set.keys() - WORDS:
+                    raise error
+                write.set = shortened(write.set)
+            log.log(log_level, "%s: the server could not take an edit: %s", write.claim.job, error)
+            log_level = logging.DEBUG
+            return delay
+
+        return retry(attempt, (ServerAway, Invalid), pause)
 
     def _send(self, batch: list[Write | None]) -> Sequence[Document | BaseException]:
         """Send one bulk edit, again and again until the server answers."""
-        for delay in delays():
-            try:
-                due = self._due(batch)
-                answers = iter(self._request(due))
-            except (ServerAway, LoginRefused) as error:
-                self._away(error)
-            else:
-                self._back()
-                sent = set(due)
-                return [_answer(w, next(answers)) if w in sent else {} if w is None else ClaimLost() for w in batch]
-            gevent.sleep(delay)
-        raise AssertionError("delays do not end")
+
+        def attempt() -> Sequence[Document | BaseException]:
+            due = self._due(batch)
+            answers = iter(self._request(due))
+            self._back()
+            sent = set(due)
+            return [_answer(w, next(answers)) if w in sent else {} if w is None else ClaimLost() for w in batch]
+
+        return retry(attempt, (ServerAway, LoginRefused), self._away)
 
     def _due(self, batch: list[Write | None]) -> list[Write]:
         due = [write for write in batch if write and write.wanted and write.held]
@@ -160,11 +161,12 @@ class Writes:
             held=lambda edit: writes[edit["entry"], edit["fence"]].held,
         )
 
-    def _away(self, error: CimiError) -> None:
+    def _away(self, error: CimiError, delay: float) -> float:
         if not self._told:
             log.warning("the server is away, what is in hand waits: %s", error)
         self._told = True
         self.up.clear()
+        return delay
 
     def _back(self) -> None:
         if self._told:

@@ -36,4 +36,4 @@ def test_jobs_that_ran_when_zookeeper_was_restored_run_again_and_one_that_is_sto
         until(lambda: client.queue()["entries"] == 0)
         assert executor.running
         assert executor.log.count("ZooKeeper has gone back") == 1
-        assert executor.log.count("belongs to somebody else") <= 2 * RUNNING
+        assert executor.log.count("belongs to another executor") <= 2 * RUNNING

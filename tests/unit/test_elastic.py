@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from geventjob.executor import elastic
-from geventjob.executor.context import Context
+from geventjob.executor.context import ExecutorContext
 from tests.support.answering import Answering, Asked, Reply, answering
 
 DELETED = {"took": 3, "timed_out": False, "deleted": 4, "failures": []}
@@ -66,7 +66,7 @@ def test_hosts(host: str, url: str) -> None:
 
 def test_it_is_made_at_first_use_and_once() -> None:
     with answering(of_version_6) as server:
-        context = Context(None, Namespace(es_hosts_list=[server.url], threads=5))  # type: ignore[arg-type]
+        context = ExecutorContext(None, Namespace(es_hosts_list=[server.url], threads=5))  # type: ignore[arg-type]
         assert not server.asked
         assert context.es is context.es
         assert context.es.delete_by_query(index="x", body=QUERY)["deleted"] == 4
@@ -75,7 +75,7 @@ def test_it_is_made_at_first_use_and_once() -> None:
 
 
 def test_without_hosts_an_action_may_have_it_and_not_use_it() -> None:
-    context = Context(None, Namespace(es_hosts_list=[], threads=5))  # type: ignore[arg-type]
+    context = ExecutorContext(None, Namespace(es_hosts_list=[], threads=5))  # type: ignore[arg-type]
     assert context.es
     with pytest.raises(RuntimeError, match="started without --es-hosts-list"):
         context.es.delete_by_query(index="x")

@@ -1,4 +1,4 @@
-"""The small rules of an executor: limits, outcomes, entries left alone, unknown actions (DESIGN §5, §7)."""
+"""The small rules of an executor: limits, calls on a job, excluded entries, unknown actions."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ from typing import Any
 
 import pytest
 
-from geventjob import Client
+from geventjob import Client, backoff
 from geventjob.clock import boottime
 from geventjob.coordination.base import Claim, CoordinationAway, Session
 from geventjob.executor import claims as claims_module
 from geventjob.executor import unknown as unknown_module
-from geventjob.executor.claims import Claims
-from geventjob.executor.ending import Ending, Lost, Raised, Returned, Stopped, TimedOut
+from geventjob.executor.claims import HeldClaims
 from geventjob.executor.job import Job
-from geventjob.executor.limits import Limits
-from geventjob.executor.outcome import outcome
-from geventjob.executor.telling import told, untold
+from geventjob.executor.limits import JobLimits
 from geventjob.executor.unknown import UnknownActions
 from geventjob.plugins import ActionSpec
 
@@ -34,66 +31,9 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    for module in (claims_module, unknown_module):
+    for module in (claims_module, backoff, unknown_module):
         monkeypatch.setattr(module, "boottime", made)
     return made
-
-
-class Unspeakable(Exception):
-    def __str__(self) -> str:
-        raise SystemExit
-
-
-def raised(error: BaseException) -> Raised:
-    return told(untold(error))
-
-
-class Odd(int):
-    """A return code whose own methods are not to be asked."""
-
-    def __eq__(self, other: object) -> bool:
-        raise SystemExit
-
-    __hash__ = __int__ = __bool__ = __repr__ = __eq__  # type: ignore[assignment]
-
-
-@pytest.mark.parametrize(
-    ("ending", "expected"),
-    [
-        (Returned(None), {"state": "SUCCESS", "returnCode": 0}),
-        (Returned(0), {"state": "SUCCESS", "returnCode": 0}),
-        (Returned(3), {"state": "FAILED", "returnCode": 3, "statusMessage": "return code 3"}),
-        (Returned(Odd(3)), {"state": "FAILED", "returnCode": 3, "statusMessage": "return code 3"}),
-        (Returned(-1), {"state": "FAILED", "returnCode": -1, "statusMessage": "return code -1"}),
-        (
-            Returned(True),
-            {"state": "FAILED", "statusMessage": "TypeError: the action returned True, expected an int or None"},
-        ),
-        (
-            Returned("x"),
-            {"state": "FAILED", "statusMessage": "TypeError: the action returned str, expected an int or None"},
-        ),
-        (raised(ValueError("no")), {"state": "FAILED", "statusMessage": "ValueError: no"}),
-        (raised(SystemExit()), {"state": "FAILED", "statusMessage": "SystemExit"}),
-        (
-            raised(Unspeakable()),
-            {"state": "FAILED", "statusMessage": "Unspeakable: (its text cannot be had)"},
-        ),
-        (TimedOut(1.5), {"state": "FAILED", "statusMessage": "timed out after 1.5 s"}),
-        (Stopped(), {"state": "STOPPED"}),
-        (Lost(), None),
-    ],
-)
-def test_outcomes(ending: Ending, expected: dict[str, Any] | None) -> None:
-    assert outcome(ending) == expected
-
-
-def test_an_action_that_set_a_code_and_returns_none_keeps_it() -> None:
-    assert outcome(Returned(None), 7) == {"state": "SUCCESS", "returnCode": 7}
-
-
-def test_a_return_code_leaves_the_message_that_the_action_has_set() -> None:
-    assert outcome(Returned(3), said=True) == {"state": "FAILED", "returnCode": 3}
 
 
 def job_of(written: list[dict[str, Any]]) -> Job:
@@ -139,12 +79,6 @@ def test_an_attribute_that_is_assigned_is_an_error_that_names_the_call() -> None
     assert (job.said, job.statusMessage) == (True, "told")
 
 
-def test_a_message_is_cut_between_two_characters() -> None:
-    end = outcome(raised(ValueError("é" * 40_000)))
-    assert end is not None
-    assert len(end["statusMessage"].encode()) in (31_999, 32_000)
-
-
 @pytest.mark.parametrize(
     ("job", "ini", "decorator", "default", "most", "expected"),
     [
@@ -167,13 +101,13 @@ def test_the_timeout_is_the_first_that_is_set(
     expected: float | None,
 ) -> None:
     timeouts = {} if ini is None else {"name": ini}
-    limits = Limits(action_timeout=default, max_timeout=most, timeouts=timeouts)
+    limits = JobLimits(action_timeout=default, max_timeout=most, timeouts=timeouts)
     spec = ActionSpec("name", target=lambda job: None, timeout=decorator, preempt=True, source="x")
     assert limits.timeout({} if job is None else {"timeout": job}, spec) == expected
 
 
 def test_suspects_are_spread_ever_thinner() -> None:
-    limits = Limits(threads=1000)
+    limits = JobLimits(threads=1000)
     assert [limits.suspects(n) for n in (2, 3, 4, 5)] == [125, 15, 1, 1]
 
 
@@ -203,39 +137,39 @@ def claim(entry: str = "/job/entries/entry-999-0000000001") -> Claim:
     return Claim(entry, "job/1", 1, 0.0, session)
 
 
-def test_an_entry_is_left_alone_for_five_seconds_then_ten_up_to_a_minute(clock: Clock) -> None:
-    claims = Claims(Queue())  # type: ignore[arg-type]
+def test_an_entry_is_excluded_for_five_seconds_then_ten_up_to_a_minute(clock: Clock) -> None:
+    claims = HeldClaims(Queue())  # type: ignore[arg-type]
     times = []
     for _ in range(6):
         claims.leave_alone(claim())
-        leave, until = claims.left_alone()
-        assert leave == {claim().entry}
+        entries, until = claims.excluded()
+        assert entries == {claim().entry}
         assert until is not None
         times.append(until)
         clock.now += until
-        assert claims.left_alone() == (set(), None)
+        assert claims.excluded() == (set(), None)
     assert times == [5, 10, 20, 40, 60, 60]
     clock.now += 500
-    claims.left_alone()
+    claims.excluded()
     claims.leave_alone(claim())
-    assert claims.left_alone()[1] == 5
+    assert claims.excluded()[1] == 5
 
 
-def test_an_entry_that_is_passed_on_is_taken_again_after_a_moment_or_when_it_is_recalled(clock: Clock) -> None:
+def test_an_entry_that_is_passed_on_is_taken_again_after_a_moment_or_when_it_is_readmitted(clock: Clock) -> None:
     queue = Queue()
-    claims = Claims(queue)  # type: ignore[arg-type]
-    claims.recall()
+    claims = HeldClaims(queue)  # type: ignore[arg-type]
+    claims.readmit()
     assert queue.interrupted == 0, "nothing was passed on"
     claims.leave_alone(claim("unknown"))
     assert queue.interrupted == 1, "a take that waits would take it again"
     for entry in ("one", "two"):
         claims.pass_on(claim(entry))
-    assert claims.left_alone() == ({"unknown", "one", "two"}, 0.5)
+    assert claims.excluded() == ({"unknown", "one", "two"}, 0.5)
     clock.now += 0.5
-    assert claims.left_alone() == ({"unknown"}, 4.5)
+    assert claims.excluded() == ({"unknown"}, 4.5)
     claims.pass_on(claim("one"))
-    claims.recall()
-    assert claims.left_alone()[0] == {"unknown"}
+    claims.readmit()
+    assert claims.excluded()[0] == {"unknown"}
     assert queue.interrupted == 5
     assert [claim.entry for claim in queue.released] == ["unknown", "one", "two", "one"]
 
@@ -244,7 +178,7 @@ def test_a_release_is_tried_again_while_coordination_is_away() -> None:
     queue = Queue()
     queue.away = 2
     mine = claim()
-    Claims(queue).release(mine)  # type: ignore[arg-type]
+    HeldClaims(queue).release(mine)  # type: ignore[arg-type]
     assert queue.released == [mine]
 
 
@@ -252,7 +186,7 @@ def test_a_lost_claim_is_not_released() -> None:
     queue = Queue()
     lost = claim()
     lost.session.end()
-    Claims(queue).release(lost)  # type: ignore[arg-type]
+    HeldClaims(queue).release(lost)  # type: ignore[arg-type]
     assert queue.released == []
 
 

@@ -82,26 +82,26 @@ def lost(name: str = "job/1") -> Claim:
 def test_an_attempt_of_a_lost_claim_is_told_of_whatever_the_answer(server: Server, writes: Writes) -> None:
     server.answers["job/2"] = Conflict(409, "not yours", reason="fence")
     for name in ("job/1", "job/2"):
-        writes.tell(lost(name))
+        writes.report_end(lost(name))
     assert [edits[0]["set"] for edits in server.requests] == [{"state": "QUEUED"}] * 2
     assert server.requests[0][0]["fence"] == 7
 
 
 def test_a_telling_waits_for_a_server_that_is_away(server: Server, writes: Writes) -> None:
     server.away = True
-    telling = gevent.spawn(writes.tell, lost())
+    telling = gevent.spawn(writes.report_end, lost())
     gevent.sleep(0.3)
     server.away = False
     telling.get(timeout=10)
     assert len(server.requests) == 1
     server.away = True
     with pytest.raises(OutOfPatience):
-        writes.tell(lost(), patience=0.2)
+        writes.report_end(lost(), patience=0.2)
 
 
 def test_a_server_without_fences_is_told_nothing_of_a_lost_claim(server: Server, writes: Writes) -> None:
     server.dialect.forgives = False
-    writes.tell(lost())
+    writes.report_end(lost())
     assert server.requests == []
 
 

@@ -11,7 +11,7 @@ from gevent.lock import Semaphore
 
 from geventjob.coordination.base import Claim, Session
 from geventjob.executor import quarantine as module
-from geventjob.executor.limits import Limits
+from geventjob.executor.limits import JobLimits
 from geventjob.executor.quarantine import Quarantine
 
 
@@ -20,7 +20,7 @@ def claim(name: str = "x") -> Claim:
 
 
 def quarantine(threads: int = 16, slots: int = 16) -> Quarantine:
-    return Quarantine(Semaphore(slots), Limits(threads=threads).suspects)
+    return Quarantine(Semaphore(slots), JobLimits(threads=threads).suspects)
 
 
 def waiting(made: Quarantine, interruptions: int = 2) -> tuple[Claim, gevent.Greenlet[..., bool]]:

@@ -1,8 +1,11 @@
-"""The way of one claim through an executor: who is told what, and who holds a slot (DESIGN §5.1, §5.7)."""
+"""The life of a claim in a runner: over a real job server, a real queue (SQLite) and a real watch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -10,228 +13,271 @@ import pytest
 from gevent.event import Event
 from gevent.lock import Semaphore
 
-from geventjob.clock import boottime
-from geventjob.coordination.base import Claim, Session
-from geventjob.executor import quarantine
-from geventjob.executor.culprits import Culprits
-from geventjob.executor.ending import Ending, Lost, Returned, TimedOut
-from geventjob.executor.limits import Limits
+from geventjob import Client
+from geventjob.coordination.base import Claim
+from geventjob.coordination.sqlite import SqliteCoordination
+from geventjob.executor import run_log
+from geventjob.executor.claims import HeldClaims
+from geventjob.executor.context import ExecutorContext
+from geventjob.executor.decision import Decision, Fail, GiveBack, LetGo, Stop, Succeed
+from geventjob.executor.hooks import Hooks
+from geventjob.executor.job import Job
+from geventjob.executor.limits import JobLimits
 from geventjob.executor.runner import Runner
-from geventjob.executor.writes import ClaimLost
-from geventjob.plugins import find_actions
+from geventjob.executor.unknown import UnknownActions
+from geventjob.executor.watch import Watch
+from geventjob.executor.work import Work
+from geventjob.executor.writes import Writes
+from geventjob.plugins import Actions, ActionSpec
+from tests.support.callers import PASSWORD, house
+from tests.support.waiting import eventually
 
-SLOTS = 8
-
-
-class Parts:
-    """The server, the queue and the watch of a runner."""
-
-    client = None
-
-    @property
-    def culprits(self) -> Culprits:
-        """None is known."""
-        return Culprits("/dev/null/none")
-
-    def __init__(self) -> None:
-        self.interruptions: dict[str, int] = {}
-        self.did: list[tuple[str, str]] = []
-        """Job and what was written of it, or done with its claim."""
-        self.act: Callable[[Claim, Callable[[Ending], None]], Ending | None] = lambda claim, abandoned: Returned(0)
-
-    # --- writes
-
-    def write(
-        self, claim: Claim, set: dict[str, Any], patience: float | None = None, most: int | None = None
-    ) -> dict[str, Any]:
-        if claim.lost:
-            raise ClaimLost
-        gevent.sleep(0)
-        counted = self.interruptions.get(claim.job, 0)
-        state = "QUEUED" if most is not None and counted > most else set["state"]
-        self.did.append((claim.job, state))
-        return {"id": claim.job, "action": "dummy_test_action", "state": state, "interruptions": counted, **set} | {
-            "state": state
-        }
-
-    def tell(self, claim: Claim, patience: float | None = None) -> None:
-        self.did.append((claim.job, "told"))
-
-    # --- claims
-
-    def consume(self, claim: Claim, patience: float | None = None) -> None:
-        self.did.append((claim.job, "consumed"))
-
-    def pass_on(self, claim: Claim, patience: float | None = None) -> None:
-        self.did.append((claim.job, "passed on"))
-
-    def recall(self) -> None:
-        self.did.append(("", "recalled"))
-
-    # --- watch
-
-    def run(self, body: Any, *, claim: Claim, abandoned: Callable[[Ending], None], **_: Any) -> Ending | None:
-        return self.act(claim, abandoned)
-
-    def of(self, job: str) -> list[str]:
-        return [what for id, what in self.did if id == job]
+SLOTS = 3
+NUMBERS = count(1)
 
 
-@pytest.fixture
-def parts() -> Parts:
-    return Parts()
+class Executor:
+    """The parts of an executor around a runner, and what its hooks were told of each job."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.code: Callable[[Job], Any] = lambda job: None
+        """The code of the action `code`."""
+        self.starts: list[str] = []
+        self.ends: list[tuple[str, Decision]] = []
+        self.on_start: list[Callable[[Work], None]] = [lambda work: self.starts.append(work.claim.job)]
+        name = f"executor-{next(NUMBERS)}"
+        self.client = Client(url, "super", PASSWORD)
+        self.queue = SqliteCoordination(str(folder / "coordination.db"), name, 10)
+        self.queue.start()
+        self.slots = Semaphore(SLOTS)
+        self.watch = Watch(abandon=0.1)
+        actions: Actions = Actions([ActionSpec("code", lambda job: self.code(job), None, True, "here")])
+        context = ExecutorContext(self.client, None)
+        self.runner = Runner(
+            context,
+            actions,
+            JobLimits(threads=SLOTS, not_found_grace=0.0, unknown_grace=0.0),
+            writes=Writes(self.client, name, actions.names),
+            claims=HeldClaims(self.queue),
+            watch=self.watch,
+            slots=self.slots,
+            unknown=UnknownActions(dict, 0.0),
+            hooks=Hooks(
+                on_start=self.on_start,
+                on_end=[run_log.ended, lambda work, decision: self.ends.append((work.claim.job, decision))],
+            ),
+        )
+
+    def close(self) -> None:
+        self.watch.close()
+        self.queue.close()
+        self.client.close()
+
+    def add(self, action: str = "code", **attributes: Any) -> str:
+        return self.client.add("job", {"action": action, **attributes})
+
+    def take(self) -> Claim:
+        (claim,) = self.queue.take(1, timeout=5)
+        return claim
+
+    def begin(self) -> gevent.Greenlet[..., None]:
+        """Take one claim and start to run it."""
+        claim = self.take()
+        self.slots.acquire()
+        return gevent.spawn(self.runner.run, claim)
+
+    def run(self, action: str = "code", **attributes: Any) -> dict[str, Any]:
+        """Add a job, run it to its end, and return its document."""
+        id = self.add(action, **attributes)
+        self.begin().get(timeout=10)
+        return self.client.get(id)
+
+    def closed(self) -> bool:
+        """Return whether no claim is in hand and the queue is empty."""
+        return self.runner.idle.is_set() and self.slots.counter == SLOTS and self.queue.stats().entries == 0
 
 
-@pytest.fixture
-def slots() -> Semaphore:
-    return Semaphore(SLOTS)
-
-
-@pytest.fixture
-def runner(parts: Parts, slots: Semaphore) -> Runner:
-    p: Any = parts
-    limits = Limits(threads=SLOTS)
-    return Runner(p, find_actions(), limits, writes=p, claims=p, watch=p, slots=slots, unknown=p)
-
-
-def claim(job: str = "job/1") -> Claim:
-    session = Session("s", 10)
-    session.renew(boottime(), 1)
-    return Claim(f"/job/entries/{job[4:]}", job, 1, 0.0, session)
-
-
-def begin(runner: Runner, slots: Semaphore, one: Claim) -> gevent.Greenlet[..., None]:
-    slots.acquire()
-    return gevent.spawn(runner.run, one)
-
-
-# --- lost claims
-
-
-def test_an_action_that_ended_in_time_is_no_lost_attempt(runner: Runner, slots: Semaphore, parts: Parts) -> None:
-    begin(runner, slots, claim()).get(timeout=1)
-    assert parts.of("job/1") == ["RUNNING", "SUCCESS", "consumed"]
-    assert slots.counter == SLOTS
-
-
-@pytest.mark.parametrize("ending", [Lost(), Returned(0), TimedOut(1)])
-def test_an_attempt_whose_claim_was_lost_is_told_of_once_its_action_has_ended(
-    runner: Runner, slots: Semaphore, parts: Parts, ending: Ending
-) -> None:
-    """Also one that came to an end of its own, which could not be written any more."""
-
-    def act(one: Claim, _: Any) -> Ending:
-        one.session.end()
-        return ending
-
-    parts.act = act
-    begin(runner, slots, claim()).get(timeout=1)
-    assert parts.of("job/1") == ["RUNNING", "told"]
-    assert slots.counter == SLOTS
-    assert runner.idle.is_set()
-
-
-def test_an_attempt_that_never_began_is_not_told_of(runner: Runner, slots: Semaphore, parts: Parts) -> None:
-    junk = claim("job/1")
-    junk.job = "none"
-    begin(runner, slots, junk).get(timeout=1)
-    assert parts.of("none") == ["consumed"]
-
-
-@pytest.mark.parametrize("lost", [True, False])
-def test_an_abandoned_action_is_told_of_when_its_code_has_ended(
-    runner: Runner, slots: Semaphore, parts: Parts, lost: bool
-) -> None:
-    ends = Event()
-
-    def act(one: Claim, abandoned: Callable[[Ending], None]) -> None:
-        if lost:
-            one.session.end()
-        abandoned(Lost() if lost else TimedOut(1))
-        ends.wait()
-
-    parts.act = act
-    running = begin(runner, slots, claim())
-    gevent.sleep(0.05)
-    before = parts.of("job/1")
-    assert before == (["RUNNING"] if lost else ["RUNNING", "FAILED", "consumed"])
-    assert slots.counter == SLOTS, "its slot is free"
-    ends.set()
-    running.get(timeout=1)
-    assert parts.of("job/1") == before + (["told"] if lost else [])
-
-
-# --- suspects
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    folder = tmp_path_factory.mktemp("server")
+    with house("sqlite", folder) as made:
+        yield made.url, folder
 
 
 @pytest.fixture
-def hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quarantine, "HOLD", 0.2)
+def executor(server: tuple[str, Path]) -> Iterator[Executor]:
+    made = Executor(*server)
+    yield made
+    made.close()
 
 
-def test_a_suspect_waits_without_a_slot_and_begins_when_the_place_is_free(
-    runner: Runner, slots: Semaphore, parts: Parts
+def fails(job: Job) -> None:
+    raise ValueError("no")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "written"),
+    [
+        (lambda job: None, Succeed, {"state": "SUCCESS", "returnCode": 0}),
+        (lambda job: 3, Fail, {"state": "FAILED", "returnCode": 3, "statusMessage": "return code 3"}),
+        (fails, Fail, {"state": "FAILED", "statusMessage": "ValueError: no"}),
+        (lambda job: job.set_state("STOPPED"), Stop, {"state": "STOPPED", "returnCode": 0}),
+    ],
+)
+def test_a_run_ends_with_its_decision(
+    executor: Executor, code: Callable[[Job], Any], kind: type[Decision], written: dict[str, Any]
 ) -> None:
-    parts.interruptions = {"job/1": 2, "job/2": 2}
-    ends = Event()
-    parts.act = lambda one, _: ends.wait() and Returned(0)  # type: ignore[return-value]
-    both = [begin(runner, slots, claim(job)) for job in ("job/1", "job/2")]
-    gevent.sleep(0.05)
-    assert parts.of("job/1") == ["QUEUED", "RUNNING"]
-    assert parts.of("job/2") == ["QUEUED"], "no attempt of it was counted"
-    assert slots.counter == SLOTS - 1
-    ends.set()
-    gevent.joinall(both, timeout=1, raise_error=True)
-    assert parts.of("job/2") == ["QUEUED", "RUNNING", "SUCCESS", "consumed"]
-    assert parts.of("") == ["recalled"], "the last one left a place that nobody here waits for"
-    assert slots.counter == SLOTS
+    executor.code = code
+    job = executor.run()
+    assert {name: job.get(name) for name in written} == written
+    assert executor.closed()
+    assert executor.starts == [job["id"]]
+    ((id, decision),) = executor.ends
+    assert (id, type(decision)) == (job["id"], kind)
 
 
-@pytest.mark.usefixtures("hold")
-def test_a_suspect_that_waits_for_long_is_passed_on(runner: Runner, slots: Semaphore, parts: Parts) -> None:
-    parts.interruptions = {"job/1": 2, "job/2": 2}
-    ends = Event()
-    parts.act = lambda one, _: ends.wait() and Returned(0)  # type: ignore[return-value]
-    first = begin(runner, slots, claim("job/1"))
-    begin(runner, slots, claim("job/2")).get(timeout=1)
-    assert parts.of("job/2") == ["QUEUED", "passed on"]
-    ends.set()
-    first.get(timeout=1)
-    assert slots.counter == SLOTS
+def test_a_job_is_stopped_while_it_runs(executor: Executor) -> None:
+    executor.code = lambda job: gevent.sleep(60)
+    id = executor.add()
+    running = executor.begin()
+    eventually(lambda: executor.watch.running)
+    executor.client.operation(id, "stop")
+    executor.runner.stop(id)
+    running.get(timeout=10)
+    assert executor.client.get(id)["state"] == "STOPPED"
+    assert executor.closed()
+    assert executor.ends == [(id, Stop())]
 
 
-def test_suspects_that_wait_are_given_back_when_the_executor_is_to_stop(
-    runner: Runner, slots: Semaphore, parts: Parts
+def test_a_job_that_is_stopped_before_its_action_begins_does_not_run(executor: Executor) -> None:
+    ran: list[Job] = []
+    executor.code = ran.append
+
+    def stop(work: Work) -> None:
+        executor.client.operation(work.claim.job, "stop")
+        executor.runner.stop(work.claim.job)
+
+    executor.on_start.append(stop)
+    assert executor.run()["state"] == "STOPPED"
+    assert ran == []
+    assert executor.closed()
+
+
+def test_a_run_that_the_executor_gives_up_goes_back_to_the_queue(executor: Executor) -> None:
+    executor.code = lambda job: gevent.sleep(60)
+    id = executor.add()
+    running = executor.begin()
+    eventually(lambda: executor.watch.running)
+    executor.runner.give_up()
+    running.get(timeout=10)
+    job = executor.client.get(id)
+    assert (job["state"], job.get("interruptions", 0)) == ("QUEUED", 0)
+    assert executor.ends == [(id, GiveBack(running=True))]
+    executor.code = lambda job: None
+    executor.begin().get(timeout=10)
+    assert executor.client.get(id)["state"] == "SUCCESS"
+    assert executor.closed()
+
+
+def test_a_run_whose_claim_is_lost_ends_as_no_interruption(executor: Executor) -> None:
+    """Also a run that comes to an end of its own, which cannot be written any more."""
+    ran = Event()
+
+    def code(job: Job) -> None:
+        ran.set()
+        gevent.sleep(60)
+
+    executor.code = code
+    id = executor.add()
+    claim = executor.take()
+    executor.slots.acquire()
+    running = gevent.spawn(executor.runner.run, claim)
+    ran.wait(5)
+    claim.revoked = True  # what coordination does when it finds the claim gone
+    executor.watch.lose([claim])
+    running.get(timeout=10)
+    job = executor.client.get(id)
+    assert (job["state"], job.get("interruptions", 0)) == ("QUEUED", 0)
+    assert executor.ends == [(id, LetGo())]
+    claim.revoked = False
+    executor.queue.consume([claim])
+    executor.client.delete(id)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_abandoned_action_frees_its_slot_before_its_code_ends(executor: Executor, lost: bool) -> None:
+    released = Event()
+
+    def code(job: Job) -> None:
+        while not released.is_set():
+            with suppress(BaseException):  # the action swallows its end
+                released.wait()
+
+    executor.code = code
+    id = executor.add(timeout=1)
+    claim = executor.take()
+    executor.slots.acquire()
+    running = gevent.spawn(executor.runner.run, claim)
+    eventually(lambda: executor.watch.running)
+    if lost:
+        claim.revoked = True
+        executor.watch.lose([claim])
+    eventually(lambda: executor.slots.counter == SLOTS and executor.runner.idle.is_set())
+    assert not running.ready()
+    assert executor.client.get(id)["state"] == ("RUNNING" if lost else "FAILED")
+    released.set()
+    running.get(timeout=10)
+    assert executor.client.get(id)["state"] == ("QUEUED" if lost else "FAILED")
+    assert len(executor.ends) == 1
+    if lost:
+        claim.revoked = False
+        executor.queue.consume([claim])
+        executor.client.delete(id)
+
+
+def test_an_entry_without_a_job_is_removed(executor: Executor) -> None:
+    executor.queue.put([("none", 999), ("job/gone", 999)])
+    for _ in range(2):
+        executor.begin().get(timeout=10)
+    assert executor.closed()
+    assert executor.starts == []
+
+
+def test_an_action_that_no_executor_knows_fails_after_the_grace(executor: Executor) -> None:
+    job = executor.run("unheard_of")
+    assert job["state"] == "FAILED"
+    assert job["statusMessage"].startswith("no executor knows the action 'unheard_of'")
+    assert executor.closed()
+
+
+def test_an_exception_of_an_action_is_logged_with_its_traceback(
+    executor: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    parts.interruptions = {"job/1": 2, "job/2": 2}
-    ends = Event()
-    parts.act = lambda one, _: ends.wait() and Returned(0)  # type: ignore[return-value]
-    first = begin(runner, slots, claim("job/1"))
-    second = begin(runner, slots, claim("job/2"))
-    gevent.sleep(0.05)
-    runner.drain()
-    second.get(timeout=0.1)
-    assert parts.of("job/2") == ["QUEUED", "passed on"]
-    ends.set()
-    first.get(timeout=1)
+    executor.code = fails
+    id = executor.run()["id"]
+    assert f"the action of {id} failed\nTraceback" in caplog.text
+    assert 'raise ValueError("no")' in caplog.text
 
 
-def test_a_suspect_begins_after_those_that_were_taken_with_it(runner: Runner, slots: Semaphore, parts: Parts) -> None:
-    """Its first instruction may end the process."""
-    parts.interruptions = {"job/1": 2}
-    order: list[str] = []
+def test_a_hook_that_fails_changes_nothing(executor: Executor, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(work: Work) -> None:
+        raise RuntimeError("broken")
 
-    def act(one: Claim, _: Any) -> Ending:
-        order.append(one.job)
-        return Returned(0)
-
-    parts.act = act
-    jobs = ["job/1", *(f"job/{n}" for n in range(2, SLOTS + 1))]
-    gevent.joinall([begin(runner, slots, claim(job)) for job in jobs], timeout=2, raise_error=True)
-    assert order == [*jobs[1:], "job/1"]
+    executor.on_start.insert(0, broken)
+    job = executor.run()
+    assert job["state"] == "SUCCESS"
+    assert executor.starts == [job["id"]], "the next hook was called"
+    assert "a hook of its run failed" in caplog.text
 
 
-def test_a_job_that_was_interrupted_too_often_is_given_up(runner: Runner, slots: Semaphore, parts: Parts) -> None:
-    parts.interruptions = {"job/1": 5}
-    begin(runner, slots, claim()).get(timeout=1)
-    assert parts.of("job/1") == ["QUEUED", "FAILED", "consumed"]
+def test_a_fault_of_the_engine_gives_the_claim_back(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(*_: Any, **__: Any) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(executor.watch, "run", fault)
+    id = executor.add()
+    executor.begin().get(timeout=10)
+    assert executor.slots.counter == SLOTS
+    monkeypatch.undo()
+    executor.begin().get(timeout=10)
+    assert executor.client.get(id)["state"] == "SUCCESS"

@@ -21,7 +21,7 @@ from typing import Any
 
 import gevent
 
-from geventjob.executor.refused import refuse_signals, refuse_waits_of_finalizers
+from geventjob.executor.forbidden_calls import refuse_signals, refuse_waits_of_finalizers
 from geventjob.executor.slices import Pace
 from geventjob.executor.state import ActionState
 from geventjob.executor.watch import Watch

@@ -1,0 +1,110 @@
+"""The rules that decide about a claim in hand: after a run, after a refusal of the server, after interruptions.
+
+docs/how-to/write-safe-actions.md says what the end of an action means, docs/reference/api.md (Errors) what a refusal
+asks for.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from geventjob.cimi.errors import Conflict, Forbidden, NotFound, Refused
+from geventjob.ends import JobLost
+from geventjob.executor.decision import Decision, Discard, Fail, GiveBack, LetGo, Stop, Succeed, To
+from geventjob.executor.ending import Ending, Raised, Returned, Stopped, TimedOut
+from geventjob.executor.job import Job, cut
+from geventjob.executor.unknown import UnknownActions, describe
+from geventjob.executor.work import Work
+from geventjob.plugins import Actions
+
+log = logging.getLogger(__name__)
+
+
+class Decider:
+    """Decides what becomes of a claim and its job. Writes nothing, and logs what a refusal says."""
+
+    def __init__(self, actions: Actions, unknown: UnknownActions) -> None:
+        self._actions = actions
+        self._unknown = unknown
+
+    def after_run(self, work: Work, ending: Ending) -> Decision:
+        """Decide about a claim whose action has ended so."""
+        assert work.job
+        decided = after_code(ending, work.job)
+        if decided:
+            return decided
+        if work.refusal:
+            return self.after_refusal(work.claim.job, work.refusal)
+        if work.giving_up:
+            return GiveBack(running=True)
+        return LetGo() if work.claim.lost else Fail("JobLost: raised by the action itself")
+
+    def after_refusal(self, job_id: str, refusal: Refused) -> Decision:
+        """Decide about a claim whose write was refused."""
+        if isinstance(refusal, Conflict):
+            return self._after_conflict(job_id, refusal)
+        if isinstance(refusal, Forbidden):
+            log.error("%s: the server forbids us to work on it: %s", job_id, refusal)
+            return GiveBack(To.OTHERS)
+        if isinstance(refusal, NotFound):
+            log.warning("%s does not exist (any more): its entry is removed", job_id)
+            return Discard()
+        log.error("%s: the server refused it: %s", job_id, refusal)
+        return Fail(cut(refusal.message), refusal=refusal)
+
+    def _after_conflict(self, job_id: str, conflict: Conflict) -> Decision:
+        job = conflict.job or {}
+        if conflict.reason == "fence":  # a later claim owns the job: even its stop is not this executor's to write
+            log.warning("%s belongs to another executor: %s", job_id, conflict)
+            return GiveBack(To.OTHERS)
+        if conflict.reason == "stopping" or (job.get("state") == "STOPPING" and conflict.reason != "entry"):
+            return Stop(refusal=conflict)
+        if conflict.reason == "action":
+            return self._after_unknown(job_id, str(job.get("action")), conflict)
+        if conflict.reason not in ("final", "entry"):
+            log.error("%s: %s", job_id, conflict)
+        return Discard()
+
+    def _after_unknown(self, job_id: str, action: str, conflict: Conflict) -> Decision:
+        if not self._unknown.hopeless(action):
+            return GiveBack(To.OTHERS)
+        log.error("%s: no executor knows the action %r", job_id, action)
+        return Fail(cut(describe(action, self._actions)), refusal=conflict)
+
+
+def after_code(ending: Ending, job: Job) -> Decision | None:
+    """Decide by the end of an action's code; None for a job that was lost, whose end the code does not decide."""
+    if isinstance(ending, Returned):
+        return _after_return(ending.value, job)
+    if isinstance(ending, Raised):
+        return None if isinstance(ending.error, JobLost) else Fail(cut(ending.text), trace=ending.trace)
+    if isinstance(ending, TimedOut):
+        return Fail(f"timed out after {ending.seconds:g} s")
+    return Stop() if isinstance(ending, Stopped) else None
+
+
+def after_interruptions(count: int, last: str | None) -> Fail:
+    """Decide about a job that was interrupted too often; `last` is its last message."""
+    return Fail(cut(f"gave up: interrupted {count} times" + (f"; {last}" if last else "")))
+
+
+def _after_return(value: object, job: Job) -> Decision:
+    """Decide by the return value of an action.
+
+    None stands for the code that the action has set. The state that the action has set counts for code 0 and None.
+    """
+    if value is None:
+        return _well(job, job.get("returnCode", 0))
+    if type(value) is bool or not issubclass(type(value), int):
+        shown = repr(value) if type(value) is bool else type(value).__name__
+        return Fail(f"TypeError: the action returned {shown}, expected an int or None")
+    number = int.__int__(value)  # type: ignore[arg-type]  # a subclass of int runs no code of its own here
+    if number == 0:
+        return _well(job, 0)
+    return Fail(None if job.said else f"return code {number}", number)
+
+
+def _well(job: Job, code: int) -> Decision:
+    if job.end == "FAILED":
+        return Fail(code=code)
+    return Stop(code) if job.end == "STOPPED" else Succeed(code)

@@ -1,0 +1,92 @@
+"""What an executor may decide about a claim in hand. `decide` makes each decision, `finish` carries it out.
+
+The decisions on a run are Succeed, Fail, Stop, GiveBack and LetGo; Discard is for entries whose jobs need no run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Union
+
+from geventjob.cimi.errors import Refused
+
+
+@dataclass(frozen=True)
+class Succeed:
+    """The job ends in SUCCESS."""
+
+    code: int = 0
+    """The return code."""
+
+
+@dataclass(frozen=True)
+class Fail:
+    """The job ends in FAILED."""
+
+    message: str | None = None
+    """The statusMessage; None keeps the message that the action has set."""
+    code: int | None = None
+    """The return code; None if the action returned none."""
+    trace: str = field(default="", repr=False)
+    """The traceback of the exception that the action raised, for the log."""
+    refusal: Refused | None = None
+    """The answer of the server that led to this decision."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The job ends in STOPPED."""
+
+    code: int | None = None
+    """The return code; None if the action returned none."""
+    refusal: Refused | None = None
+    """The answer of the server that led to this decision."""
+
+
+class To(Enum):
+    """The executors that may take an entry after its release."""
+
+    ANYONE = "anyone"
+    OTHERS_FIRST = "others first"
+    """This executor too, after half a second."""
+    OTHERS = "others"
+    """This executor too, after 5 to 60 s: the job could not run here."""
+
+
+@dataclass(frozen=True)
+class GiveBack:
+    """The job goes back to the queue: the claim is released."""
+
+    to: To = To.ANYONE
+    running: bool = False
+    """Whether the job is RUNNING for the server, and becomes QUEUED first."""
+
+
+@dataclass(frozen=True)
+class Discard:
+    """The job has ended, is gone or has another entry: this entry is consumed, and nothing is written."""
+
+
+@dataclass(frozen=True)
+class LetGo:
+    """The claim is lost: another executor may own the job, so nothing is written and no entry touched."""
+
+
+Decision = Union[Succeed, Fail, Stop, GiveBack, Discard, LetGo]
+
+
+def attributes(decision: Decision) -> dict[str, Any]:
+    """Return the attributes of the job to write; empty if the decision writes nothing."""
+    if isinstance(decision, GiveBack):
+        return {"state": "QUEUED"} if decision.running else {}
+    if isinstance(decision, Succeed):
+        return {"state": "SUCCESS", "returnCode": decision.code}
+    if not isinstance(decision, (Fail, Stop)):
+        return {}
+    written: dict[str, Any] = {"state": "STOPPED" if isinstance(decision, Stop) else "FAILED"}
+    if decision.code is not None:
+        written["returnCode"] = decision.code
+    if isinstance(decision, Fail) and decision.message is not None:
+        written["statusMessage"] = decision.message
+    return written
