@@ -9,7 +9,7 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
-from geventjob.backoff import delays
+from geventjob.backoff import retry
 from geventjob.cimi.client import Client
 from geventjob.cimi.errors import CimiError, Refused
 from geventjob.cimi.ss_api import SsApi
@@ -57,20 +57,23 @@ class Endless:
             gevent.sleep(pause)
 
     def _add(self, job: Any, leadership: Leadership) -> None:
-        """Again while the server is away; a job that is refused is logged and left out, as it ever was."""
-        told = False
-        for delay in delays():
+        """Add a job, again while the server is away and this process leads. A job that is refused is logged."""
+        level = logging.WARNING
+
+        def attempt() -> None:
             if not leadership.held:
                 return
             try:
                 id = self._client.add("job", job)
             except Refused as error:
                 log.error("%s: a job was refused: %s", self._name, error)
-                return
-            except CimiError as error:
-                log.log(logging.DEBUG if told else logging.WARNING, "%s: tried until it works: %s", self._name, error)
-                told = True
-                gevent.sleep(delay)
             else:
                 log.info("%s added %s: %s", self._name, id, described(job))
-                return
+
+        def pause(error: CimiError, delay: float) -> float:
+            nonlocal level
+            log.log(level, "%s: tried until it works: %s", self._name, error)
+            level = logging.DEBUG
+            return delay
+
+        retry(attempt, CimiError, pause)

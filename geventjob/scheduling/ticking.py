@@ -9,7 +9,7 @@ from typing import Any
 
 import gevent
 
-from geventjob.backoff import delays
+from geventjob.backoff import retry
 from geventjob.cimi.client import Client
 from geventjob.cimi.errors import CimiError
 from geventjob.coordination.base import Coordination, CoordinationAway, Leadership
@@ -51,22 +51,27 @@ class Ticking:
             log.warning("%s: leadership was lost, nothing more is created", self._name)
 
     def _patiently(self, leadership: Leadership, attempt: Callable[[], None]) -> None:
-        """Until it works, or this process leads no longer. Told once when something is away, and when it is back."""
+        """Call `attempt` until it works; log the first failure and the success after it.
+
+        Raises NotLeading once this process leads no longer.
+        """
         away = False
-        for delay in delays():
+
+        def led() -> None:
             if not leadership.held:
                 raise NotLeading
-            try:
-                attempt()
-            except (CimiError, CoordinationAway) as error:
-                if not away:
-                    log.warning("%s: tried again until it works: %s", self._name, error)
-                away = True
-                gevent.sleep(delay)
-            else:
-                if away:
-                    log.warning("%s: it works again", self._name)
-                return
+            attempt()
+
+        def pause(error: Exception, delay: float) -> float:
+            nonlocal away
+            if not away:
+                log.warning("%s: tried again until it works: %s", self._name, error)
+            away = True
+            return delay
+
+        retry(led, (CimiError, CoordinationAway), pause)
+        if away:
+            log.warning("%s: it works again", self._name)
 
     # --- ticks
 
