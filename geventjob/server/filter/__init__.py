@@ -1,4 +1,4 @@
-"""The CIMI filter language (CIMI.md §5): text to tree. What a tree means in a query is the store's part."""
+"""The CIMI filter language: from text to tree. `geventjob.server.store.resolve` has the meaning of a tree."""
 
 from geventjob.server.filter.parse import parse
 from geventjob.server.filter.tree import And, Compare, Date, Filter, FilterError, Or, Property

@@ -1,4 +1,4 @@
-"""The text of a filter to its tree, in time linear in the text and without recursion (grammar.lark)."""
+"""The parser of filters (grammar.lark); parsing takes linear time and no recursion."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedInput
 from geventjob.server.filter.tree import And, Compare, Date, Filter, FilterError, Operator, Or, Property, Value, flat
 
 LENGTH = 64 * 1024
-"""Bytes of the longest filter."""
+"""Longest filter, in bytes."""
 COMPARISONS = 1_000
-"""The most comparisons of a filter, which is some 50 ms of work."""
+"""Most comparisons of a filter; parsing that many takes some 50 ms."""
 GREATEST = 2**63 - 1
-"""The greatest number in a filter: what the stores keep in 64 bits."""
+"""The greatest number in a filter: stores have signed integers of 64 bits."""
 
 _OPERATOR = re.compile(r""""[^"\\]*(?:\\.[^"\\]*)*"|'[^'\\]*(?:\\.[^'\\]*)*'|([!<>^=]=?)""", re.DOTALL)
-"""A text, or an operator outside of texts."""
+"""A quoted text, or an operator (group 1) outside of quotes."""
 _TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _WORDS = {"true": True, "false": False, "null": None}
 _EXPECTED = {
@@ -36,14 +36,14 @@ _EXPECTED = {
 
 
 def parse(text: str) -> Filter:
-    """The tree of a CIMI filter (CIMI.md §5), each And and Or as flat as it can be.
+    """Parse a filter. In the result, no And is a direct part of an And, and no Or of an Or.
 
-    Raises FilterError, whose message says where what stands and what was expected.
+    Raises FilterError with a message that has the position, the text found there and the text expected.
     """
     try:
         length = len(text.encode())
     except UnicodeEncodeError as error:
-        raise FilterError(f"position {_place(error.start)}: half of a surrogate pair is no character") from None
+        raise FilterError(f"position {_place(error.start)}: half of a surrogate pair is not a character") from None
     if length > LENGTH:
         raise FilterError(f"the filter has {length} bytes: {LENGTH} at most")
     if sum(1 for match in _OPERATOR.finditer(text) if match[1]) > COMPARISONS:
@@ -56,7 +56,7 @@ def parse(text: str) -> Filter:
 
 @v_args(inline=True)
 class _Tree(Transformer[Token, Filter]):
-    """What the parser calls as soon as it has all parts of a rule."""
+    """Builds the tree: the parser calls the method of a rule with the parts of the rule."""
 
     def either(self, left: Filter, right: Filter) -> Filter:
         return Or((left, right))
@@ -91,7 +91,7 @@ def _number(token: Token) -> int:
 
 
 def _explained(error: UnexpectedInput, text: str) -> str:
-    """For a person: position, what stands there, what could."""
+    """Return a message with the position, the text found and the text expected, for a user."""
     place = error.pos_in_stream or 0
     expected: set[str] = set()
     if isinstance(error, UnexpectedToken):
@@ -103,7 +103,7 @@ def _explained(error: UnexpectedInput, text: str) -> str:
     if rest[:1] in ("'", '"') and "STRING" in expected:
         return f"position {_place(place)}: the text that begins with {_cut(rest)} has no closing {rest[0]}"
     found = _cut(rest.split()[0]) if rest.strip() else "the end"
-    return f"position {_place(place)}: {found} stands where {_wanted(expected, error)} was expected"
+    return f"position {_place(place)}: found {found}, expected {_wanted(expected, error)}"
 
 
 def _wanted(expected: set[str], error: UnexpectedInput) -> str:
@@ -120,7 +120,7 @@ def _wanted(expected: set[str], error: UnexpectedInput) -> str:
 
 
 def _place(index: int | None) -> int:
-    """Positions are counted from 1, as people do."""
+    """Return the position for a message, counted from 1."""
     return (index or 0) + 1
 
 

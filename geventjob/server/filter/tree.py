@@ -1,4 +1,4 @@
-"""The tree of a filter. Values keep what the text said; what they mean is told by `geventjob.server.store.resolve`."""
+"""The tree of a filter. Values are as written; `geventjob.server.store.resolve` interprets the values."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Operator = Literal["=", "!=", "<", "<=", ">", ">=", "^=", "=="]
 
 
 class FilterError(ValueError):
-    """The text is no filter, or asks what makes no sense of an attribute; one sentence for who wrote it."""
+    """The filter is malformed, or has a value that an attribute cannot have; the message is a sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Date:
-    """A bare date of any precision, as written: `2019-04`, `2019-04-02`, `2019-04-02T08:15:30.1Z`."""
+    """An unquoted date of any precision, as written: `2019-04`, `2019-04-02`, `2019-04-02T08:15:30.1Z`."""
 
     text: str
 
@@ -25,17 +25,17 @@ Value = Union[str, int, bool, Date, None]
 
 @dataclass(frozen=True)
 class Compare:
-    """`attribute operator value`, operands already turned round so that the attribute stands on the left."""
+    """`attribute operator value`; the parser swaps the operands of `value operator attribute`."""
 
     attribute: tuple[str, ...]
-    """Path of names: `targetResource/href` is two."""
+    """The names of the path: two for `targetResource/href`."""
     operator: Operator
     value: Value
 
 
 @dataclass(frozen=True)
 class Property:
-    """`property['key'] = 'value'`, or `!=`, or null."""
+    """`property['key'] = 'value'`; the operator may be `!=`, the value null."""
 
     key: str
     operator: Literal["=", "!="]
@@ -47,11 +47,15 @@ Node = TypeVar("Node")
 
 @dataclass(frozen=True)
 class And(Generic[Node]):
+    """All terms hold."""
+
     terms: tuple[Node, ...]
 
 
 @dataclass(frozen=True)
 class Or(Generic[Node]):
+    """At least one term holds."""
+
     terms: tuple[Node, ...]
 
 
@@ -65,7 +69,10 @@ def fold(
     leaf: Callable[[Any], Result],
     join: Callable[[And[Any] | Or[Any], list[Result]], Result],
 ) -> Result:
-    """The result of a tree from those of its parts, bottom up: filters nest deeper than Python calls may."""
+    """Compute the result of a tree bottom up, from leaves by `leaf` and from parts by `join`.
+
+    A loop does the work, since filters nest deeper than the call stack of Python.
+    """
     results: list[Result] = []
     work = [(tree, False)]
     while work:
@@ -83,7 +90,7 @@ def fold(
 
 
 def flat(tree: Filter) -> Filter:
-    """The same with each And right within an And, and Or within an Or, taken up into it; in linear time."""
+    """Merge each And that is a direct part of an And into the outer And, and each Or likewise; in linear time."""
     root: list[Any] = []
     groups: list[tuple[type, list[Any], list[Any], int]] = []
     work: list[tuple[Any, type | None, list[Any]]] = [(tree, None, root)]

@@ -1,4 +1,4 @@
-"""Seam 2: where the job server keeps its documents (DESIGN.md §1)."""
+"""The store seam: where the job server keeps documents (docs/architecture.md, "Seams")."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from geventjob.server.store.base import Store, StoreError
 
 
 def open_store(settings: Namespace) -> Store:
-    """The store of these settings, not started: Elasticsearch where there are hosts, else a file in the data folder.
+    """Return the store that these settings name, not started.
 
-    That folder is made in any case. Raises StoreError, OSError.
+    With `es_hosts_list` the store is an Elasticsearch cluster, else a file in `data_dir`. The folder `data_dir` is made
+    in either case. Raises StoreError, OSError.
     """
     try:
         folder = private_folder(settings.data_dir)

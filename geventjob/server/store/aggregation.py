@@ -1,15 +1,15 @@
-"""Aggregations: which there are, what each looks at, and the shape of its result: the same in every store (CIMI.md §3).
+"""Aggregations: algorithms, the values that each counts, and the shapes of results, the same in every store.
 
-| | of | result |
+| algorithm | counts | result |
 |---|---|---|
-| terms | all values | the most frequent, `{"buckets":[{"key","doc_count"}], …}`; a long text is cut |
-| count, cardinality | all values | how many, and how many different ones, `{"value"}` |
-| missing | documents | how many have no value, as `attribute=null` finds them, `{"doc_count"}` |
-| min, max | numbers and dates | `{"value"}`, of a date milliseconds since 1970 and `value_as_string` |
+| terms | all values | the most frequent values, `{"buckets":[{"key","doc_count"}], …}`; long texts are cut |
+| count, cardinality | all values | the number of values, the number of different values, `{"value"}` |
+| missing | documents | the number of documents that `attribute=null` finds, `{"doc_count"}` |
+| min, max | numbers and dates | `{"value"}`; for a date in milliseconds since 1970, with `value_as_string` |
 | sum, avg | numbers | `{"value"}` |
 | stats | numbers | `{"count","min","max","avg","sum"}` |
-| extendedstats | numbers | the same with `sum_of_squares`, `variance`, `std_deviation`, `std_deviation_bounds` |
-| percentiles | numbers | `{"values":{"1.0":…}}`; between two values it lies on the line that joins them |
+| extendedstats | numbers | as `stats`, with `sum_of_squares`, `variance`, `std_deviation`, `std_deviation_bounds` |
+| percentiles | numbers | `{"values":{"1.0":…}}`, interpolated linearly between the closest ranks |
 
 A number without a fraction is an integer in every result: `4`, never `4.0`.
 """
@@ -26,20 +26,20 @@ ALGORITHMS = (
     "terms", "count", "cardinality", "missing", "min", "max", "sum", "avg", "stats", "extendedstats", "percentiles"
 )  # fmt: skip
 BUCKETS = 10
-"""Values that `terms` tells apart, as Elasticsearch does; the others are counted together."""
+"""Buckets of `terms`, as in Elasticsearch; all other values share one count."""
 PERCENTS = (1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0)
 LONGEST_KEY = 256
-"""Characters of a text that `terms` shows; a longer one ends in `…`."""
+"""Characters of a text that `terms` shows; a longer text ends in `…`."""
 EXACT_PERCENTILES = 1000
-"""Different values up to which percentiles are exact in every store."""
+"""Number of different values up to which percentiles are exact in every store."""
 BOUNDS = 2.0
-"""Standard deviations from the average at which the bounds lie."""
+"""Distance of `std_deviation_bounds` from the average, in standard deviations."""
 
 Result = dict[str, Any]
 
 
 def looks_at(algorithm: str, path: Path) -> bool:
-    """Whether values of this attribute count for it. `missing` looks at no value."""
+    """Return whether an algorithm counts the values of this attribute; `missing` counts documents, never values."""
     if not searched(path) or algorithm == "missing":
         return False
     if algorithm in ("terms", "count", "cardinality"):
@@ -49,7 +49,7 @@ def looks_at(algorithm: str, path: Path) -> bool:
 
 
 def of_nothing(algorithm: str) -> Result:
-    """The result where no value counts."""
+    """Return the result of an algorithm for no values."""
     if algorithm == "terms":
         return terms([], 0)
     if algorithm == "stats":
@@ -62,7 +62,7 @@ def of_nothing(algorithm: str) -> Result:
 
 
 def terms(buckets: Iterable[tuple[Any, int]], others: int) -> Result:
-    """Values with the number of documents that have each, and how many the other values have."""
+    """Return the result of `terms`, given values with their numbers of documents, and the count of all other values."""
     found = [{"key": _shown(key), "doc_count": count} for key, count in buckets]
     return {"doc_count_error_upper_bound": 0, "sum_other_doc_count": others, "buckets": found}
 
@@ -79,11 +79,12 @@ def plain(value: Any) -> Any:
 
 
 def stats(count: int, least: float | None, greatest: float | None, total: float) -> Result:
+    """Return the result of `stats`."""
     return {"count": count, "min": least, "max": greatest, "avg": total / count if count else None, "sum": total}
 
 
 def extended(stats: Result, squares: float | None, variance: float | None) -> Result:
-    """`variance` is that of all there is, no estimate from a sample."""
+    """Return the result of `extendedstats`; `variance` is the population variance, not a sample estimate."""
     deviation = None if variance is None else sqrt(variance)
     upper, lower = (
         None if deviation is None else stats["avg"] + sign * BOUNDS * deviation for sign in (1, -1)
@@ -113,5 +114,5 @@ def interpolated(ranked: Callable[[Sequence[int]], Mapping[int, float]], count: 
 
 
 def percentiles(values: Iterable[float | None]) -> Result:
-    """Of PERCENTS, in their order."""
+    """Return the result of `percentiles`, given the values at PERCENTS in order."""
     return {"values": {str(percent): value for percent, value in zip(PERCENTS, values, strict=True)}}

@@ -1,13 +1,13 @@
-"""What a search sees of a document: the same in every store.
+"""The searchable part of a document, the same in every store (docs/decisions/0006-what-a-search-sees.md).
 
-- **Single attributes** (`SINGLE`) hold one value of their type at most; the server sees to that. A store compares a
-  text by its UTF-8 bytes, a date as the text that it is (always `2019-04-02T08:15:30.123Z`, so that texts compare as
-  instants), a number as a number.
-- Everything else is a set of **terms**, texts `path=value`, one for each value in the document (`terms`). Lists and
-  objects of any depth are flattened into them, so a search on a path is one on a range of terms.
-- Who may see a document is a set of **readers** (`readers`).
+- **Single attributes** (`SINGLE`) have at most one value, of a fixed type; the server checks both. A store compares
+  texts by their UTF-8 bytes, numbers as numbers, and dates as texts: dates always have the form
+  `2019-04-02T08:15:30.123Z`, so the order of the texts is the order of the instants.
+- All other attributes become a set of **terms** (`terms`): texts of the form `path=value`, one for each value in the
+  document. Lists and objects of any depth are flattened, so a search on a path is a search on a range of terms.
+- **Readers** (`readers`) are the principals that may see the document.
 
-What is left out, `payload` and what begins with an underscore, is never searched.
+`payload` and attributes whose names begin with an underscore are never searched.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Type(Enum):
-    """Of the values of an attribute."""
+    """The type of the values of an attribute."""
 
     TEXT = "text"
     NUMBER = "number"
@@ -44,12 +44,12 @@ _NAMES = {
 SINGLE: Mapping[Path, Type] = {
     tuple(name.split("/")): type_ for type_, names in _NAMES.items() for name in names.split()
 }
-"""The attributes of all kinds of documents that hold one value at most, with its type; any other has terms."""
+"""The type of each attribute that has at most one value, for all kinds of documents; other attributes have terms."""
 
 FULLTEXT = ("fulltext",)
-"""The attribute whose terms are the words of name, description, statusMessage, tags and the values of properties."""
+"""The attribute whose terms are the words of `name`, `description`, `statusMessage`, `tags` and all `properties`."""
 NOT_SEARCHED = "payload"
-"""The attribute with the input of a job, which can be large."""
+"""The attribute with the input of a job, which can be large and is not searched."""
 
 
 def path_of(name: str) -> Path:
@@ -58,21 +58,21 @@ def path_of(name: str) -> Path:
 
 
 def type_of(path: Path) -> Type:
-    """How the values of this attribute compare."""
+    """Return the type of the values of an attribute."""
     return SINGLE.get(path, Type.TERMS)
 
 
 SHORT = 255
-"""Characters of names, and 16 times as many bytes of acls, that are worth remembering: caches are bounded in bytes."""
+"""Longest name in a cache, in characters; an acl may have 16 times as many bytes. So caches are bounded in bytes."""
 
 
 def searched(path: Path) -> bool:
-    """Whether any search can see this attribute."""
+    """Return whether searches see this attribute."""
     return path[0] != NOT_SEARCHED and not path[0].startswith("_")
 
 
 def terms(document: Mapping[str, Any]) -> set[str]:
-    """All terms of a document."""
+    """Return all terms of a document."""
     found: set[str] = set()
     for name, value in document.items():
         if name == "acl":
@@ -85,22 +85,22 @@ def terms(document: Mapping[str, Any]) -> set[str]:
 
 
 def readers(document: Mapping[str, Any]) -> frozenset[str]:
-    """Who sees the document, as `USER alice` or `ROLE USER`: the owner and whom a rule of its acl names."""
+    """Return the owner and the principals of the acl rules of a document, as `USER alice` or `ROLE USER`."""
     return _of_acl(_encode(document["acl"]))[0] if "acl" in document else frozenset()
 
 
 def term(path: Path, text: str) -> str:
-    """The term of this text; `term(path, '')` is the beginning of all of that path's."""
+    """Return the term of a path and a text; `term(path, "")` is the common prefix of all terms of the path."""
     return f"{label(path)}={text}"
 
 
 def label(path: Path) -> str:
-    """A path as it stands in terms."""
+    """Return the form of a path in terms."""
     return "/".join(map(escaped, path))
 
 
 def escaped(name: str) -> str:
-    """A name as it stands in a path: without `/` and `=`."""
+    """Return a name with `%`, `/`, `=` and NUL percent-encoded, for a path in a term."""
     return _escaped(name) if len(name) <= SHORT else _escaped.__wrapped__(name)
 
 
@@ -110,14 +110,14 @@ def _escaped(name: str) -> str:
 
 
 def text(value: Any) -> str:
-    """A scalar as a term has it: as JSON writes it, a string without its quotes."""
+    """Return the form of a scalar in terms: the JSON text, without quotes for a string."""
     if isinstance(value, str):
-        return value.replace("\0", "\ufffd")  # SQLite's JSON ends a text at a NUL
+        return value.replace("\0", "\ufffd")  # SQLite's JSON functions end a text at a NUL
     return msgspec.json.encode(value).decode()
 
 
 def words(prose: str) -> list[str]:
-    """The words of a text: letters, digits and underscores in a row, whatever their case."""
+    """Return the words of a text in lower case: runs of letters, digits and underscores."""
     return _WORD.findall(prose.casefold())
 
 
@@ -132,7 +132,7 @@ def _of_acl(acl: bytes) -> tuple[frozenset[str], frozenset[str]]:
 
 @lru_cache(256)
 def _access(acl: bytes) -> tuple[frozenset[str], frozenset[str]]:
-    """The readers and the terms of an acl: most documents share theirs with many."""
+    """Return the readers and the terms of an acl in JSON; cached, since many documents share one acl."""
     value = msgspec.json.decode(acl)
     principals = [value["owner"], *value.get("rules", ())]
     found: set[str] = set()

@@ -1,10 +1,26 @@
 """The contract of a store: documents by id, changed atomically, searched with CIMI filters.
 
-`tests/contract` holds every implementation to this text. All calls may block the calling greenlet, never the process.
+`tests/contract/store` holds every implementation to this contract: add a factory to `IMPLEMENTATIONS` in its
+conftest.py to test another store.
 
-A document is a JSON object with an `id` of the form `<kind>/<name>`, where `kind` is one of `KINDS`. A top-level
-attribute whose name begins with an underscore is the server's own: it is kept, never searched and never shown.
-Everything is batch first: one commit (or one `_bulk`) serves a whole list, and one bad item fails alone.
+**Documents.** A document is a JSON object with an `id` of the form `<kind>/<name>`, where `kind` is in `KINDS`, and
+usually an `acl`. A store returns each document exactly as written: texts with NUL characters or line separators,
+integers of 64 bits, nulls, and nested lists of any shape included. A top-level attribute whose name begins with an
+underscore belongs to the server: a store keeps the attribute and never searches it. `payload` can be large and is never
+searched either.
+
+**Searches.** A store does not interpret filters, dates or document structure. At each write, a store indexes what
+`attributes.py` computes from a document: the typed single attributes (`SINGLE`), the `terms` and the `readers`. At each
+search, `resolve.py` turns the filter into conditions on these, and the store translates the conditions into its own
+query language. The results of aggregations have the shapes of `aggregation.py`.
+
+**Concurrency.** Any number of greenlets call one store at once. A call may block the calling greenlet, but never the
+process: blocking calls of a database belong into native threads, and long loops must yield to other greenlets. A store
+of one server refuses to start while another server owns the data; a store of many servers gives every server the same
+guarantees. Calls take and return lists, so that one commit or one request serves many items.
+
+**Time.** Every call ends within seconds, whatever the database does, and says by its exception whether a write may have
+taken effect: StoreRefused if the write certainly did not, StoreAway if the outcome is unknown.
 """
 
 from __future__ import annotations
@@ -18,11 +34,11 @@ from geventjob.cimi.document import Document
 from geventjob.server.filter import Filter
 
 KINDS = ("job", "user", "session", "secret", "credential")
-"""`secret` holds what the server keeps for itself, such as the key that signs its cookies."""
+"""The kinds of documents. `secret` has the server's own data, such as the key that signs cookies."""
 
 
 def kind_of(id: str) -> str:
-    """Return the kind of the document of this id. Raises ValueError if no kind has such ids."""
+    """Return the kind of a document. Raises ValueError for an id of no kind."""
     kind = id.partition("/")[0]
     if kind not in KINDS:
         raise ValueError(f"{id[:60]!r} is the id of no kind of document: {', '.join(KINDS)}")
@@ -30,27 +46,27 @@ def kind_of(id: str) -> str:
 
 
 class StoreError(Exception):
-    """A failure of the store itself; never of a request."""
+    """A failure of the store, as opposed to an error in a request."""
 
 
 class StoreAway(StoreError):
-    """The store is out of reach: whether a write had its effect is not known."""
+    """The store cannot be reached; whether a write took effect is unknown."""
 
 
 class StoreRefused(StoreError):
-    """The store has certainly not written this (disk full, read-only)."""
+    """The store certainly did not carry out a write, because the disk is full, for instance."""
 
 
 class SearchTooLong(StoreError):
-    """A search was given up: it, or those before it, took longer than the store allows."""
+    """A search was given up because the search, or the searches before it, exceeded the time limit of the store."""
 
 
 class NoSuchDocument(Exception):
-    """There is no document of this id."""
+    """No document has the id of an update."""
 
 
 class DuplicateKey(Exception):
-    """An insert met a document of the same id or the same unique key; `document` is that one."""
+    """A document with the same id or the same unique key exists; `document` is the existing document."""
 
     def __init__(self, document: Document) -> None:
         super().__init__(document["id"])
@@ -58,16 +74,17 @@ class DuplicateKey(Exception):
 
 
 Change = Callable[[Document], Document | None]
-"""Given a copy of the document as it is, answers it as it shall be; None deletes it.
+"""Return the new state of a document, given a copy of the current state; return None to delete the document.
 
-Pure and quick: it may be called again when another writer came first, and in another thread. What it raises is the
-result of its item, and nothing is written. Answering the very document it was given, unchanged, writes nothing.
+A change must be pure and quick: a store may call the change in another thread, and again after another writer came
+first. A change may modify its copy. A change must keep the `id`. A change that raises becomes the result of its item,
+and writes nothing. A change that returns the document unchanged writes nothing either.
 """
 
 
 @dataclass(frozen=True)
 class Update:
-    """Change the document of this id by `change`."""
+    """Change the document with this id by `change`."""
 
     id: str
     change: Change
@@ -75,7 +92,10 @@ class Update:
 
 @dataclass(frozen=True)
 class Insert:
-    """Add a document; `key` is unique among the documents of its kind that exist (and free again after a delete)."""
+    """Add a document.
+
+    `key` is unique among the existing documents of the kind. Updates keep the key; deleting the document frees the key.
+    """
 
     document: Document
     key: str | None = None
@@ -83,73 +103,92 @@ class Insert:
 
 @dataclass(frozen=True)
 class Query:
-    """What to search. The defaults find everything that there is."""
+    """A search. The defaults match every document of a kind."""
 
     filter: Filter | None = None
     viewers: frozenset[str] | None = None
-    """Principals as `USER alice` or `ROLE USER`; only documents whose acl names one of them (as owner or in a rule)
-    are seen, counted and aggregated. None: all."""
+    """Principals of the form `USER alice` or `ROLE USER`: only documents with one of them among the `readers` are
+    found, counted and aggregated. None: all documents."""
     first: int = 1
-    """The first match to return, from 1."""
+    """The first match to return, counted from 1; less than 1 means 1."""
     last: int | None = None
-    """The last match to return, inclusive; None: WINDOW from `first`; 0: none."""
+    """The last match to return, inclusive. None: WINDOW matches from `first`. 0: no matches, only the count."""
     orderby: Sequence[tuple[str, bool]] = ()
-    """(attribute path with `/`, descending); missing values last; ties, and a search without an order, go by id."""
+    """Pairs of an attribute path (names joined by `/`) and whether the order is descending. Of several values, the
+    least counts, or the greatest if descending. Missing values come last. Ties, and searches without an order, are in
+    the order of the ids."""
     aggregations: Sequence[tuple[str, str]] = ()
-    """(algorithm, attribute path): those of store/aggregation.py; others are refused before they come."""
+    """Pairs of an algorithm of `aggregation.py` and an attribute path; the server refuses other algorithms."""
     select: Sequence[str] | None = None
-    """Top-level attributes to read; a hint that saves work, `id` and `acl` always come. None: all."""
+    """Top-level attributes to read, in addition to `id` and `acl`; a store may return more. None: all attributes."""
     fresh: bool = True
-    """Whether all must be seen that was written through this store before, at some cost in stores that show writes to
-    searches after a moment (one second at most)."""
+    """Whether the search must see all earlier writes through this store. Without, a store that shows writes to searches
+    late may miss the writes of the last second, and saves work."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """What a search found."""
+    """The result of a search."""
 
     count: int
-    """All matches, whatever the page."""
+    """The number of all matches, on the page or not."""
     documents: list[Document]
     aggregations: dict[str, Any] = field(default_factory=dict)
-    """`algo:attribute` → its result in the shape of store/aggregation.py."""
+    """The results by `algorithm:attribute path`, in the shapes of `aggregation.py`."""
 
 
 class Store(ABC):
-    """Made without I/O; `start` opens or creates, `close` flushes and lets go."""
+    """A place of documents. Constructing a store does no I/O; no method is called before `start` or after `close`."""
 
     @abstractmethod
     def start(self) -> None:
-        """Open, create or upgrade. Raises StoreError with what an operator can do about it."""
+        """Open the data, or create or upgrade them.
+
+        Only the account of the server may read the data: they hold password hashes and signing keys. Raises StoreError
+        with a message that tells an operator what to do; data of another program and of a newer version are refused.
+        """
 
     @abstractmethod
     def close(self) -> None:
-        """Nothing may be called after it."""
+        """Finish the writes in progress, and release the data for another server."""
 
     @abstractmethod
     def get(self, ids: Sequence[str]) -> list[Document | None]:
-        """The documents as last written (realtime), in order; None for a missing one."""
+        """Return the documents of these ids, in order; None for a missing document and for an id of no kind.
+
+        Every earlier write is visible, whichever server wrote. Raises StoreAway.
+        """
 
     @abstractmethod
     def find(self, kind: str, keys: Sequence[str]) -> list[Document | None]:
-        """The documents of this kind that were inserted with these unique keys, in order; None for a missing one."""
+        """Return the documents of a kind that were inserted with these unique keys, in order; None for a free key.
+
+        Every earlier write is visible, as in `get`. Raises StoreAway.
+        """
 
     @abstractmethod
     def write(self, items: Sequence[Insert | Update]) -> list[Document | Exception | None]:
-        """Carry out each item by itself, in order; durable when it returns (a `kill -9` and a power loss later).
+        """Carry out each item atomically and independently, and return the results in the order of the items.
 
-        The result of an item is the document as written (None: deleted), or its exception: DuplicateKey,
-        NoSuchDocument, what its `change` raised, StoreRefused. Raises StoreAway when the outcome of the whole list is
-        not known.
+        Items of one document are carried out in order, and of several inserts with one key the first wins. A write is
+        durable once `write` returns: the write survives a `kill -9` and a power loss.
+
+        The result of an item is the document as written, None after a delete, or an exception: DuplicateKey,
+        NoSuchDocument, StoreRefused, any exception of a change, ValueError for an id of no kind or a changed id,
+        TypeError or ValueError for a document that is no JSON. Raises StoreAway if the outcome of any item is unknown.
         """
 
     @abstractmethod
     def search(self, kind: str, query: Query) -> Page:
-        """What matches. Raises FilterError, SearchTooLong, StoreAway."""
+        """Return the count, a page of the matches in order, and the aggregations.
+
+        Raises FilterError for a filter that the database cannot carry out, SearchTooLong, StoreAway.
+        """
 
     @abstractmethod
     def delete(self, kind: str, query: Query, limit: int) -> list[Document]:
-        """Delete up to `limit` matches of `query.filter` and `query.viewers`; the documents as they were.
+        """Delete up to `limit` documents that match `query.filter` and `query.viewers`; return the deleted documents.
 
-        Raises as `search` and `write` do; what was deleted before stays so.
+        A document that changes during the call is deleted only in a state that matches. Raises the errors of `search`
+        and `write`; documents that were deleted before the error stay deleted.
         """

@@ -1,7 +1,7 @@
-"""Dates in filters: of every precision, and with date math (`now-7d/d`, `2019-04-02||+1M`), as Elasticsearch has them.
+"""Dates in filters: any precision, and the date math of Elasticsearch (`now-7d/d`, `2019-04-02||+1M`).
 
-An instant is whole milliseconds in UTC, since documents hold no finer ones; it is written as they write it
-(`2019-04-02T08:15:30.123Z`), so that instants compare as their texts do.
+Instants are texts in the form of documents, `2019-04-02T08:15:30.123Z`: UTC, in whole milliseconds. The order of these
+texts is the order of the instants.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def period(value: str | Date, now: datetime) -> tuple[str, str]:
-    """The first and the last instant of what a filter's date names; of an exact one twice the same.
+    """Return the first and the last instant of a date in a filter.
 
-    A bare date is the instant at which it begins. A quoted one is all of its day, month, minute …; so is one that is
-    rounded (`now/d`). Raises FilterError.
+    A bare date means the instant at which the day, month or second begins: both instants are equal. A quoted date means
+    the whole day, month or minute, and so does a rounded date (`now/d`). Raises FilterError.
     """
     text = value.text if isinstance(value, Date) else value
     try:
@@ -45,11 +45,11 @@ def period(value: str | Date, now: datetime) -> tuple[str, str]:
     except (ValueError, OverflowError) as error:
         if isinstance(error, FilterError):
             raise
-        raise FilterError(f"{text[:60]!r} is no date that there is: {error}") from None
+        raise FilterError(f"{text[:60]!r} is not a possible date: {error}") from None
 
 
 def milliseconds(instant: str) -> int:
-    """Since 1970, of an instant in a document."""
+    """Return the milliseconds from 1970 to an instant of a document."""
     return (datetime.fromisoformat(instant[:-1] + "+00:00") - datetime(1970, 1, 1, tzinfo=timezone.utc)) // _MILLISECOND
 
 
@@ -68,7 +68,7 @@ def _date(text: str, *, last: bool) -> datetime:
     match = _DATE.fullmatch(text)
     if not match:
         raise FilterError(
-            f"{text[:60]!r} is no date: expected one such as 2019-04-02, "
+            f"{text[:60]!r} is not a date: expected a date such as 2019-04-02, "
             "'2019-04-02T08:15:30Z', 'now-7d' or '2019-04-02||+1M/d'"
         )
     parts = {name: int(match[name]) for name in _UNITS if match[name] is not None}
@@ -92,8 +92,8 @@ def _calculated(moment: datetime, math: str, text: str, *, last: bool) -> dateti
         step = _MATH.match(math, place)
         if not step:
             raise FilterError(
-                f"{text[:60]!r}: {math[place : place + 10]!r} is no date math: expected steps such as -7d, +1M "
-                "or /d, of the units y M w d h m s"
+                f"{text[:60]!r}: {math[place : place + 10]!r} is not date math: expected steps such as -7d, +1M "
+                "or /d, with the units y M w d h m s"
             )
         sign, count, unit, rounding = step.groups()
         if rounding:
@@ -106,7 +106,7 @@ def _calculated(moment: datetime, math: str, text: str, *, last: bool) -> dateti
 
 
 def _added(moment: datetime, count: int, unit: str) -> datetime:
-    """Years and months keep the day as far as the month has it: a month after January 31 is February 28."""
+    """Add units to a moment; years and months cut the day to the length of the month (January 31 + 1M: February 28)."""
     if unit not in ("y", "M"):
         return moment + count * _STEPS[unit]
     months = moment.year * 12 + moment.month - 1 + count * (12 if unit == "y" else 1)
@@ -117,15 +117,15 @@ def _added(moment: datetime, count: int, unit: str) -> datetime:
 
 
 def _ended(begun: datetime, unit: str) -> datetime:
-    """The last millisecond of the unit that begins then."""
+    """Return the last millisecond of the unit that begins at a moment."""
     try:
         return _added(begun, 1, unit) - _MILLISECOND
-    except (ValueError, OverflowError):  # 9999, which people write for never
+    except (ValueError, OverflowError):  # the year 9999, which stands for "never"
         return datetime.max.replace(tzinfo=timezone.utc)
 
 
 def _begun(moment: datetime, unit: str) -> datetime:
-    """The beginning of the year, month, week (Monday) … that the moment lies in."""
+    """Return the beginning of the year, month, week (Monday), day … of a moment."""
     if unit == "w":
         moment, unit = moment - timedelta(days=moment.weekday()), "d"
     zero = {"month": 1, "day": 1, "hour": 0, "minute": 0, "second": 0, "microsecond": 0}

@@ -1,6 +1,6 @@
-"""What a filter means: its tree as conditions on what `attributes` says of a document, the same in every store.
+"""The meaning of a filter: a tree of conditions on the searchable part of a document, the same in every store.
 
-Told to users in docs/reference/filters.md; the rules are those of CIMI.md §5.
+docs/reference/filters.md has the rules; attributes.py has the searchable part of a document.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Scalar = Union[str, int, float, bool]
 
 @dataclass(frozen=True)
 class Is:
-    """One of the attribute's values is this one."""
+    """The attribute has this value."""
 
     path: Path
     value: Scalar
@@ -30,7 +30,7 @@ class Is:
 
 @dataclass(frozen=True)
 class Within:
-    """One of the attribute's values lies within all these bounds. Never of a boolean attribute."""
+    """The attribute has a value within all these bounds. The attribute is never boolean."""
 
     path: Path
     bounds: tuple[tuple[Bound, Scalar], ...]
@@ -38,7 +38,7 @@ class Within:
 
 @dataclass(frozen=True)
 class Begins:
-    """One of the values of this attribute of texts begins so."""
+    """The attribute, which has texts, has a value with this prefix."""
 
     path: Path
     prefix: str
@@ -46,14 +46,14 @@ class Begins:
 
 @dataclass(frozen=True)
 class Exists:
-    """The attribute, or one below it, has a value."""
+    """The attribute, or an attribute below, has a value."""
 
     path: Path
 
 
 @dataclass(frozen=True)
 class Not:
-    """The condition does not hold; in particular where the attribute is missing."""
+    """The inner condition does not hold. A comparison does not hold if the attribute is missing."""
 
     condition: Is | Within | Exists
 
@@ -62,9 +62,9 @@ Condition = Union[Is, Within, Begins, Exists, Not, "And[Condition]", "Or[Conditi
 
 
 def resolve(tree: Filter, now: datetime) -> Condition:
-    """The conditions of a filter, with dates counted from `now`.
+    """Return the conditions of a filter; date math starts from `now`.
 
-    Raises FilterError for a value that its attribute cannot have, and for an attribute that is not searched.
+    Raises FilterError for a value that the attribute cannot have, and for an attribute that is not searched.
     """
     condition: Condition = fold(tree, lambda leaf: _leaf(leaf, now), lambda node, parts: type(node)(tuple(parts)))
     return condition
@@ -103,7 +103,7 @@ def _equal(path: Path, value: Any, now: datetime) -> Is | Within:
 def _within(path: Path, operator: Bound, value: Any, now: datetime) -> Within:
     type_ = type_of(path)
     if type_ is Type.BOOLEAN:
-        raise FilterError(f"{_name(path)} is true or false, and neither is the greater")
+        raise FilterError(f"{_name(path)} is true or false: < <= > >= do not apply")
     if type_ is not Type.DATE:
         return Within(path, ((operator, _VALUES[type_](path, value)),))
     first, last = _period(path, value, now)
@@ -112,22 +112,22 @@ def _within(path: Path, operator: Bound, value: Any, now: datetime) -> Within:
 
 def _begins(path: Path, value: Any) -> Begins:
     if type_of(path) not in (Type.TEXT, Type.TERMS):
-        raise FilterError(f"{_name(path)} is no text: ^= does not apply, < and >= do")
+        raise FilterError(f"{_name(path)} is not a text: use < and >= instead of ^=")
     return Begins(path, value)
 
 
 def _fulltext(operator: Operator, value: Value) -> Condition:
     if operator != "==" or not isinstance(value, str):
-        raise FilterError("fulltext is searched by fulltext=='some words'")
+        raise FilterError("fulltext has one form: fulltext=='some words'")
     wanted = sorted(words(value))
     if not wanted:
-        raise FilterError(f"fulltext: there is no word in {value[:40]!r}")
+        raise FilterError(f"fulltext: no word in {value[:40]!r}")
     return And(tuple(Is(FULLTEXT, word) for word in wanted))
 
 
 def _period(path: Path, value: Any, now: datetime) -> tuple[str, str]:
     if not isinstance(value, (str, Date)):
-        raise FilterError(f"{_name(path)} is a date: {text(value)} is none (a year alone needs quotes)")
+        raise FilterError(f"{_name(path)} is a date, but {text(value)} is not (quote a year that stands alone)")
     try:
         return period(value, now)
     except FilterError as error:
@@ -142,7 +142,7 @@ def _number(path: Path, value: Any) -> int | float:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if not isinstance(value, str) or not _NUMBER.fullmatch(value):
-        raise FilterError(f"{_name(path)} is a number: {_text(path, value)[:40]!r} is none")
+        raise FilterError(f"{_name(path)} is a number, but {_text(path, value)[:40]!r} is not")
     if len(value) > 40 or abs(float(value)) >= 2**63:
         raise FilterError(f"{_name(path)}: the number {value[:40]} is too large")
     return float(value) if "." in value else int(value)
@@ -151,7 +151,7 @@ def _number(path: Path, value: Any) -> int | float:
 def _boolean(path: Path, value: Any) -> bool:
     if value in ("true", "false") or isinstance(value, bool):
         return value in ("true", True)
-    raise FilterError(f"{_name(path)} is true or false: {_text(path, value)[:40]!r} is neither")
+    raise FilterError(f"{_name(path)} is true or false, but {_text(path, value)[:40]!r} is neither")
 
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
