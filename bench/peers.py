@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -44,7 +45,7 @@ def redis() -> Iterator[str]:
             process.wait()
 
 
-def answers(server: object) -> bool:
+def answers(server: Any) -> bool:
     try:
         return bool(server.ping())
     except OSError:

@@ -25,7 +25,7 @@ from geventjob.server.store.sqlite import SqliteStore
 from tests.support import elasticsearch
 
 STATES = ["QUEUED"] * 2 + ["RUNNING"] + ["SUCCESS"] * 15 + ["FAILED"] * 2
-SEARCHES = [
+SEARCHES: list[tuple[str, dict[str, Any]]] = [
     ("", {"last": 0}),
     ("", {}),
     ("state='QUEUED'", {"last": 0}),
@@ -159,4 +159,4 @@ def main(jobs: int = 100_000, name: str = "sqlite") -> None:
         store.close()
 
 
-main(*sys.argv[1:])
+main(int(sys.argv[1]) if sys.argv[1:] else 100_000, *sys.argv[2:])

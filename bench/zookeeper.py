@@ -4,18 +4,18 @@ A server of its own is started (Debian's `zookeeper`), writes to disk as in prod
 `python -m bench.zookeeper [--short]`. Figures of one run: read them as ±30 %.
 """
 
-import geventjob.patch  # noqa: F401, I001  (first of all)
-
 import json
 import subprocess
 import sys
 import time
+from typing import Any
 from uuid import uuid4
 
 import gevent
 from rich.console import Console
 from rich.table import Table
 
+import geventjob.patch  # noqa: F401  (first of all)
 from geventjob.coordination.zookeeper import ZooKeeperCoordination
 from tests.support.zookeeper import Ensemble, running
 
@@ -40,7 +40,7 @@ def work(hosts: str, root: str, name: str, share: int) -> None:
     sys.stdin.readline()
     began = ended = time.monotonic()
     cpu, taken = time.process_time(), 0
-    consuming: list[gevent.Greenlet] = []
+    consuming: list[gevent.Greenlet[..., Any]] = []
     while taken < share and (claims := taking.take(SLOTS, timeout=5)):
         taken += len(claims)
         ended = time.monotonic()
@@ -128,6 +128,6 @@ def main(short: bool) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["work"]:
-        work(*sys.argv[2:5], int(sys.argv[5]))
+        work(sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]))
     else:
         main("--short" in sys.argv)

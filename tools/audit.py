@@ -26,7 +26,13 @@ def ask() -> list[dict[str, Any]]:
         got = subprocess.run([PLACE / "bin" / "pip", "install", "--quiet", "pip-audit"], check=False)  # noqa: S603
         if got.returncode:
             return []
-    command = [PLACE / "bin" / "pip-audit", "--path", sysconfig.get_path("purelib"), "--format", "json"]
+    command: list[str | Path] = [
+        PLACE / "bin" / "pip-audit",
+        "--path",
+        sysconfig.get_path("purelib"),
+        "--format",
+        "json",
+    ]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     try:
         found: list[dict[str, Any]] = json.loads(answer.stdout)["dependencies"]

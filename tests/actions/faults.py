@@ -79,7 +79,7 @@ def calls_system(job: Any) -> None:
 
 
 class Exits(Exception):
-    def __str__(self) -> None:
+    def __str__(self) -> str:
         raise SystemExit(3)
 
 

@@ -84,7 +84,7 @@ class Killable(HttpServer):
 class One:
     """A server: its application, and HTTP in front of it."""
 
-    def __init__(self, store: SqliteStore, coordination: Coordination, passwords: Passwords, folder: Path) -> None:
+    def __init__(self, store: Store, coordination: Coordination, passwords: Passwords, folder: Path) -> None:
         self.store = Mortal(store, StoreAway)
         self.queue = Mortal(coordination, CoordinationAway)
         self.sessions = Sessions(self.store, signing_key(self.store))  # type: ignore[arg-type]

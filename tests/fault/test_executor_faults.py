@@ -106,7 +106,7 @@ def test_a_job_that_kills_executors_is_given_up(engine: Fleet, notes: Notes) -> 
     def over() -> bool:
         if not alive or not alive[-1].running:
             alive.append(engine.start_executor(f"life-{len(alive)}", *SESSION))
-        return engine.client().search("job", filter="state!='QUEUED' and state!='RUNNING'", last=0)["count"] == 12
+        return bool(engine.client().search("job", filter="state!='QUEUED' and state!='RUNNING'", last=0)["count"] == 12)
 
     until(over, 60)
     jobs = ended(engine.client(), [poison, once, *neighbours])

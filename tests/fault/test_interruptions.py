@@ -48,10 +48,10 @@ def test_sessions_that_were_lost_make_no_suspects(engine: Fleet, notes: Notes) -
     engine.await_nodes(*names)
     ids = add(client, notes, JOBS, "gated")
     for outage in range(OUTAGES):
-        until(lambda outage=outage: notes.count("begin") >= JOBS * (outage + 1))  # type: ignore[misc]
+        until(lambda outage=outage: notes.count("begin") >= JOBS * (outage + 1))
         for way in ways:
             way.go_silent()
-        until(lambda outage=outage: notes.count("lost") + notes.count("end") >= JOBS * (outage + 1))  # type: ignore[misc]
+        until(lambda outage=outage: notes.count("lost") + notes.count("end") >= JOBS * (outage + 1))
         for way in ways:
             way.speak()
     until(lambda: notes.count("begin") >= JOBS * (OUTAGES + 1))

@@ -10,8 +10,8 @@ import pytest
 from geventjob import Client
 from geventjob.cimi.errors import Conflict, Forbidden, Invalid, LoginRefused, NotFound
 from geventjob.cimi.ss_api import SlipStreamError, SsApi
-from tests.integration.conftest import Caller, JobServer
 from tests.support.fleet import until
+from tests.support.job_server import Caller, JobServer
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_adds_through_a_server_that_dies_are_each_one_job(own_server: Callable[.
         for thread in adding:
             thread.start()
         for stage in (300, 700):
-            until(lambda stage=stage: len(ids) > stage)  # type: ignore[misc]
+            until(lambda stage=stage: len(ids) > stage)
             server.kill()
             server.restart()
         for thread in adding:

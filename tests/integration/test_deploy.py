@@ -197,7 +197,7 @@ def test_the_page(machines: list[Machine]) -> None:
 
     one = machines[0]
     assert one.output.read_text().count("\n100 jobs: 100 SUCCESS\n") == 3
-    command = [BIN / "geventjob", "-c", one.folder / "etc/geventjob/client.ini", "nodes", "--json"]
+    command: list[str | Path] = [BIN / "geventjob", "-c", one.folder / "etc/geventjob/client.ini", "nodes", "--json"]
     nodes = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     assert Counter(node["role"] for node in nodes) == {"server": 2, "executor": 3, "distributor": 2}
     assert [node["leads"] for node in nodes if node.get("leads")] == [["jobs_cleanup"]]

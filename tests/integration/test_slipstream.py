@@ -166,7 +166,7 @@ def test_an_interrupted_job_is_told_and_a_deadly_one_given_up(engine: SlipStream
             alive.append(
                 engine.start_executor(f"life-{len(alive)}", "--session-timeout", "2", "--max-interruptions", "2")
             )
-        return client.get(poison)["state"] == "FAILED"
+        return bool(client.get(poison)["state"] == "FAILED")
 
     until(over, 60)
     job = client.get(poison)

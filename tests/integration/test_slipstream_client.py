@@ -117,7 +117,9 @@ def test_our_client_in_a_process_that_is_not_patched(engine: SlipStreamFleet) ->
     client = engine.client()
     ids = client.bulk_add([{"action": "many"}] * 5)
     assert all(isinstance(id, str) for id in ids)
-    steps = [{"id": id, "set": {"state": "RUNNING"}, "entry": "e", "fence": 1, "executor": "me"} for id in ids]
+    steps: list[dict[str, Any]] = [
+        {"id": id, "set": {"state": "RUNNING"}, "entry": "e", "fence": 1, "executor": "me"} for id in ids
+    ]
     steps[3]["set"] = {"payload": {}}
     steps.append({**steps[0], "id": "job/00000000-0000-0000-0000-000000000000"})
     started = time.monotonic()

@@ -285,7 +285,7 @@ def test_it_tells_what_is_left_out_and_where_things_are(tmp_path: Path, port: in
             f"logs:         {data}/log/*.log",
             f"actions:      {data}/actions/*.py (found at start; --reload finds changes)",
         ):
-            until(lambda line=line: line in up.output.splitlines())  # type: ignore[misc]
+            until(lambda line=line: line in up.output.splitlines())
         assert "broken.py" in up.run("actions").stderr
         assert up.run("submit", "greet", "--payload", '{"name": "x"}', "--wait").returncode == 0
     finally:

@@ -102,7 +102,7 @@ def answering(reply: Callable[[Asked], Reply]) -> Iterator[Answering]:
             body = self.rfile.read(length)
             if len(body) < length:
                 raise ConnectionError("the request breaks off")
-            asked = Asked(self.command, parts.path, parse_qs(parts.query), self.headers, body)
+            asked = Asked(self.command, parts.path, parse_qs(parts.query), dict(self.headers), body)
             if asked.path == "/api/cloud-entry-point" and not getattr(reply, "entry_point", False):
                 self.answer(Reply(200, what.entry_point))
                 return

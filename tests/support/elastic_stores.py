@@ -16,7 +16,7 @@ from geventjob.server.store.elasticsearch import ElasticsearchStore
 from geventjob.server.store.elasticsearch.mapping import KEYS
 from tests.support import elasticsearch
 
-PATIENT = {"patience": 30.0, "commit": 30.0}
+PATIENT: dict[str, Any] = {"patience": 30.0, "commit": 30.0}
 """A machine that runs many tests is slow now and then, which is not what they are about."""
 
 ALL = {"size": 10_000, "_source": False}

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
 from geventjob import Client
@@ -31,8 +31,8 @@ def free_port() -> int:
         return port
 
 
-def until(condition: Callable[[], Found], seconds: float = 30.0, every: float = 0.05) -> Found:
-    """The first truthy answer of `condition`; fails with its last answer when there was none in time."""
+def until(condition: Callable[[], Found | Literal[False] | None], seconds: float = 30.0, every: float = 0.05) -> Found:
+    """Return the first truthy answer of `condition`; fail with the last answer when there was none in time."""
     deadline = time.monotonic() + seconds
     while True:
         found = condition()

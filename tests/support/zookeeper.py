@@ -21,6 +21,7 @@ import zlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 JARS = Path("/usr/share/java")
 JAVA = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
@@ -185,7 +186,7 @@ class Ensemble:
         fsync: bool = False,
         certificates: Certificates | None = None,
         digest: bool = False,
-        **more: object,
+        **more: Any,
     ) -> None:
         """`tick` in ms: the grain of session timeouts; `sync`: ticks after which a server is given up by the others.
 

@@ -14,7 +14,7 @@ from geventjob.backoff import delays, retry
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Return the seconds that `retry` slept, which pass at once."""
     made: list[float] = []
-    monkeypatch.setattr(backoff.time, "sleep", made.append)
+    monkeypatch.setattr(backoff.time, "sleep", made.append)  # type: ignore[attr-defined]
     return made
 
 

@@ -846,7 +846,7 @@ def test_tls_trusts_what_it_is_told(certificate: Path) -> None:
         with Client(url, timeout=(2, 2), ca="/nowhere.pem") as client, pytest.raises(ServerAway, match=r"nowhere\.pem"):
             client.get("job/1")
         for trust in ({"ca": str(certificate)}, {"insecure": True}):
-            with Client(url, timeout=(2, 2), **trust) as client:  # type: ignore[arg-type]
+            with Client(url, timeout=(2, 2), **trust) as client:
                 assert client.get("job/1") == JOB
 
 

@@ -31,8 +31,9 @@ def minute(text: str) -> int:
 
 def firings(line: str, after: int, until: int, most: int) -> list[int]:
     """Return the minutes after `after` and up to `until` at which a line fires."""
-    crontab, found, at = parse(line), [], after
-    while len(found) < most and (at := crontab.following(at) or until + 1) <= until:  # type: ignore[assignment]
+    found: list[int] = []
+    crontab, at = parse(line), after
+    while len(found) < most and (at := crontab.following(at) or until + 1) <= until:
         found.append(at)
     return found
 

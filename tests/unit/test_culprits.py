@@ -39,7 +39,7 @@ def test_a_folder_that_cannot_be_used_has_no_notes(tmp_path: Path) -> None:
 
 
 def test_the_place_of_a_call_shows_no_password() -> None:
-    generator = waits()
+    generator: Any = waits()
     next(generator)
     shown = debug.place(generator.gi_frame)
     assert shown.startswith('`yield "http://***@host"` (')

@@ -100,7 +100,7 @@ def test_the_state_that_the_action_has_set_counts_for_a_return_in_good_order(sta
     job.set_state(state)
     for value in (None, 0):
         decision = after_code(Returned(value), job)
-        assert decision == kind(code=0)
+        assert decision == kind(code=0)  # type: ignore[call-arg]
         assert attributes(decision) == {"state": state, "returnCode": 0}
     assert (written(Returned(3), job) or {})["state"] == "FAILED"
 
@@ -207,7 +207,7 @@ def carried_out(decision: Decision | Refused, parts: Parts | None = None) -> lis
     parts = parts or Parts()
     fake: Any = parts
     finisher = Finisher(fake, fake, decider(parts), Quarantine(fake, lambda count: 1))
-    (finisher.settle if isinstance(decision, Refused) else finisher.finish)(work(), decision)  # type: ignore[operator]
+    (finisher.settle if isinstance(decision, Refused) else finisher.finish)(work(), decision)  # type: ignore[arg-type]
     return parts.did
 
 

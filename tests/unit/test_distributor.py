@@ -111,11 +111,11 @@ class Made(Distributor):
 
 
 @pytest.fixture
-def running() -> Iterator[Callable[..., gevent.Greenlet]]:
+def running() -> Iterator[Callable[..., gevent.Greenlet[..., Any]]]:
     """Runs a leader until the test is over."""
-    greenlets: list[gevent.Greenlet] = []
+    greenlets: list[gevent.Greenlet[..., Any]] = []
 
-    def run(coordination: Coordination, work: Any) -> gevent.Greenlet:
+    def run(coordination: Coordination, work: Any) -> gevent.Greenlet[..., Any]:
         greenlets.append(gevent.spawn(Leader("d", coordination, work).run))
         return greenlets[-1]
 

@@ -115,7 +115,7 @@ def test_no_two_documents_have_one_key_and_no_key_is_blocked(wanted: list[Any], 
                 actor.goes_on(done(actor.ask) if fate == "twice" else answer)
                 check(actor, index)
         running = [one for one in running if not one.over and one.ask not in floating]
-        if floating and data.draw(st.booleans()):
+        if floating and bool(data.draw(st.booleans())):
             done(floating.pop(data.draw(st.integers(0, len(floating) - 1))))
 
     last = inserting("job/last")

@@ -35,7 +35,7 @@ def test_every_file_of_python_names_itself_and_is_found(page: Path, tmp_path: Pa
     distributors = find_distributors([str(tmp_path / "distributors")])
     assert not actions.failures
     assert not distributors.failures
-    sources = {spec.source for each in (actions, distributors) for spec in map(each.get, each.names) if spec}  # type: ignore[attr-defined]
+    sources = {spec.source for each in (actions, distributors) for spec in map(each.get, each.names) if spec}
     assert {str(tmp_path / name) for name in found if not name.startswith("scripts/")} <= sources
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -73,7 +74,7 @@ def ended(state: str = "SUCCESS", owner: Any = A) -> Any:
     return write(running(owner), owner, 4.9, state=state)
 
 
-IN = {
+IN: dict[str, Callable[[], Any]] = {
     "QUEUED": new,
     "RUNNING": running,
     "STOPPING": stopping,
@@ -120,7 +121,7 @@ def test_the_target_is_affected(affected: Any, after: Any) -> None:
 
 
 def test_the_entry_is_the_servers() -> None:
-    body = {"action": "act", "properties": {"zookeeper-path": "/mine", "k": "v"}}
+    body: dict[str, Any] = {"action": "act", "properties": {"zookeeper-path": "/mine", "k": "v"}}
     assert added(body, id="job/1", now=T0, acl=ACL)["properties"] == {"k": "v"}
     del body["properties"]["k"]
     assert "properties" not in added(body, id="job/1", now=T0, acl=ACL)
@@ -498,7 +499,15 @@ def test_priority_is_kept() -> None:
 
 def test_the_servers_attributes_are_not_set_by_others() -> None:
     before = running()
-    sent = {"id": "job/2", "created": "x", "fence": 99, "attempts": 0, "executor": "x", "duration": 5, "started": "x"}
+    sent: dict[str, Any] = {
+        "id": "job/2",
+        "created": "x",
+        "fence": 99,
+        "attempts": 0,
+        "executor": "x",
+        "duration": 5,
+        "started": "x",
+    }
     after = write(before, NOBODY, 9, idempotencyKey="other", **sent)
     assert after == {**before, "updated": cimi_time(at(9))}
 
@@ -521,7 +530,7 @@ def test_properties_keep_the_entry() -> None:
 @pytest.mark.parametrize("end", life.FINAL)
 def test_what_is_editable_at_the_end(end: Any) -> None:
     job = IN[end]()
-    change = {"name": "n", "description": "d", "properties": {"k": "v"}, "acl": {"owner": {}}}
+    change: dict[str, Any] = {"name": "n", "description": "d", "properties": {"k": "v"}, "acl": {"owner": {}}}
     after = write(job, NOBODY, 9, **change)
     assert after["properties"] == {"k": "v", "zookeeper-path": E1}
     assert (after["name"], after["acl"], after["state"]) == ("n", {"owner": {}}, end)

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gevent
 import gevent.pool
@@ -118,7 +118,7 @@ def test_lines_of_an_action_and_of_all_it_spawns_carry_its_job(lines: Any) -> No
         logger.info("of %d", n)
 
     def body(n: Any) -> None:
-        gevent.getcurrent().spawn_tree_locals = {TREE: Running(f"job/{n}", f"act{n}")}
+        cast(Any, gevent.getcurrent()).spawn_tree_locals = {TREE: Running(f"job/{n}", f"act{n}")}
         leaf(n)
         thread = threading.Thread(target=leaf, args=(n,))
         thread.start()
@@ -178,7 +178,7 @@ def test_a_line_has_an_end() -> None:
 
 
 class Unprintable:
-    def __str__(self) -> None:
+    def __str__(self) -> str:
         raise RuntimeError("no text")
 
 
@@ -203,7 +203,7 @@ def test_an_odd_action_does_not_cost_the_line(lines: Any) -> None:
     logger, written = lines
 
     def body() -> None:
-        gevent.getcurrent().spawn_tree_locals = {TREE: object()}
+        cast(Any, gevent.getcurrent()).spawn_tree_locals = {TREE: object()}
         logger.info("hello")
 
     gevent.spawn(body).get()
@@ -322,7 +322,7 @@ def test_a_reader_of_stderr_that_does_not_read_holds_nobody_up() -> None:
     with subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe) as child:
         assert float(child.stdout.readline()) < 20
         stuck = b""
-        while select.select([child.stderr], [], [], 0)[0]:
+        while select.select([child.stderr.fileno()], [], [], 0)[0]:
             stuck += os.read(child.stderr.fileno(), 1 << 16)
         err = child.communicate(timeout=60)[1].decode()
     assert child.returncode == 0

@@ -65,8 +65,8 @@ def test_a_group_counts_unless_it_is_the_owners_own(
         return grp.struct_group((name, "x", number, members))
 
     gid = tmp_path.stat().st_gid
-    monkeypatch.setattr(ownership.pwd, "getpwuid", lambda uid: pwd.struct_passwd(("me", "x", uid, gid, "", "/", "")))
-    monkeypatch.setattr(ownership.grp, "getgrgid", group)
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: pwd.struct_passwd(("me", "x", uid, gid, "", "/", "")))
+    monkeypatch.setattr(grp, "getgrgid", group)
     tmp_path.chmod(0o770)
     assert (fault(tmp_path, owners=(US,)) is None) is private
 

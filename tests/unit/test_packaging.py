@@ -136,7 +136,7 @@ def bare_machine(tmp_path: Path) -> Any:
     tools = tmp_path / "bin"
     tools.mkdir()
     for tool in ("bash", "env", "id"):
-        (tools / tool).symlink_to(shutil.which(tool))
+        (tools / tool).symlink_to(shutil.which(tool) or "")
 
     def run(what: Any, python: Any) -> Any:
         return subprocess.run(

@@ -6,7 +6,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -20,7 +20,7 @@ HEAD = "from geventjob.plugins import Action, Distributor, action, distributor\n
 @pytest.fixture
 def folder(tmp_path: Path) -> Any:
     """Drop-in files by name; a new folder each."""
-    made = []
+    made: list[Path] = []
 
     def make(**files: Any) -> Any:
         new = tmp_path / f"folder{len(made)}"
@@ -160,7 +160,7 @@ class AsyncWork:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: action("a")(3), "a function or a class"),
+        (lambda: action("a")(cast("Any", 3)), "a function or a class"),
         (lambda: action("a")(type("No", (), {})), "has no method do_work"),
         (lambda: action("a")(type("No", (Action,), {})), "has no method do_work"),
         (lambda: action("a")(coroutine), "neither async nor a generator"),
@@ -171,7 +171,7 @@ class AsyncWork:
         (lambda: action("x" * 101)(Plain), "a name is up to 100"),
         (lambda: action("a", aliases=["b/c"])(Plain), "a name is up to 100"),
         (lambda: action("a", timeout=0)(Plain), "timeout is seconds above 0"),
-        (lambda: action("a", timeout="3")(Plain), "timeout is seconds above 0"),
+        (lambda: action("a", timeout=cast("Any", "3"))(Plain), "timeout is seconds above 0"),
         (lambda: action("a", timeout=float("nan"))(Plain), "timeout is seconds above 0"),
         (lambda: distributor("a")(generator), "a distributor is a class"),
         (lambda: distributor("a")(type("No", (Distributor,), {})), "has no method jobs"),

@@ -29,7 +29,7 @@ def point_of(layers: Any, child: bool = False, waits: bool = False) -> Any:
         exec(f"def {name}():\n    return _next()\n", names)
         return names[name]
 
-    found = []
+    found: list[Any] = []
     call = probe
     for layer in reversed(layers):
         call = calling(layer, call)
@@ -95,7 +95,7 @@ def test_nothing_while_the_collector_runs_or_within_a_repr() -> None:
 
     try:
         assert points.at(FRAME, child=True) is Point.ANY
-        found = []
+        found: list[Any] = []
         repr([Thing()])
         assert found == [Point.RAISE], "an exception takes the note away that one is inside of repr()"
         points._collection("start", {})

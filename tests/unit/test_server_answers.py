@@ -60,7 +60,7 @@ def test_health_is_no_ok_while_nothing_can_be_written(store: SqliteStore, monkey
 def test_many_edits_of_one_document_write_it_once(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     [_] = store.write([Insert({"id": "job/1", "n": 0})])
     written = []
-    values = writing.values
+    values = writing.__dict__["values"]
 
     def noted(document: dict[str, Any]) -> Any:
         written.append(document["n"])
@@ -93,7 +93,7 @@ def test_a_large_answer_is_in_a_file_until_it_is_read() -> None:
     parts = list(cast(Any, resp.stream))
     assert max(map(len, parts)) == spool.PART
     assert msgspec.json.decode(b"".join(parts)) == value
-    assert int(resp.get_header("Content-Length")) == sum(map(len, parts))
+    assert int(resp.get_header("Content-Length") or 0) == sum(map(len, parts))
     taken = spool._taken
     cast(Any, resp.stream).close()
     assert spool._taken == taken - sum(map(len, parts))

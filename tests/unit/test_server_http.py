@@ -335,7 +335,7 @@ def test_a_body_that_does_not_come_is_waited_for_a_bounded_time(monkeypatch: pyt
     app.add_route("/", Reading())
     app.add_error_handler(Problem, lambda req, resp, error, params: set_problem(resp, error))
     monkeypatch.setattr(request_body, "PATIENCE", 0.2)
-    with serving(app, HttpLimits()) as server, gevent.Timeout(3):
+    with serving(app, HttpLimits()) as server, gevent.Timeout(3):  # type: ignore[arg-type]
         assert problem(asked(server, STARTED))["status"] == 408
 
 
@@ -354,7 +354,7 @@ def test_finish_answers_what_is_under_way_and_closes_what_is_idle() -> None:
         finishing = gevent.spawn(server.finish, 10)
         assert all_of(idle) == b""
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", server.address[1]), timeout=3)
+            socket.create_connection(("127.0.0.1", int(server.address[1])), timeout=3)
         assert not finishing.ready()
         go.set()
         answer = all_of(busy)

@@ -260,7 +260,8 @@ def test_a_job_whose_add_is_under_way_is_waited_for(call: Any, jobs: Jobs, queue
 
 
 def test_who_waits_for_an_add_that_fails_gets_404(jobs: Jobs, queue: Queue) -> None:
-    go, seen = Event(), []
+    seen: list[str] = []
+    go = Event()
 
     def put(items: Sequence[tuple[str, int]]) -> list[str]:
         seen.extend(job for job, _ in items)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -12,7 +13,7 @@ from geventjob.server.resources import search_parameters
 
 def test_long_filters_are_read_by_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[object] = []
-    parse = search_parameters.parse
+    parse: Callable[[str], Filter] = search_parameters.__dict__["parse"]
 
     def noted(text: str) -> Filter:
         threads.append(threading.get_native_id())

@@ -80,7 +80,7 @@ def test_a_distributors_options_have_their_defaults() -> None:
 
     made = Old.__new__(Old)
     made.args = argparse.Namespace(name="me")
-    made.__init__()  # type: ignore[misc]
+    made.__init__()
     assert (made.args.shelves, made.args.name) == (3, "me")
     for method in (made.job_generator, made._get_jobs_type):
         with pytest.raises(NotImplementedError):

@@ -15,6 +15,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import gevent
 import pytest
@@ -392,7 +393,7 @@ def test_a_bell_that_nobody_answers_for_a_while_does_no_harm(join: Join) -> None
     """A full pipe: 65,536 messages would not fit, and need not."""
     member = join()
     got: list[object] = []
-    member.listen(lambda message: got.append(message) or gevent.sleep(0))  # type: ignore
+    member.listen(lambda message: got.append(message) or gevent.sleep(0))
     bell = member._bell
     descriptor = os.open(bell._path, os.O_WRONLY | os.O_NONBLOCK)
     assert os.write(descriptor, b"q" * 2**20) < 2**20
@@ -418,11 +419,11 @@ m.start()
 
 
 @pytest.fixture
-def run(path: str) -> Iterator[Callable[[str], subprocess.Popen]]:
+def run(path: str) -> Iterator[Callable[[str], subprocess.Popen[Any]]]:
     """A process with a member `m`, which runs this code then."""
-    processes: list[subprocess.Popen] = []
+    processes: list[subprocess.Popen[Any]] = []
 
-    def run(code: str) -> subprocess.Popen:
+    def run(code: str) -> subprocess.Popen[Any]:
         program = PREAMBLE.format(path=path) + textwrap.dedent(code)
         processes.append(subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE))
         return processes[-1]
@@ -434,7 +435,7 @@ def run(path: str) -> Iterator[Callable[[str], subprocess.Popen]]:
         process.stdout.close()
 
 
-Run = Callable[[str], subprocess.Popen]
+Run = Callable[[str], subprocess.Popen[Any]]
 
 
 def test_the_bells_of_the_dead_are_swept_away(join: Join, path: str, run: Run) -> None:
@@ -537,7 +538,7 @@ def _strangers_session(path: str, **changes: object) -> int:
 
 
 @pytest.fixture
-def sleeper() -> Iterator[subprocess.Popen]:
+def sleeper() -> Iterator[subprocess.Popen[Any]]:
     process = subprocess.Popen(["sleep", "60"])
     yield process
     process.kill()
@@ -545,7 +546,7 @@ def sleeper() -> Iterator[subprocess.Popen]:
 
 
 def test_a_process_that_has_the_number_of_a_dead_one_is_not_taken_for_it(
-    join: Join, path: str, sleeper: subprocess.Popen
+    join: Join, path: str, sleeper: subprocess.Popen[Any]
 ) -> None:
     member = join(timeout=30)
     _strangers_session(path, pid=sleeper.pid, started=1)

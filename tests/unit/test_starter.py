@@ -125,7 +125,7 @@ def test_a_suspect_waits_without_a_slot_and_begins_when_the_place_is_free(
 ) -> None:
     parts.interruptions = {"job/1": 2, "job/2": 2}
     ends = Event()
-    parts.act = lambda one, _: ends.wait() and Returned(0)  # type: ignore[return-value]
+    parts.act = lambda one, _: ends.wait() and Returned(0)
     both = [begin(runner, slots, claim(job)) for job in ("job/1", "job/2")]
     gevent.sleep(0.05)
     assert parts.of("job/1") == ["QUEUED", "RUNNING"]
@@ -142,7 +142,7 @@ def test_a_suspect_waits_without_a_slot_and_begins_when_the_place_is_free(
 def test_a_suspect_that_waits_for_long_is_passed_on(runner: Runner, slots: Semaphore, parts: Parts) -> None:
     parts.interruptions = {"job/1": 2, "job/2": 2}
     ends = Event()
-    parts.act = lambda one, _: ends.wait() and Returned(0)  # type: ignore[return-value]
+    parts.act = lambda one, _: ends.wait() and Returned(0)
     first = begin(runner, slots, claim("job/1"))
     begin(runner, slots, claim("job/2")).get(timeout=1)
     assert parts.of("job/2") == ["QUEUED", "passed on"]
@@ -156,7 +156,7 @@ def test_suspects_that_wait_are_given_back_when_the_executor_is_to_stop(
 ) -> None:
     parts.interruptions = {"job/1": 2, "job/2": 2}
     ends = Event()
-    parts.act = lambda one, _: ends.wait() and Returned(0)  # type: ignore[return-value]
+    parts.act = lambda one, _: ends.wait() and Returned(0)
     first = begin(runner, slots, claim("job/1"))
     second = begin(runner, slots, claim("job/2"))
     gevent.sleep(0.05)

@@ -40,7 +40,7 @@ def test_sigusr1_writes_every_stack_with_its_job(tmp_path: Path) -> None:
 
     def header(inside: str) -> str:
         (stack,) = [line for line in live if f"in {inside}\n" in line]
-        return stack.split("\n")[0]
+        return str(stack.split("\n")[0])
 
     assert "job/0 (action 'waits_here', " in header("waits_here")
     assert "waits for its next time slice" in header("parked_here")

@@ -23,7 +23,7 @@ def name(priority: int, sequence: int) -> str:
 
 def answer(names: list[str]) -> bytes:
     """As a server lists children, behind a header."""
-    return b"header" + int_struct.pack(len(names)) + b"".join(bytes(write_string(name)) for name in names)
+    return bytes(b"header" + int_struct.pack(len(names)) + b"".join(bytes(write_string(name)) for name in names))
 
 
 def listed(names: list[str]) -> list[str]:

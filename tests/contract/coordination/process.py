@@ -48,7 +48,8 @@ class Process:
 
     def begin(self, method: str, *arguments: Any) -> AsyncResult[Any]:
         number = next(self._numbers)
-        self._answers[number] = answer = AsyncResult()
+        answer: AsyncResult[Any] = AsyncResult()
+        self._answers[number] = answer
         self._popen.stdin.write(json.dumps([number, method, arguments]).encode() + b"\n")
         self._popen.stdin.flush()
         return answer

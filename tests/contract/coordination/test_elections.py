@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import gevent
 import pytest
@@ -15,7 +16,7 @@ from tests.contract.coordination.fleets import Fleet
 from tests.support.waiting import eventually
 
 
-def standing(coordination: Coordination, election: str = "e") -> gevent.Greenlet:
+def standing(coordination: Coordination, election: str = "e") -> gevent.Greenlet[..., Any]:
     """A greenlet that stands, and has had the time to arrive."""
     greenlet = gevent.spawn(coordination.lead, election)
     gevent.sleep(0.1)

@@ -143,7 +143,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 def test_the_queue_does_as_its_model(fleets: Callable[[], Fleet]) -> None:
     run_state_machine_as_test(
-        lambda: QueueMachine(fleets()),
+        lambda: QueueMachine(fleets()),  # type: ignore[arg-type]
         settings=settings(
             max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
         ),

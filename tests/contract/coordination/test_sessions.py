@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -68,7 +68,8 @@ def test_a_session_outlives_its_timeout_by_signs_of_life(fleet: Fleet) -> None:
     gevent.sleep(1.5 * fleet.short)
     assert member.session is session
     assert not claim.lost
-    assert listener.lost == listener.sessions == []
+    assert not listener.lost
+    assert not listener.sessions
 
 
 def test_a_closed_session_is_over(fleet: Fleet, member: Coordination) -> None:
@@ -205,7 +206,7 @@ def test_calls_of_one_who_is_cut_off_are_refused_in_time(fleet: Fleet, other: Co
     member.put([("job/a", 1), ("job/b", 1)])
     claims = member.take(2)
     with fleet.cut_off(member):
-        calls = [
+        calls: list[Callable[[], object]] = [
             partial(member.remove, [gone]),
             partial(member.consume, claims[:1]),
             partial(member.release, claims[1:]),
@@ -215,7 +216,7 @@ def test_calls_of_one_who_is_cut_off_are_refused_in_time(fleet: Fleet, other: Co
         ]
         asking = [gevent.spawn(call) for call in calls]
         taking = gevent.spawn(member.take, 1)
-        assert len(gevent.joinall([*asking, taking], timeout=2 * fleet.short + 1)) == 7
+        assert len(gevent.joinall([*asking, taking], timeout=2 * fleet.short + 1)) == 7  # type: ignore[type-var]
         assert taking.get() == []
         assert [type(done.exception) for done in asking] == [CoordinationAway] * 6
     eventually(lambda: other.stats().taken == 0)

@@ -53,7 +53,7 @@ def test_an_insert_whose_answer_is_lost_is_done_once(proxy: Proxy, behind: Make,
     assert writing.get() == [job(1)]
     assert store.find("job", ["k"]) == [job(1)]
     [taken] = store.write([Insert(job(2), "k")])
-    assert taken.document == job(1)  # type: ignore[union-attr]
+    assert taken.document == job(1)
 
 
 def test_an_insert_whose_answer_is_lost_knows_its_document_though_others_have_changed_it(

@@ -101,7 +101,7 @@ def tls_port(certificates: Certificates) -> Iterator[int]:
 
     server = StreamServer(("127.0.0.1", 0), serve)
     server.start()
-    yield server.server_port
+    yield int(server.server_port or 0)
     server.stop()
 
 

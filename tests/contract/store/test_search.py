@@ -325,7 +325,7 @@ def test_documents_come_in_order_and_those_without_a_value_last(
     )
     for text in (None, "id!='job/x'"):
         for last in (None, 10):
-            query = Query(text and parse(text), orderby=orderby, last=last)
+            query = Query(parse(text) if text else None, orderby=orderby, last=last)
             assert names(store.search("job", query).documents) == found
 
 

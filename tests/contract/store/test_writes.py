@@ -180,7 +180,7 @@ def test_no_update_of_many_writers_is_lost(store: Store) -> None:
 def test_of_many_inserts_of_one_key_one_wins(store: Store) -> None:
     writers = [gevent.spawn(store.write, [Insert(job(number), "k")]) for number in range(40)]
     gevent.joinall(writers, raise_error=True)
-    results = [writer.value[0] for writer in writers]
+    results = [(writer.value or [])[0] for writer in writers]
     [won] = [result for result in results if isinstance(result, dict)]
     assert all(result.document == won for result in results if isinstance(result, DuplicateKey))
     assert store.search("job", Query()).documents == [won]

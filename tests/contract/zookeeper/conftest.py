@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -45,20 +46,20 @@ class Site:
         self._clients: list[KazooClient] = []
         self._proxies: list[Proxy] = []
 
-    def unstarted(self, name: str = "", timeout: float = 10.0, hosts: str = "", **more: object) -> Member:
+    def unstarted(self, name: str = "", timeout: float = 10.0, hosts: str = "", **more: Any) -> Member:
         name = name or f"member-{len(self._members) + 1}"
         more.setdefault("root", self.root)
         member = Member(hosts or self.ensemble.hosts, name, timeout, **more)
         self._members.append(member)
         return member
 
-    def member(self, name: str = "", timeout: float = 10.0, hosts: str = "", **more: object) -> Member:
+    def member(self, name: str = "", timeout: float = 10.0, hosts: str = "", **more: Any) -> Member:
         """Started."""
         member = self.unstarted(name, timeout, hosts, **more)
         member.start()
         return member
 
-    def kazoo(self, timeout: float = 10.0, **more: object) -> KazooClient:
+    def kazoo(self, timeout: float = 10.0, **more: Any) -> KazooClient:
         """A plain client whose `/` is this site's root."""
         more.setdefault("hosts", self.ensemble.hosts + self.root)
         client = KazooClient(timeout=timeout, handler=SequentialGeventHandler(), **more)

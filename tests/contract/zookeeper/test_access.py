@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kazoo.client import KazooClient
@@ -67,7 +68,7 @@ def acls(client: KazooClient, path: str) -> dict[str, list[object]]:
 # --- with everything right
 
 
-def test_all_works_over_tls_and_a_log_in(inside: Site, tls: dict[str, str], auth_file: str) -> None:
+def test_all_works_over_tls_and_a_log_in(inside: Site, tls: dict[str, Any], auth_file: str) -> None:
     one, two = (inside.member(auth_file=auth_file, **tls) for _ in range(2))
     one.put([("job/a", 1), ("job/b", 1)])
     claims = two.take(1)
@@ -82,7 +83,7 @@ def test_all_works_over_tls_and_a_log_in(inside: Site, tls: dict[str, str], auth
     assert leadership.held
 
 
-def test_a_session_goes_on_over_a_new_tls_connection(inside: Site, tls: dict[str, str], auth_file: str) -> None:
+def test_a_session_goes_on_over_a_new_tls_connection(inside: Site, tls: dict[str, Any], auth_file: str) -> None:
     """The log-in is repeated before anything else."""
     remote = inside.member("remote", auth_file=auth_file, **tls)
     remote.put([("job/a", 1)])
@@ -96,7 +97,7 @@ def test_a_session_goes_on_over_a_new_tls_connection(inside: Site, tls: dict[str
     assert remote.session is session
 
 
-def test_every_node_is_for_this_user_alone(inside: Site, tls: dict[str, str], auth_file: str) -> None:
+def test_every_node_is_for_this_user_alone(inside: Site, tls: dict[str, Any], auth_file: str) -> None:
     member = inside.member("somebody", auth_file=auth_file, root=f"{inside.root}/deep/er", **tls)
     member.put([("job/a", 1), ("job/b", 1)])
     member.take(1)
@@ -112,7 +113,7 @@ def test_every_node_is_for_this_user_alone(inside: Site, tls: dict[str, str], au
 
 
 def test_a_stranger_is_refused_in_words_at_the_start(
-    inside: Site, tls: dict[str, str], auth_file: str, tmp_path: Path
+    inside: Site, tls: dict[str, Any], auth_file: str, tmp_path: Path
 ) -> None:
     inside.member(auth_file=auth_file, **tls).put([("job/a", 1)])
     stranger = inside.unstarted(auth_file=written(tmp_path / "other", "engine:another"), **tls)
@@ -142,7 +143,7 @@ def test_what_is_forbidden_later_is_refused_in_words(site: Site, member: Member,
 
 
 def test_a_root_that_is_another_s_is_an_error_at_the_start(
-    inside: Site, tls: dict[str, str], auth_file: str, tmp_path: Path
+    inside: Site, tls: dict[str, Any], auth_file: str, tmp_path: Path
 ) -> None:
     inside.member(auth_file=auth_file, **tls)
     stranger = inside.unstarted(
@@ -155,7 +156,7 @@ def test_a_root_that_is_another_s_is_an_error_at_the_start(
 # --- with something wrong
 
 
-def test_without_a_log_in_there_is_no_session(inside: Site, tls: dict[str, str]) -> None:
+def test_without_a_log_in_there_is_no_session(inside: Site, tls: dict[str, Any]) -> None:
     with pytest.raises(CoordinationAway, match="the server wants a log-in: zk-auth-file"):
         inside.unstarted(timeout=2.0, **tls).start()
 
@@ -170,7 +171,7 @@ WRONG = {
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_without_the_right_files_there_is_no_session(
-    inside: Site, tls: dict[str, str], certificates: Certificates, auth_file: str, wrong: str
+    inside: Site, tls: dict[str, Any], certificates: Certificates, auth_file: str, wrong: str
 ) -> None:
     if wrong == "no TLS":
         tls = {}
@@ -185,7 +186,7 @@ def test_without_the_right_files_there_is_no_session(
         inside.unstarted(timeout=1.0, auth_file=auth_file, **tls).start()
 
 
-def test_a_server_of_another_name_is_not_believed(inside: Site, tls: dict[str, str], auth_file: str) -> None:
+def test_a_server_of_another_name_is_not_believed(inside: Site, tls: dict[str, Any], auth_file: str) -> None:
     """`127.1` is the address 127.0.0.1, and no name in the server's certificate."""
     for host in ("127.0.0.1", "localhost"):
         inside.member(hosts=f"{host}:{inside.ensemble.port}", auth_file=auth_file, **tls)
@@ -242,7 +243,7 @@ def test_the_password_is_in_no_log(site: Site, auth_file: str, caplog: pytest.Lo
 def test_files_that_are_no_good_are_named_at_the_start(
     site: Site, certificates: Certificates, tmp_path: Path, files: dict[str, str], message: str
 ) -> None:
-    paths = {
+    paths: dict[str, Any] = {
         "missing": str(tmp_path / "missing"),
         "text": written(tmp_path / "text", "no PEM\n"),
         "cert": str(certificates.client),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
@@ -76,7 +77,7 @@ def servers(three: Ensemble) -> Iterator[Site]:
     made.close()
 
 
-def busy(members: list[Member], done: list[str], total: int) -> list[gevent.Greenlet]:
+def busy(members: list[Member], done: list[str], total: int) -> list[gevent.Greenlet[..., Any]]:
     """Take and consume until all is done."""
 
     def work(one: Member) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import gevent
 import pytest
 from kazoo.client import KazooClient
@@ -29,7 +31,7 @@ def lease_and_gift(held: Member, kazoo: KazooClient, since: float, entry: str) -
 
 @pytest.mark.parametrize("timeout", [1.5, 2.5])
 def test_when_the_server_falls_silent_the_lease_ends_before_the_claim_is_given_away(
-    site: Site, way: Proxy, kazoo: KazooClient, record_property: pytest.RecordProperty, timeout: float
+    site: Site, way: Proxy, kazoo: KazooClient, record_property: Callable[[str, object], None], timeout: float
 ) -> None:
     remote = site.member("remote", timeout, way.hosts)
     (path,) = remote.put([("job/a", 1)])

@@ -317,7 +317,12 @@ def test_all_goes_on_after_many_cuts(remote: Member, way: Proxy, member: Member)
             gevent.sleep(0.1)
             way.cut()
 
-    workers = [gevent.spawn(put), gevent.spawn(cut), gevent.spawn(work, remote), gevent.spawn(work, member)]
+    workers: list[gevent.Greenlet[..., None]] = [
+        gevent.spawn(put),
+        gevent.spawn(cut),
+        gevent.spawn(work, remote),
+        gevent.spawn(work, member),
+    ]
     gevent.joinall(workers, raise_error=True)
     assert sorted(done) == sorted(f"job/{n}" for n in range(total))
     assert (member.stats().entries, remote.lost) == (0, [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import gevent
 import pytest
@@ -14,6 +15,8 @@ from geventjob.coordination.zookeeper.numbers import NUMBERS, OWN, RENEW, WARN
 from tests.contract.zookeeper.conftest import Site, jobs
 from tests.support.waiting import eventually
 from tests.support.zookeeper import Ensemble, running
+
+UNCHECKED: dict[str, Any] = {"digest.enabled": "false"}
 
 BEGINNINGS = {
     "a quarter": RENEW,
@@ -28,7 +31,7 @@ BEGINNINGS = {
 @pytest.fixture(scope="module")
 def prepared() -> Iterator[dict[str, Site]]:
     """A server with a root for each of the BEGINNINGS, the numbers of whose entries are used so far."""
-    with running(Ensemble(**{"digest.enabled": "false"})) as ensemble:
+    with running(Ensemble(**UNCHECKED)) as ensemble:
         sites = {name: Site(ensemble) for name in BEGINNINGS}
         used = {}
         for name, site in sites.items():

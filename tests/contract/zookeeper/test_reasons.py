@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.support.zookeeper import Ensemble, RawSession, running
 @pytest.fixture
 def narrow() -> Iterator[Site]:
     """A server that takes one connection from each address, and makes SHA-256 of passwords."""
-    digest = {"DigestAuthenticationProvider.digestAlg": "SHA-256"}
+    digest: dict[str, Any] = {"DigestAuthenticationProvider.digestAlg": "SHA-256"}
     with running(Ensemble(maxClientCnxns=1, **digest)) as ensemble:
         made = Site(ensemble)
         yield made

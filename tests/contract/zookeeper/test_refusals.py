@@ -92,7 +92,7 @@ def test_a_reconciler_that_cannot_stand_for_election_waits(small: Site, caplog: 
     quota.leave(0)
     compared = Event()
     keeper = Reconciler(SimpleNamespace(), member)  # type: ignore[arg-type]
-    keeper.run = lambda **_: compared.set()  # type: ignore[method-assign,assignment,return-value]
+    keeper.run = lambda **_: compared.set()  # type: ignore[method-assign,assignment]
     keeping = gevent.spawn(keeper.keep, 60)
     eventually(lambda: lines(caplog, "cannot stand for reconciler: QuotaExceededError"))
     keeping.join(1)
@@ -107,7 +107,7 @@ def test_a_reconciler_that_is_forbidden_the_election_lives_on(
     site: Site, member: Member, kazoo: KazooClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     kazoo.set_acls("/election", [make_digest_acl("somebody", "else", all=True)])
-    keeping = gevent.spawn(Reconciler(SimpleNamespace(), member).keep, 60)  # type: ignore[arg-type]
+    keeping = gevent.spawn(Reconciler(SimpleNamespace(), member).keep, 60)  # type: ignore[arg-type,call-overload]
     keeping.join(0.5)
     assert not keeping.ready()
     assert len(lines(caplog, "NoAuthError")) == 1

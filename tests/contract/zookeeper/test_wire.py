@@ -174,7 +174,7 @@ def test_both_work_one_queue_and_each_entry_is_done_once(site: Site, member: Mem
 
     member.put([(f"job/{n}", n % 2) for n in range(120)])
     workers = [gevent.spawn(ours, site.member()) for _ in range(2)]
-    workers += [gevent.spawn(theirs, site.kazoo().LockingQueue("/job")) for _ in range(2)]
+    workers += [gevent.spawn(theirs, site.kazoo().LockingQueue("/job")) for _ in range(2)]  # type: ignore[call-overload]
     gevent.joinall(workers, raise_error=True)
     assert sorted(done) == sorted(f"job/{n}" for n in range(120))
     assert member.stats().entries == 0
@@ -202,7 +202,7 @@ def test_what_a_locking_queue_took_when_our_node_was_gone_is_not_ours_to_end(
 def test_we_wait_for_a_leader_of_kazoo(member: Member, kazoo: KazooClient) -> None:
     election = kazoo.Election("/election/e", "theirs")
     leads, resigns = gevent.event.Event(), gevent.event.Event()
-    leading = gevent.spawn(election.run, lambda: (leads.set(), resigns.wait()))
+    leading = gevent.spawn(election.run, lambda: (leads.set(), resigns.wait()))  # type: ignore[call-overload]
     assert leads.wait(5)
     assert member.leaders(["e"]) == {"e": "theirs"}
     assert member.lead("e", timeout=0.3) is None

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
+from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
 from time import monotonic
@@ -149,7 +150,19 @@ def waits() -> None:
     gevent.sleep(60)
 
 
-COMPUTE = (loop, generator, regular_expression, powers, sort, c_calls, in_finally, in_except, in_del, lock, gevent_lock)
+COMPUTE: tuple[Callable[[], None], ...] = (
+    loop,
+    generator,
+    regular_expression,
+    powers,
+    sort,
+    c_calls,
+    in_finally,
+    in_except,
+    in_del,
+    lock,
+    gevent_lock,
+)
 COMPUTE += (logs, imports, recursion, reduces, decorated, in_a_pool, waits)
 
 
@@ -162,7 +175,7 @@ def limits() -> Any:
     for kind in COMPUTE:
         act = Act(watch, kind, timeout=LIMIT)
         answers[kind.__name__] = [act.said, act.seconds]
-    free = logging.getLogger("geventjob.test").handlers[0].lock.acquire(blocking=False)  # type: ignore[union-attr]
+    free = logging.getLogger("geventjob.test").handlers[0].lock.acquire(blocking=False)
     return {"answers": answers, "imported": "endless_module" in sys.modules, "log": free, "faults": watch.faults}
 
 
@@ -236,7 +249,7 @@ def own_errors() -> Any:
         return body
 
     errors = (SystemExit(3), KeyboardInterrupt(), gevent.GreenletExit(), JobLost(), JobStopped(), ValueError("x"))
-    answers = {type(error).__name__: Act(watch, raising(error), timeout=5).said for error in errors}
+    answers: dict[str, Any] = {type(error).__name__: Act(watch, raising(error), timeout=5).said for error in errors}
     answers["own timeout"] = Act(watch, own_timeout, timeout=5).said
 
     def asks_too_late() -> str:
@@ -287,10 +300,10 @@ def stops() -> Any:
     for name, end in (("stop", watch.stop), ("lose", lambda act: watch.lose([act]))):
         for body in (waits, loop, in_finally, cleans_up, swallows_once):
             act = Act(watch, body, timeout=20)
-            until(lambda act=act: act.greenlet in watch.running)  # type: ignore[misc]
+            until(lambda act=act: act.greenlet in watch.running)
             gevent.sleep(0.12)
             asked = monotonic()
-            end(act.claim.job if name == "stop" else act.claim)
+            end(act.claim.job if name == "stop" else act.claim)  # type: ignore[arg-type]
             answers[f"{name} {body.__name__}"] = [act.said, monotonic() - asked]
     # by what is running, and only that
     two = [Act(watch, waits, claim("job/2")) for _ in range(2)]
@@ -399,15 +412,15 @@ def children() -> Any:
         kin: list[Any] = []
         then = {"timed out computing": loop, "abandoned": swallows}.get(name, waits)
         act = Act(watch, starts(kin, then), timeout=30 if name in ("stopped", "lost") else 0.4)
-        until(lambda kin=kin: len(kin) == 5)  # type: ignore[misc]
+        until(lambda kin=kin: len(kin) == 5)
         gevent.sleep(0.15)
         if name == "stopped":
             watch.stop(act.claim.job)
         if name == "lost":
             watch.lose([act.claim])
-        dead = until(lambda kin=kin: all(child.dead for child in kin), 3)  # type: ignore[misc]
+        dead = until(lambda kin=kin: all(child.dead for child in kin), 3)
         if name == "abandoned":
-            until(lambda act=act: act.abandoned, 3)  # type: ignore[misc]
+            until(lambda act=act: act.abandoned, 3)
             done.append(True)
             act.greenlet.kill()
         answers[name] = [act.said, dead, sorted({type(child.value).__name__ for child in kin})]
@@ -432,7 +445,7 @@ def races() -> Any:
     endings: Counter[str] = Counter()
     stray: list[str] = []
     wrong: list[str] = []
-    gevent.get_hub().handle_error = lambda *error: stray.append(repr(error))  # type: ignore[method-assign,assignment]
+    gevent.get_hub().handle_error = lambda *error: stray.append(repr(error))  # type: ignore[method-assign]
     sys.unraisablehook = lambda error: stray.append(repr(error))
 
     def spin(seconds: float) -> float:
@@ -447,7 +460,7 @@ def races() -> Any:
         body = (lambda: spin(seconds)) if n % 2 else (lambda: gevent.sleep(seconds) or seconds)
         held = claim(f"job/{n}")
         try:
-            ending = watch.run(body, claim=held, job_id=held.job, action="x", timeout=limit, abandoned=stray.append)
+            ending = watch.run(body, claim=held, job_id=held.job, action="x", timeout=limit, abandoned=stray.append)  # type: ignore[arg-type]
             if isinstance(ending, TimedOut):
                 endings["timed out"] += 1
             elif ending and getattr(ending, "value", None) == seconds:

@@ -104,7 +104,7 @@ def kept_apart() -> Any:
         "warnings": (caught_warnings, lambda: len(warnings.filters)),
         "filters": (ignored_warnings, lambda: len(warnings.filters)),
         "stdout without with": (
-            changing(lambda n: setattr(sys, "stdout", io.StringIO(str(n))), lambda: sys.stdout.getvalue()),  # type: ignore[attr-defined]
+            changing(lambda n: setattr(sys, "stdout", io.StringIO(str(n))), lambda: sys.stdout.getvalue()),
             lambda: sys.stdout is sys.__stdout__,
         ),
         "directory": (changing(lambda n: os.chdir(folders[n]), os.getcwd), os.getcwd),
@@ -131,7 +131,8 @@ def kept_apart() -> Any:
     watch = watched()
     answers = {}
     for name, (body, outside) in kinds.items():
-        before, seen = outside(), set()
+        seen: set[str] = set()
+        before = outside()
         watching = gevent.spawn(look, outside, seen)
         found = overlap(watch, partial(body, 0), partial(body, 1))
         watching.kill()
@@ -140,7 +141,7 @@ def kept_apart() -> Any:
         "answers": answers,
         "folders": folders,
         "log": log.lines,
-        "aside": len(watch._state._aside),  # type: ignore[union-attr]
+        "aside": len(watch._state._aside),
         "faults": watch.faults,
     }
 
@@ -183,7 +184,7 @@ def refusals() -> Any:
         asyncio.get_running_loop().add_signal_handler(signal.SIGALRM, print)
 
     beside = Act(watch, lambda: spin(60), claim("job/beside"), timeout=1.5)
-    answers = {name: overlap(watch, lambda _, call=call: call())[0] for name, call in calls.items()}  # type: ignore[misc]
+    answers = {name: overlap(watch, lambda _, call=call: call())[0] for name, call in calls.items()}
     allowed = overlap(watch, lambda _: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2}))[0]
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
     return {
@@ -279,7 +280,7 @@ def loops(count: str) -> Any:
         return [same, found == [n, n + 1, n + 2], result == n]
 
     begun = monotonic()
-    found = overlap(watch, *(lambda _, n=n: asyncio.run(main(n)) for n in range(int(count))))  # type: ignore[misc]
+    found = overlap(watch, *(lambda _, n=n: asyncio.run(main(n)) for n in range(int(count))))
     seconds = monotonic() - begun
     cleaned: list[str] = []
 
@@ -300,8 +301,8 @@ def loops(count: str) -> Any:
         spin(60)
 
     hows = ("waits", "waits in a task", "in a call", "computes")
-    timed = [Act(watch, lambda how=how: asyncio.run(ends(how)), claim(f"job/t{how}"), timeout=0.5) for how in hows]  # type: ignore[misc]
-    stopped = [Act(watch, lambda how=how: asyncio.run(ends(how)), claim(f"job/s{how}")) for how in hows]  # type: ignore[misc]
+    timed = [Act(watch, lambda how=how: asyncio.run(ends(how)), claim(f"job/t{how}"), timeout=0.5) for how in hows]
+    stopped = [Act(watch, lambda how=how: asyncio.run(ends(how)), claim(f"job/s{how}")) for how in hows]
     gevent.sleep(0.3)
     for act in stopped:
         watch.stop(act.claim.job)
@@ -313,6 +314,6 @@ def loops(count: str) -> Any:
         "cleaned": sorted(cleaned),
         "outside": asyncio._get_running_loop() is None and sys.get_asyncgen_hooks()[0] is None,
         "after": overlap(watch, lambda _: asyncio.run(main(1))),
-        "aside": len(watch._state._aside),  # type: ignore[union-attr]
-        "trace": watch._state._before is None,  # type: ignore[union-attr]
+        "aside": len(watch._state._aside),
+        "trace": watch._state._before is None,
     }

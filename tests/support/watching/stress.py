@@ -245,7 +245,7 @@ class Bench:
         """What can still be had when all is over."""
         had = []
         for name in ("lock", "rlock", "semaphore", "gevent_rlock"):
-            with gevent.Timeout(2, False), getattr(self, name):
+            with gevent.Timeout(2, False), getattr(self, name):  # type: ignore[arg-type]
                 had.append(name)
         self.log.warning("the lock of the log")
         had.append("log")

@@ -54,7 +54,7 @@ def texts() -> Any:
     """Each as the action's exception, in its chain, and as the key that a KeyError shows by `__repr__`."""
     telling.SECONDS = 0.3
     watch = Watch(abandon=0.3)
-    found = {}
+    found: dict[str, Any] = {}
     bodies = {text.__name__: raising(kind(text)()) for text in (sleeps, computes, exits)}
     bodies |= {
         f"key {text.__name__}": raising(KeyError(kind(text, "__repr__")())) for text in (sleeps, computes, exits)
@@ -74,7 +74,7 @@ def texts() -> Any:
     found["lost"] = lost.said
     never = Act(watch, raising(kind(swallows)()))
     until(lambda: never.abandoned)
-    found["abandoned"] = [ending.text for ending in never.abandoned]  # type: ignore[union-attr]
+    found["abandoned"] = [ending.text for ending in never.abandoned]
     over.append(True)
     found["left"] = [len(watch.running), len(watch._ending), watch.faults]
     return found
