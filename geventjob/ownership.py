@@ -42,6 +42,15 @@ def open_private(path: str | Path) -> int:
     return descriptor
 
 
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read from its first moment on, and that is never half written."""
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    new.replace(path)
+
+
 def check_code(folder: Path) -> None:
     """Check that only root and the user of this process may change a folder, its Python files and link targets.
 

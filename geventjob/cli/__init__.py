@@ -1,1 +1,1 @@
-"""The commands."""
+"""The commands: `geventjob`, `geventjob-server`, `geventjob-executor` and `geventjob-distributor`."""

@@ -1,4 +1,4 @@
-"""The client that a command's options describe."""
+"""The client that the options of a command describe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from geventjob.config import Settings
 
 
 def connect(settings: Settings, **options: Any) -> Client:
-    """Not connected yet. `options` are further arguments of `Client`. Raises ValueError for an address that is none."""
+    """Return a client that has not connected yet; `options` are more arguments of `Client`.
+
+    Raises ValueError for an invalid address.
+    """
     return Client(
         settings.ss_url,
         settings.ss_user,

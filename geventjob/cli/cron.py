@@ -1,4 +1,4 @@
-"""`geventjob cron`: when a crontab line fires. Asks no server."""
+"""`geventjob cron`: the firings of a crontab line. No server is asked."""
 
 from __future__ import annotations
 
@@ -8,28 +8,33 @@ from argparse import Namespace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from geventjob.cli.context import WELL, Commands, Wrong
+from geventjob.cli.context import Commands
+from geventjob.cli.errors import UsageError
+from geventjob.config import kinds
+from geventjob.exit_code import ExitCode
 from geventjob.scheduling import crontab
 
 if TYPE_CHECKING:
     from geventjob.cli.screen import Screen
 
 MOST = 1000
-"""Firings that are shown at most."""
+"""Firings that one command shows at most."""
 
 
 def declare(commands: Commands) -> None:
-    """Declare the command's own arguments."""
+    """Declare the command and its arguments."""
     parser = commands.add_local("cron", cron, "show when a crontab line fires, in UTC")
+    parser.add_argument("line", metavar="LINE", help="five fields in quotes, as '0 3 * * mon-fri', or a name as @daily")
     parser.add_argument(
-        "line", metavar="LINE", help="five fields, quoted, as '0 3 * * mon-fri', or @daily and the like"
+        "--after", type=moment, metavar="DATE", help="first date, as 2027-01-31 or 2027-01-31T08:15Z (default now)"
     )
-    parser.add_argument("--after", type=moment, metavar="DATE", help="as 2027-01-31 or 2027-01-31T08:15Z (default now)")
-    parser.add_argument("--count", type=count, default=5, metavar="N", help="how many firings (default 5)")
+    parser.add_argument(
+        "--count", type=kinds.whole(1, MOST), default=5, metavar="N", help="number of firings (default 5)"
+    )
 
 
 def moment(text: str) -> int:
-    """Return the Unix second of a date, UTC unless it says otherwise."""
+    """Return the Unix second of a date, in UTC unless the date names another offset. Raises ArgumentTypeError."""
     try:
         found = datetime.fromisoformat(text.strip().upper().replace("Z", "+00:00"))
     except ValueError:
@@ -39,19 +44,12 @@ def moment(text: str) -> int:
     return int((found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp())
 
 
-def count(text: str) -> int:
-    """Return a number of firings."""
-    if not text.isdecimal() or not 1 <= int(text[:5]) <= MOST:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 to {MOST}, not {text!r}")
-    return int(text)
-
-
 def cron(screen: Screen, args: Namespace) -> int:
-    """Print the next firings of a line. Raises Wrong for a line that is none."""
+    """Print the next firings of a line. Raises UsageError for an invalid line."""
     try:
         line = crontab.parse(args.line)
     except ValueError as error:
-        raise Wrong(f"{args.line!r}: {error}") from None
+        raise UsageError(f"{args.line!r}: {error}") from None
     after = int(time.time()) if args.after is None else args.after
     firings: list[datetime] = []
     at = line.following(after // 60)
@@ -62,4 +60,4 @@ def cron(screen: Screen, args: Namespace) -> int:
         screen.document([f"{firing:%Y-%m-%dT%H:%M:%SZ}" for firing in firings])
     for firing in firings:
         screen.line(f"{firing:%a %Y-%m-%d %H:%M} UTC")
-    return WELL
+    return ExitCode.SUCCESS

@@ -1,59 +1,64 @@
-"""`geventjob queue · nodes · actions`: the queue, and who works on it. For administrators."""
+"""`geventjob queue · nodes · actions`: the queue and the processes that work on it. For administrators."""
 
 from __future__ import annotations
 
 from geventjob.cimi.document import Document
-from geventjob.cli.context import WELL, Commands, Context
+from geventjob.cli.context import CommandContext, Commands
 from geventjob.cli.screen import age, span
+from geventjob.exit_code import ExitCode
 
 
 def declare(commands: Commands) -> None:
-    """The commands."""
-    show = commands.add("queue", queue, "show the queue: how long it is, and what comes next; or mend it")
-    show.add_argument("do", nargs="?", choices=["reconcile"], metavar="reconcile", help="put back jobs without entry")
-    show.add_argument("--dry-run", action="store_true", help="only say what reconcile would do")
-    commands.add("nodes", nodes, "list the executors, distributors and servers that live")
+    """Declare the commands and their arguments."""
+    show = commands.add("queue", queue, "show the length of the queue and its next jobs, or reconcile it")
+    show.add_argument(
+        "do", nargs="?", choices=["reconcile"], metavar="reconcile", help="put jobs without an entry back into it"
+    )
+    show.add_argument("--dry-run", action="store_true", help="only report what reconcile would do")
+    commands.add("nodes", nodes, "list the live executors, distributors and servers")
     commands.add("actions", actions, "list the actions that executors announce")
 
 
-def queue(context: Context) -> int:
+def queue(context: CommandContext) -> int:
+    """Show the queue, or reconcile it."""
     if context.args.do == "reconcile":
         return reconcile(context)
-    look = context.ask(context.client.queue)
+    stats = context.ask(context.client.queue)
     if context.args.json:
-        context.screen.document(look)
-        return WELL
-    oldest = span(look.get("oldest"))
+        context.screen.document(stats)
+        return ExitCode.SUCCESS
+    oldest = span(stats.get("oldest"))
     waits = f", the first one since {oldest}" if oldest else ""
-    rows = [(e.get("priority"), e.get("job"), str(e.get("entry")).rpartition("/")[2]) for e in look.get("next", ())]
+    rows = [(e.get("priority"), e.get("job"), str(e.get("entry")).rpartition("/")[2]) for e in stats.get("next", ())]
     then = "; next:" if rows else ""
-    context.screen.line(f"{look.get('entries')} in the queue{waits}; {look.get('taken')} taken{then}")
+    context.screen.line(f"{stats.get('entries')} in the queue{waits}; {stats.get('taken')} taken{then}")
     if rows:
         context.screen.table(("priority", "job", "entry"), rows)
-    if look.get("numbers", 0) >= 0.5:
-        context.screen.line(f"{look['numbers']:.0%} of the sequence numbers are used: see operations.md, Numbers")
-    return WELL
+    if stats.get("numbers", 0) >= 0.5:
+        context.screen.line(f"{stats['numbers']:.0%} of the sequence numbers are used: see operations.md, Numbers")
+    return ExitCode.SUCCESS
 
 
-def reconcile(context: Context) -> int:
-    """Every job that is not final stands in the queue afterwards, and nothing else does."""
+def reconcile(context: CommandContext) -> int:
+    """Give every job that is not final an entry in the queue, and remove entries without a job."""
     did = context.ask(context.client.reconcile, context.args.dry_run)
     if context.args.json:
         context.screen.document(did)
-        return WELL
+        return ExitCode.SUCCESS
     would = "would be" if did.get("dryRun") else "were"
     context.screen.line(
         f"{did.get('jobs')} jobs are not final; {did.get('requeued')} of them {would} put into the queue again, "
         f"{did.get('removed')} entries without a job {would} removed"
     )
-    return WELL
+    return ExitCode.SUCCESS
 
 
-def nodes(context: Context) -> int:
+def nodes(context: CommandContext) -> int:
+    """List the live processes."""
     found = context.ask(context.client.nodes)
     if context.args.json:
         context.screen.document(found)
-        return WELL
+        return ExitCode.SUCCESS
     rows = [
         (
             node.get("role"),
@@ -68,10 +73,11 @@ def nodes(context: Context) -> int:
         for node in sorted(found, key=lambda node: (str(node.get("role")), str(node.get("name"))))
     ]
     context.screen.table(("role", "name", "host", "pid", "version", "up", "running", "leads"), rows)
-    return WELL
+    return ExitCode.SUCCESS
 
 
-def actions(context: Context) -> int:
+def actions(context: CommandContext) -> int:
+    """List the actions with the executors that announce each, and note the files that executors left out."""
     known: dict[str, list[str]] = {}
     executors = [node for node in context.ask(context.client.nodes) if node.get("role") == "executor"]
     for node in executors:
@@ -80,15 +86,15 @@ def actions(context: Context) -> int:
     listed = [{"action": action, "executors": sorted(names)} for action, names in sorted(known.items())]
     if context.args.json:
         context.screen.document(listed)
-        return WELL
+        return ExitCode.SUCCESS
     rows = [(entry["action"], ", ".join(entry["executors"])) for entry in listed]
     context.screen.table(("action", "executors"), rows)
     for node in executors:
         for line in left_out(node):
             context.screen.note(f"{node.get('name')}: {line}")
-    return WELL
+    return ExitCode.SUCCESS
 
 
 def left_out(node: Document) -> list[str]:
-    """Return a line for each file of actions or distributors that a process has found and could not use."""
+    """Return a line for each file of actions or distributors that a process found and could not use."""
     return [f"left out: {file}: {why}" for file, why in node.get("leftOut", {}).items()]

@@ -1,4 +1,4 @@
-"""`geventjob key`: one's API keys, for programs that log in. A secret is printed once, when its key is made."""
+"""`geventjob key`: the user's API keys, for programs that log in. A secret is printed once, when its key is made."""
 
 from __future__ import annotations
 
@@ -6,51 +6,55 @@ import argparse
 from typing import Any
 
 from geventjob.cimi.errors import NotFound
-from geventjob.cli.context import WELL, Commands, Context, Wrong
+from geventjob.cli.context import CommandContext, Commands
+from geventjob.cli.errors import UsageError
 from geventjob.cli.screen import age
 from geventjob.config import kinds
+from geventjob.exit_code import ExitCode
 
 
 def declare(commands: Commands) -> None:
-    """The command's own commands and their arguments."""
-    parser = commands.add("key", listed, "make an API key, list yours, delete one")
-    what = parser.add_subparsers(metavar="new|list|delete", required=True)
+    """Declare the command, its subcommands and their arguments."""
+    parser = commands.add("key", listed, "make an API key, list your keys, delete a key")
+    subcommands = parser.add_subparsers(metavar="new|list|delete", required=True)
 
     def add(name: str, run: Any, help: str) -> argparse.ArgumentParser:
-        command: argparse.ArgumentParser = what.add_parser(
+        command: argparse.ArgumentParser = subcommands.add_parser(
             name, help=help, description=help, allow_abbrev=False, parents=[commands.common]
         )
         command.set_defaults(run=run)
         return command
 
     made = add("new", new, "make a key and print its secret, which is never shown again")
-    made.add_argument("--name", metavar="NAME", help="what it is for")
-    made.add_argument("--expires", type=kinds.days, metavar="DAYS", help="when it ends (default never)")
+    made.add_argument("--name", metavar="NAME", help="a name for people to see")
+    made.add_argument("--expires", type=kinds.days, metavar="DAYS", help="days until the key ends (default never)")
     made.add_argument(
         "--role", action="append", default=[], metavar="ROLE",
-        help="a role that it has; repeatable (default all that you have; ones that you lose it loses too)",
+        help="a role of the key; repeatable (default all of yours; a role that you lose the key loses too)",
     )  # fmt: skip
-    add("list", listed, "list your keys; an administrator sees all")
-    add("delete", delete, "delete a key; all of its sessions end").add_argument("key", metavar="ID")
+    add("list", listed, "list your keys; an administrator sees all keys")
+    add("delete", delete, "delete a key and end its sessions").add_argument("key", metavar="ID")
 
 
-def new(context: Context) -> int:
+def new(context: CommandContext) -> int:
+    """Make a key and print its id and secret."""
     args = context.args
     made = context.ask(context.client.new_key, name=args.name, days=args.expires, roles=args.role)
     if args.json:
         context.screen.document({"id": made.id, "secret": made.secret})
-        return WELL
+        return ExitCode.SUCCESS
     context.screen.line(f"key     {made.id}")
     context.screen.line(f"secret  {made.secret}")
     context.screen.note("keep the secret in a file that only you can read: it is not shown again")
-    return WELL
+    return ExitCode.SUCCESS
 
 
-def listed(context: Context) -> int:
+def listed(context: CommandContext) -> int:
+    """List the keys that the user may see."""
     keys = context.ask(context.client.search, "credential", orderby="created:desc")["credentials"]
     if context.args.json:
         context.screen.document(keys)
-        return WELL
+        return ExitCode.SUCCESS
     rows = [
         (
             key.get("id"),
@@ -63,17 +67,18 @@ def listed(context: Context) -> int:
         for key in keys
     ]
     context.screen.table(("id", "name", "user", "roles", "age", "ends"), rows)
-    return WELL
+    return ExitCode.SUCCESS
 
 
-def delete(context: Context) -> int:
+def delete(context: CommandContext) -> int:
+    """Delete a key. Raises UsageError for a key that does not exist."""
     id = f"credential/{context.args.key.removeprefix('credential/')}"
     try:
         context.ask(context.client.delete, id)
     except NotFound:
-        raise Wrong(f"there is no key {id}") from None
+        raise UsageError(f"there is no key {id}") from None
     if context.args.json:
         context.screen.document({"id": id})
-        return WELL
+        return ExitCode.SUCCESS
     context.screen.line(f"{id}  deleted")
-    return WELL
+    return ExitCode.SUCCESS

@@ -1,4 +1,4 @@
-"""`geventjob`: submit jobs and look after them. It is not patched, and loads what a command needs when it needs it."""
+"""`geventjob`: submit jobs and look after them. gevent does not patch it, and each command loads its modules late."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from urllib.parse import urlsplit
 from geventjob import config
 from geventjob.cimi.errors import CimiError
 from geventjob.cli import context, cron, fleet, jobs, key, submit, user, watch
-from geventjob.cli.context import Context, OutOfTime, Wrong
+from geventjob.cli.context import CommandContext
+from geventjob.cli.errors import TimedOut, UsageError, explain
 from geventjob.config import kinds
+from geventjob.exit_code import ExitCode
 
 if TYPE_CHECKING:
     from geventjob.cli.screen import Screen
@@ -31,21 +33,18 @@ VALUED = {f"--{option.name}" for option in config.options("client") if not optio
     "--config",
     "--timeout",
 }
-"""Options before the command that take a value in the next word."""
+"""Options before the name of the command whose value is the next word."""
 HINTED = {f"--{option.name}" for option in config.options("client") if not option.secret} | {"-c", "--config"}
-"""Options that say where the server is, and who asks."""
-EPILOG = """\
-exit codes: 0 well, 1 the job did not succeed, 2 wrong usage, 3 out of time, 4 server away, 5 log-in refused,
-6 no such job"""
-
-
+"""Options that name the server and the user, and are repeated in hints."""
+EPILOG = "exit codes:\n" + "\n".join(f"  {code:<4}  {code.meaning}" for code in ExitCode)
 CHOICE = re.compile(r"[^:]*: invalid choice: (?P<word>.*) \(choose from (?P<words>.*)\)", re.DOTALL)
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser that tells what is wrong in one line, with the nearest right word."""
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, with the nearest valid word."""
 
     def error(self, message: str) -> NoReturn:
+        """Print an error in one line, and exit with 2."""
         message = message.removeprefix("argument ")
         if wrong := CHOICE.fullmatch(message):
             words = [word.strip(" '\"") for word in wrong["words"].split(",")]
@@ -54,50 +53,50 @@ class Parser(argparse.ArgumentParser):
         config.refuse("client", message)
 
 
-class Tree:
-    """The commands, each with the options that all of them have, before or after its name."""
+class CommandTree:
+    """The commands. Options of all commands may stand before or after the name of the command."""
 
     def __init__(self) -> None:
-        self.common = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+        self.common = CommandParser(add_help=False, argument_default=argparse.SUPPRESS)
         self.common.add_argument("--json", action="store_true", help="print JSON, for programs")
         self.common.add_argument(
             "--timeout", type=kinds.seconds, metavar="SECONDS",
-            help=f"how long to try for a server that is away (default {context.PATIENCE:g}), and to wait for what"
-            " --wait and watch wait for (default without limit)",
+            help=f"how long to try for a server that is away (default {context.PATIENCE:g}), and how long --wait and"
+            " watch wait for jobs (default without limit)",
         )  # fmt: skip
-        self.parser = Parser(
+        self.parser = CommandParser(
             prog="geventjob",
             description="Submit jobs and look after them.",
             epilog=EPILOG,
-            parents=[self.common, config.Parser("client", add_help=False)],
+            parents=[self.common, config.OptionParser("client", add_help=False)],
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        self.parser.add_argument("--version", action=_Version)
+        self.parser.add_argument("--version", action=_VersionAction)
         self.parsers = [self.parser]
-        self._commands = self.parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+        self._commands = self.parser.add_subparsers(metavar="COMMAND", required=True, parser_class=CommandParser)
         for module in (submit, jobs, watch, fleet, user, key, cron):
             module.declare(self)
         self._commands.add_parser("up", help="run server, executor and distributors on this machine")
 
-    def add(self, name: str, run: Callable[[Context], int], help: str, description: str | None = None) -> Any:
-        """A command (see `context.Commands`)."""
+    def add(self, name: str, run: Callable[[CommandContext], int], help: str, description: str | None = None) -> Any:
+        """Declare a command (see `context.Commands`)."""
         parser = self._add(name, help, description or help[0].upper() + help[1:] + ".")
         parser.set_defaults(run=run, local=None)
         return parser
 
     def add_local(self, name: str, run: Callable[[Screen, argparse.Namespace], int], help: str) -> Any:
-        """A command that asks no server (see `context.Commands`)."""
+        """Declare a command that asks no server (see `context.Commands`)."""
         parser = self._add(name, help, help[0].upper() + help[1:] + ".")
         parser.set_defaults(local=run)
         return parser
 
-    def _add(self, name: str, help: str, description: str) -> Parser:
-        parser: Parser = self._commands.add_parser(
+    def _add(self, name: str, help: str, description: str) -> CommandParser:
+        parser: CommandParser = self._commands.add_parser(
             name,
             help=help,
             description=description,
-            epilog="The options of the connection are told by `geventjob --help`.",
+            epilog="`geventjob --help` lists the connection options.",
             parents=[self.common],
             allow_abbrev=False,
         )
@@ -105,7 +104,7 @@ class Tree:
         return parser
 
     def parse(self, arguments: Sequence[str], into: argparse.Namespace) -> None:
-        """Parse a whole command line. A wrong one is told in one line, and ends the process with exit code 2."""
+        """Parse a whole command line; print a line for wrong usage and exit with 2."""
         _, rest = self.parser.parse_known_args(arguments, into)
         if rest:
             known = [option for parser in self.parsers for option in parser._option_string_actions]
@@ -114,7 +113,7 @@ class Tree:
             config.refuse("client", f"unrecognized argument: {option}{told}")
 
 
-class _Version(argparse.Action):
+class _VersionAction(argparse.Action):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(nargs=0, help="print the version", **{k: v for k, v in kwargs.items() if k != "nargs"})
 
@@ -126,7 +125,7 @@ class _Version(argparse.Action):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code (DESIGN §9)."""
+    """Run a command line, and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     at = command_at(arguments)
     if at is not None and arguments[at] == "up":
@@ -139,14 +138,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to complain at exit
-        return context.CUT_OFF
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit does not fail
+        return ExitCode.BROKEN_PIPE
     except KeyboardInterrupt:
-        return context.INTERRUPTED
+        return ExitCode.INTERRUPTED
 
 
 def command_at(arguments: Sequence[str]) -> int | None:
-    """Return where the name of the command stands: the first word that is neither an option nor the value of one."""
+    """Return the index of the command's name, the first word that is neither an option nor an option's value."""
     at = 0
     while at < len(arguments) and arguments[at].startswith("-"):
         at += 2 if arguments[at] in VALUED else 1
@@ -154,10 +153,7 @@ def command_at(arguments: Sequence[str]) -> int | None:
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """Return what to type for this command line up to its command: `geventjob`, and where the server is found.
-
-    A password is left out: a hint is no place for it.
-    """
+    """Return `geventjob` with the connection options of a command line, without the password, for hints."""
     words = ["geventjob"]
     for at, word in enumerate(arguments):
         name, equals, _ = word.partition("=")
@@ -167,12 +163,12 @@ def command_line(arguments: Sequence[str]) -> str:
 
 
 def run(arguments: list[str]) -> int:
-    """Parse the command line, connect, do what it says; return the exit code."""
+    """Parse a command line, connect, run the command, and return its exit code."""
     if {"-h", "--help", "--version"} & set(arguments):
-        Tree().parser.parse_args(arguments)  # ends the process
+        CommandTree().parser.parse_args(arguments)  # ends the process
     settings, rest = config.parse_known("client", arguments)
     args = argparse.Namespace(json=False, timeout=None)
-    Tree().parse(rest, args)
+    CommandTree().parse(rest, args)
 
     from geventjob.cli.screen import Screen
 
@@ -182,33 +178,33 @@ def run(arguments: list[str]) -> int:
             return int(args.local(screen, args))
         with connect(settings, args) as client:
             if not settings.told_server and not is_there(settings, screen):
-                return context.AWAY
-            code: int = args.run(Context(client, screen, args, settings.ss_pass, command_line(arguments)))
+                return ExitCode.SERVER_AWAY
+            code: int = args.run(CommandContext(client, screen, args, settings.ss_pass, command_line(arguments)))
             client.log_out()
             return code
-    except Wrong as error:
+    except UsageError as error:
         config.refuse("client", str(error))
-    except OutOfTime as error:
+    except TimedOut as error:
         screen.note(str(error))
-        return context.OUT_OF_TIME
+        return ExitCode.TIMEOUT
     except CimiError as error:
-        code, words = context.ending(error, args.timeout or context.PATIENCE)
+        code, words = explain(error, args.timeout or context.PATIENCE)
         screen.note(words)
         return code
 
 
 def is_there(settings: config.Settings, screen: Screen) -> bool:
-    """Return whether to go on where no server was named; tell how to start one where none listens.
+    """Return whether to go on where no server was named; print how to start a server where none listens.
 
-    One that `geventjob up` has started before may be on its way up again. Raises Wrong for a data folder that was
-    named and has no log-in.
+    A server that `geventjob up` has started before may be about to start again. Raises UsageError for a data folder
+    that was named and has no log-in.
     """
     own = Path(settings.data_dir).expanduser() / "client.ini"
     if settings.data_dir and own.exists() and settings.own_file is None:
-        raise Wrong(f"cannot read {own}: name a server with --ss-url or -c")
+        raise UsageError(f"cannot read {own}: name a server with --ss-url or -c")
     if settings.own_file is None and settings.data_dir != config.default_data_dir():
         start = f"geventjob up --data-dir {settings.data_dir}"
-        raise Wrong(f"--data-dir {settings.data_dir} has no client.ini: `{start}` writes one")
+        raise UsageError(f"--data-dir {settings.data_dir} has no client.ini: `{start}` writes one")
     address = urlsplit(settings.ss_url)
     try:
         socket.create_connection((address.hostname or "", address.port or 80), timeout=1).close()
@@ -217,12 +213,12 @@ def is_there(settings: config.Settings, screen: Screen) -> bool:
         screen.note(f"no server listens {where}: `geventjob up` starts one here, --ss-url names another")
         return settings.own_file is not None
     except OSError:
-        pass  # the client says what is wrong
+        pass  # the client reports the error
     return True
 
 
 def connect(settings: config.Settings, args: argparse.Namespace) -> Any:
-    """The client, not connected yet. One call is under way at a time, and takes no longer than is left to try."""
+    """Return a client that has not connected yet, for one call at a time, none longer than `--timeout`."""
     from geventjob.cli import connection  # loads requests, which `--help` does without
 
     patience = args.timeout or context.PATIENCE
@@ -234,7 +230,7 @@ def connect(settings: config.Settings, args: argparse.Namespace) -> Any:
             patience=patience,
         )
     except ValueError as error:
-        raise Wrong(f"--ss-url: {error}") from None
+        raise UsageError(f"--ss-url: {error}") from None
 
 
 if __name__ == "__main__":

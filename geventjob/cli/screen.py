@@ -1,4 +1,4 @@
-"""What people read: tables and progress on a terminal, plain lines everywhere else, JSON for programs."""
+"""Output: tables and progress on a terminal, plain lines elsewhere, JSON for programs."""
 
 from __future__ import annotations
 
@@ -24,31 +24,32 @@ STYLES = {
     "STOPPING": "yellow",
     "STOPPED": "yellow",
 }
-"""By the first word of a cell."""
+"""Style of a cell by its first word."""
 CUT = ("message", "leads", "executors", "roles", "host", "user", "action", "taken by", "name")
-"""Columns that a narrow terminal cuts, in the order in which they give way."""
+"""Columns that a narrow terminal cuts, in this order."""
 FLOORS = (20, 8)
-"""Cells below which no column is cut: first all of them give way down to the one, then to the other."""
+"""Widths to which columns are cut: all of them to the first, then all of them to the second."""
 GAP = 2
 """Cells between two columns."""
 LONG_ID = re.compile(r"job/([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-"""The id of a job, of which a terminal shows the first eight digits: every command takes them."""
+"""The id of a job. A terminal shows its first eight digits, which every command takes."""
 Update = Callable[[float, str], None]
 
 
 class Screen:
-    """Standard output, as it is. `json`: only what programs read goes there."""
+    """Standard output and standard error. With `json` only JSON goes to standard output."""
 
     def __init__(self, json: bool = False, out: TextIO | None = None, err: TextIO | None = None) -> None:
         self.json = json
         self.out = out or sys.stdout
         self.err = err or sys.stderr
         self.live = not json and self.out.isatty()
-        """Whether a person looks at a terminal."""
+        """Whether the output is a terminal, without `json`."""
         self._console: Console | None = None
 
     @property
     def console(self) -> Console:
+        """The console of rich, loaded on first use."""
         if self._console is None:
             from rich.console import Console
 
@@ -56,26 +57,26 @@ class Screen:
         return self._console
 
     def line(self, text: str, style: str | None = None) -> None:
-        """A line for people, whole however wide."""
+        """Print a line for people, never cut; nothing with `json`."""
         if self.live and style:
             self.console.print(clean(text), style=style, soft_wrap=True)
         elif not self.json:
             print(clean(text), file=self.out, flush=True)
 
     def note(self, text: str) -> None:
-        """A line beside the output, on stderr."""
+        """Print a line on stderr."""
         print(f"geventjob: {clean(text)}", file=self.err, flush=True)
 
     def document(self, value: Any) -> None:
-        """JSON for programs."""
+        """Print a value as indented JSON."""
         print(json.dumps(value, indent=2, ensure_ascii=False), file=self.out, flush=True)
 
     def record(self, value: Any) -> None:
-        """One of several JSON values, in a line of its own."""
+        """Print a value as JSON in one line."""
         print(json.dumps(value, ensure_ascii=False), file=self.out, flush=True)
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Rows under headers; None is nothing."""
+        """Print rows under headers; None is an empty cell."""
         if self.live:
             self.console.print(rendered(headers, rows, self.console.width))
             return
@@ -85,9 +86,9 @@ class Screen:
 
     @contextmanager
     def progress(self, total: float, every: float = 0.0) -> Iterator[Update]:
-        """Show how far something is: `update(done, text)`, text beginning with a state.
+        """Show progress: yields `update(done, text)`, where the text begins with a state.
 
-        A bar on a terminal; else a line each time that the text has changed, at most one in `every` seconds.
+        A terminal shows a bar; elsewhere each new text is a line, at most one in `every` seconds.
         """
         if self.json:
             yield lambda done, text: None
@@ -112,7 +113,7 @@ class Screen:
 
 
 class _Lines:
-    """Progress where no terminal is."""
+    """Progress as lines, where no terminal is."""
 
     def __init__(self, screen: Screen, every: float) -> None:
         self._screen = screen
@@ -122,19 +123,21 @@ class _Lines:
         self._due = 0.0
 
     def update(self, done: float, text: str) -> None:
+        """Note the latest text, and print it if a line is due."""
         self._latest = text
         if time.monotonic() >= self._due:
             self.last()
             self._due = time.monotonic() + self._every
 
     def last(self) -> None:
+        """Print the latest text unless it was printed before."""
         if self._latest != self._shown:
             self._shown = self._latest
             self._screen.line(self._latest)
 
 
 def cells(rows: Sequence[Sequence[object]]) -> list[list[str]]:
-    """Their texts, fit to be shown."""
+    """Return the texts of cells, without control characters."""
     return [["" if cell is None else clean(str(cell)) for cell in row] for row in rows]
 
 
@@ -168,7 +171,7 @@ def widths(headers: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> 
 
 
 def aligned(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The rows as lines of columns, nothing cut."""
+    """Yield headers and rows as lines with aligned columns, nothing cut."""
     lines = [headers, *rows]
     widths = [max(len(line[at]) for line in lines) for at in range(len(headers))]
     for line in lines:
@@ -176,7 +179,7 @@ def aligned(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[s
 
 
 def attributes(values: Mapping[str, object]) -> list[str]:
-    """Name and value, one a line; what has several lines is indented below its name."""
+    """Return a line for each name and value; further lines of a value are indented below the first."""
     width = max(map(len, values), default=0)
     lines = []
     for name, value in values.items():
@@ -188,12 +191,12 @@ def attributes(values: Mapping[str, object]) -> list[str]:
 
 
 def clean(text: str) -> str:
-    """Text of one line without what would steer a terminal: a message of a job may hold anything."""
+    """Replace control characters by blanks: a job's message may hold sequences that steer a terminal."""
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def span(seconds: float | None) -> str | None:
-    """A time in the largest unit that tells enough.
+    """Return a duration in the largest unit that is precise enough.
 
     >>> span(0.4), span(75), span(7200), span(200000)
     ('0 s', '75 s', '120 min', '55 h')
@@ -207,7 +210,7 @@ def span(seconds: float | None) -> str | None:
 
 
 def age(moment: object) -> str | None:
-    """How long ago a CIMI time was, by this machine's clock."""
+    """Return the time since a CIMI timestamp by this machine's clock; None for another text."""
     try:
         then = datetime.strptime(str(moment), "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
     except ValueError:
@@ -216,5 +219,5 @@ def age(moment: object) -> str | None:
 
 
 def height() -> int:
-    """Lines of the terminal."""
+    """Return the number of lines of the terminal."""
     return shutil.get_terminal_size((80, 24)).lines

@@ -12,14 +12,17 @@ from pathlib import Path
 from geventjob.cimi.document import Document
 from geventjob.cimi.errors import CimiError, Conflict, Refused
 from geventjob.cli import jobs, watch
-from geventjob.cli.context import NO_SUCCESS, WELL, WRONG, Commands, Context, Wrong
+from geventjob.cli.context import CommandContext, Commands
+from geventjob.cli.errors import UsageError
 from geventjob.config import kinds
+from geventjob.exit_code import ExitCode
 
 LARGEST = 8 << 20
-"""Bytes that are read of a payload; what a job may carry is the server's to say."""
+"""Bytes that are read of a payload; the server has a limit of its own."""
 PAGE = 1000
+"""Jobs of one request."""
 LISTED = 20
-"""More ids than these are not listed on a terminal."""
+"""Ids that a terminal lists; of more jobs it shows the number."""
 COPIED = [
     "action",
     "payload",
@@ -32,48 +35,45 @@ COPIED = [
     "parentJob",
     "acl",
 ]
-"""What a job that is run again has from the first; `properties` too, without what the server keeps there."""
+"""Attributes that `rerun` copies; `properties` too, without the entry that the server keeps there."""
 
 
 def declare(commands: Commands) -> None:
-    """The commands' own arguments."""
+    """Declare the commands and their arguments."""
     parser = commands.add("submit", submit, "submit jobs")
-    parser.add_argument("action", metavar="ACTION", help="what an executor shall run")
-    parser.add_argument("--target", metavar="HREF", help="id of the resource that it is about")
-    parser.add_argument("--priority", type=priority, metavar="N", help="0 to 999, lower runs first (default 999)")
-    parser.add_argument("--payload", type=payload, metavar="JSON", help="its input, an object; @FILE or - to read it")
+    parser.add_argument("action", metavar="ACTION", help="name of the action to run")
+    parser.add_argument("--target", metavar="HREF", help="id of the resource that the job is about")
     parser.add_argument(
-        "--property", type=pair, action="append", default=[], metavar="NAME=VALUE", help="repeatable",
+        "--priority", type=kinds.whole(0, 999), metavar="N", help="0 to 999, lower runs first (default 999)"
+    )
+    parser.add_argument(
+        "--payload", type=payload, metavar="JSON", help="input of the action, an object; @FILE or - reads it"
+    )
+    parser.add_argument(
+        "--property", type=pair, action="append", default=[], metavar="NAME=VALUE", help="a property; repeatable",
     )  # fmt: skip
     parser.add_argument("--name", metavar="TEXT", help="a name for people to see")
-    parser.add_argument("--tag", action="append", default=[], metavar="TEXT", help="to find it by; repeatable")
+    parser.add_argument("--tag", action="append", default=[], metavar="TEXT", help="a tag to search for; repeatable")
     parser.add_argument(
-        "--job-timeout", type=kinds.seconds, metavar="SECONDS", help="how long it may take (default: the action's)"
+        "--job-timeout", type=kinds.seconds, metavar="SECONDS", help="time limit of the job (default: the action's)"
     )
-    parser.add_argument("--key", metavar="KEY", help="submitting again with the same key makes no second job")
-    parser.add_argument("--count", type=count, default=1, metavar="N", help="so many of the same")
-    parser.add_argument("--wait", action="store_true", help="until they have ended; exit code 1 unless all in SUCCESS")
+    parser.add_argument(
+        "--key", metavar="KEY", help="idempotency key: a second submit with the same key makes no second job"
+    )
+    parser.add_argument("--count", type=kinds.count, default=1, metavar="N", help="number of equal jobs")
+    parser.add_argument(
+        "--wait", action="store_true", help="wait until all have ended; exit code 1 unless all are in SUCCESS"
+    )
 
-    parser = commands.add("rerun", rerun, "submit jobs like ones that have ended")
-    parser.add_argument("ids", metavar="ID", nargs="+", help="job/<uuid>, <uuid>, or how it begins")
+    parser = commands.add("rerun", rerun, "submit copies of jobs that have ended")
+    parser.add_argument("ids", metavar="ID", nargs="+", help="job/<uuid>, <uuid>, or its beginning")
 
 
 # --- values of options
 
 
-def priority(text: str) -> int:
-    if not text.isdecimal() or int(text[:4]) > 999:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 999, not {text!r}")
-    return int(text)
-
-
-def count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text[:8]) <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 to 1000000, not {text!r}")
-    return int(text)
-
-
 def pair(text: str) -> tuple[str, str]:
+    """Return name and value of a property. Raises ArgumentTypeError."""
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, not {text!r}")
@@ -81,6 +81,7 @@ def pair(text: str) -> tuple[str, str]:
 
 
 def payload(text: str) -> Document:
+    """Return a payload. Raises ArgumentTypeError for anything but a JSON object."""
     try:
         value = json.loads(read(text))
     except (ValueError, RecursionError) as error:
@@ -91,6 +92,7 @@ def payload(text: str) -> Document:
 
 
 def read(text: str) -> str:
+    """Return the text itself, or the content of `@FILE` or of stdin for `-`. Raises ArgumentTypeError."""
     try:
         if text == "-":
             content = sys.stdin.buffer.read(LARGEST + 1)
@@ -102,14 +104,15 @@ def read(text: str) -> str:
     except OSError as error:
         raise argparse.ArgumentTypeError(f"cannot read {text[1:]}: {error.strerror}") from None
     if len(content) > LARGEST:
-        raise argparse.ArgumentTypeError("what is there is far larger than any payload may be")
+        raise argparse.ArgumentTypeError(f"larger than {LARGEST >> 20} MB, more than any payload may have")
     return content.decode()
 
 
 # --- submit
 
 
-def submit(context: Context) -> int:
+def submit(context: CommandContext) -> int:
+    """Submit one job or many, and with `--wait` wait for their ends."""
     args = context.args
     job = described(args)
     key = args.key or str(uuid.uuid4())
@@ -117,16 +120,16 @@ def submit(context: Context) -> int:
         return submit_one(context, job | {"idempotencyKey": key})
     filter = f"idempotencyKey^={jobs.value(key + '/', '--key')}"
     if args.wait and not context.ask(lambda: context.client.dialect.keeps_keys):
-        raise Wrong("--wait with --count: this server keeps no keys by which all of them could be found again")
+        raise UsageError("--wait with --count: this server keeps no idempotency keys to find the jobs by")
     ids = submit_many(context, job, key)
     announce(context, ids, filter)
     warn_if_unknown(context, job["action"])
-    code = watch.many(context, filter, len(ids)) if args.wait and ids else WELL
-    return code if len(ids) == args.count else code or (NO_SUCCESS if ids else WRONG)
+    code = watch.many(context, filter, len(ids)) if args.wait and ids else ExitCode.SUCCESS
+    return code if len(ids) == args.count else code or (ExitCode.FAILURE if ids else ExitCode.USAGE)
 
 
 def described(args: argparse.Namespace) -> Document:
-    """The job that the options describe."""
+    """Return the job that the options describe."""
     job = {
         "action": args.action,
         "targetResource": {"href": args.target} if args.target is not None else None,
@@ -140,18 +143,19 @@ def described(args: argparse.Namespace) -> Document:
     return {name: value for name, value in job.items() if value is not None}
 
 
-def submit_one(context: Context, job: Document) -> int:
+def submit_one(context: CommandContext, job: Document) -> int:
+    """Submit one job. Raises UsageError for a key that another job has."""
     try:
         id = context.client.add("job", job)
     except Conflict as error:
-        raise Wrong(f"--key: {error.message}") from None
+        raise UsageError(f"--key: {error.message}") from None
     announce(context, [id], "")
     warn_if_unknown(context, job["action"])
-    return watch.one(context, id) if context.args.wait else WELL
+    return watch.one(context, id) if context.args.wait else ExitCode.SUCCESS
 
 
-def submit_many(context: Context, job: Document, key: str) -> list[str]:
-    """The ids of those that the server took; the first refusal is told."""
+def submit_many(context: CommandContext, job: Document, key: str) -> list[str]:
+    """Submit jobs page by page, and return the ids of those that the server took; note the first refusal."""
     total = context.args.count
     ids: list[str] = []
     refusals: list[Refused] = []
@@ -172,8 +176,8 @@ def submit_many(context: Context, job: Document, key: str) -> list[str]:
     return ids
 
 
-def announce(context: Context, ids: list[str], filter: str) -> None:
-    """Say what was made, before anything is waited for."""
+def announce(context: CommandContext, ids: list[str], filter: str) -> None:
+    """Print the new jobs, before any wait."""
     if context.args.json:
         context.screen.document(ids)
     elif context.screen.live and len(ids) > LISTED:
@@ -183,8 +187,8 @@ def announce(context: Context, ids: list[str], filter: str) -> None:
             context.screen.line(id)
 
 
-def warn_if_unknown(context: Context, action: str) -> None:
-    """Nobody would run it. Only an administrator can know."""
+def warn_if_unknown(context: CommandContext, action: str) -> None:
+    """Warn of an action that no executor announces; only administrators may ask for the executors."""
     try:
         nodes = context.client.nodes()
     except CimiError:
@@ -196,8 +200,8 @@ def warn_if_unknown(context: Context, action: str) -> None:
 # --- rerun
 
 
-def rerun(context: Context) -> int:
-    """Submit a job like each."""
+def rerun(context: CommandContext) -> int:
+    """Submit a copy of each job."""
     made: list[str] = []
     code = jobs.each(context, lambda text: made.append(rerun_one(context, text)))
     if context.args.json:
@@ -205,17 +209,18 @@ def rerun(context: Context) -> int:
     return code
 
 
-def rerun_one(context: Context, text: str) -> str:
+def rerun_one(context: CommandContext, text: str) -> str:
+    """Submit a copy of a job, and return its id. Raises NotFound, UsageError."""
     old = jobs.get(context, text)
     if old["state"] not in jobs.FINAL:
-        raise Wrong(f"{old['id']} is {old['state']}: only a job that has ended can be run again")
+        raise UsageError(f"{old['id']} is {old['state']}: only a job that has ended can be run again")
     id: str = context.client.add("job", like(old))
     context.screen.line(id)
     return id
 
 
 def like(old: Document) -> Document:
-    """A new job that asks for the same."""
+    """Return a new job with the same request as an old one."""
     job = {name: old[name] for name in COPIED if name in old}
     properties = {name: value for name, value in old.get("properties", {}).items() if name != "zookeeper-path"}
     return job | ({"properties": properties} if properties else {})

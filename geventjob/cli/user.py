@@ -1,32 +1,39 @@
-"""`geventjob user`: who may log in to the job server. A password is prompted for or read from a file, no option."""
+"""`geventjob user`: the users of the job server. A password comes from a prompt or a file, never from an option."""
 
 from __future__ import annotations
 
 import sys
 
 from geventjob.cimi.errors import Conflict, NotFound
-from geventjob.cli.context import WELL, Commands, Context, Wrong
+from geventjob.cli.context import CommandContext, Commands
+from geventjob.cli.errors import UsageError
 from geventjob.cli.screen import age
+from geventjob.exit_code import ExitCode
+
+LONGEST_PASSWORD = 10_000
+"""Characters that are read of a password."""
 
 
 def declare(commands: Commands) -> None:
-    """The command's own commands and their arguments."""
+    """Declare the command, its subcommands and their arguments."""
     parser = commands.add("user", listed, "add a user, list users, change a password, delete a user")
-    what = parser.add_subparsers(metavar="add|list|passwd|delete", required=True)
-    listing = what.add_parser(
+    subcommands = parser.add_subparsers(metavar="add|list|passwd|delete", required=True)
+    listing = subcommands.add_parser(
         "list", help="list the users", description="list the users", allow_abbrev=False, parents=[commands.common]
     )
     listing.set_defaults(run=listed)
     for name, run, help in (
         ("add", add, "add a user"),
-        ("passwd", passwd, "give a user another password; all of the user's sessions end"),
-        ("delete", delete, "delete a user; all of the user's sessions end"),
+        ("passwd", passwd, "change a user's password and end the user's sessions"),
+        ("delete", delete, "delete a user and end the user's sessions"),
     ):
-        command = what.add_parser(name, help=help, description=help, allow_abbrev=False, parents=[commands.common])
+        command = subcommands.add_parser(
+            name, help=help, description=help, allow_abbrev=False, parents=[commands.common]
+        )
         command.set_defaults(run=run)
         command.add_argument("name", metavar="NAME")
         if name == "add":
-            command.add_argument("--admin", action="store_true", help="who may do everything")
+            command.add_argument("--admin", action="store_true", help="an administrator, with all rights")
             command.add_argument(
                 "--role", action="append", default=[], metavar="ROLE",
                 help="a role besides USER, as SUBMITTER, VIEWER or EXECUTOR; repeatable",
@@ -37,33 +44,36 @@ def declare(commands: Commands) -> None:
             )
 
 
-def listed(context: Context) -> int:
+def listed(context: CommandContext) -> int:
+    """List the users."""
     users = context.ask(context.client.search, "user", orderby="username:asc")["users"]
     if context.args.json:
         context.screen.document(users)
-        return WELL
+        return ExitCode.SUCCESS
     rows = [(user.get("id"), user.get("roles"), age(user.get("created"))) for user in users]
     context.screen.table(("id", "roles", "age"), rows)
-    return WELL
+    return ExitCode.SUCCESS
 
 
-def add(context: Context) -> int:
+def add(context: CommandContext) -> int:
+    """Add a user. Raises UsageError for a name that is in use."""
     name = context.args.name
     roles = dict.fromkeys([*(["ADMIN"] if context.args.admin else []), *context.args.role, "USER"])
     body = {"username": name, "password": password(context), "roles": " ".join(roles)}
     try:
         id = context.ask(context.client.add, "user", body)
     except Conflict:
-        raise Wrong(
+        raise UsageError(
             f"there is a user {name} already: {context.command} user passwd {name} changes the password"
         ) from None
     return report(context, id, "added")
 
 
-def passwd(context: Context) -> int:
+def passwd(context: CommandContext) -> int:
+    """Change a user's password. Raises UsageError for a user that does not exist."""
     edit = {"password": password(context)}
     if context.args.name == context.client.user and context.own_password:
-        edit["oldPassword"] = context.own_password  # asked of all but administrators
+        edit["oldPassword"] = context.own_password  # the server asks it of all but administrators
     try:
         context.ask(context.client.edit, f"user/{context.args.name}", edit)
     except NotFound:
@@ -71,7 +81,8 @@ def passwd(context: Context) -> int:
     return report(context, f"user/{context.args.name}", "has a new password")
 
 
-def delete(context: Context) -> int:
+def delete(context: CommandContext) -> int:
+    """Delete a user. Raises UsageError for a user that does not exist."""
     try:
         context.ask(context.client.delete, f"user/{context.args.name}")
     except NotFound:
@@ -79,42 +90,47 @@ def delete(context: Context) -> int:
     return report(context, f"user/{context.args.name}", "deleted")
 
 
-def unknown(context: Context) -> Wrong:
-    return Wrong(f"there is no user {context.args.name}")
+def unknown(context: CommandContext) -> UsageError:
+    """Return the error for a user that does not exist."""
+    return UsageError(f"there is no user {context.args.name}")
 
 
-def report(context: Context, id: str, what: str) -> int:
+def report(context: CommandContext, id: str, what: str) -> int:
+    """Print the outcome for one user."""
     if context.args.json:
         context.screen.document({"id": id})
     context.screen.line(f"{id}  {what}")
-    return WELL
+    return ExitCode.SUCCESS
 
 
-def password(context: Context) -> str:
-    """The new password. Raises Wrong."""
+def password(context: CommandContext) -> str:
+    """Return the new password, from `--pass-file` or a prompt. Raises UsageError."""
     file = context.args.pass_file
     if file is None and not sys.stdin.isatty():
-        raise Wrong("--pass-file is needed where there is no terminal to ask for the password")
+        raise UsageError("--pass-file is needed where there is no terminal to ask for the password")
     found = prompted(context.args.name) if file is None else first_line(file)
     if not found:
-        raise Wrong("the password is empty")
+        raise UsageError("the password is empty")
     return found
 
 
 def prompted(name: str) -> str:
+    """Ask for a password twice, and return it. Raises UsageError where the two differ."""
     from getpass import getpass
 
     found = getpass(f"Password for {name}: ")
     if found != getpass("The same again: "):
-        raise Wrong("that was not the same password twice")
+        raise UsageError("the two passwords differ")
     return found
 
 
 def first_line(file: str) -> str:
+    """Return the first line of a file, or of stdin for `-`. Raises UsageError."""
     try:
         if file == "-":
-            return sys.stdin.readline(10_000).rstrip("\r\n")
+            return sys.stdin.readline(LONGEST_PASSWORD).rstrip("\r\n")
         with open(file, encoding="utf-8") as lines:
-            return lines.readline(10_000).rstrip("\r\n")
+            return lines.readline(LONGEST_PASSWORD).rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise Wrong(f"--pass-file: cannot read {file}: {getattr(error, 'strerror', 'it is not UTF-8 text')}") from None
+        why = getattr(error, "strerror", "it is not UTF-8 text")
+        raise UsageError(f"--pass-file: cannot read {file}: {why}") from None

@@ -16,14 +16,14 @@ from collections.abc import Mapping, Sequence
 from geventjob.config.ini import as_ini
 from geventjob.config.nearest import nearest
 from geventjob.config.options import COMMANDS, Option, default_data_dir, options
-from geventjob.config.parser import Parser, refuse
+from geventjob.config.parser import OptionParser, refuse
 from geventjob.config.settings import SECRET_FILES, Settings
 from geventjob.title import hide_secrets
 
 __all__ = [
     "COMMANDS",
     "Option",
-    "Parser",
+    "OptionParser",
     "Settings",
     "as_ini",
     "default_data_dir",
@@ -41,7 +41,7 @@ def parse(command: str, argv: Sequence[str] | None = None, environ: Mapping[str,
 
     Whatever is wrong is told in one line on stderr, and the process exits with 2.
     """
-    parser = Parser(command)
+    parser = OptionParser(command)
     settings, rest = parser.read(sys.argv[1:] if argv is None else argv, os.environ if environ is None else environ)
     parser.refuse_rest(rest)
     return finish(parser, settings)
@@ -51,12 +51,12 @@ def parse_known(
     command: str, argv: Sequence[str], environ: Mapping[str, str] | None = None
 ) -> tuple[Settings, list[str]]:
     """As `parse`, and the arguments that are none of the command's own, in their order. `--help` is one of these."""
-    parser = Parser(command, add_help=False)
+    parser = OptionParser(command, add_help=False)
     settings, rest = parser.read(argv, os.environ if environ is None else environ)
     return finish(parser, settings), rest
 
 
-def finish(parser: Parser, settings: Settings) -> Settings:
+def finish(parser: OptionParser, settings: Settings) -> Settings:
     """Fill in what one option takes from another, or from this machine."""
     settings.data_dir = settings.data_dir or default_data_dir()
     for option in parser.options:

@@ -1,4 +1,4 @@
-"""What an option's value may be: each kind turns the text given into a value, or says what was expected."""
+"""Kinds of option values. Each kind returns the value of a text, or raises ArgumentTypeError with what it expected."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ def _expected(what: str, got: str | None = None) -> ArgumentTypeError:
 
 
 def text(value: str) -> str:
-    """Any text of one line."""
+    """Return any printable text of one line."""
     if not value or not value.isprintable():
         raise _expected("printable text of one line")
     return value
 
 
 def secret(value: str) -> str:
-    """As `text`, but never shown."""
+    """Return a text that is never shown."""
     return text(value)
 
 
 def flag(value: str) -> bool:
-    """A switch; ConfigArgParse reads true and false in the environment and the ini itself."""
+    """Mark a switch; ConfigArgParse itself reads true and false in the environment and the ini file."""
     raise AssertionError(value)
 
 
 def seconds(value: str) -> float:
-    """A duration above zero, in seconds."""
+    """Return a duration above zero in seconds."""
     try:
         number = float(value)
     except ValueError:
@@ -50,20 +50,31 @@ def seconds(value: str) -> float:
 
 
 def days(value: str) -> float:
-    """A duration above zero, in days."""
+    """Return a duration above zero in days."""
     try:
         return seconds(value)
     except ArgumentTypeError:
         raise _expected("days, a number above 0", value) from None
 
 
-def count(value: str) -> int:
-    """A whole number from 1 to a million."""
-    return _whole(value, 1, 1_000_000, "a whole number")
+def whole(least: int, most: int, what: str = "a whole number") -> Kind:
+    """Return the kind of a whole number from `least` to `most`, of seven digits at most."""
+
+    def number(value: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,7}", value) or not least <= int(value) <= most:
+            raise _expected(f"{what} from {least} to {most}", value)
+        return int(value)
+
+    return number
+
+
+count = whole(1, 1_000_000)
+port = whole(0, 65535, "a port")
+"""A TCP port to listen on; 0 takes any free port."""
 
 
 def size(value: str) -> int:
-    """Bytes, from 1024; `k` and `m` stand for 1024 and 1024 times that, as in nginx.
+    """Return a number of bytes from 1024 on; `k` is 1024 bytes and `m` is 1024 k, as in nginx.
 
     >>> size("900k")
     921600
@@ -75,19 +86,8 @@ def size(value: str) -> int:
     return int(number) * unit
 
 
-def port(value: str) -> int:
-    """A TCP port to listen on; 0 takes any that is free."""
-    return _whole(value, 0, 65535, "a port")
-
-
-def _whole(value: str, least: int, most: int, what: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,7}", value) or not least <= int(value) <= most:
-        raise _expected(f"{what} from {least} to {most}", value)
-    return int(value)
-
-
 def host(value: str) -> str:
-    """A host name or an address to listen on, IPv6 with or without brackets."""
+    """Return a host name or an address to listen on; IPv6 loses its brackets."""
     bare = value.strip("[]")
     if not HOST.fullmatch(f"[{bare}]" if ":" in bare else value):
         raise _expected("a host name or an IP address", value)
@@ -95,7 +95,7 @@ def host(value: str) -> str:
 
 
 def endpoint(value: str) -> str:
-    """`HOST` or `HOST:PORT`."""
+    """Return `HOST` or `HOST:PORT`."""
     if "/" in value:
         raise _expected("HOST:PORT; a folder in ZooKeeper is --zk-root", value)
     found = re.fullmatch(rf"({HOST.pattern})(?::([0-9]{{1,5}}))?", value)
@@ -105,9 +105,9 @@ def endpoint(value: str) -> str:
 
 
 def url(value: str) -> str:
-    """An http(s) URL of a host and perhaps a path. A log-in in it is refused, and not shown."""
+    """Return an http(s) URL of a host with or without a path. A log-in in the URL is refused, and not shown."""
     if "@" in value:
-        raise _expected("a URL without a log-in in it; that is --ss-user and --ss-pass-file")
+        raise _expected("a URL without a log-in, which belongs into --ss-user and --ss-pass-file")
     try:
         parts = urlsplit(value)
         well = parts.scheme in ("http", "https") and HOST.fullmatch(parts.netloc.removesuffix(f":{parts.port}"))
@@ -119,7 +119,7 @@ def url(value: str) -> str:
 
 
 def search_host(value: str) -> str:
-    """An Elasticsearch node: `HOST`, `HOST:PORT` or a URL, which may hold a log-in and is shown without it."""
+    """Return an Elasticsearch node: `HOST`, `HOST:PORT` or a URL, which may hold a log-in and is shown without it."""
     try:
         if "://" not in value:
             return endpoint(value)
@@ -131,7 +131,7 @@ def search_host(value: str) -> str:
 
 
 def network(value: str) -> str:
-    """A network, as 10.0.0.0/8, or one of the words for some."""
+    """Return a network as 10.0.0.0/8, or one of the words link-local, server and nothing."""
     if value in ("link-local", "server", "nothing"):
         return value
     try:
@@ -141,21 +141,21 @@ def network(value: str) -> str:
 
 
 def index_prefix(value: str) -> str:
-    """What names of indexes in Elasticsearch begin with."""
+    """Return a prefix for names of indexes in Elasticsearch."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,99}", value):
         raise _expected("up to 100 lower-case letters, digits, - and _", value)
     return value
 
 
 def node_name(value: str) -> str:
-    """The name of a process, part of a path in ZooKeeper; blanks may stand within."""
+    """Return the name of a process, which is part of a path in ZooKeeper and may have blanks within."""
     if not NAME.fullmatch(value.replace(" ", "_")) or value in (".", "..") or value != value.strip():
         raise _expected("up to 100 of letters, digits, blanks and _.@:+-", value)
     return value
 
 
 def root(value: str) -> str:
-    """An absolute path in ZooKeeper; `/` is none."""
+    """Return an absolute path in ZooKeeper; `/` becomes the empty path."""
     path = value.rstrip("/")
     parts = path.split("/")
     if path and (parts[0] or any(not NAME.fullmatch(part) or part in (".", "..") for part in parts[1:])):
@@ -164,22 +164,22 @@ def root(value: str) -> str:
 
 
 def level(value: str) -> str:
-    """A level of the log."""
+    """Return a level of the log in small letters."""
     if value.lower() not in ("debug", "info", "warning", "error", "critical"):
         raise _expected("debug, info, warning, error or critical", value)
     return value.lower()
 
 
 def path(value: str) -> str:
-    """A path, absolute and with `~` expanded, whether or not it exists."""
+    """Return an absolute path with `~` expanded, whether or not it exists."""
     expanded = os.path.expanduser(text(value))
     if expanded.startswith("~"):
-        raise _expected("a path without ~, for which there is no home folder", value)
+        raise _expected("a path without ~: the user has no home folder", value)
     return os.path.abspath(expanded)
 
 
 def folder(value: str) -> str:
-    """A folder that exists."""
+    """Return the path of a folder that exists."""
     found = path(value)
     if not os.path.isdir(found):
         raise _expected("a folder that exists", value)
@@ -187,7 +187,7 @@ def folder(value: str) -> str:
 
 
 def readable(value: str) -> str:
-    """A file that can be read."""
+    """Return the path of a file that can be read."""
     found = path(value)
     try:
         with open(found, "rb"):
@@ -197,7 +197,7 @@ def readable(value: str) -> str:
 
 
 def listed(kind: Kind) -> Kind:
-    """Several of a kind, separated by commas or lines."""
+    """Return the kind of a list whose items are separated by commas or line feeds."""
 
     def items(value: str) -> list[Any]:
         found = [kind(item) for raw in re.split(r"[,\n]", value) if (item := raw.strip())]

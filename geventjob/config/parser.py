@@ -46,7 +46,7 @@ class Gather(argparse.Action):
         setattr(namespace, self.dest, gathered if before is self.default else [*before, *gathered])
 
 
-class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
+class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
     """The parser of one command, with all its options; see `parse`."""
 
     def __init__(self, command: str, add_help: bool = True) -> None:

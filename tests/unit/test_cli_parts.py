@@ -14,13 +14,14 @@ import pytest
 from geventjob import config
 from geventjob.cimi.errors import CimiError, Conflict, Forbidden, Invalid, LoginRefused, NotFound, ServerAway
 from geventjob.cli import jobs, screen, submit
-from geventjob.cli import up as up_module
-from geventjob.cli.context import ending
+from geventjob.cli.errors import explain
 from geventjob.cli.main import command_at, command_line, is_there, main
 from geventjob.cli.screen import Screen
+from geventjob.cli.up.folder import DataFolder
 from geventjob.cli.watch import Counts
 from geventjob.clock import cimi_time, now
-from geventjob.config import Settings
+from geventjob.config import Settings, kinds
+from geventjob.exit_code import ExitCode
 from tests.support.fleet import free_port
 
 
@@ -56,7 +57,13 @@ def test_the_command_is_the_first_word_that_belongs_to_no_option(line: str, comm
     ],
 )
 def test_what_comes_from_the_server_has_its_exit_code(error: CimiError, code: int) -> None:
-    assert ending(error, 10)[0] == code
+    assert explain(error, 10)[0] == code
+
+
+def test_the_page_of_commands_has_every_exit_code() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "cli.md").read_text().replace("`", "")
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", page.partition("## Exit codes")[2], re.MULTILINE)
+    assert rows == [(str(int(code)), code.meaning) for code in ExitCode]
 
 
 def test_ages_and_spans() -> None:
@@ -145,18 +152,15 @@ def test_payload_from_text_and_file(tmp_path: Path) -> None:
         (submit.payload, "[" * 100_000),
         (submit.payload, "@/nowhere"),
         (submit.payload, "@/"),
-        (submit.priority, "1000"),
-        (submit.priority, "-1"),
-        (submit.priority, "³"),
-        (submit.count, "0"),
-        (submit.count, "1000001"),
-        (submit.count, "9" * 5000),
+        (kinds.whole(0, 999), "1000"),
+        (kinds.whole(0, 999), "-1"),
+        (kinds.whole(0, 999), "³"),
+        (kinds.count, "0"),
+        (kinds.count, "1000001"),
+        (kinds.count, "9" * 5000),
         (submit.pair, "novalue"),
         (submit.pair, "=x"),
         (jobs.state, "DONE"),
-        (jobs.last, "0"),
-        (jobs.last, "10001"),
-        (jobs.last, "100000000"),
     ],
 )
 def test_a_wrong_value_is_refused_in_words(kind: object, text: str) -> None:
@@ -309,7 +313,7 @@ def test_cron_shows_the_firings_of_a_line(capsys: pytest.CaptureFixture[str]) ->
         (["0 22-4 * * *"], "'0 22-4 * * *': hour '22-4': a range does not wrap: write 22-23,0-4"),
         (["@daily", "--after", "tomorrow"], "--after: expected a date as 2027-01-31"),
         (["@daily", "--after", "1969-12-31"], "--after: expected a date from 1970 on"),
-        (["@daily", "--count", "0"], "--count: expected a number from 1 to 1000"),
+        (["@daily", "--count", "0"], "--count: expected a whole number from 1 to 1000"),
     ],
 )
 def test_cron_says_what_is_wrong(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -322,6 +326,6 @@ def test_cron_says_what_is_wrong(arguments: list[str], said: str, capsys: pytest
 def test_the_file_of_up_holds_any_password(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir(mode=0o700)
     (tmp_path / "data" / "admin-pass").write_text("'a # b\n")
-    up = up_module.Up(config.parse("up", ["--data-dir", str(tmp_path / "data"), "--port", str(free_port())], {}))
-    up.prepare()
+    settings = config.parse("up", ["--data-dir", str(tmp_path / "data"), "--port", str(free_port())], {})
+    DataFolder(settings).prepare()
     assert config.parse("client", ["--data-dir", str(tmp_path / "data")], {}).ss_pass == "'a # b"

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from geventjob.config import COMMANDS, as_ini, kinds, options, parse, parse_known, reference
 from geventjob.config.ini import line, plain
 from geventjob.config.options import OPTIONS, default_data_dir
-from geventjob.config.parser import Parser
+from geventjob.config.parser import OptionParser
 from geventjob.masking import mask_arguments
 
 TOP = Path(__file__).parents[2]
@@ -681,5 +681,5 @@ def test_every_command_has_its_options_once() -> None:
     for command in COMMANDS:
         names = [option.name for option in options(command)]
         assert len(names) == len(set(names)) > 0
-        assert Parser(command).format_help()
+        assert OptionParser(command).format_help()
     assert {c for option in OPTIONS for c in option.commands.split()} == set(COMMANDS)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from geventjob import config
-from geventjob.cli.main import Tree, command_at
+from geventjob.cli.main import CommandTree, command_at
 from geventjob.plugins import find_actions, find_distributors
 from tests.support.examples import PAGES, ROOT, command_lines, files, python_blocks
 
@@ -43,7 +43,7 @@ def test_every_file_of_python_names_itself_and_is_found(page: Path, tmp_path: Pa
 def test_every_line_of_the_command_parses(page: Path) -> None:
     for words in command_lines(page):
         if "up" in words[:3]:
-            _, rest = config.Parser("up").parse_known_args([word for word in words if word != "up"])
+            _, rest = config.OptionParser("up").parse_known_args([word for word in words if word != "up"])
             assert not rest, words
         else:
-            Tree().parse(words[command_at(words) :], argparse.Namespace())
+            CommandTree().parse(words[command_at(words) :], argparse.Namespace())

@@ -1,4 +1,4 @@
-"""What `geventjob up --demo` shows: a hundred jobs of several kinds, their progress and outcomes, what to type next."""
+"""The demo of `geventjob up --demo`: a hundred jobs, their progress and outcomes, and commands to try next."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from rich.table import Table
 
 from geventjob import config
 from geventjob.cimi.client import Client
+from geventjob.cli.jobs import FINAL
 
-FINAL = ("SUCCESS", "FAILED", "STOPPED")
 ACTION = "dummy_test_action"
 
 Job = dict[str, Any]
 
 
 def jobs() -> Iterator[Job]:
-    """A hundred jobs: most sleep a little, some fail in their ways, one computes, one is there to be stopped."""
+    """Yield a hundred jobs: most sleep a little, some fail in several ways, one computes, one is stopped."""
     kinds: list[tuple[int, str, dict[str, Any]]] = [
         (80, "sleeps", {"seconds": 0.5}),
         (8, "returns 3", {"seconds": 0.2, "return_code": 3}),
-        (8, "raises", {"seconds": 0.2, "error": "as the demo asked for"}),
+        (8, "raises", {"seconds": 0.2, "error": "an error of the demo"}),
         (2, "runs out of time", {"seconds": 60}),
         (1, "computes", {"compute": 3}),
         (1, "is stopped", {"seconds": 60}),
@@ -38,7 +38,7 @@ def jobs() -> Iterator[Job]:
 
 
 class Demo:
-    """One run of it."""
+    """One run of the demo."""
 
     def __init__(self, client: Client, console: Console) -> None:
         self._client = client
@@ -46,7 +46,7 @@ class Demo:
         self._mark = f"demo-{time.time_ns()}"
 
     def run(self) -> Counter[tuple[str, str]]:
-        """(kind, state) → how many jobs ended so."""
+        """Submit the jobs, show their progress, and return (kind, state) → number of jobs."""
         ids = self._client.bulk_add([job | {"properties": {"demo": self._mark}} for job in jobs()])
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
         with Progress(*columns, console=self._console) as progress:
@@ -80,7 +80,7 @@ class Demo:
 
 
 def main() -> None:
-    """Run the demo, and say what to type next. Arguments: the client's ini file, and what to type for `geventjob`."""
+    """Run the demo and print commands to try. Arguments: the client's ini file, and the command line of `geventjob`."""
     client_ini, command = sys.argv[1:]
     console = Console()
     settings = config.parse("client", ["-c", client_ini])
