@@ -98,7 +98,7 @@ def test_another_programs_file_is_left_alone(path: Path) -> None:
     connection.execute("CREATE TABLE job (id)")
     connection.close()
     before = path.read_bytes()
-    assert refusal(path) == f"{path} is another program's file: name another"
+    assert refusal(path) == f"{path} belongs to another program: name another file"
     assert path.read_bytes() == before
 
 

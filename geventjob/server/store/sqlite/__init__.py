@@ -1,4 +1,4 @@
-"""The store of one machine: a SQLite file in WAL mode, owned by one server."""
+"""The store of one machine: an SQLite file in WAL mode, owned by one server."""
 
 from geventjob.server.store.sqlite.store import SqliteStore
 

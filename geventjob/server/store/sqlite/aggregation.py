@@ -1,4 +1,4 @@
-"""Aggregations: what the values of an attribute are, over all that matches (store/aggregation.py)."""
+"""Aggregations in SQL, over the values of one attribute in all matches (shapes: store/aggregation.py)."""
 
 from __future__ import annotations
 
@@ -31,16 +31,17 @@ _FUNCTIONS = {
 
 
 class AttributeValues:
-    """The values of one attribute: a FROM item with a column `v`."""
+    """The values of one attribute in a search."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path, source: str, parameters: dict[str, Any]) -> None:
+        """`source`: a FROM item with the values in a column `v`, and its `parameters`."""
         self._connection = connection
         self._path = path
         self._source = source
         self._parameters = parameters
 
     def aggregated(self, algorithm: str) -> Result:
-        """Any but `missing`, which is about documents."""
+        """Return the result of an algorithm other than `missing`, which counts documents."""
         if not looks_at(algorithm, self._path):
             return of_nothing(algorithm)
         of_several = {
@@ -68,7 +69,7 @@ class AttributeValues:
         return stats(*self._row("count(v), min(v), max(v), total(v)"))
 
     def _extended(self) -> Result:
-        """In two passes: squares of large numbers would hide small differences."""
+        """Compute the variance in a second pass: differences of large squares would lose precision."""
         plain = self._stats()
         if not plain["count"]:
             return of_nothing("extendedstats")

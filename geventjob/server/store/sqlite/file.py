@@ -1,4 +1,4 @@
-"""The file: whose it is, how it is opened, its tables, and what its errors mean."""
+"""The file: the lock of its owner, connections, tables, and the meaning of errors."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from geventjob.server.store.base import KINDS, StoreAway, StoreError, StoreRefus
 from geventjob.server.store.sqlite.rows import NAMES
 
 VERSION = 2
-"""Of the tables, in `user_version`: each since 1 has brought kinds of documents, and nothing else."""
+"""Version of the tables, in `user_version`. Each version since 1 has added kinds of documents, and nothing else."""
 APPLICATION = 0x676A6F62
-"""`gjob`, in `application_id`: marks the file as ours."""
+"""`gjob`, in `application_id`: marks a file of this program."""
 PATIENCE = 5.0
-"""Seconds to wait for another program that holds the file, such as the sqlite3 shell."""
+"""Seconds to wait while another program, such as the sqlite3 shell, has locked the file."""
 
 _TABLE = ", ".join(["row INTEGER PRIMARY KEY", "key TEXT", *(f'"{name}" TEXT' for name in NAMES)])
 _INDEXES = (
@@ -29,14 +29,17 @@ _INDEXES = (
     "INDEX {kind}_updated ON {kind} (updated)",
     "INDEX {kind}_parent ON {kind} (parentJob) WHERE parentJob IS NOT NULL",
 )
-"""Those of ids and keys cost 5 us CPU at an insert, the others 1 to 3."""
+"""At an insert, the indexes of ids and keys cost 5 us of CPU each, the others 1 to 3 us."""
 
 
 class Lock:
-    """Makes the file that of one server at a time, as long as the process lives; programs it starts have no part."""
+    """The lock that gives the file to one server, until `release` or the end of the process.
+
+    Child programs do not inherit the lock.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Raises StoreError if another server has it."""
+        """Take the lock. Raises StoreError if another server has the lock."""
         try:
             self._fd = open_private(f"{path}.lock")
         except OSError as error:
@@ -51,14 +54,14 @@ class Lock:
         os.write(self._fd, str(os.getpid()).encode())
 
     def release(self) -> None:
-        """Let the next one have it."""
+        """Release the lock for another server."""
         os.close(self._fd)
 
 
 def opened(path: Path, readers: int) -> list[sqlite3.Connection]:
-    """One connection that writes and this many that read, to a file that is made if there is none.
+    """Open the file, or create it; return one connection that writes and `readers` connections that read.
 
-    Only its owner may read it: it holds keys and password hashes. Raises StoreError.
+    Only the owner of the file may read it, since the file holds keys and password hashes. Raises StoreError.
     """
     connections: list[sqlite3.Connection] = []
     try:
@@ -89,12 +92,12 @@ def _set(connection: sqlite3.Connection, *settings: str) -> None:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables of a new file, and those that an older one lacks; refuse one that is not ours."""
+    """Create the tables of a new file, add missing tables to an older file, and refuse a file of another program."""
     version, application = _number(connection, "user_version"), _number(connection, "application_id")
     if (version, application) == (0, 0) and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
         _make(connection, path)
     elif application != APPLICATION:
-        raise StoreError(f"{path} is another program's file: name another")
+        raise StoreError(f"{path} belongs to another program: name another file")
     elif version > VERSION:
         raise StoreError(f"{path} has version {version}, this program knows {VERSION}: use the newer geventjob")
     elif version < VERSION:
@@ -102,7 +105,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def failure(error: sqlite3.Error) -> StoreError:
-    """An error of the file, as the contract of a store names it."""
+    """Return the store error (store/base.py) for an error of SQLite."""
     message = str(error)
     refused = "disk is full" in message or "readonly database" in message
     return StoreRefused(message) if refused else StoreAway(message)
@@ -115,12 +118,12 @@ def _number(connection: sqlite3.Connection, pragma: str) -> int:
 def _make(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA page_size = 8192")
     if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
-        raise StoreError(f"{path}: its file system cannot share memory, as SQLite's WAL needs: use a local disk")
+        raise StoreError(f"{path}: the file system has no shared memory, which SQLite's WAL needs: use a local disk")
     _make_tables(connection)
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
-    """Those of all kinds, as far as they are not there. An older program refuses the file from then on."""
+    """Create the missing tables of all kinds, and write the version, after which older programs refuse the file."""
     connection.execute("BEGIN IMMEDIATE")
     there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     for kind in KINDS:

@@ -1,4 +1,4 @@
-"""A document as a row: its JSON, and beside it what searches look at."""
+"""Documents as rows: the JSON of a document, and columns for searches."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ COLUMNS: tuple[Path, ...] = (
     ("targetResource", "href"),
     ("parentJob",),
 )
-"""The single attributes with a column of their own; the others are read out of the JSON."""
+"""The single attributes with a column of their own; searches read the other single attributes from the JSON."""
 
 NAMES = (*map(label, COLUMNS), "readers", "terms", "document", "payload")
-"""The columns that a document becomes."""
+"""The columns of a row, but for the row number and the unique key."""
 
 Values = tuple["str | None", ...]
 
@@ -30,7 +30,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def values(document: Document) -> Values:
-    """What stands in the columns NAMES. The payload is apart, so that a search does not read through it."""
+    """Return the values of the columns NAMES. The payload has its own column, so that searches do not read payloads."""
     payload = None
     rest = document
     if NOT_SEARCHED in document:
@@ -53,7 +53,7 @@ def values(document: Document) -> Values:
 
 
 def document(json: str, payload: str | None) -> Document:
-    """The document of these two columns."""
+    """Return the document of the columns `document` and `payload`."""
     found: Document = _decode(json)
     if payload is not None:
         found[NOT_SEARCHED] = msgspec.json.decode(payload)
@@ -61,6 +61,6 @@ def document(json: str, payload: str | None) -> Document:
 
 
 def reader_text(reader: str) -> str:
-    """A reader as it stands among the others in their column, where no part of it can be taken for another."""
+    """Return the form of a reader in the column `readers`, delimited so that no reader matches a part of another."""
     escaped = reader.replace("\\", "\\\\").replace("\n", "\\n")
     return f"\n{escaped}\n"

@@ -1,4 +1,4 @@
-"""One query on one connection: its count, page and aggregations are of the same state of the file."""
+"""Searches: the count, page and aggregations of a query in one transaction, and so of one state of the file."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from geventjob.server.store.sqlite.rows import document
 from geventjob.server.store.sqlite.sql import Sql
 
 _STEPS = 500_000
-"""Of SQLite's machine, some 10 ms, from one look at the clock to the next; each needs the GIL."""
+"""Steps of SQLite's virtual machine between two checks of the deadline, some 10 ms; each check needs the GIL."""
 FEW = 5_000
-"""Matches up to which they are sorted after they were found."""
+"""Largest number of matches for which finding all and sorting beats reading along an index of the order."""
 
 
 class TableSearch:
-    """A query ready to run."""
+    """A query on the table of a kind, translated to SQL."""
 
     def __init__(self, kind: str, query: Query, now: datetime) -> None:
-        """Raises FilterError."""
+        """Translate the query; date math starts from `now`. Raises FilterError."""
         self.kind = kind
         self.sql = Sql()
         self.condition = "TRUE"
@@ -39,7 +39,10 @@ class TableSearch:
         self._query = query
 
     def page(self, connection: sqlite3.Connection, deadline: float) -> Page:
-        """What matches. `deadline` is in seconds of time.monotonic(). Raises SearchTooLong, StoreAway."""
+        """Return the result of the query.
+
+        `deadline`: in seconds of time.monotonic(). Raises FilterError, SearchTooLong, StoreAway.
+        """
         with _reading(connection, deadline):
             count, rows = self._counted_rows(connection)
             aggregations = {
@@ -49,12 +52,12 @@ class TableSearch:
             return Page(count, self._documents(connection, rows), aggregations)
 
     def rows(self, connection: sqlite3.Connection, deadline: float, limit: int) -> list[int]:
-        """Up to so many of the rows that match, in no order. Raises as `page` does."""
+        """Return up to `limit` numbers of matching rows, in no order. Raises the errors of `page`."""
         with _reading(connection, deadline):
             return self._rows(connection, f"LIMIT {limit}")
 
     def _counted_rows(self, connection: sqlite3.Connection) -> tuple[int, list[int]]:
-        """How many match, and the rows of the page. Where a full page is wanted, one look may tell both."""
+        """Return the number of matches, and the rows of the page. A first page that is not full needs no count."""
         first, last = max(1, self._query.first), self._query.last
         if last is None:
             rows = self._rows(connection, f"{self._order(few=True)} LIMIT {WINDOW} OFFSET {first - 1}")
@@ -66,7 +69,7 @@ class TableSearch:
         return count, self._rows(connection, f"{self._order(few=count <= FEW)} LIMIT {limit} OFFSET {first - 1}")
 
     def _order(self, *, few: bool) -> str:
-        """If few rows match they shall be found and then sorted, not looked for along an index of the order."""
+        """Return ORDER BY. A `+` before each key keeps SQLite from scanning an index of the order for few matches."""
         keys = [self.sql.order(path_of(name), descending=descending) for name, descending in self._query.orderby]
         mark = "+" if few and self.condition != "TRUE" else ""
         return "ORDER BY " + ", ".join(mark + key for key in [*keys, "d.id"])
@@ -99,13 +102,13 @@ class TableSearch:
         return AttributeValues(connection, path, source, self.sql.parameters).aggregated(algorithm)
 
     def _lacking(self, path: Path) -> str:
-        """True where this attribute has no value that a search could see."""
+        """Return the SQL condition that an attribute has no searchable value."""
         return self.sql.condition(Not(Exists(path))) if searched(path) else "TRUE"
 
 
 @contextmanager
 def _reading(connection: sqlite3.Connection, deadline: float) -> Iterator[None]:
-    """A read transaction that ends at the deadline."""
+    """Run a read transaction, interrupted at the deadline, in seconds of time.monotonic(). Raises as `page` does."""
     if time.monotonic() > deadline:
         raise SearchTooLong("too many searches wait")
     connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)

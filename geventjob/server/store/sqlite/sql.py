@@ -1,4 +1,4 @@
-"""Conditions as SQL on a table of documents, called `d`. NULL counts as false."""
+"""Conditions as SQL expressions on a table of documents `d`. NULL counts as false."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from geventjob.server.store.resolve import Begins, Condition, Exists, Is, Not, S
 from geventjob.server.store.sqlite.rows import COLUMNS, reader_text
 
 NESTED = 16
-"""Levels of AND and OR that are written as such: SQLite's parser has a stack of 100 symbols."""
+"""Deepest tree that becomes nested AND and OR: the stack of SQLite's parser has 100 symbols."""
 TERMS = "json_each(d.terms)"
 
 
 class Sql:
-    """Pieces of statements that share their parameters."""
+    """Parts of one statement, with the parameters that all parts share."""
 
     def __init__(self) -> None:
         self.parameters: dict[str, Scalar] = {}
 
     def bound(self, value: Scalar) -> str:
-        """The place of one more parameter."""
+        """Add a parameter, and return the placeholder."""
         name = f"p{len(self.parameters)}"
         self.parameters[name] = value
         return f":{name}"
 
     def condition(self, condition: Condition) -> str:
-        """True where the condition holds."""
+        """Return an expression that is true where the condition holds."""
         return self._expression(condition, _Shape(condition))
 
     def seen_by(self, viewers: Iterable[str]) -> str:
-        """True where one of these is among the readers."""
+        """Return an expression that is true where a viewer is among the readers."""
         seen = [f"instr(d.readers, {self.bound(reader_text(viewer))})" for viewer in sorted(viewers)]
         return _joined("OR", seen or ["FALSE"])
 
     def values(self, path: Path, kind: str, condition: str) -> str:
-        """A FROM item with a column `v` of all values of a searched attribute in the documents that match."""
+        """Return a FROM item with a column `v`: all values of a searched attribute in the matching documents."""
         if type_of(path) is not Type.TERMS:
             return f"(SELECT {column(path)} AS v FROM {kind} AS d WHERE {condition} AND {column(path)} IS NOT NULL)"
         start = len(term(path, "")) + 1
@@ -49,7 +49,7 @@ class Sql:
         return f"(SELECT substr(t.value, {start}) AS v FROM {kind} AS d, {TERMS} AS t WHERE {condition} AND {mine})"
 
     def order(self, path: Path, *, descending: bool) -> str:
-        """What to sort by: of several values the least, or the greatest if descending; missing ones come last."""
+        """Return a key of ORDER BY: the least value, or the greatest if descending; missing values come last."""
         value = "NULL"
         if type_of(path) is not Type.TERMS:
             value = column(path)
@@ -70,9 +70,10 @@ class Sql:
         return _joined("OR", [*self._one_of(equal), *others])
 
     def _cases(self, node: Condition, shape: _Shape) -> str:
-        """A deep tree as a list of cases along its heaviest path: what decides it first, else the next level.
+        """Return a deep tree as CASE: each level of the heaviest path adds cases that decide or pass on.
 
-        What hangs off that path has half the weight at most, so cases nest only to the logarithm of the terms.
+        Every branch off the heaviest path has at most half of the weight, so the depth of nested CASE expressions is
+        at most the logarithm of the number of terms.
         """
         cases = []
         while isinstance(node, (And, Or)) and shape.depth(node) > NESTED:
@@ -99,10 +100,12 @@ class Sql:
         [(_, first), *_] = _of_terms(leaf)
         quoted = msgspec.json.encode(first).decode()
         looked_for = self.bound(quoted[:-1] if isinstance(leaf, Begins) else quoted)
-        return f"(instr(d.terms, {looked_for}) AND {exists})"  # most rows need not be parsed
+        return (
+            f"(instr(d.terms, {looked_for}) AND {exists})"  # the substring check spares parsing the terms of most rows
+        )
 
     def _one_of(self, leaves: Sequence[Is]) -> list[str]:
-        """Equalities joined by OR: one list for each attribute, and one for all terms."""
+        """Return equalities joined by OR as IN lists: one list for each column, and one for all terms."""
         if len(leaves) == 1:
             return [self._leaf(leaves[0])]
         lists: dict[str, list[str]] = {}
@@ -130,7 +133,7 @@ class Sql:
 
 
 class _Shape:
-    """How deep and how heavy the parts of a condition are."""
+    """Depth and weight (number of leaves) of every part of a condition."""
 
     def __init__(self, root: Condition) -> None:
         self._measures: dict[int, tuple[int, int]] = {}
@@ -149,7 +152,7 @@ class _Shape:
 
 
 def column(path: Path) -> str:
-    """The value of a single attribute."""
+    """Return the expression for the value of a single attribute."""
     if path in COLUMNS:
         return f'd."{label(path)}"'
     return f"json_extract(d.document, '$.{'.'.join(path)}')"
@@ -173,7 +176,7 @@ def _of_terms(leaf: Is | Within | Begins) -> list[tuple[str, Scalar]]:
 
 
 def _prefixed(prefix: str) -> list[tuple[str, Scalar]]:
-    """The range of the texts that begin so, in the order of their bytes, which is that of their code points."""
+    """Return the range of texts with a prefix. The order of UTF-8 bytes is the order of code points."""
     cut = prefix.rstrip("\U0010ffff")
     if not cut:
         return [(">=", prefix)]
@@ -183,7 +186,7 @@ def _prefixed(prefix: str) -> list[tuple[str, Scalar]]:
 
 
 def _joined(operator: str, parts: Sequence[str]) -> str:
-    """The parts as a balanced tree, since SQLite's expressions may be 1,000 deep at most."""
+    """Join the parts in a balanced tree, since SQLite limits the depth of expressions to 1,000."""
     if len(parts) == 1:
         return parts[0]
     half = len(parts) // 2

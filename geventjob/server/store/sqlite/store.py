@@ -1,4 +1,4 @@
-"""The store over a SQLite file (seam 2): which thread does what."""
+"""The store over an SQLite file: the division of work among threads."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from geventjob.server.store.sqlite.search import TableSearch
 from geventjob.server.store.sqlite.writing import DeleteRows, Item, Result, TransactionWriter
 
 TRANSACTION = 1000
-"""Items of one transaction, some 50 ms; one caller's list is never split."""
+"""Most items of a transaction, some 50 ms; the list of one caller is never split."""
 SWEEP = 500
-"""Documents deleted by one transaction, so that other writes come between."""
+"""Documents that one transaction of `delete` deletes; other writes run between the transactions."""
 SEARCHERS = 2
-"""Searches that run at the same time."""
+"""Most searches that run at the same time."""
 
 Wanted = Union[str, tuple[str, str]]
-"""An id, or a kind and a unique key."""
+"""The id of a document, or the kind and the unique key."""
 Answer = TypeVar("Answer")
 
 
 class SqliteStore(Store):
-    """Documents in one file, of which one server at a time is the owner.
+    """Documents in one file, which one server owns at a time.
 
-    SQLite is called in native threads only: one writes, with the items of many callers in each transaction; one reads
-    by id, for many callers at a time; two search. In WAL mode they all go on beside each other.
+    Only native threads call SQLite: one thread writes, with the items of many callers in each transaction; one thread
+    reads by id or key, for many callers at once; `SEARCHERS` threads search. WAL mode lets all of them run in parallel.
     """
 
     def __init__(self, path: str | Path, *, patience: float = 5.0) -> None:
-        """`patience`: seconds after which a search is given up, its waiting for others included."""
+        """`patience`: time limit of a search, in seconds, including the wait for other searches."""
         self._path = Path(path)
         self._patience = patience
         self._write: Batcher[Sequence[Item], list[Result]] = Batcher(self._written, size=len, limit=TRANSACTION)
         self._read: Batcher[Sequence[Wanted], list[Document | None]] = Batcher(self._found, size=len, limit=TRANSACTION)
 
     def start(self) -> None:
-        """Open the file, or make it, readable by its owner only. Raises StoreError."""
+        """Open the file, or create it, readable by the owner only. Raises StoreError."""
         self._lock = Lock(self._path)
         try:
             self._writing, self._reading, *self._searching = opened(self._path, 1 + SEARCHERS)
@@ -56,7 +56,7 @@ class SqliteStore(Store):
         self._writer, self._reader, self._searcher = ThreadPool(1), ThreadPool(1), ThreadPool(SEARCHERS)
 
     def close(self) -> None:
-        """Wait for what was handed in before, and let the next server have the file."""
+        """Finish the writes in progress, interrupt the searches, and release the file."""
         self._write([])
         for connection in self._searching:
             connection.interrupt()
@@ -81,7 +81,7 @@ class SqliteStore(Store):
         return self._searched(lambda connection, deadline: TableSearch(kind, query, moment).page(connection, deadline))
 
     def delete(self, kind: str, query: Query, limit: int) -> list[Document]:
-        """Those that match when they are found and still do when they are deleted, SWEEP in each transaction."""
+        """Find the matches, then delete those that still match, `SWEEP` in each transaction."""
         search = TableSearch(kind, query, now())
         rows = self._searched(lambda connection, deadline: search.rows(connection, deadline, limit))
         deleted: list[Document] = []
@@ -112,7 +112,10 @@ class SqliteStore(Store):
 
 
 def _in_thread(pool: ThreadPool, call: Callable[..., Answer], *arguments: object) -> Answer:
-    """The call's result or error, from a thread of the pool; gevent prints the traceback of what a thread raises."""
+    """Call in a thread of the pool, and return the result or raise the error.
+
+    The thread returns its error: gevent would print a traceback of an error that leaves a thread.
+    """
 
     def outcome() -> tuple[Answer | None, Exception | None]:
         try:

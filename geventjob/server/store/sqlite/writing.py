@@ -1,4 +1,4 @@
-"""Writes on the one connection that writes, many of them in each transaction."""
+"""Writes: the items of many callers in one transaction, on the connection that writes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from geventjob.server.store.sqlite.search import TableSearch
 
 @dataclass(frozen=True)
 class DeleteRows:
-    """Delete those of these rows that match; its result is their documents."""
+    """Delete the rows that still match the search; the result is the list of the deleted documents."""
 
     search: TableSearch
     rows: Sequence[int]
@@ -32,13 +32,13 @@ Found = TypeVar("Found")
 
 
 class TransactionWriter:
-    """Carries out lists of items, each list's in order, all in one transaction."""
+    """Writer of lists of items, all in one transaction."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     def __call__(self, lists: Sequence[Sequence[Item]]) -> list[list[Result]]:
-        """The results, durable. Raises StoreAway when it is not known whether any of it was written."""
+        """Carry out all items, each list in order, and commit. Raises StoreAway if the outcome is unknown."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             results = [self._results(items) for items in lists]
@@ -56,7 +56,7 @@ class TransactionWriter:
             self._connection.execute("ROLLBACK")
 
     def _results(self, items: Sequence[Item]) -> list[Result]:
-        """The result of each, in order; what changes one document is done at once."""
+        """Return the result of each item, in order; updates in a row of one document become one write."""
         results: list[Result] = []
         for are_updates, run in groupby(items, lambda item: isinstance(item, Update)):
             if are_updates:
@@ -81,12 +81,12 @@ class TransactionWriter:
         return self._alone(self._sweep, cast(DeleteRows, item))
 
     def _alone(self, do: Callable[..., Found], *arguments: object) -> Found | Exception:
-        """What this gives, or its error, unless that is one of the file."""
+        """Return the result or the error of a call. Raises errors of the database file."""
         try:
             return do(*arguments)
         except (sqlite3.OperationalError, sqlite3.InternalError):
             raise
-        except Exception as error:  # of this item alone, such as what its change raised
+        except Exception as error:  # an error of this item, such as an error that a change raised
             if type(error) is sqlite3.DatabaseError:  # the file is damaged
                 raise
             return error
@@ -101,7 +101,7 @@ class TransactionWriter:
         return item.document
 
     def _update(self, id: str, changes: Sequence[Change]) -> list[Result]:
-        """Change a document by each of these in turn, and write it once."""
+        """Apply the changes to a document in turn, and write the document once."""
         kind = kind_of(id)
         found = self._connection.execute(f"SELECT row, {_COLUMNS} FROM {kind} WHERE id = ?", (id,)).fetchone()
         if not found:
@@ -135,7 +135,7 @@ class TransactionWriter:
 
 
 def _changed(id: str, current: Document | None, changes: Sequence[Change]) -> tuple[list[Result], Document | None]:
-    """The outcome of each change, and what the document is in the end (None: deleted)."""
+    """Apply the changes in turn; return the result of each, and the final document (None: deleted)."""
     results: list[Result] = []
     for change in changes:
         if current is None:
@@ -144,8 +144,8 @@ def _changed(id: str, current: Document | None, changes: Sequence[Change]) -> tu
         try:
             changed = change(current.copy())
             if changed is not None and changed["id"] != id:
-                raise ValueError(f"a change of {id} made it {changed['id']}")
-        except Exception as error:  # of this change alone
+                raise ValueError(f"a change of {id} changed the id to {changed['id']}")
+        except Exception as error:  # an error of this change; the others go on
             results.append(error)
         else:
             results.append(changed)
@@ -162,6 +162,6 @@ def _inserting(kind: str) -> str:
 
 @lru_cache(1024)
 def _updating(kind: str, names: tuple[str, ...]) -> str:
-    """Only these, so that indexes of other columns stay untouched."""
+    """Return an UPDATE of these columns; SQLite leaves the indexes of other columns alone."""
     assignments = ", ".join(f'"{name}" = ?' for name in names)
     return f"UPDATE {kind} SET {assignments} WHERE row = ?"
