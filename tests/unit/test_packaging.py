@@ -104,14 +104,6 @@ def test_bare_make_lists_the_targets() -> None:
         subprocess.run(["make", "-C", str(TOP), "--dry-run", target], capture_output=True, check=True, timeout=60)
 
 
-def test_the_links_of_all_pages_lead_somewhere() -> None:
-    pages = [TOP / "README.md", TOP / "CHANGELOG.md", TOP / "SECURITY.md", *(TOP / "docs").rglob("*.md")]
-    links = {(page, link) for page in pages for link in re.findall(r"\]\(([^)#]+)", page.read_text())}
-    local = {(page, link) for page, link in links if "://" not in link}
-    assert len(local) > 5
-    assert [f"{page}: {link}" for page, link in sorted(local) if not (page.parent / link).exists()] == []
-
-
 def test_every_unit_on_a_page_spares_the_programs_of_actions_and_stops_at_wrong_usage() -> None:
     units = [
         (page.name, unit)
