@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 CACHES := .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help run test check test-unit test-coordination test-store test-processes bench findings audit docs dist clean
+.PHONY: help run test check test-unit test-coordination test-store test-processes bench findings audit reference docs dist clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -43,11 +43,15 @@ findings:  ## Run what was found of other people's software (needs a network)
 audit: .venv/made  ## Look for known faults in the dependencies
 	@$(PY) tools/audit.py
 
-docs: .venv/made  ## Write the pages and ini files that come from the code
+reference: .venv/made  ## Write the pages and ini files that come from the code
 	@$(PY) -m geventjob.config.reference
 
-dist: .venv/made  ## Build the wheel and the source distribution into dist/
-	@$(PY) -m build --no-isolation --outdir dist .
+docs: .venv/made  ## Build the pages into HTML in build/docs, which opens from disk, and check their links
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@$(PY) -m mkdocs build --quiet && echo build/docs/index.html
+
+dist: .venv/made  ## Build the wheel and the source distribution into dist/ (REPOSITORY: its address, for links)
+	@GEVENTJOB_REPOSITORY=$(REPOSITORY) $(PY) -m build --no-isolation --outdir dist .
 
 clean:  ## Remove what was made here, .venv too
 	rm -rf .venv build dist *.egg-info $(CACHES)

@@ -650,7 +650,7 @@ def test_help_shows_defaults_and_variables(
 
 @pytest.mark.parametrize("command", reference.SHIPPED)
 def test_the_shipped_files_are_as_the_table_says(command: str) -> None:
-    assert (TOP / "conf" / f"{command}.ini").read_text() == reference.ini(command), "run `make docs`"
+    assert (TOP / "conf" / f"{command}.ini").read_text() == reference.ini(command), "run `make reference`"
 
 
 @pytest.mark.parametrize("command", reference.SHIPPED)
@@ -674,7 +674,7 @@ def test_the_shipped_files_hold_every_default(
 
 
 def test_the_reference_page_is_as_the_table_says() -> None:
-    assert (TOP / "docs/reference/options.md").read_text() == reference.page(), "run `make docs`"
+    assert (TOP / "docs/reference/options.md").read_text() == reference.page(), "run `make reference`"
 
 
 def test_every_command_has_its_options_once() -> None:

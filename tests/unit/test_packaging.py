@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from email import message_from_string
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,29 @@ def test_the_source_distribution_holds_the_project(dist: Any) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {"README.md", "LICENSE", "CHANGELOG.md", "Makefile", "pyproject.toml", "setup.py", "conf/executor.ini"}
+    wanted |= {"CONTRIBUTING.md", "examples/README.md", "findings/README.md", "mkdocs.yml"}
     assert names >= SOURCES | SHIPPED | wanted | {"tests/unit/test_packaging.py", "docs/reference/options.md"}
+
+
+@pytest.mark.parametrize("repository", ["", "https://example.org/team/geventjob"])
+def test_the_description_outside_the_repository_has_no_broken_link(dist: Path, tmp_path: Path, repository: str) -> None:
+    code = f"import setuptools.build_meta as b; print(b.prepare_metadata_for_build_wheel({str(tmp_path)!r}))"
+    environ = {**os.environ, "GEVENTJOB_REPOSITORY": repository}
+    run = [sys.executable, "-c", code]
+    subprocess.run(run, cwd=dist / "tree", env=environ, capture_output=True, check=True, timeout=60)
+    [metadata] = tmp_path.glob("*.dist-info/METADATA")
+    fields = message_from_string(metadata.read_text())
+    described = str(fields.get_payload())
+    assert described.startswith("# geventjob\n")
+    links = re.findall(r"\]\(([^)]+)\)", described)
+    urls = dict(url.split(", ") for url in fields.get_all("Project-URL", []))
+    if repository:
+        assert f"{repository}/blob/HEAD/docs/tutorial.md" in links
+        assert all(link.startswith("https://") for link in links)
+        assert urls["Source"] == repository
+    else:
+        assert links == []
+        assert urls == {}
 
 
 def test_what_is_installed_finds_what_is_shipped(installed: Any, tmp_path: Path) -> None:
