@@ -14,7 +14,7 @@ from geventjob.cimi.bulk import oversize, pages
 from geventjob.cimi.dialects import Dialect, EditAnswer
 from geventjob.cimi.dialects.geventjob import Geventjob
 from geventjob.cimi.dialects.slipstream import SlipStream
-from geventjob.cimi.document import Document
+from geventjob.cimi.document import NEW_KEY, Document
 from geventjob.cimi.errors import CimiError, ForeignAnswer, LoginRefused, Refused, ServerAway
 from geventjob.cimi.patience import patiently
 from geventjob.cimi.session import CimiSession, by_key, by_password
@@ -136,7 +136,7 @@ class Client:
     def new_key(self, *, name: str | None = None, days: float | None = None, roles: Sequence[str] = ()) -> NewKey:
         """Make an API key of one's own: one that lasts so many days (None: for ever) and has no other roles than these
         (none given: all that one has). Its secret is never shown again."""
-        template: Document = {"href": "credential-template/generate-api-key"}
+        template: Document = {"href": NEW_KEY}
         if days is not None:
             template["ttl"] = max(1, round(days * 86_400))
         if roles:

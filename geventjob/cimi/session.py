@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from geventjob.cimi.body import encoded
+from geventjob.cimi.document import KEY_LOG_IN, USER_LOG_IN
 from geventjob.cimi.errors import (
     CimiError,
     Conflict,
@@ -126,12 +127,12 @@ class CimiSession:
 
 def by_password(user: str, password: str) -> dict[str, str]:
     """A log-in as a user."""
-    return {"href": "session-template/internal", "username": user, "password": password}
+    return {"href": USER_LOG_IN, "username": user, "password": password}
 
 
 def by_key(key: str, secret: str) -> dict[str, str]:
     """A log-in with an API key."""
-    return {"href": "session-template/api-key", "key": key, "secret": secret}
+    return {"href": KEY_LOG_IN, "key": key, "secret": secret}
 
 
 def checked(path: str) -> str:

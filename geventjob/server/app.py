@@ -1,4 +1,4 @@
-"""The WSGI application: which path is which resource, and what becomes of errors."""
+"""The WSGI application: the routes to the resources, and the responses to errors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from geventjob.server.store.base import Store
 
 
 class App(falcon.App[Any, Any]):
-    """Lets requests hold room until their answer is made; it is sent without."""
+    """A falcon application that releases a request's permits before its response is sent."""
 
     def __call__(self, env: dict[str, Any], start_response: Any) -> Any:
         with Permits() as env[PERMITS]:
@@ -48,9 +48,10 @@ def application(
     base_uri: str | None = None,
     rights: Rights | None = None,
 ) -> falcon.App[Any, Any]:
-    """The API over a store and a queue, both of them started; `base_uri`: its address as clients see it.
+    """Return the API over a store and a queue, both started.
 
-    `rights`: the actions of submitters; None: they add nothing.
+    `base_uri`: the address that clients use; None: taken from each request. `rights`: the actions that submitters may
+    add; None: none.
     """
     jobs = Jobs(store, coordination, rights)
     job, bulk = JobResource(jobs, sessions), BulkResource(jobs, sessions)
@@ -87,7 +88,7 @@ def _any_error(req: falcon.Request, resp: falcon.Response, error: Exception, par
 
 
 def _http_error(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, params: Any) -> None:
-    """What falcon itself refuses, in SlipStream's words (CIMI.md §4); an unknown collection is a wrong method there."""
+    """Answer an error of falcon in SlipStream's words, which call an unknown collection a wrong method."""
     is_route = isinstance(error, falcon.HTTPRouteNotFound)
     if isinstance(error, falcon.HTTPMethodNotAllowed) or (is_route and _RESOURCE.fullmatch(req.path)):
         resp.set_headers(error.headers or {})

@@ -1,37 +1,35 @@
-"""What all documents have in common: ids, the attributes that every resource carries, and what of them is shown."""
+"""Attributes that all documents share, and the parts of a document that a client sees."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from geventjob.cimi.document import Document
+from geventjob.cimi.document import RESOURCE_URI, Document
 from geventjob.clock import cimi_time, now
-
-URI = "http://sixsq.com/slipstream/1/"
-"""Prefix of every `resourceURI`, except the entry point's (CIMI.md §1)."""
-STOP = "http://schemas.dmtf.org/cimi/2/action/stop"
 
 
 def new_document(id: str, resource: str, acl: Mapping[str, Any]) -> Document:
-    """The attributes that a new document of this resource (`Session`, `User`) begins with."""
-    moment = cimi_time(now())
-    return {"id": id, "resourceURI": URI + resource, "created": moment, "updated": moment, "acl": acl}
+    """Return the first attributes of a new document of this resource (`Session`, `User`)."""
+    time = cimi_time(now())
+    return {"id": id, "resourceURI": RESOURCE_URI + resource, "created": time, "updated": time, "acl": acl}
 
 
 def public(document: Mapping[str, Any]) -> Document:
-    """The document without what the server keeps for itself."""
+    """Return the document without the server's private attributes, whose names begin with `_`."""
     return {name: value for name, value in document.items() if name[0] != "_"}
 
 
 def operation(rel: str, href: str) -> dict[str, str]:
+    """Return one entry of a document's `operations`."""
     return {"rel": rel, "href": href}
 
 
 def select_attributes(document: Document, select: Iterable[str] | None) -> Document:
-    """The document with the attributes of these paths (`/` between names) only; `id`, `acl`, `resourceURI` always.
+    """Return the document with the attributes of these paths only; always with `id`, `acl` and `resourceURI`.
 
-    SlipStream leaves `id` out, and then gives operations without a usable href: a fault that we mend.
+    A path has `/` between its names; None selects all attributes. SlipStream leaves `id` out, and its operations then
+    lack a usable href (docs/reference/slipstream-quirks.md).
     """
     if select is None:
         return document
@@ -42,6 +40,7 @@ def select_attributes(document: Document, select: Iterable[str] | None) -> Docum
 
 
 def _copy(source: Any, target: Document, path: list[str]) -> None:
+    """Copy the value at the path, in each item where the path leads through a list."""
     name, rest = path[0], path[1:]
     if not isinstance(source, dict) or name not in source:
         return

@@ -1,4 +1,7 @@
-"""An error as a client sees it: the answer to a request, or to one item of a bulk request (CIMI.md §4)."""
+"""Errors as clients see them: the response to a request, or to one item of a bulk request.
+
+docs/reference/api.md, "Errors", lists the statuses and attributes.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ from typing import Any
 from geventjob.server.document import public
 
 RETRY_AFTER = 2
-"""Seconds after which a client may find the store or the queue back."""
+"""Seconds after which a client may find the store or the queue available again."""
 
 
 class Problem(Exception):
-    """What went wrong, in the shape `{"status", "message", "resource-id", "reason", "job"}`."""
+    """An error with the body `{"status", "message", "resource-id", "reason", "job"}`; the last three are optional."""
 
     def __init__(
         self,
@@ -24,7 +27,7 @@ class Problem(Exception):
         retry_after: int | None = None,
         close: bool = False,
     ) -> None:
-        """`close`: what the client sent is not worth reading to its end."""
+        """`retry_after`: seconds. `close`: end the connection, as the rest of the request is not worth reading."""
         super().__init__(message)
         self.status = status
         self.message = message
@@ -35,6 +38,7 @@ class Problem(Exception):
         self.close = close
 
     def body(self) -> dict[str, Any]:
+        """Return the body of the response."""
         body: dict[str, Any] = {"status": self.status, "message": self.message}
         if self.resource_id is not None:
             body["resource-id"] = self.resource_id
@@ -46,18 +50,20 @@ class Problem(Exception):
 
 
 def invalid(message: str) -> Problem:
-    """A body that does not fit; the words that SlipStream's clients look for come first."""
+    """Return a 400 for an invalid body; its message begins with the words that SlipStream's clients look for."""
     return Problem(400, f"resource does not satisfy defined schema: {message}")
 
 
 def forbidden() -> Problem:
+    """Return a 403 that does not tell whether the resource exists."""
     return Problem(403, "credentials required")
 
 
 def not_found(id: str) -> Problem:
+    """Return a 404 for a missing resource."""
     return Problem(404, f"{id} not found", resource_id=id)
 
 
 def unavailable(message: str) -> Problem:
-    """The request may be well: it is to be tried again."""
+    """Return a 503 with Retry-After, for a request that may succeed later."""
     return Problem(503, message, retry_after=RETRY_AFTER)

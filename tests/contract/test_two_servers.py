@@ -16,13 +16,13 @@ from falcon import testing
 from gevent.event import Event
 
 from geventjob.cimi.client import Client
+from geventjob.cimi.document import COOKIE
 from geventjob.cimi.errors import ServerAway
 from geventjob.cimi.patience import patiently
 from geventjob.coordination.base import Coordination, CoordinationAway
-from geventjob.server.accounts import first_user
-from geventjob.server.accounts import sessions as sessions_module
+from geventjob.server.accounts import caller_cache, first_user
 from geventjob.server.accounts.passwords import Passwords
-from geventjob.server.accounts.sessions import CACHE, Sessions, signing_key
+from geventjob.server.accounts.sessions import Sessions, signing_key
 from geventjob.server.app import application
 from geventjob.server.http.server import HttpServer
 from geventjob.server.store.base import Insert, Query, Store, StoreAway
@@ -33,7 +33,6 @@ from tests.support.waiting import eventually
 from tests.support.zookeeper import shared as zookeeper
 
 PASSWORD = "secret of super"
-COOKIE = "com.sixsq.slipstream.cookie"
 GENERATE = {"href": "credential-template/generate-api-key"}
 
 
@@ -164,7 +163,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     def go_on(seconds: float) -> None:
         passed[0] += seconds
 
-    monkeypatch.setattr(sessions_module, "boottime", lambda: passed[0])
+    monkeypatch.setattr(caller_cache, "boottime", lambda: passed[0])
     return go_on
 
 
@@ -261,7 +260,7 @@ def test_what_ends_on_one_server_ends_on_the_other_within_two_seconds(
     assert ENDS[end](one, cookie, made["resource-id"]).status_code == 200
     assert node(one) == 403
     assert node(other) == 200, "it has not asked again"
-    clock(CACHE)
+    clock(caller_cache.SECONDS)
     assert node(other) == 403
 
 

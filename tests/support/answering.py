@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
-COOKIE = "com.sixsq.slipstream.cookie"
+from geventjob.cimi.document import COOKIE
 
 
 @dataclass(frozen=True)

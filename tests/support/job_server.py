@@ -11,8 +11,6 @@ import requests
 
 from tests.support.fleet import Process, free_port, until
 
-COOKIE = "com.sixsq.slipstream.cookie"
-
 
 class Caller:
     """One client of the server, with its cookies."""

@@ -1,4 +1,4 @@
-"""Log-ins that fail: how long the next one waits, and who does not wait with it."""
+"""Throttling of log-ins: the pause after failures, and the log-ins that do not wait."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from geventjob.server.problem import Problem
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Time stands still, but for so many seconds."""
+    """Stop the clock; return a function that moves it on by some seconds."""
     passed = [1000.0]
 
     def go_on(seconds: float) -> None:
@@ -24,10 +24,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return go_on
 
 
-def tried(attempts: LoginThrottle, name: str, address: str = "a", *, good: bool = False) -> int | None:
-    """The seconds of the pause that refuses this log-in; None: it was tried."""
+def tried(throttle: LoginThrottle, name: str, address: str = "a", *, good: bool = False) -> int | None:
+    """Try to log in: return the seconds of the pause by a refusal; None: the log-in was tried."""
     try:
-        with attempts.attempt(name, address):
+        with throttle.attempt(name, address):
             if not good:
                 raise Problem(403, "wrong")
     except Problem as problem:
@@ -36,62 +36,62 @@ def tried(attempts: LoginThrottle, name: str, address: str = "a", *, good: bool 
 
 
 def test_the_pauses_of_a_name_from_an_address_grow_to_a_minute(clock: Callable[[float], None]) -> None:
-    attempts = LoginThrottle()
+    throttle = LoginThrottle()
     pauses = []
     for _ in range(FREE_BY_NAME):
-        assert tried(attempts, "ann") is None
+        assert tried(throttle, "ann") is None
     for _ in range(8):
-        pause = tried(attempts, "ann", good=True)
+        pause = tried(throttle, "ann", good=True)
         assert pause is not None
         pauses.append(pause)
         clock(pause - 0.5)
-        assert tried(attempts, "ann", good=True) == 1
+        assert tried(throttle, "ann", good=True) == 1
         clock(0.5)
-        assert tried(attempts, "ann") is None
+        assert tried(throttle, "ann") is None
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
     clock(FORGET + 1)
-    assert tried(attempts, "ann") is None
-    assert tried(attempts, "ann", good=True) is None
+    assert tried(throttle, "ann") is None
+    assert tried(throttle, "ann", good=True) is None
 
 
 def test_a_flood_on_a_name_locks_out_no_other_address_and_no_other_name(clock: Callable[[float], None]) -> None:
-    attempts = LoginThrottle()
+    throttle = LoginThrottle()
     for _ in range(FREE_BY_NAME):
-        tried(attempts, "super")
-    assert tried(attempts, "super", good=True) is not None
-    assert tried(attempts, "super", "fleet", good=True) is None
-    assert tried(attempts, "ann", good=True) is None
+        tried(throttle, "super")
+    assert tried(throttle, "super", good=True) is not None
+    assert tried(throttle, "super", "fleet", good=True) is None
+    assert tried(throttle, "ann", good=True) is None
 
 
 def test_many_names_from_an_address_are_one_flood(clock: Callable[[float], None]) -> None:
-    attempts = LoginThrottle()
+    throttle = LoginThrottle()
     for number in range(FREE_BY_ADDRESS):
-        assert tried(attempts, f"name-{number}") is None
-    assert tried(attempts, "another", good=True) == 1
-    assert tried(attempts, "another", "b", good=True) is None
+        assert tried(throttle, f"name-{number}") is None
+    assert tried(throttle, "another", good=True) == 1
+    assert tried(throttle, "another", "b", good=True) is None
 
 
 def test_a_good_log_in_forgets_what_failed_before(clock: Callable[[float], None]) -> None:
-    attempts = LoginThrottle()
+    throttle = LoginThrottle()
     for _ in range(3):
         for _ in range(FREE_BY_NAME - 1):
-            assert tried(attempts, "ann") is None
-        assert tried(attempts, "ann", good=True) is None
+            assert tried(throttle, "ann") is None
+        assert tried(throttle, "ann", good=True) is None
 
 
 def test_a_name_has_a_share_of_the_log_ins_under_way(clock: Callable[[float], None]) -> None:
-    attempts = LoginThrottle()
+    throttle = LoginThrottle()
     with ExitStack() as stack:
         for number in range(CONCURRENT):
-            stack.enter_context(attempts.attempt("super", f"address-{number}"))
-        assert tried(attempts, "super", "another", good=True) == 1
-        assert tried(attempts, "ann", "another", good=True) is None
-    assert tried(attempts, "super", "another", good=True) is None
+            stack.enter_context(throttle.attempt("super", f"address-{number}"))
+        assert tried(throttle, "super", "another", good=True) == 1
+        assert tried(throttle, "ann", "another", good=True) is None
+    assert tried(throttle, "super", "another", good=True) is None
 
 
 def test_what_is_remembered_is_bounded(clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "KEPT", 3)
-    attempts = LoginThrottle()
+    monkeypatch.setattr(module, "REMEMBERED", 3)
+    throttle = LoginThrottle()
     for number in range(10):
-        tried(attempts, f"name-{number}", f"address-{number}")
-    assert len(attempts._failed) == 3
+        tried(throttle, f"name-{number}", f"address-{number}")
+    assert len(throttle._failures) == 3

@@ -94,9 +94,9 @@ def test_a_large_answer_is_in_a_file_until_it_is_read() -> None:
     assert max(map(len, parts)) == spool.PART
     assert msgspec.json.decode(b"".join(parts)) == value
     assert int(resp.get_header("Content-Length") or 0) == sum(map(len, parts))
-    taken = spool._taken
+    taken = spool._spooled
     cast(Any, resp.stream).close()
-    assert spool._taken == taken - sum(map(len, parts))
+    assert spool._spooled == taken - sum(map(len, parts))
 
 
 def test_an_answer_that_is_too_large_names_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:

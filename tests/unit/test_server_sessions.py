@@ -11,13 +11,13 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from geventjob.cimi.document import Document
-from geventjob.server.accounts import first_user
+from geventjob.cimi.document import COOKIE, Document
+from geventjob.server.accounts import caller_cache, first_user
 from geventjob.server.accounts import sessions as module
-from geventjob.server.accounts.api_keys import ALPHABET, is_of, new_key, new_secret, opens
+from geventjob.server.accounts.api_keys import ALPHABET, belongs_to, is_valid, new_key, new_secret
 from geventjob.server.accounts.caller import ANONYMOUS
 from geventjob.server.accounts.passwords import Passwords
-from geventjob.server.accounts.sessions import CACHE, COOKIE, Sessions, signing_key
+from geventjob.server.accounts.sessions import Sessions, signing_key
 from geventjob.server.accounts.users import new_user
 from geventjob.server.problem import Problem
 from geventjob.server.store.base import Insert, Query, StoreError, StoreRefused, Update
@@ -54,7 +54,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     def go_on(seconds: float) -> None:
         passed[0] += seconds
 
-    monkeypatch.setattr(module, "boottime", lambda: passed[0])
+    monkeypatch.setattr(caller_cache, "boottime", lambda: passed[0])
     return go_on
 
 
@@ -70,28 +70,28 @@ def test_the_key_is_made_once(store: SqliteStore) -> None:
 
 def test_a_cookie_signed_with_another_key_is_nobodys(store: SqliteStore, sessions: Sessions, user: Document) -> None:
     _, cookie = opened(Sessions(store, "another key"), user)
-    assert sessions.caller(cookie) is ANONYMOUS
+    assert sessions.caller_by_cookie(cookie) is ANONYMOUS
 
 
 def test_an_old_cookie_is_nobodys_and_is_swept(
     store: SqliteStore, sessions: Sessions, user: Document, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, fresh = opened(sessions, user)
-    monkeypatch.setattr(module, "LIFE", timedelta(seconds=-1))
+    monkeypatch.setattr(module, "LIFETIME", timedelta(seconds=-1))
     _, old = opened(sessions, user)
-    assert sessions.caller(old) is ANONYMOUS
-    assert sessions.caller(fresh).username == "ann"
+    assert sessions.caller_by_cookie(old) is ANONYMOUS
+    assert sessions.caller_by_cookie(fresh).username == "ann"
     assert store.search("session", Query(last=0)).count == 2
     sessions.sweep()
     assert store.search("session", Query(last=0)).count == 1
-    assert sessions.caller(fresh).username == "ann"
+    assert sessions.caller_by_cookie(fresh).username == "ann"
 
 
 def test_a_known_cookie_does_not_ask_the_store(store: SqliteStore, sessions: Sessions, user: Document) -> None:
     id, cookie = opened(sessions, user)
-    first = sessions.caller(cookie)
+    first = sessions.caller_by_cookie(cookie)
     store.get = pytest.fail  # type: ignore[method-assign,assignment]
-    assert sessions.caller(cookie) is first
+    assert sessions.caller_by_cookie(cookie) is first
     assert first.principals == {"USER ann", "ROLE USER", "ROLE ANON", f"ROLE {id}"}
 
 
@@ -100,11 +100,11 @@ def test_another_server_hears_of_a_log_out(
 ) -> None:
     other = Sessions(store, signing_key(store))
     id, cookie = opened(sessions, user)
-    assert other.caller(cookie).username == "ann"
+    assert other.caller_by_cookie(cookie).username == "ann"
     sessions.end(id)
-    assert sessions.caller(cookie) is ANONYMOUS
-    clock(CACHE)
-    assert other.caller(cookie) is ANONYMOUS
+    assert sessions.caller_by_cookie(cookie) is ANONYMOUS
+    clock(caller_cache.SECONDS)
+    assert other.caller_by_cookie(cookie) is ANONYMOUS
 
 
 def test_a_log_out_that_was_not_written_is_none(store: SqliteStore, sessions: Sessions, user: Document) -> None:
@@ -113,11 +113,11 @@ def test_a_log_out_that_was_not_written_is_none(store: SqliteStore, sessions: Se
     store.write = lambda items: [StoreRefused("disk full") for _ in items]  # type: ignore[method-assign]
     with pytest.raises(StoreRefused):
         sessions.end(id)
-    assert sessions.caller(cookie).username == "ann"
+    assert sessions.caller_by_cookie(cookie).username == "ann"
     store.write = write  # type: ignore[method-assign]
     sessions.end(id)
     sessions.end(id)
-    assert sessions.caller(cookie) is ANONYMOUS
+    assert sessions.caller_by_cookie(cookie) is ANONYMOUS
 
 
 def test_what_is_revoked_while_it_is_looked_up_is_not_kept(
@@ -133,20 +133,20 @@ def test_what_is_revoked_while_it_is_looked_up_is_not_kept(
         return found
 
     store.get = slow  # type: ignore[method-assign]
-    asking = gevent.spawn(sessions.caller, cookie)
+    asking = gevent.spawn(sessions.caller_by_cookie, cookie)
     assert asked.wait(3)
     store.get = get  # type: ignore[method-assign]
     sessions.end(id)
     go.set()
     asking.get(timeout=3)
-    assert sessions.caller(cookie) is ANONYMOUS
+    assert sessions.caller_by_cookie(cookie) is ANONYMOUS
 
 
 def test_a_log_in_that_raced_a_new_password_is_void(store: SqliteStore, sessions: Sessions, user: Document) -> None:
     store.write([Update(user["id"], lambda user: user | {"_generation": "another"})])
     sessions.end_all("ann")
     _, cookie = opened(sessions, user)  # with the user as he was when the old password was checked
-    assert sessions.caller(cookie) is ANONYMOUS
+    assert sessions.caller_by_cookie(cookie) is ANONYMOUS
 
 
 # --- keys
@@ -168,12 +168,12 @@ def test_another_server_hears_of_the_end_of_a_key(
 ) -> None:
     other = Sessions(store, signing_key(store))
     cookie = by_key(sessions, user, key)
-    assert other.caller(cookie).key == key["id"]
+    assert other.caller_by_cookie(cookie).key == key["id"]
     store.write([Update(key["id"], lambda key: None)])
     sessions.end_key(key["id"])
-    assert sessions.caller(cookie) is ANONYMOUS
-    clock(CACHE)
-    assert other.caller(cookie) is ANONYMOUS
+    assert sessions.caller_by_cookie(cookie) is ANONYMOUS
+    clock(caller_cache.SECONDS)
+    assert other.caller_by_cookie(cookie) is ANONYMOUS
 
 
 def test_the_end_of_a_key_ends_sessions_that_are_still_stored(
@@ -181,7 +181,7 @@ def test_the_end_of_a_key_ends_sessions_that_are_still_stored(
 ) -> None:
     store.write([Update(key["id"], lambda key: None)])
     cookie = by_key(sessions, user, key)  # with the key as it was when its secret was checked
-    assert sessions.caller(cookie) is ANONYMOUS
+    assert sessions.caller_by_cookie(cookie) is ANONYMOUS
     assert store.search("session", Query(last=0)).count == 1
 
 
@@ -190,13 +190,13 @@ def test_a_key_is_no_key_of_the_next_user_of_that_name(
 ) -> None:
     cookie = by_key(sessions, user, key)
     store.write([Update(user["id"], lambda user: user | {"_generation": "a new password"})])
-    assert sessions.caller(cookie).username == "ann"
-    assert is_of(key, user)
+    assert sessions.caller_by_cookie(cookie).username == "ann"
+    assert belongs_to(key, user)
     following = user | {"created": "2000-01-01T00:00:00.000Z"}
     store.write([Update(user["id"], lambda user: following)])
-    sessions.changed("ann")
-    assert sessions.caller(cookie) is ANONYMOUS
-    assert not is_of(key, following)
+    sessions.forget_user("ann")
+    assert sessions.caller_by_cookie(cookie) is ANONYMOUS
+    assert not belongs_to(key, following)
 
 
 def test_a_session_of_a_key_ends_with_it(sessions: Sessions, user: Document) -> None:
@@ -208,13 +208,13 @@ def test_a_session_of_a_key_ends_with_it(sessions: Sessions, user: Document) -> 
 def test_a_key_opens_with_its_secret_until_it_ends(user: Document) -> None:
     key = new_key(user, SECRET, {"USER"}, None)
     assert SECRET not in str(key)
-    assert opens(key, SECRET)
-    assert opens(key, SECRET.replace(".", " -0"))
-    assert not opens(key, SECRET.swapcase())
-    assert not opens(None, SECRET)
-    assert not opens(None, "")
-    assert opens(new_key(user, SECRET, {"USER"}, timedelta(seconds=60)), SECRET)
-    assert not opens(new_key(user, SECRET, {"USER"}, timedelta(seconds=-1)), SECRET)
+    assert is_valid(key, SECRET)
+    assert is_valid(key, SECRET.replace(".", " -0"))
+    assert not is_valid(key, SECRET.swapcase())
+    assert not is_valid(None, SECRET)
+    assert not is_valid(None, "")
+    assert is_valid(new_key(user, SECRET, {"USER"}, timedelta(seconds=60)), SECRET)
+    assert not is_valid(new_key(user, SECRET, {"USER"}, timedelta(seconds=-1)), SECRET)
 
 
 def test_secrets_are_chance() -> None:
@@ -224,10 +224,10 @@ def test_secrets_are_chance() -> None:
 
 
 def test_the_cache_is_bounded(sessions: Sessions, user: Document, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CACHED", 3)
+    monkeypatch.setattr(caller_cache, "ENTRIES", 3)
     for _ in range(6):
-        assert sessions.caller(opened(sessions, user)[1]).username == "ann"
-    assert len(sessions._known) == 3
+        assert sessions.caller_by_cookie(opened(sessions, user)[1]).username == "ann"
+    assert len(sessions._cache) == 3
 
 
 def test_passwords_are_hashed_beside_everything_else() -> None:
@@ -254,11 +254,11 @@ def test_a_cookie_longer_than_ours_is_not_looked_at(
     sessions: Sessions, user: Document, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cookie = opened(sessions, user)[1]
-    assert len(cookie) < module.LONGEST
-    assert sessions.caller(cookie).username == "ann"
+    assert len(cookie) < module.MAX_COOKIE
+    assert sessions.caller_by_cookie(cookie).username == "ann"
     value = cookie.partition(COOKIE + "=")[2]
-    monkeypatch.setattr(module, "LONGEST", len(value) - 1)
-    assert sessions.caller(cookie) is ANONYMOUS
+    monkeypatch.setattr(module, "MAX_COOKIE", len(value) - 1)
+    assert sessions.caller_by_cookie(cookie) is ANONYMOUS
 
 
 def test_a_password_file_for_the_first_user_that_is_too_short_is_refused(store: SqliteStore, tmp_path: Path) -> None:

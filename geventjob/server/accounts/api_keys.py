@@ -1,11 +1,11 @@
-"""API keys: what a program logs in with in place of a password (CIMI.md §2).
+"""API keys: credentials with which a program authenticates instead of a password.
 
-The secret is chance, 30 letters of 56 (174 bits): nobody guesses it, whatever a guess costs. So what is stored of it is
-a plain hash, without the salt and the slowness that a password needs, and a log-in by key takes microseconds rather
-than 30 ms of a core.
+A secret is random, 30 letters out of 56 (174 bits), and cannot be guessed at any cost of a guess. The store therefore
+keeps a plain hash, without the salt and the slowness of a password hash; an authentication takes microseconds instead
+of 30 ms of a core.
 
-A key is of the user that there was when it was made; he who comes back under the same name does not find it. It has
-the roles that it was made with, as far as its user has them still.
+A key belongs to one user document: a later user of the same name does not inherit the key. A key has the roles with
+which it was made, as far as its user still has these roles.
 """
 
 from __future__ import annotations
@@ -23,24 +23,23 @@ from geventjob.server.accounts.acl import acl
 from geventjob.server.document import new_document
 
 ALPHABET = "23456789abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"
-"""Letters and digits that are not mistaken for another."""
+"""Letters and digits that are not mistaken for one another."""
 GROUPS, LETTERS = 5, 6
 TYPE = "api-key"
 
 
 def new_secret() -> str:
-    """Five groups of six letters, `aaaaaa.bbbbbb.cccccc.dddddd.eeeeee`."""
+    """Return a random secret of five groups of six letters, `aaaaaa.bbbbbb.cccccc.dddddd.eeeeee`."""
     return ".".join("".join(secrets.choice(ALPHABET) for _ in range(LETTERS)) for _ in range(GROUPS))
 
 
-def new_key(user: Document, secret: str, roles: Collection[str], life: timedelta | None) -> Document:
-    """The document of a key of this user; it has no end without `life`."""
+def new_key(user: Document, secret: str, roles: Collection[str], lifetime: timedelta | None) -> Document:
+    """Return the document of a new key of the user; without `lifetime` the key does not expire."""
     name = user["username"]
-    ends = {} if life is None else {"expiry": cimi_time(now() + life)}
-    document = (
-        new_document(f"credential/{uuid4()}", "Credential", acl("ROLE", "ADMIN", [("USER", name, "MODIFY")])) | ends
-    )
+    expiry = {} if lifetime is None else {"expiry": cimi_time(now() + lifetime)}
+    document = new_document(f"credential/{uuid4()}", "Credential", acl("ROLE", "ADMIN", [("USER", name, "MODIFY")]))
     return document | {
+        **expiry,
         "type": TYPE,
         "method": "generate-api-key",
         "claims": {"identity": name, "roles": sorted(roles)},
@@ -49,15 +48,15 @@ def new_key(user: Document, secret: str, roles: Collection[str], life: timedelta
     }
 
 
-def opens(key: Document | None, secret: str) -> bool:
-    """Whether this is the secret of this key, and the key has not ended."""
+def is_valid(key: Document | None, secret: str) -> bool:
+    """Return whether the secret is the key's, and the key has not expired."""
     digest = key["_digest"] if key else _digest("")
     same = hmac.compare_digest(digest, _digest(secret))
     return same and key is not None and key.get("expiry", "9") > cimi_time(now())
 
 
-def is_of(key: Document, user: Document) -> bool:
-    """Whether the key is of this user, and not of an earlier one of his name."""
+def belongs_to(key: Document, user: Document) -> bool:
+    """Return whether the key is this user's, and not an earlier user's of the same name."""
     return bool(key["claims"]["identity"] == user["username"] and key["_user"] == user["created"])
 
 

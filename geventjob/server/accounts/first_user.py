@@ -1,4 +1,4 @@
-"""The administrator `super`, without whom nobody could make users. Of servers that start at once, one makes him."""
+"""The administrator `super`, who makes all other users. Of servers that start at once, one makes this user."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from geventjob.cimi.document import Document
 from geventjob.server.accounts.passwords import MIN_LENGTH, Passwords
-from geventjob.server.accounts.users import new_user, secret
+from geventjob.server.accounts.users import new_user, password_attributes
 from geventjob.server.store.base import DuplicateKey, Insert, Store, StoreError, Update
 
 log = logging.getLogger(__name__)
@@ -19,34 +19,37 @@ ROLES = "ADMIN USER"
 
 
 def ensure(store: Store, passwords: Passwords, password: str | None, data_dir: Path) -> None:
-    """Make `super` unless there is one. `password` is his from now on, if given, else he gets a random one at first.
+    """Make `super` unless this user exists, and set the password if one is given.
 
-    That one is written to `admin-pass` in the data folder, for the owner of the process alone. Sessions go on if the
-    password stays the same. Raises StoreError (a new password that is too short, too), OSError.
+    Without a given password a new `super` gets a random one, in the file `admin-pass` of the data folder (mode 0600).
+    Sessions stay valid if the password is unchanged. Raises StoreError (also for a short password), OSError.
     """
     (user,) = store.get([f"user/{NAME}"])
-    is_known = user is not None and password is not None and passwords.matches(user["_hash"], password)
-    if password is not None and len(password) < MIN_LENGTH and not is_known:
+    is_unchanged = user is not None and password is not None and passwords.matches(user["_hash"], password)
+    if password is not None and len(password) < MIN_LENGTH and not is_unchanged:
         raise StoreError(f"--admin-pass-file: the password has {len(password)} characters: {MIN_LENGTH} at least")
     if user is None:
         user = _make(store, passwords, password) if password else _make_random(store, passwords, data_dir)
-    if user is not None and password and not is_known:
-        change = secret(passwords.hash(password))
-        _only(store.write([Update(user["id"], lambda user: user | change)]))
-        log.info("user %s has the password of --admin-pass-file now", NAME)
+    if user is not None and password and not is_unchanged:
+        change = password_attributes(passwords.hash(password))
+        _raise_error(store.write([Update(user["id"], lambda user: user | change)]))
+        log.info("user %s has the password of --admin-pass-file from now on", NAME)
 
 
 def _make(store: Store, passwords: Passwords, password: str) -> Document | None:
-    """None, or the one that another server has made meanwhile."""
+    """Make the user and return None, or return the user that another server has made in the meantime."""
     try:
-        _only(store.write([Insert(new_user(NAME, passwords.hash(password), ROLES))]))
+        _raise_error(store.write([Insert(new_user(NAME, passwords.hash(password), ROLES))]))
     except DuplicateKey as duplicate:
         return duplicate.document
     return None
 
 
 def _make_random(store: Store, passwords: Passwords, data_dir: Path) -> Document | None:
-    """As `_make`. The password is in a file before it is anybody's; under the file's name once it is his."""
+    """Make the user with a random password and return None, or return another server's user.
+
+    The password is in a draft file before the user exists, and under the final name once the user has it.
+    """
     password = secrets.token_urlsafe(24)
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     file, draft = data_dir / "admin-pass", data_dir / f"admin-pass.{secrets.token_hex(4)}"
@@ -57,11 +60,12 @@ def _make_random(store: Store, passwords: Passwords, data_dir: Path) -> Document
         draft.unlink()
         return other
     draft.replace(file)
-    log.info("user %s is the administrator; his password is in %s", NAME, file)
+    log.info("user %s is the administrator; the password is in %s", NAME, file)
     return None
 
 
-def _only(results: list[Document | Exception | None]) -> None:
+def _raise_error(results: list[Document | Exception | None]) -> None:
+    """Raise the error of a single write, if there is one."""
     (result,) = results
     if isinstance(result, Exception):
         raise result

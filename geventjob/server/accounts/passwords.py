@@ -1,7 +1,7 @@
-"""Passwords: hashed with argon2 in native threads, so that the hub goes on meanwhile.
+"""Passwords: hashed with argon2 in native threads, so that the event loop goes on.
 
-One hash takes some 30 ms of a core and 19 MB (OWASP's parameters), on purpose. Both are bounded by how many are under
-way at once, which is also what limits the rate of log-ins.
+One hash takes some 30 ms of a core and 19 MB, on purpose (parameters of OWASP's Password Storage Cheat Sheet). The
+number of hashes at once bounds both costs, and also the rate of log-ins.
 """
 
 from __future__ import annotations
@@ -20,21 +20,25 @@ MIN_LENGTH = 8
 
 
 class Passwords:
-    """Makes and checks hashes, at most `threads` at once; `waiting` more may queue up."""
+    """Makes and verifies hashes, at most `threads` at once; `waiting` more calls may queue."""
 
     def __init__(self, threads: int = 2, waiting: int = 100) -> None:
         self._hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-        self._nobodys = self._hasher.hash("")  # checked where there is no user, so that the time taken does not tell
+        self._dummy_hash = self._hasher.hash("")
+        """Verified for an unknown user, so that the time of a log-in does not tell which users exist."""
         self._pool = ThreadPool(threads)
-        self._room = threads + waiting
+        self._places = threads + waiting
 
     def hash(self, password: str) -> str:
-        """The hash to keep, parameters and salt included. Raises Problem 503 when too many wait."""
+        """Return the hash to store, with its parameters and salt. Raises Problem 503 when too many calls wait."""
         return str(self._run(self._hasher.hash, password))
 
     def matches(self, hash: str | None, password: str) -> bool:
-        """Whether this is the password; takes the same time and is never true without a hash."""
-        return bool(self._run(self._verify, hash or self._nobodys, password)) and hash is not None
+        """Return whether the hash is of this password. Without a hash, take the same time and return False.
+
+        Raises Problem 503 when too many calls wait.
+        """
+        return bool(self._run(self._verify, hash or self._dummy_hash, password)) and hash is not None
 
     def _verify(self, hash: str, password: str) -> bool:
         try:
@@ -43,10 +47,10 @@ class Passwords:
             return False
 
     def _run(self, function: Callable[..., Any], *args: str) -> Any:
-        if self._room == 0:
+        if self._places == 0:
             raise Problem(503, "too many log-ins at once", retry_after=1)
-        self._room -= 1
+        self._places -= 1
         try:
             return self._pool.apply(function, args)
         finally:
-            self._room += 1
+            self._places += 1

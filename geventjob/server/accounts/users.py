@@ -1,4 +1,4 @@
-"""Users as documents of the store."""
+"""Documents of users in the store."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from geventjob.server.document import new_document
 
 
 def new_user(username: str, hash: str, roles: str) -> Document:
-    """A user's document."""
+    """Return the document of a new user. `hash`: of the password; `roles`: separated by spaces."""
     document = new_document(f"user/{username}", "User", acl("ROLE", "ADMIN", [("USER", username, "MODIFY")]))
-    return document | {"username": username, "roles": roles} | secret(hash)
+    return document | {"username": username, "roles": roles} | password_attributes(hash)
 
 
-def secret(hash: str) -> dict[str, str]:
-    """A password, and a mark that sessions carry: they are good for as long as the password is this one."""
+def password_attributes(hash: str) -> dict[str, str]:
+    """Return the attributes of a new password: its hash, and a generation.
+
+    A session carries the generation of its log-in and is valid while the user has the same one.
+    """
     return {"_hash": hash, "_generation": uuid4().hex}

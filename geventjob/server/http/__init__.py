@@ -1,1 +1,1 @@
-"""HTTP: connections, heads, bodies and answers, with bounds on their size, number and time."""
+"""HTTP: connections, authentication, request bodies and responses, with bounds on size, number and time."""

@@ -1,7 +1,7 @@
-"""The body of a request as it comes over the connection: framed strictly, read in parts, bounded where nobody wants it.
+"""The body of a request on the connection: framing by length or by chunks, parsed strictly and read in parts.
 
-It stands in for `gevent.pywsgi.Input`, whose chunks may have a bare LF in an extension or a trailer (RFC 9112 §7.1 has
-CRLF), and a size without a digit that ends in a ValueError.
+BodyStream replaces `gevent.pywsgi.Input`, which accepts a bare LF in the extension or trailer of a chunk (RFC 9112 §7.1
+requires CRLF) and raises ValueError for a chunk size without a digit.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import gevent
 from gevent.pywsgi import _InvalidClientInput  # type: ignore[attr-defined]
 
 PART = 64 * 1024
-"""Bytes that are read at once."""
+"""Bytes of one read."""
 BREATH = 4
-"""Parts after which other requests have their turn: a client may send faster than it is read."""
+"""Parts after which other requests get a turn: a client may send faster than the server reads."""
 LINE = 4096
-"""Bytes of the line that begins a chunk, and of a trailer."""
+"""Bytes of a chunk's first line, and of a trailer."""
 TRAILERS = 32
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?\r\n")
@@ -26,11 +26,11 @@ _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00\r\n]*\r\n")
 
 
 class BadBody(_InvalidClientInput):  # type: ignore[misc]
-    """The body does not follow HTTP: where the next request begins is not known any more."""
+    """The body does not follow HTTP, and the start of the next request is unknown."""
 
 
 class BodyStream:
-    """The body, from `length` bytes or from chunks (`length` is None and `chunked`)."""
+    """A body of `length` bytes, or of chunks (`length` is None, `chunked` is true)."""
 
     def __init__(
         self,
@@ -41,33 +41,36 @@ class BodyStream:
         wait: Callable[[], None],
         end_wait: Callable[[], None],
     ) -> None:
-        """`send_continue`: tells a client that waits for it (`Expect: 100-continue`) to send the body.
+        """`send_continue`: asks a client that waits for the request (`Expect: 100-continue`) to send the body.
 
-        `wait` and `end_wait` are called before and after something is awaited from the client.
+        `wait` and `end_wait` are called before and after each wait for the client.
         """
         self._rfile = rfile
         self._left = length or 0
-        """Bytes of the body, or of the chunk, that have not been read."""
+        """Unread bytes of the body, or of the current chunk."""
         self._chunked = chunked
         self._begun = False
         self._ended = not chunked and not length
         self._send_continue = send_continue
         self._wait, self._end_wait = wait, end_wait
         self.broken = False
-        """Whether the next request cannot be found."""
+        """Whether the start of the next request is unknown."""
 
     @property
     def ended(self) -> bool:
-        """Whether all of the body was read."""
+        """Whether the whole body was read."""
         return self._ended
 
     @property
     def awaited(self) -> bool:
-        """Whether the client waits to be told before it sends the body."""
+        """Whether the client waits for `100 Continue` before it sends the body."""
         return self._send_continue is not None
 
     def read(self, length: int | None = None) -> bytes:
-        """Up to `length` bytes, fewer only at the end. Raises BadBody, OSError for a connection that fails."""
+        """Return `length` bytes, fewer only at the end; None: the whole body.
+
+        Raises BadBody, and OSError for a connection that fails.
+        """
         parts, wanted = [], -1 if length is None else length
         if self._send_continue is not None and not self._ended and wanted != 0:
             send, self._send_continue = self._send_continue, None
@@ -84,7 +87,7 @@ class BodyStream:
         return b"".join(parts)
 
     def _part(self, wanted: int) -> bytes:
-        """Some of the body; empty at its end."""
+        """Return the next part of the body; empty at the end."""
         try:
             if self._chunked and not self._left and not self._ended:
                 self._next_chunk()
@@ -102,11 +105,11 @@ class BodyStream:
 
     def _next_chunk(self) -> None:
         if self._begun and self._rfile.readline(2) != b"\r\n":
-            raise BadBody("a chunk does not end where it should")
+            raise BadBody("a chunk is longer than its size")
         self._begun = True
         match = _SIZE.fullmatch(self._rfile.readline(LINE))
         if match is None:
-            raise BadBody("a chunk begins with no size on a line of its own")
+            raise BadBody("a chunk does not begin with its size on a line")
         self._left = int(match[1], 16)
         if not self._left:
             self._read_trailers()
@@ -118,13 +121,13 @@ class BodyStream:
             if line == b"\r\n":
                 return
             if not _TRAILER.fullmatch(line):
-                raise BadBody("a trailer is no header")
+                raise BadBody("a trailer is not a header")
         raise BadBody(f"more than {TRAILERS} trailers")
 
     def discard(self, limit: int, seconds: float) -> bool:
-        """Read what is left of a body that has its answer; whether the next request may follow.
+        """Read the rest of a body after its response, and return whether the next request may follow.
 
-        A client that waits to be told to send its body is not told any more.
+        `limit`: bytes. A client that waits for `100 Continue` does not get it any more.
         """
         if self._ended or self.broken:
             return not self.broken
@@ -140,4 +143,4 @@ class BodyStream:
         return self._ended
 
     def _discard(self) -> None:
-        """Nothing: pywsgi calls this; the handler discards by itself, within its limits."""
+        """Do nothing: pywsgi calls this method; the handler calls `discard` itself, with its limits."""

@@ -1,4 +1,4 @@
-"""JSON bodies: decode within bounds on their values and depth, with turns for other requests."""
+"""JSON bodies: decoded within bounds on values and depth, with turns for other requests."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from msgspec import Struct
 from geventjob.server.problem import Problem, invalid
 
 DEPTH = 32
-"""Objects and arrays within each other, in what may have any shape."""
+"""Levels of objects and arrays in an attribute of any shape."""
 VALUES = 200_000
-"""Values in a body: each costs the more memory and time, the smaller it is."""
+"""Most values of a body. Memory and time grow with the number of values rather than with the bytes."""
 BREATH = 128 * 1024
-"""Bytes that are looked through in one go, a ms."""
+"""Bytes that are scanned between two turns of the event loop, some 1 ms."""
 SMALL = 16 * 1024
-"""Bytes of what is decode at once, some 0.1 ms."""
+"""Largest body, in bytes, that is decoded without a turn for others: some 0.1 ms."""
 
-_one = BoundedSemaphore(1)
+_one_at_a_time = BoundedSemaphore(1)
 
 Shape = TypeVar("Shape", bound=Struct)
 
 
 def decode(data: bytes) -> Any:
-    """JSON of any shape, but of VALUES at most. Raises Problem 400."""
+    """Return decoded JSON of any shape. Raises Problem 400, also for more than VALUES values."""
     return _decode(data, Any)
 
 
@@ -48,12 +48,12 @@ def _decode(data: bytes, shape: Any) -> Any:
 
 
 def decode_as(shape: type[Shape], data: bytes) -> Shape:
-    """A body of this shape. Raises Problem 400 that tells where it does not fit."""
+    """Return decoded JSON of this shape. Raises Problem 400, which names the attribute that does not fit."""
     return cast(Shape, _decode(data, shape))
 
 
 def convert(shape: type[Shape], value: Any) -> Shape:
-    """What was decode, if it has this shape. Raises Problem 400."""
+    """Return a decoded value in this shape. Raises Problem 400, which names the attribute that does not fit."""
     try:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
@@ -61,7 +61,7 @@ def convert(shape: type[Shape], value: Any) -> Shape:
 
 
 def _has_too_many(data: bytes) -> bool:
-    """Whether these are more than VALUES values: counted by what separates them, with turns for others meanwhile."""
+    """Return whether the JSON has more than VALUES values, by its commas outside strings."""
     if _commas(data) <= VALUES:
         return False
     commas, end, breath = 0, 0, 0
@@ -75,7 +75,7 @@ def _has_too_many(data: bytes) -> bool:
 
 
 def _commas(data: bytes) -> int:
-    """How many there are, in strings too; more than VALUES are not counted to the end."""
+    """Return the number of commas, also in strings; stop counting above VALUES."""
     commas = 0
     for start in range(0, len(data), BREATH):
         commas += data.count(b",", start, start + BREATH)
@@ -86,19 +86,20 @@ def _commas(data: bytes) -> int:
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _STRETCH = re.compile(rb'(?:[^"]{1,1024}|"[^"\\]*(?:\\.[^"\\]*)*"){1,200}', re.DOTALL)
-"""Whole strings, and what stands between them."""
+"""Whole strings, and the bytes between strings."""
 
 
 def too_deep() -> Problem:
+    """Return a 400 for more than DEPTH levels."""
     return Problem(400, f"the body is nested too deeply: {DEPTH} levels at most")
 
 
 @contextmanager
 def _turn(size: int) -> Iterator[None]:
-    """Wait until nobody else decodes or encodes much, if this is much (`size` in bytes)."""
+    """Decode a body of `size` bytes within the context: large bodies one after another, with a turn before each."""
     if size <= SMALL:
         yield
         return
-    with _one:
+    with _one_at_a_time:
         gevent.sleep(0)
         yield

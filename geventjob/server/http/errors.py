@@ -1,4 +1,4 @@
-"""Errors as answers: the problem that each error of the queue, the store or a job means for its client."""
+"""Mapping of errors to responses: the Problem for each error of the queue, the store or a job."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def problem_of(error: BaseException) -> Problem:
-    """The answer to what was raised while a request, or an item of one, was carried out."""
+    """Return the Problem for an error raised by a request, or by one item of a bulk request."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, Refusal):

@@ -1,4 +1,4 @@
-"""Reading what a client sends, within bounds of size and time."""
+"""Request bodies: read whole, within bounds on size, time and content type."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
 BODY = 1 << 20
-"""Bytes of an ordinary body."""
+"""Largest ordinary body, in bytes."""
 BULK = 4 << 20
-"""Bytes of a bulk body (DESIGN §6)."""
+"""Largest body of a bulk request, in bytes (docs/reference/api.md, "Bulk requests")."""
 PATIENCE = 30.0
-"""Seconds in which a body must have come."""
+"""Seconds in which a body must arrive."""
 
 
 def read_body(req: falcon.Request, limit: int = BODY, *types: str) -> bytes:
-    """The whole body; empty if there is none.
+    """Return the whole body; empty for a request without a body.
 
-    Raises Problem 400 (cut short, no HTTP), 408 (too slow), 413 (too large), 415 (not one of these content types, JSON
-    unless told, or none; compressed), 503 (too many others send large ones).
+    `limit`: bytes. `types`: the content types to accept, JSON by default. Raises Problem 400 (incomplete, not HTTP),
+    408 (too slow), 413 (too large), 415 (another content type, none, or compressed), 503 (too many large bodies).
     """
     length = req.content_length
     if length is None and "HTTP_TRANSFER_ENCODING" not in req.env:
@@ -44,7 +44,7 @@ def read_body(req: falcon.Request, limit: int = BODY, *types: str) -> bytes:
 
 
 def text(data: bytes) -> str:
-    """A form as text. Raises Problem 400 if it is not UTF-8."""
+    """Return a form as text. Raises Problem 400 if the form is not UTF-8."""
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -56,14 +56,17 @@ def _read(req: falcon.Request, limit: int) -> bytes:
         with gevent.Timeout(PATIENCE, TimeoutError):
             data: bytes = req.env["wsgi.input"].read(limit + 1)
     except TimeoutError:
-        raise Problem(408, f"the body did not come within {PATIENCE:g} seconds", close=True) from None
+        raise Problem(408, f"the body did not arrive within {PATIENCE:g} seconds", close=True) from None
     except OSError as error:
         raise Problem(400, f"the body cannot be read: {error}", close=True) from None
     return data
 
 
 def _check_type(req: falcon.Request, types: tuple[str, ...]) -> None:
-    """A browser sends other sites' forms without asking the server first, but only with a type of a form, or none."""
+    """Raise Problem 415 for another content type or encoding.
+
+    A browser sends forms of other sites without asking the server first, but only with the type of a form, or none.
+    """
     given = (req.content_type or "").partition(";")[0].strip().lower()
     if given not in types:
         said = f"the body is {given[:80]}" if given else "the body has no Content-Type"

@@ -1,7 +1,7 @@
-"""The headers of a request, read strictly: what two programs could read in two ways is refused.
+"""Request head: target and headers, parsed strictly. Ambiguous framing is refused (request smuggling).
 
-The email parser that pywsgi takes stops at the first line that is no header, so that a Content-Length behind it is
-not seen and the body becomes the next request.
+The email parser that pywsgi uses stops at the first line that is not a header: a Content-Length after this line would
+be ignored, and the body would become the next request.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import IO
 from geventjob.server.problem import Problem
 
 HEADERS = 100
+"""Most headers of a request."""
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*?)[ \t]*\r?\n")
 
 
 class Headers:
-    """The headers by name, and what else pywsgi asks of them."""
+    """Headers by name, with the interface that pywsgi expects."""
 
     status = ""
 
@@ -26,12 +27,13 @@ class Headers:
         self._by_name = {name.lower(): value for name, value in reversed(pairs)}
 
     def get(self, name: str, default: str | None = None) -> str | None:
-        """The first of this name."""
+        """Return the first header of this name."""
         return self._by_name.get(name.lower(), default)
 
     getheader = get
 
     def all(self, name: str) -> list[str]:
+        """Return all headers of this name, which is in lower case."""
         return [value for other, value in self._pairs if other.lower() == name]
 
     def __delitem__(self, name: str) -> None:
@@ -40,11 +42,12 @@ class Headers:
 
     @property
     def typeheader(self) -> str | None:
+        """The Content-Type."""
         return self.get("content-type")
 
     @property
     def headers(self) -> Iterator[str]:
-        """As lines."""
+        """All headers as lines."""
         return (f"{name}: {value}\r\n" for name, value in self._pairs)
 
 
@@ -61,17 +64,20 @@ def parse_headers(rfile: IO[bytes], limit: int) -> Headers:
             return _framed(Headers(pairs))
         match = _LINE.fullmatch(line)
         if match is None:
-            raise Problem(400, "a line in the headers is no header")
+            raise Problem(400, "a line of the headers is not a header")
         pairs.append((match[1].decode(), match[2].decode("latin-1")))
 
 
 def _framed(head: Headers) -> Headers:
-    """Where the body ends must be told in one way, else a proxy before us may see it end elsewhere."""
+    """Return the headers if they define the end of the body in one way; a proxy might otherwise see another end.
+
+    Raises Problem 400.
+    """
     lengths, codings = head.all("content-length"), head.all("transfer-encoding")
     if codings and ([coding.lower() for coding in codings] != ["chunked"] or lengths):
         raise Problem(400, "Transfer-Encoding can only be chunked, and has no Content-Length beside it")
     if len(lengths) > 1 or (lengths and not re.fullmatch("[0-9]{1,18}", lengths[0])):
-        raise Problem(400, "Content-Length is no number of bytes")
+        raise Problem(400, "Content-Length is not a number of bytes")
     return head
 
 
@@ -79,12 +85,12 @@ _ABSOLUTE = re.compile(r"https?://[^/?#]+(.*)", re.IGNORECASE | re.DOTALL)
 
 
 def origin_form(target: str) -> str:
-    """The target of a request without scheme and host, which a client may send as it would to a proxy (RFC 9112 §3.2).
+    """Return the target of a request without scheme and host, which a client may send as to a proxy (RFC 9112 §3.2).
 
-    Raises Problem 400 for what is neither that nor a path.
+    Raises Problem 400 for a target that is neither a path nor such an address.
     """
     if match := _ABSOLUTE.fullmatch(target):
         target = match[1] if match[1].startswith("/") else "/" + match[1]
     if not target.startswith("/") and target != "*":
-        raise Problem(400, "the target of the request is no path")
+        raise Problem(400, "the target of the request is not a path")
     return target

@@ -1,4 +1,4 @@
-"""Answers, all of them JSON but the word of `/healthz`."""
+"""Responses: JSON for all resources but `/healthz`."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from geventjob.server.http.spool import LARGEST, set_body, too_large
 from geventjob.server.problem import Problem
 
 BREATH = 64 * 1024
-"""Bytes that are encoded in one go, some ms: an answer to others needs several turns of the event loop."""
+"""Bytes that are encoded between two turns of the event loop, some ms."""
 MARGIN = 1 << 20
-"""Bytes of an answer besides its items, and of those that it has no room for."""
+"""Bytes that are kept for the rest of a response, and for the stand-ins of items that do not fit."""
 STEP = 1024
-"""Bytes that an item counts for besides its own."""
+"""Bytes that each item counts in addition to its size."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 class EncodedItems(list[bytes]):
-    """The items of a list, each as JSON."""
+    """The items of a list, each encoded as JSON."""
 
 
 def set_json(resp: falcon.Response, value: Any, status: int = 200) -> None:
-    """Answer this value. Raises Problem 413 where that is too large."""
+    """Set the response to this value. Raises Problem 413 if the response is too large, 503 (`spool.set_body`)."""
     resp.status = status
     resp.content_type = JSON
     set_body(resp, _parts(value))
 
 
 def _parts(value: Any) -> Sequence[bytes]:
-    """The JSON of this value, in parts: to copy 32 MB into one piece holds up everybody."""
+    """Return the JSON of this value in parts: joining 32 MB would hold the event loop."""
     lists = (
         {name: part for name, part in value.items() if isinstance(part, EncodedItems)}
         if isinstance(value, dict)
@@ -54,9 +54,9 @@ def _parts(value: Any) -> Sequence[bytes]:
 
 
 def encode_items(items: Iterable[Any], full: Callable[[], Any] | None = None) -> EncodedItems:
-    """These items encoded, with turns for others between them.
+    """Encode the items, with turns of the event loop in between.
 
-    An item that the answer has no room for is `full()` instead. Raises Problem 413 without `full`.
+    `full` replaces each item that does not fit into the response. Without `full`, raises Problem 413.
     """
     encoded, left, since = EncodedItems(), LARGEST - MARGIN, 0
     for item in items:
@@ -75,17 +75,22 @@ def encode_items(items: Iterable[Any], full: Callable[[], Any] | None = None) ->
 
 
 def set_result(resp: falcon.Response, id: str, what: str, status: int = 200) -> None:
-    """`job/… created`, `job/… deleted`; a new one's place is told in Location, relative as in SlipStream."""
+    """Set the response to a result: `job/… created`, `job/… deleted`.
+
+    The Location of a new resource is relative, as in SlipStream.
+    """
     if status == 201:
         resp.set_header("Location", id)
     set_json(resp, result_of(id, what, status), status)
 
 
 def result_of(id: str, what: str, status: int) -> dict[str, Any]:
+    """Return the body of a result; an item of a bulk request has the same."""
     return {"status": status, "message": f"{id} {what}", "resource-id": id}
 
 
 def set_problem(resp: falcon.Response, problem: Problem) -> None:
+    """Set the response to a problem."""
     if problem.retry_after is not None:
         resp.set_header("Retry-After", str(problem.retry_after))
     if problem.close:

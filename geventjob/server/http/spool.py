@@ -1,4 +1,4 @@
-"""Large answers: bounded in bytes, and in a file while a client reads them, so that a slow one holds a part only."""
+"""Large responses: bounded in bytes, and spooled to a file, so that a slow reader costs one part of memory."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from gevent.threadpool import ThreadPool
 from geventjob.server.problem import Problem, unavailable
 
 LARGEST = 32 << 20
-"""Bytes of the largest answer."""
+"""Bytes of the largest response."""
 PART = 64 * 1024
-"""Bytes up to which an answer stays in memory, and of which a larger one is sent at once."""
-ROOM = 1 << 30
-"""Bytes of all answers that are being read by clients."""
+"""Bytes of the largest response in memory, and of each part that is sent of a larger response."""
+SPOOL_SIZE = 1 << 30
+"""Bytes of all spooled responses together."""
 
-_taken = 0
+_spooled = 0
 
 
 class SpooledBody:
-    """An answer in a file without a name; it ends with its iteration or `close`."""
+    """A response in a nameless file, which ends with `close`."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self._file = file
@@ -34,39 +34,41 @@ class SpooledBody:
             yield part
 
     def close(self) -> None:
-        global _taken  # noqa: PLW0603
-        _taken -= self._size
+        """Remove the file; the WSGI server calls this method after the response or a failure of the connection."""
+        global _spooled  # noqa: PLW0603
+        _spooled -= self._size
         self._size = 0
         self._file.close()
 
 
 def set_body(resp: falcon.Response, parts: Sequence[bytes]) -> None:
-    """Answer these bytes. Raises Problem 413 where they are too many, 503 where slow clients read too many already."""
-    global _taken  # noqa: PLW0603
+    """Set the body of the response. Raises Problem 413 above LARGEST bytes, 503 when the spool is full or fails."""
+    global _spooled  # noqa: PLW0603
     size = sum(map(len, parts))
     if size <= PART:
         resp.data = b"".join(parts)
         return
     if size > LARGEST:
         raise too_large()
-    if _taken + size > ROOM:
-        raise unavailable("clients are reading too many large answers")
-    _taken += size
+    if _spooled + size > SPOOL_SIZE:
+        raise unavailable("clients are reading too many large responses")
+    _spooled += size
     try:
         file = _threads().apply(_written, (parts,))
     except BaseException:
-        _taken -= size
+        _spooled -= size
         raise
     if isinstance(file, OSError):
-        _taken -= size
-        raise unavailable(f"a large answer cannot be kept: {file.strerror}")
+        _spooled -= size
+        raise unavailable(f"a large response cannot be spooled: {file.strerror}")
     resp.set_stream(SpooledBody(file, size), size)
 
 
 def too_large() -> Problem:
-    """The refusal of an answer that would be larger than LARGEST."""
+    """Return a 413 for a response above LARGEST bytes."""
     return Problem(
-        413, f"the answer is larger than {LARGEST >> 20} MB: name the attributes with $select, or page by $first, $last"
+        413,
+        f"the response exceeds {LARGEST >> 20} MB: name the attributes with $select, or page by $first, $last",
     )
 
 
@@ -76,7 +78,7 @@ def _threads() -> ThreadPool:
 
 
 def _written(parts: Sequence[bytes]) -> Any:
-    """The file, or its error."""
+    """Return the spooled file, or its error: gevent prints the traceback of an error raised in a thread."""
     try:
         file = tempfile.TemporaryFile(prefix="geventjob-")  # noqa: SIM115
         file.writelines(parts)

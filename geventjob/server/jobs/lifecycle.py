@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from geventjob.cimi.document import Document
+from geventjob.cimi.document import RESOURCE_URI, Document
 from geventjob.clock import cimi_time
 from geventjob.coordination.base import LOWEST_PRIORITY
 from geventjob.server.jobs import interruptions
 
-RESOURCE_URI = "http://sixsq.com/slipstream/1/Job"
 ENTRY = "zookeeper-path"
 MESSAGE_BYTES = 32_000
 RETELL = 60.0
@@ -129,7 +128,7 @@ def added(body: Mapping[str, Any], *, id: str, now: datetime, acl: Mapping[str, 
     time = cimi_time(now)
     job: Document = {"priority": LOWEST_PRIORITY, "progress": 0}
     job.update((name, value) for name, value in body.items() if name not in SERVERS)
-    job.update(id=id, resourceURI=RESOURCE_URI, created=time, updated=time, acl=acl, state="QUEUED")
+    job.update(id=id, resourceURI=RESOURCE_URI + "Job", created=time, updated=time, acl=acl, state="QUEUED")
     job.update(attempts=0, interruptions=0, interrupted=False)
     _keep_entry(job, None)
     target = job.get("targetResource")

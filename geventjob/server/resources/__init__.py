@@ -1,1 +1,1 @@
-"""The resources of the API, a module each: what a path answers to a method."""
+"""Resources of the API, a module each: the responses of a path to each method."""

@@ -1,6 +1,7 @@
-"""The bodies that clients send, besides a job itself (schema.py): sessions, users, keys, envelopes of bulk requests.
+"""Shapes of request bodies: sessions, users, API keys, bulk requests. `server/jobs/schema.py` has the shape of a job.
 
-Every object is closed: an unknown attribute is an error that names it, and null does not stand for an absent one.
+Every object is closed: an unknown attribute is an error that names the attribute. null is a value, unlike an absent
+attribute.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from geventjob.server.jobs.schema import Caption, JobId, Name, Text
 from geventjob.server.problem import invalid
 
 ITEMS = 1_000
-"""Items of a bulk request (DESIGN §6)."""
+"""Most items of a bulk request (docs/reference/api.md, "Bulk requests")."""
 
 
 class Body(Struct, forbid_unknown_fields=True, rename="camel"):
-    """A closed object."""
+    """An object that allows no unknown attribute."""
 
 
 class Resource(Body, kw_only=True):
-    """Attributes of every resource; those without a type are the server's: taken from a client, and not used."""
+    """Attributes of every resource. The server sets those of type Any, and ignores a client's values."""
 
     id: Any = None
     resource_uri: Any = field(default=None, name="resourceURI")
@@ -37,13 +38,13 @@ class Resource(Body, kw_only=True):
     description: Union[Text, UnsetType] = UNSET
 
     def texts(self) -> Document:
-        """Name and description, as far as they were sent."""
+        """Return name and description, as far as the client has sent them."""
         texts = {"name": self.name, "description": self.description}
         return {name: text for name, text in texts.items() if text is not UNSET}
 
 
 class PasswordLogIn(Body, kw_only=True):
-    """`session-template/internal` with a client's values in it. What he leaves out ends as a wrong password."""
+    """A log-in by password. A missing value is refused like a wrong password."""
 
     href: str
     username: Annotated[str, Meta(max_length=256)] = ""
@@ -51,7 +52,7 @@ class PasswordLogIn(Body, kw_only=True):
 
 
 class KeyLogIn(Body, kw_only=True):
-    """The same of `session-template/api-key`."""
+    """A log-in by API key. A missing value is refused like a wrong secret."""
 
     href: str
     key: Annotated[str, Meta(max_length=256)] = ""
@@ -59,7 +60,7 @@ class KeyLogIn(Body, kw_only=True):
 
 
 class Href(Struct):
-    """Which template it is that the rest is to fit."""
+    """The id of the template, which decides the shape of the rest."""
 
     href: Annotated[str, Meta(max_length=256)]
 
@@ -87,7 +88,7 @@ class UserEdit(Resource, kw_only=True):
 
 
 class KeyTemplate(Body, kw_only=True):
-    """What a new API key shall be: one that lasts `ttl` seconds (0: for ever), and has these roles of its maker."""
+    """A new API key: `ttl` seconds until it expires (0: never), and its roles, out of the maker's."""
 
     href: Literal["credential-template/generate-api-key"]
     ttl: Annotated[int, Meta(ge=0, le=10**10)] = 0
@@ -113,13 +114,13 @@ class BulkDeleteBody(Body):
 
 
 class ReconcileBody(Body):
-    """What `queue/reconcile` may be told."""
+    """Options of `queue/reconcile`."""
 
     dry_run: bool = False
 
 
 class BulkEditItem(Body):
-    """One edit of a bulk request."""
+    """One edit of a bulk request. `entry`, `fence` and `executor` name the claim of the executor that edits."""
 
     id: JobId
     set: dict[str, Any]
@@ -131,7 +132,7 @@ class BulkEditItem(Body):
 
     @property
     def owner(self) -> Owner | None:
-        """In whose name the edit is made. Raises Problem 400 if that is told in part only."""
+        """The claim in whose name the edit is made; None without one. Raises Problem 400 for an incomplete claim."""
         entry, fence, executor = self.entry, self.fence, self.executor
         if entry is UNSET and fence is UNSET and executor is UNSET:
             return None

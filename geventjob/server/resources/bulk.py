@@ -1,4 +1,4 @@
-"""`job/bulk-add`, `job/bulk-edit`, `job/bulk-delete`: many jobs in one request, each for itself (DESIGN §6)."""
+"""Bulk requests: `job/bulk-add`, `job/bulk-edit`, `job/bulk-delete`. Each item succeeds or fails alone."""
 
 from __future__ import annotations
 
@@ -29,32 +29,33 @@ from geventjob.server.resources.bodies import BulkAddBody, BulkDeleteBody, BulkE
 from geventjob.server.resources.job_body import parse_job_add, parse_job_edit
 
 DELETING = 20.0
-"""Seconds after which a bulk delete answers what it has deleted so far."""
+"""Seconds after which a bulk delete responds with the number of jobs deleted so far."""
 
 BREATH = 32 * 1024
-"""Bytes of items that are checked in one go, some ms."""
+"""Bytes of items that are checked between two turns of the event loop, some ms."""
 
 MANY = 100
-"""Edits of a request that costs much, however short they are."""
+"""Edits above which a request is expensive, however short each edit is."""
 
 AT_ONCE = 200
-"""Jobs that one request changes in one commit: each is in memory, twice as large as its 256 KB of payload."""
+"""Jobs that one request changes in one commit. Each takes memory of up to twice its 256 KB of payload."""
 
-_one_answer = BoundedSemaphore(1)
-"""Answers take a good part of the memory until they are encoded."""
-_NO_ROOM = unavailable("the answer has no room for this job: the same edit again is safe")
+_one_response = BoundedSemaphore(1)
+"""Held while results of edits are encoded: until then they take much memory."""
+_NO_ROOM = unavailable("the response has no room for this job: repeating the edit is safe")
 
 Good = TypeVar("Good")
 
 
 class BulkResource:
-    """Many jobs at once."""
+    """The bulk requests of the collection `job`."""
 
     def __init__(self, jobs: Jobs, sessions: Sessions) -> None:
         self._jobs = jobs
         self._sessions = sessions
 
     def on_post_add(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Add jobs: `{"jobs": […]}`."""
         caller = self._sessions.caller_of(req)
         caller.require_may_add()
         items = decode_as(BulkAddBody, read_body(req, BULK)).jobs
@@ -62,6 +63,7 @@ class BulkResource:
         set_json(resp, {"results": [_added(result) for result in results]})
 
     def on_post_edit(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Edit jobs: `{"edits": […], "actions": […], "return": "job"}`."""
         caller = self._sessions.caller_of(req)
         caller.require_role("USER")
         body = decode_as(BulkEditBody, read_body(req, BULK))
@@ -72,18 +74,19 @@ class BulkResource:
         results = _each(
             body.edits, lambda item: _change(item, actions), lambda changes: self._edit_in_parts(changes, caller)
         )
-        if not is_costly:  # all edits are made before the answer has its turn
+        if not is_costly:  # make all edits before waiting to encode the response
             results = iter(list(results))
-        with nullcontext() if is_costly else _one_answer:
+        with nullcontext() if is_costly else _one_response:
             answers = (_edited(result, body.answer == "job") for result in results)
             set_json(resp, {"results": encode_items(answers, _NO_ROOM.body)})
 
     def _edit_in_parts(self, changes: Sequence[Change], caller: Caller) -> Iterator[Document | Exception]:
-        """Edit AT_ONCE jobs, have their answers made, go on: no more of them are in memory."""
+        """Edit AT_ONCE jobs and yield their results, then go on, so that no more jobs are in memory."""
         for part in _parts(changes):
             yield from self._jobs.edit(part, caller)
 
     def on_post_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Delete the jobs that match a filter: `{"filter": "…"}`."""
         caller = self._sessions.caller_of(req)
         caller.require_role("ADMIN")
         filter = parse(decode_as(BulkDeleteBody, read_body(req)).filter)
@@ -99,7 +102,10 @@ def _each(
     check: Callable[[bytes], Good],
     do: Callable[[Sequence[Good]], Iterable[Any]],
 ) -> Iterator[Any]:
-    """The results, in order, of doing at once what passes its check; what does not is its own result."""
+    """Check all items, apply `do` to the good ones together, and return the results in the items' order.
+
+    The result of an item that fails its check is the error.
+    """
     checked, since = [], 0
     for item in items:
         data = bytes(item)
@@ -113,7 +119,7 @@ def _each(
 
 
 def _parts(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
-    """These in their order, cut where more than AT_ONCE jobs would be changed."""
+    """Split the changes, in their order, into parts of at most AT_ONCE jobs."""
     start, ids = 0, set[str]()
     for place, change in enumerate(changes):
         if len(ids) == AT_ONCE and change.id not in ids:

@@ -1,12 +1,12 @@
-"""Collections as responses: a page of documents, the count of all that match, and the operations offered."""
+"""Collections as responses: a page of documents, the count of all matches, and the operations."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from geventjob.cimi.document import Document
-from geventjob.server.document import URI, public, select_attributes
+from geventjob.cimi.document import RESOURCE_URI, Document
+from geventjob.server.document import public, select_attributes
 from geventjob.server.http.response import encode_items
 from geventjob.server.store.base import Page
 
@@ -20,11 +20,11 @@ def collection(
     item_operations: Callable[[Document], Sequence[Document]],
     select: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """The answer to a search: what was found of this kind, under the plural of its name."""
+    """Return the response to a search; the documents are under the plural of `kind`. Raises Problem 413."""
     answer: dict[str, Any] = {
         "count": page.count,
         "id": kind,
-        "resourceURI": f"{URI}{kind.capitalize()}Collection",
+        "resourceURI": f"{RESOURCE_URI}{kind.capitalize()}Collection",
         "acl": acl,
         f"{kind}s": encode_items(_item(document, item_operations(document), select) for document in page.documents),
     }

@@ -1,6 +1,6 @@
-"""`credential`: API keys. Everybody has his own, an administrator sees and deletes all of them (CIMI.md §2).
+"""`credential`: API keys. Users see and delete their own keys, administrators all keys.
 
-A key is made by who has shown his password: one that has leaked cannot make itself another that outlives it.
+Making a key takes a log-in by password: a leaked key cannot make another key that outlives it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from geventjob.server.http.response import result_of, set_json, set_result
 from geventjob.server.problem import Problem, forbidden
 from geventjob.server.resources.bodies import KeyAdd, KeyTemplate
 from geventjob.server.resources.collection import collection
-from geventjob.server.resources.search_parameters import asked, parameters, selection
+from geventjob.server.resources.search_parameters import parameters, search_query, selection
 from geventjob.server.store.base import Insert, Query, Store, Update
 
 _ACL = acl("ROLE", "ADMIN", [("ROLE", "USER", "MODIFY")])
@@ -32,37 +32,39 @@ SLICE = 1_000
 
 
 class CredentialResource:
-    """The secret is in the answer to an add, and nowhere else."""
+    """API keys. Only the response to an add contains the secret."""
 
     def __init__(self, store: Store, sessions: Sessions) -> None:
         self._store = store
         self._sessions = sessions
 
     def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Make a key, and respond with its secret."""
         caller = self._caller(req)
         caller.require_role("USER")
         body = decode_as(KeyAdd, read_body(req))
         secret = new_secret()
-        key = self._made(caller, body.credential_template, secret) | body.texts()
+        key = self._new_key(caller, body.credential_template, secret) | body.texts()
         (result,) = self._store.write([Insert(key)])
         if isinstance(result, Exception):
             raise result
         resp.set_header("Location", key["id"])
         set_json(resp, result_of(key["id"], "created", 201) | {"secretKey": secret}, 201)
 
-    def _made(self, caller: Caller, template: KeyTemplate, secret: str) -> Document:
+    def _new_key(self, caller: Caller, template: KeyTemplate, secret: str) -> Document:
         if caller.key is not None:
             raise Problem(403, "a key makes no other keys: log in with the password")
         (user,) = self._store.get([f"user/{caller.username}"])
         if user is None:
             raise forbidden()
-        life = timedelta(seconds=template.ttl) if template.ttl else None
-        return new_key(user, secret, _roles(caller, template), life)
+        lifetime = timedelta(seconds=template.ttl) if template.ttl else None
+        return new_key(user, secret, _roles(caller, template), lifetime)
 
     def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Search the keys that the caller may see."""
         caller = self._caller(req)
         caller.require_role("USER")
-        given, wanted = asked(req, caller)
+        given, wanted = search_query(req, caller)
         answer = collection(
             "credential",
             self._store.search("credential", wanted),
@@ -76,6 +78,7 @@ class CredentialResource:
     on_put_all = on_get_all
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Respond with one key, without its secret."""
         key, caller = self._find(req, name, VIEW)
         set_json(
             resp,
@@ -83,6 +86,7 @@ class CredentialResource:
         )
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Delete a key and its sessions."""
         key, caller = self._find(req, name, MODIFY)
         if not _may_delete(key, caller):
             raise forbidden()
@@ -102,14 +106,14 @@ class CredentialResource:
 
 
 def delete_keys(store: Store, username: str) -> None:
-    """Delete the keys of a user who is gone: they are good for nothing already. Raises StoreAway."""
+    """Delete the keys of a deleted user; the keys are invalid already. Raises StoreAway."""
     own = Query(filter=Compare(("claims", "identity"), "=", username))
     while len(store.delete("credential", own, SLICE)) == SLICE:
         pass
 
 
 def _roles(caller: Caller, template: KeyTemplate) -> set[str]:
-    """The roles of a key: those asked for, else all that its maker has now. Raises Problem 403."""
+    """Return the roles of a new key: those requested, else all roles of the caller. Raises Problem 403."""
     own = {role for role in caller.roles if not role.startswith("session/")}
     wanted = set(template.roles.split()) if isinstance(template.roles, str) else own
     if wanted - own - (ADMIN_INCLUDES if caller.is_admin else set()):
@@ -122,5 +126,5 @@ def _operations(key: Document, caller: Caller) -> list[dict[str, str]]:
 
 
 def _may_delete(key: Document, caller: Caller) -> bool:
-    """A key may always end itself."""
+    """Return whether the caller may delete the key; a key may always delete itself."""
     return caller.may(MODIFY, key) and (caller.may_change_accounts or caller.key == key["id"])

@@ -1,4 +1,4 @@
-"""`cloud-entry-point`: what there is on this server, for clients to begin with (CIMI.md §1)."""
+"""`cloud-entry-point`: the collections of this server, the first request of a client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from geventjob.server.accounts.acl import acl
 from geventjob.server.http.response import set_json
 
 API = 1
-"""Version of what is ours in the API (DESIGN §6)."""
+"""Version of the requests that this server adds to SlipStream's API (docs/reference/api.md)."""
 COLLECTIONS = {
     "credentials": "credential",
     "credentialTemplates": "credential-template",
@@ -25,15 +25,16 @@ _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 
 
 class EntryPointResource:
-    """Open to everybody."""
+    """The entry point, open to anonymous clients."""
 
     def __init__(self, version: str, base_uri: str | None) -> None:
-        """`base_uri`: the address to name, of which `/api/` is a part or not; None: as the client calls it."""
+        """`base_uri`: the server's address, with or without `/api/`; None: taken from each request."""
         self._version = version
         self._base = base_uri and base_uri.rstrip("/").removesuffix("/api") + "/api/"
         self._started = cimi_time(now())
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Respond with the collections and the version of the server."""
         document = {
             "id": "cloud-entry-point",
             "resourceURI": "http://schemas.dmtf.org/cimi/2/CloudEntryPoint",

@@ -20,7 +20,7 @@ ROLES = ("executor", "distributor", "server")
 
 
 class NodeResource:
-    """The live processes, for who sees everything."""
+    """The live processes of the fleet, for callers who see everything."""
 
     def __init__(self, coordination: Coordination, sessions: Sessions) -> None:
         self._coordination = coordination
@@ -44,7 +44,7 @@ class NodeResource:
                 node["running"] = holders.get(node["name"], 0)
 
     def _add_leading(self, nodes: list[dict[str, Any]]) -> None:
-        """Tell of each distributor process which of its distributors it leads; `elections` has their elections."""
+        """Add to each distributor process the distributors that it leads."""
         elections = sorted({election for node in nodes for election in _elections(node).values()})
         leaders = self._coordination.leaders(elections) if elections else {}
         for node in nodes:
@@ -54,13 +54,13 @@ class NodeResource:
 
 
 def _elections(node: dict[str, Any]) -> dict[str, str]:
-    """Return distributor → election, of one process; a distributor stands under its own name unless it says so."""
+    """Return the election of each distributor of a process; by default an election has the distributor's name."""
     told = node.get("elections", {})
     return {name: told.get(name, name) for name in node.get("distributors", ())}
 
 
 class QueueResource:
-    """The queue at a glance, for who sees everything."""
+    """Statistics of the queue, for callers who see everything."""
 
     def __init__(self, coordination: Coordination, sessions: Sessions) -> None:
         self._coordination = coordination
@@ -80,7 +80,7 @@ def _entries(waiting: Sequence[Waiting]) -> list[dict[str, Any]]:
 
 
 class ReconcileResource:
-    """`queue/reconcile`: the store and the queue made to agree now, in some seconds. For administrators."""
+    """`queue/reconcile`: make store and queue agree now, which takes some seconds. For administrators."""
 
     def __init__(self, reconciler: Reconciler, sessions: Sessions) -> None:
         self._reconciler = reconciler

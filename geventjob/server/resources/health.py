@@ -15,21 +15,21 @@ from geventjob.server.store.base import DuplicateKey, Insert, Store, StoreError,
 log = logging.getLogger(__name__)
 
 PATIENCE = 5.0
-"""Seconds in which a healthy store has written a line."""
+"""Seconds in which a healthy store writes a document."""
 EVERY = 2.0
-"""Seconds from one such line to the next."""
-LINE = "secret/health"
+"""Seconds between two such writes."""
+DOCUMENT = "secret/health"
 
 
 class HealthResource:
-    """Whether this server can do its work, for everybody.
+    """The health check, open to anonymous clients: 200 `ok`, or 503 with the reason.
 
-    A server that reads and cannot write (a full disk, a store that was made read-only) is of no use: the store is asked
-    to write a line of its own, in the background and at most every EVERY seconds, and what it said last is answered.
+    A server that can read but not write (a full disk, a read-only store) is unhealthy. The check therefore writes a
+    document of its own, in the background and at most once in EVERY seconds, and responds with the latest result.
     """
 
     def __init__(self, store: Store, coordination: Coordination, queue_refuses: Callable[[], bool]) -> None:
-        """`queue_refuses`: whether the queue takes no jobs though there is a session (Jobs.queue_refuses)."""
+        """`queue_refuses`: returns whether the queue takes no jobs despite a session (`Jobs.queue_refuses`)."""
         self._store = store
         self._coordination = coordination
         self._queue_refuses = queue_refuses
@@ -38,6 +38,7 @@ class HealthResource:
         self._asked = -EVERY
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Respond with the state of the queue and the store."""
         why = self._why_not()
         resp.status = 503 if why else 200
         resp.content_type = "text/plain"
@@ -64,10 +65,10 @@ class HealthResource:
 
     def _ask(self) -> None:
         try:
-            [result] = self._store.write([Insert({"id": LINE, "checked": cimi_time(now())})])
+            [result] = self._store.write([Insert({"id": DOCUMENT, "checked": cimi_time(now())})])
             if isinstance(result, DuplicateKey):
                 moment = {"checked": cimi_time(now())}
-                [result] = self._store.write([Update(LINE, lambda line: line | moment)])
+                [result] = self._store.write([Update(DOCUMENT, lambda document: document | moment)])
         except StoreError as error:
             self._why = f"the store is out of reach: {error}"
         except Exception as error:

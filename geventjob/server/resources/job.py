@@ -1,4 +1,4 @@
-"""`job`: the collection and its items (CIMI.md §3)."""
+"""`job`: the collection and its items (docs/reference/api.md, "Jobs")."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import logging
 
 import falcon
 
-from geventjob.cimi.document import Document
+from geventjob.cimi.document import STOP, Document
 from geventjob.server.accounts.acl import MODIFY, acl
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.accounts.sessions import Sessions
-from geventjob.server.document import STOP, operation, public, select_attributes
+from geventjob.server.document import operation, public, select_attributes
 from geventjob.server.http.decode import decode
 from geventjob.server.http.request_body import read_body
 from geventjob.server.http.response import set_json, set_result
@@ -19,7 +19,7 @@ from geventjob.server.jobs.service import Change, Jobs
 from geventjob.server.problem import Problem
 from geventjob.server.resources.collection import collection
 from geventjob.server.resources.job_body import parse_job_add, parse_job_edit
-from geventjob.server.resources.search_parameters import asked, parameters, selection
+from geventjob.server.resources.search_parameters import parameters, search_query, selection
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +27,14 @@ _ACL = acl("ROLE", "ADMIN", [("ROLE", "USER", "VIEW")])
 
 
 class JobResource:
-    """Jobs, one request for each."""
+    """Requests for single jobs, and searches."""
 
     def __init__(self, jobs: Jobs, sessions: Sessions) -> None:
         self._jobs = jobs
         self._sessions = sessions
 
     def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Add a job."""
         caller = self._caller(req)
         caller.require_may_add()
         (added,) = self._jobs.add([parse_job_add(decode(read_body(req)))], caller)
@@ -42,9 +43,10 @@ class JobResource:
         set_result(resp, added, "created", 201)
 
     def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Search the jobs that the caller may see."""
         caller = self._caller(req)
         caller.require_role("USER")
-        given, wanted = asked(req, caller)
+        given, wanted = search_query(req, caller)
         answer = collection(
             "job",
             self._jobs.search(wanted, caller),
@@ -58,13 +60,14 @@ class JobResource:
     on_put_all = on_get_all
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Respond with one job."""
         caller = self._caller(req)
         job = self._jobs.get(f"job/{name}", caller)
         part = select_attributes(public(job), selection(parameters(req)))
         set_json(resp, part | {"operations": _operations(job, caller)})
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        """The answer is the whole job: the old engine takes its state from it (CIMI.md §3)."""
+        """Edit a job and respond with the whole job: SlipStream's engine takes its state from the response."""
         caller = self._caller(req)
         given = parameters(req)
         force = given.get("force", ("false",))[0] == "true"
@@ -80,10 +83,12 @@ class JobResource:
         set_json(resp, public(edited))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Delete a job and its entry in the queue."""
         self._jobs.delete(f"job/{name}", self._caller(req))
         set_result(resp, f"job/{name}", "deleted")
 
     def on_post_action(self, req: falcon.Request, resp: falcon.Response, name: str, action: str) -> None:
+        """Stop a job, the only action."""
         if action != "stop":
             message = f'undefined action (post, ["job" "{action}"]) for {req.path}'
             raise Problem(404, message, resource_id=req.path)
@@ -95,7 +100,7 @@ class JobResource:
 
 
 def _operations(job: Document, caller: Caller) -> list[dict[str, str]]:
-    """Stop is shown whatever the state and the rights, as SlipStream does."""
+    """Return the operations of a job. Stop is listed in every state and for all rights, as in SlipStream."""
     id = job["id"]
     own = [operation("edit", id), operation("delete", id)] if caller.may(MODIFY, job) else []
     return [*own, operation(STOP, f"{id}/stop")]

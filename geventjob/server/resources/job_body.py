@@ -1,4 +1,4 @@
-"""Jobs as clients send them: the schema's check, the bound on depth, and the administrators' rule in each acl."""
+"""Jobs in request bodies: checked by the schema, bounded in depth, with the administrators' rule in each acl."""
 
 from __future__ import annotations
 
@@ -12,33 +12,24 @@ from geventjob.server.jobs.schema import validate_add, validate_edit
 
 
 def parse_job_add(value: Any) -> Document:
-    """The body of a new job. Raises schema.Invalid, Problem 400."""
-    return _governed(_shallow(_checked(lambda: validate_add(value))))
+    """Return the attributes of a new job. Raises schema.Invalid, Problem 400."""
+    return _checked(lambda: validate_add(value))
 
 
 def parse_job_edit(value: Any, delete: list[str]) -> Document:
-    """What an edit sets in a job. Raises schema.Invalid, Problem 400."""
-    return _governed(_shallow(_checked(lambda: validate_edit(value, delete))))
+    """Return the attributes that an edit sets; `delete`: attributes to delete. Raises schema.Invalid, Problem 400."""
+    return _checked(lambda: validate_edit(value, delete))
 
 
-def _checked(check: Callable[[], Document]) -> Document:
-    """What fits the schema, which bounds all but what may have any shape."""
+def _checked(validate: Callable[[], Document]) -> Document:
+    """Return a validated job. The schema bounds all attributes but those of any shape, which DEPTH bounds."""
     try:
-        return check()
+        job = validate()
     except RecursionError:
         raise too_deep() from None
-
-
-def _governed(job: Document) -> Document:
-    """No acl leaves the administrators out."""
+    if not all(_is_shallow(part, DEPTH - 1) for part in job.values() if isinstance(part, (dict, list))):
+        raise too_deep()
     return {**job, "acl": with_admin_rule(job["acl"])} if "acl" in job else job
-
-
-def _shallow(job: Document) -> Document:
-    for part in job.values():
-        if isinstance(part, (dict, list)) and not _is_shallow(part, DEPTH - 1):
-            raise too_deep()
-    return job
 
 
 def _is_shallow(value: dict[str, Any] | list[Any], levels: int) -> bool:

@@ -1,4 +1,4 @@
-"""What a client asks of a collection: `$first $last $filter $select $orderby $aggregation` (CIMI.md §3)."""
+"""Parameters of a search: `$first $last $filter $select $orderby $aggregation` (docs/reference/api.md, "Search")."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from geventjob.server.store.aggregation import ALGORITHMS
 from geventjob.server.store.base import Query
 
 FIELDS = 100
-"""Parameters of one request."""
+"""Most parameters of one request."""
 BODY = 64 * 1024
+"""Largest form, in bytes."""
 WIDE = 500
-"""Items of a page from which on it costs much."""
+"""Items of a page from which a search is expensive."""
 LONG = 2_000
-"""Characters of a filter that is read, in some ms, by a native thread."""
+"""Characters of a filter above which a native thread parses it, for some ms, and the search is expensive."""
 
 PARAMETERS = frozenset({"$first", "$last", "$filter", "$select", "$expand", "$orderby", "$aggregation", "$format"})
 
@@ -35,16 +36,16 @@ Parameters = Mapping[str, Sequence[str]]
 
 
 def parameters(req: falcon.Request) -> Parameters:
-    """The parameters of the URL.
+    """Return the parameters of the URL.
 
-    Raises Problem 400 for one that begins with `$` and that nobody knows, and for one that lacks its `$`; others are
-    not looked at.
+    Raises Problem 400 for an unknown parameter that begins with `$`, and for a known one without `$`. Ignores
+    all other parameters.
     """
     return _parsed(req.query_string)
 
 
 def search_parameters(req: falcon.Request) -> Parameters:
-    """As `parameters`, with those of the form in the body of a PUT, if it has one."""
+    """Return the parameters of the URL and of the form in the body of a PUT. Raises Problem 400."""
     form = text(read_body(req, BODY, FORM)) if req.method == "PUT" else ""
     return _parsed(f"{req.query_string}&{form}")
 
@@ -67,10 +68,10 @@ def _fields(query: str) -> list[tuple[str, str]]:
         raise Problem(400, f"too many parameters: {FIELDS} at most") from None
 
 
-def asked(req: falcon.Request, caller: Caller) -> tuple[Parameters, Query]:
-    """The parameters of a search, and what they say to search in the name of this caller.
+def search_query(req: falcon.Request, caller: Caller) -> tuple[Parameters, Query]:
+    """Return the parameters of a search, and the query for the documents that the caller may see.
 
-    Raises Problem 400, 503 (too many others search much), FilterError.
+    Raises Problem 400, 503 (too many expensive searches wait), FilterError.
     """
     given = search_parameters(req)
     first, last = _window(given)
@@ -94,7 +95,7 @@ def _query(given: Parameters, caller: Caller) -> Query:
 
 
 def selection(given: Parameters) -> list[str] | None:
-    """Paths of the attributes that are wanted; None: all of them."""
+    """Return the paths of the selected attributes; None: all attributes."""
     names = list(_listed(given, "$select"))
     if not names or "*" in names:
         return None
@@ -102,7 +103,7 @@ def selection(given: Parameters) -> list[str] | None:
 
 
 def filter_of(given: Parameters) -> Filter | None:
-    """The filters of the request, all of which must hold. Raises FilterError."""
+    """Return the conjunction of the request's filters; None without a filter. Raises FilterError."""
     filters = tuple(map(_filter, given.get("$filter", ())))
     if not filters:
         return None
@@ -119,7 +120,7 @@ def _filter(text: str) -> Filter:
 
 
 def _try(text: str) -> Filter | FilterError:
-    """What a thread answers: gevent prints the traceback of what it raises."""
+    """Return the filter or its error: gevent prints the traceback of an error raised in a thread."""
     try:
         return parse(text)
     except FilterError as error:
@@ -166,7 +167,7 @@ def _aggregation(item: str) -> tuple[str, str]:
 
 
 def _path(name: str) -> str:
-    """The path of an attribute with `/` between its names; SlipStream takes `.` in some places."""
+    """Return the path of an attribute with `/` between its names; SlipStream also takes `.` in some places."""
     if len(name) > 256 or not _PATH.fullmatch(name):
-        raise Problem(400, f"{name[:40]!r} is no name of an attribute")
+        raise Problem(400, f"{name[:40]!r} is not the name of an attribute")
     return name.replace(".", "/")

@@ -1,4 +1,4 @@
-"""`session`: log in, see oneself, log out (CIMI.md §2)."""
+"""`session`: log in, read the own session, log out (docs/reference/api.md, "Authentication")."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from urllib.parse import parse_qsl
 
 import falcon
 
-from geventjob.cimi.document import Document
+from geventjob.cimi.document import COOKIE, KEY_LOG_IN, USER_LOG_IN, Document
 from geventjob.server.accounts.acl import MODIFY, VIEW, acl
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.accounts.login_throttle import LoginThrottle
 from geventjob.server.accounts.passwords import Passwords
-from geventjob.server.accounts.sessions import COOKIE, Sessions, wrong
+from geventjob.server.accounts.sessions import Sessions, invalid_credentials
 from geventjob.server.document import operation, public
 from geventjob.server.http.decode import convert, decode_as
 from geventjob.server.http.request_body import FORM, JSON, read_body, text
@@ -23,27 +23,27 @@ from geventjob.server.resources.bodies import Href, KeyLogIn, PasswordLogIn, Ses
 from geventjob.server.resources.collection import collection
 from geventjob.server.resources.entry_point import scheme
 from geventjob.server.resources.search_parameters import search_parameters
-from geventjob.server.resources.templates import API_KEY, INTERNAL
 from geventjob.server.store.base import Page, Store
 
 _ACL = acl("ROLE", "ADMIN", [("ROLE", "ANON", "VIEW")])
 
 
 class SessionResource:
-    """Everybody may log in; a session belongs to itself, so that another one of the same user cannot end it."""
+    """Sessions. A session belongs to itself, so that another session of the same user cannot end it."""
 
     def __init__(self, store: Store, sessions: Sessions, passwords: Passwords) -> None:
         self._store = store
         self._sessions = sessions
         self._passwords = passwords
-        self._attempts = LoginThrottle()
+        self._throttle = LoginThrottle()
 
     def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Log in, by password or by API key."""
         given = _log_in(req)
         if isinstance(given, KeyLogIn):
-            user, key = self._sessions.by_key(given.key, given.secret)
+            user, key = self._sessions.user_by_key(given.key, given.secret)
         else:
-            with self._attempts.attempt(given.username, req.remote_addr):
+            with self._throttle.attempt(given.username, req.remote_addr):
                 user, key = self._by_password(given), None
         session, token = self._sessions.open(user, given.href, key)
         _set_cookie(req, resp, token, session["expiry"])
@@ -53,11 +53,11 @@ class SessionResource:
         (user,) = self._store.get([f"user/{given.username}"])
         hash = None if user is None else user["_hash"]
         if not self._passwords.matches(hash, given.password) or user is None:
-            raise wrong(given.username, known=user is not None)
+            raise invalid_credentials(given.username, is_known=user is not None)
         return user
 
     def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """One's own session, whatever is searched for: clients ask this to know whether they are logged in."""
+        """Respond with the caller's own session, whatever the search: clients ask whether they are logged in."""
         search_parameters(req)
         caller = self._sessions.caller_of(req)
         own = [document for document in self._store.get(_own(caller)) if document is not None]
@@ -68,10 +68,12 @@ class SessionResource:
     on_put_all = on_get_all
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Respond with one session."""
         session, _ = self._find(req, name, VIEW)
         set_json(resp, public(session) | {"operations": _operations(session)})
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Log out."""
         session, caller = self._find(req, name, MODIFY)
         self._sessions.end(session["id"])
         if session["id"] in caller.roles:
@@ -84,7 +86,7 @@ class SessionResource:
         return caller.require_visible(f"session/{name}", found, rights), caller
 
 
-_LOG_INS: dict[str, type[PasswordLogIn | KeyLogIn]] = {INTERNAL: PasswordLogIn, API_KEY: KeyLogIn}
+_LOG_INS: dict[str, type[PasswordLogIn | KeyLogIn]] = {USER_LOG_IN: PasswordLogIn, KEY_LOG_IN: KeyLogIn}
 
 
 def _log_in(req: falcon.Request) -> PasswordLogIn | KeyLogIn:
@@ -100,7 +102,7 @@ def _log_in(req: falcon.Request) -> PasswordLogIn | KeyLogIn:
 
 
 def _set_cookie(req: falcon.Request, resp: falcon.Response, token: str, expiry: str) -> None:
-    """A client must not send it over plain http if it came over https, and not store it as such if it did not."""
+    """Set the cookie: with `Secure` if the client uses https, else without, as the client would drop the cookie."""
     expires = email.utils.format_datetime(datetime.fromisoformat(expiry.replace("Z", "+00:00")), usegmt=True)
     parts = [f"{COOKIE}={token}", "Path=/", f"Expires={expires}", "HttpOnly", "SameSite=Lax"]
     if scheme(req) == "https":

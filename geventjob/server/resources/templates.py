@@ -1,4 +1,4 @@
-"""`session-template` and `credential-template`: the ways to log in, and what keys can be made (CIMI.md §2)."""
+"""`session-template` and `credential-template`: the ways to log in, and the credentials that can be made."""
 
 from __future__ import annotations
 
@@ -6,40 +6,37 @@ from collections.abc import Sequence
 
 import falcon
 
-from geventjob.cimi.document import Document
+from geventjob.cimi.document import KEY_LOG_IN, NEW_KEY, RESOURCE_URI, USER_LOG_IN, Document
 from geventjob.server.accounts.acl import acl
 from geventjob.server.accounts.api_keys import TYPE
-from geventjob.server.document import URI, new_document
+from geventjob.server.document import new_document
 from geventjob.server.http.response import set_json
 from geventjob.server.problem import not_found
-
-INTERNAL = "session-template/internal"
-API_KEY = "session-template/api-key"
-GENERATE = "credential-template/generate-api-key"
 
 _ACL = acl("ROLE", "ADMIN", [("ROLE", "ANON", "VIEW")])
 
 
 class TemplateResource:
-    """A fixed collection, open to everybody."""
+    """A constant collection of templates, open to anonymous clients."""
 
     def __init__(self, kind: str, templates: Sequence[Document]) -> None:
-        """`kind`: what they are templates of, `Session`."""
+        """`kind`: the resource that the templates make, `Session`."""
         self._kind = kind
         self._templates = {template["id"]: template for template in templates}
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Respond with one template."""
         id = f"{self._kind.lower()}-template/{name}"
         if id not in self._templates:
             raise not_found(id)
         set_json(resp, self._templates[id])
 
     def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """As a PUT: what it would search for is not looked at, since there are so few."""
+        """Respond with all templates; the parameters of a search are ignored, since the templates are so few."""
         answer = {
             "count": len(self._templates),
             "id": f"{self._kind.lower()}-template",
-            "resourceURI": f"{URI}{self._kind}TemplateCollection",
+            "resourceURI": f"{RESOURCE_URI}{self._kind}TemplateCollection",
             "acl": _ACL,
             f"{self._kind.lower()}Templates": list(self._templates.values()),
         }
@@ -49,7 +46,8 @@ class TemplateResource:
 
 
 def session_templates() -> TemplateResource:
-    internal = new_document(INTERNAL, "SessionTemplate", _ACL) | {
+    """Return the templates of log-ins: by password, and by API key."""
+    internal = new_document(USER_LOG_IN, "SessionTemplate", _ACL) | {
         "method": "internal",
         "instance": "internal",
         "name": "Internal",
@@ -57,7 +55,7 @@ def session_templates() -> TemplateResource:
         "username": "username",
         "password": "password",
     }
-    api_key = new_document(API_KEY, "SessionTemplate", _ACL) | {
+    api_key = new_document(KEY_LOG_IN, "SessionTemplate", _ACL) | {
         "method": "api-key",
         "instance": "api-key",
         "name": "API key",
@@ -69,7 +67,8 @@ def session_templates() -> TemplateResource:
 
 
 def credential_templates() -> TemplateResource:
-    generate = new_document(GENERATE, "CredentialTemplate", _ACL) | {
+    """Return the template of a new API key."""
+    generate = new_document(NEW_KEY, "CredentialTemplate", _ACL) | {
         "type": TYPE,
         "method": "generate-api-key",
         "name": "API key",

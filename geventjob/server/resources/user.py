@@ -1,4 +1,4 @@
-"""`user`: who may log in. An administrator manages all of them, everybody himself."""
+"""`user`: the users. Administrators manage all users; users change and delete themselves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from geventjob.server.accounts.acl import MODIFY, VIEW, acl
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.accounts.passwords import Passwords
 from geventjob.server.accounts.sessions import Sessions
-from geventjob.server.accounts.users import new_user, secret
+from geventjob.server.accounts.users import new_user, password_attributes
 from geventjob.server.document import operation, public, select_attributes
 from geventjob.server.http.decode import decode_as
 from geventjob.server.http.request_body import read_body
@@ -21,14 +21,14 @@ from geventjob.server.problem import Problem, forbidden
 from geventjob.server.resources.bodies import UserAdd, UserEdit
 from geventjob.server.resources.collection import collection
 from geventjob.server.resources.credential import delete_keys
-from geventjob.server.resources.search_parameters import asked, parameters, selection
+from geventjob.server.resources.search_parameters import parameters, search_query, selection
 from geventjob.server.store.base import DuplicateKey, Insert, Store, Update
 
 _ACL = acl("ROLE", "ADMIN", [("ROLE", "USER", "VIEW")])
 
 
 class UserResource:
-    """A new password, and the end of a user, end all of his sessions; his keys stay until he goes."""
+    """Users. A new password and a deletion end all sessions of the user; only a deletion deletes the user's keys."""
 
     def __init__(self, store: Store, sessions: Sessions, passwords: Passwords) -> None:
         self._store = store
@@ -36,6 +36,7 @@ class UserResource:
         self._passwords = passwords
 
     def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Add a user."""
         self._caller(req).require_role("ADMIN")
         body = decode_as(UserAdd, read_body(req))
         user = new_user(body.username, self._passwords.hash(body.password), body.roles) | body.texts()
@@ -47,9 +48,10 @@ class UserResource:
         set_result(resp, user["id"], "created", 201)
 
     def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Search the users that the caller may see."""
         caller = self._caller(req)
         caller.require_role("USER")
-        given, wanted = asked(req, caller)
+        given, wanted = search_query(req, caller)
         page = self._store.search("user", wanted)
         operations = [operation("add", "user")] if caller.is_admin else []
         answer = collection(
@@ -65,6 +67,7 @@ class UserResource:
     on_put_all = on_get_all
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Respond with one user."""
         user, caller = self._find(req, name, VIEW)
         set_json(
             resp,
@@ -72,20 +75,22 @@ class UserResource:
         )
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Change a user's password, texts or roles."""
         user, caller = self._find(req, name, MODIFY)
         body = decode_as(UserEdit, read_body(req))
         change = body.texts() | self._password(user, caller, body) | _roles(caller, body)
         edited = self._update(user["id"], lambda user: user | change | {"updated": cimi_time(now())})
-        self._sessions.changed(user["username"])
+        self._sessions.forget_user(user["username"])
         if "_hash" in change:
             self._sessions.end_all(user["username"])
         assert edited is not None
         set_json(resp, public(edited))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Delete a user with all sessions and keys."""
         user, _ = self._find(req, name, MODIFY)
         self._update(user["id"], lambda user: None)
-        self._sessions.changed(user["username"])
+        self._sessions.forget_user(user["username"])
         self._sessions.end_all(user["username"])
         delete_keys(self._store, user["username"])
         set_result(resp, user["id"], "deleted")
@@ -102,13 +107,13 @@ class UserResource:
         return user, caller
 
     def _password(self, user: Document, caller: Caller, body: UserEdit) -> dict[str, str]:
-        """What a new password changes. Raises Problem 403 if the old one is needed and wrong."""
+        """Return the attributes of a new password. Raises Problem 403 if the old password is required and wrong."""
         if not isinstance(body.password, str):
             return {}
         old = body.old_password if isinstance(body.old_password, str) else ""
         if not caller.is_admin and not self._passwords.matches(user["_hash"], old):
             raise Problem(403, f"invalid credentials for '{user['username']}': oldPassword is wrong")
-        return secret(self._passwords.hash(body.password))
+        return password_attributes(self._passwords.hash(body.password))
 
     def _update(self, id: str, change: Any) -> Document | None:
         (result,) = self._store.write([Update(id, change)])
