@@ -25,7 +25,8 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from tests.support.job_server import COOKIE, JobServer
+from geventjob.cimi.document import COOKIE
+from tests.support.job_server import JobServer
 
 CLIENTS = 20
 SECONDS = 9.0

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from select import select
 
-from tests.support.job_server import COOKIE, Caller, JobServer, good, problem
+from geventjob.cimi.document import COOKIE
+from tests.support.job_server import Caller, JobServer, good, problem
 
 
 def test_an_answer_without_room_for_all_jobs_says_which_edits_to_repeat(admin: Caller) -> None:

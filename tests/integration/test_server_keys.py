@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from geventjob.cimi.document import COOKIE
 from tests.support.fleet import until
-from tests.support.job_server import COOKIE, Caller, JobServer, good, problem
+from tests.support.job_server import Caller, JobServer, good, problem
 
 ALPHABET = "[23456789abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ]"
 GENERATE = "credential-template/generate-api-key"

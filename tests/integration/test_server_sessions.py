@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.support.job_server import COOKIE, Caller, JobServer, good, problem
+from geventjob.cimi.document import COOKIE
+from tests.support.job_server import Caller, JobServer, good, problem
 
 SESSIONS = "http://sixsq.com/slipstream/1/SessionCollection"
 

@@ -18,6 +18,7 @@ import urllib3.util.connection
 
 from geventjob.cimi import bulk, transport
 from geventjob.cimi.client import Client
+from geventjob.cimi.document import COOKIE
 from geventjob.cimi.errors import (
     CimiError,
     Conflict,
@@ -29,7 +30,7 @@ from geventjob.cimi.errors import (
     Refused,
     ServerAway,
 )
-from tests.support.answering import COOKIE, Answering, Asked, Reply, answering, free_port
+from tests.support.answering import Answering, Asked, Reply, answering, free_port
 
 JOB = {"id": "job/1", "state": "QUEUED", "action": "a"}
 
