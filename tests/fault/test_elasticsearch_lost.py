@@ -85,4 +85,4 @@ def test_a_store_that_is_away_or_wrong_at_the_start_ends_the_server(tmp_path: Pa
         )
         assert wrong.wait(60) == 2
         [line] = wrong.log.splitlines()
-        assert line == "geventjob-server: what answers there is no Elasticsearch"
+        assert line == "geventjob-server: the server that answered is not Elasticsearch"

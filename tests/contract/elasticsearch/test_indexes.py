@@ -71,7 +71,9 @@ def test_an_older_index_is_upgraded_and_a_newer_one_refused(prefix: str, monkeyp
 
 def test_an_index_of_another_program_is_left_alone(prefix: str) -> None:
     ask("PUT", f"/{prefix}-job", {"mappings": {"properties": {"x": {"type": "keyword"}}}})
-    with pytest.raises(StoreError, match=f"index {prefix}-job is another program's: choose another --es-index-prefix"):
+    with pytest.raises(
+        StoreError, match=f"index {prefix}-job belongs to another program: choose another --es-index-prefix"
+    ):
         store_of(prefix).start()
     assert properties(f"{prefix}-job") == {"x": {"type": "keyword"}}
 
@@ -194,12 +196,12 @@ def test_a_key_that_names_nothing_is_free_and_what_made_it_so_goes_after_a_day(p
         (
             200,
             {"version": {"number": "2.19.3", "distribution": "opensearch"}},
-            "opensearch 2.19.3 answers there: Elasticsearch 7.17 or newer is needed",
+            "the server is opensearch 2.19.3: Elasticsearch 7.17 or newer is required",
         ),
-        (200, {"version": {"number": "6.8.23"}}, "Elasticsearch 6.8.23 is too old: 7.17 or newer is needed"),
-        (200, {"hello": "world"}, "what answers there is no Elasticsearch"),
-        (200, b"<html>", "what answers there is no Elasticsearch"),
-        (401, {"error": {"type": "security_exception", "reason": "who?"}}, "refuses the log-in"),
+        (200, {"version": {"number": "6.8.23"}}, "Elasticsearch 6.8.23 is too old: 7.17 or newer is required"),
+        (200, {"hello": "world"}, "the server that answered is not Elasticsearch"),
+        (200, b"<html>", "the server that answered is not Elasticsearch"),
+        (401, {"error": {"type": "security_exception", "reason": "who?"}}, "refuses the credentials"),
     ],
 )
 def test_what_cannot_be_a_store_is_told_at_the_start(proxy: Proxy, status: int, body: Any, said: str) -> None:

@@ -52,11 +52,11 @@ def test_the_log_in_goes_with_each_request(proxy: Proxy, login: Any, inside: str
 @pytest.mark.parametrize(
     ("hosts", "login", "said"),
     [
-        (["a:1"], {"user": "u"}, "a user and a password are needed"),
-        (["a:1"], {"password": "p"}, "a user and a password are needed"),
-        (["a:1"], {"user": "u", "password": "p", "api_key": "k"}, "one is enough"),
-        (["http://u:hunter2@a:1"], {"api_key": "k"}, "http://a:1 has a log-in in its URL"),
-        (["http://u:hunter2@a:x"], {}, "http://a:x is no Elasticsearch host: expected HOST:PORT or a URL"),
+        (["a:1"], {"user": "u"}, "both a user and a password"),
+        (["a:1"], {"password": "p"}, "both a user and a password"),
+        (["a:1"], {"user": "u", "password": "p", "api_key": "k"}, "give one of them"),
+        (["http://u:hunter2@a:1"], {"api_key": "k"}, "http://a:1 has credentials in its URL"),
+        (["http://u:hunter2@a:x"], {}, "http://a:x is not an Elasticsearch host: expected HOST:PORT or a URL"),
     ],
 )
 def test_what_makes_no_sense_is_told_without_a_secret(hosts: list[str], login: Any, said: str) -> None:
@@ -123,5 +123,5 @@ def test_tls_with_an_authority_of_ones_own(certificates: Certificates, tls_port:
 def test_a_certificate_of_an_unknown_authority_is_not_trusted(certificates: Certificates, tls_port: int) -> None:
     strange: Path = certificates.folder / "strange-ca.pem"
     for ca in (str(strange), None):
-        with pytest.raises(StoreAway, match=r"no TLS with it .*CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(StoreAway, match=r"TLS failed .*CERTIFICATE_VERIFY_FAILED"):
             ask(Wire([f"https://localhost:{tls_port}"], ca=ca))

@@ -1,4 +1,4 @@
-"""Aggregations: what to ask for, and the answers in the shape that they have in every store (store/aggregation.py)."""
+"""Aggregations: requests to Elasticsearch, and results in the shapes of every store (store/aggregation.py)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from geventjob.server.store.elasticsearch.query import Clause, clause
 from geventjob.server.store.resolve import Exists, Not
 
 EXACT = 40_000
-"""Different values up to which their number is hardly ever off by one: the most that Elasticsearch takes."""
+"""Number of different values up to which `cardinality` is almost exact: the maximum that Elasticsearch accepts."""
 
 _NAMES = {"count": "value_count", "extendedstats": "extended_stats"}
 _MORE: dict[str, Clause] = {
@@ -37,13 +37,13 @@ ALL: Clause = {"match_all": {}}
 
 
 def asked(wanted: Sequence[tuple[str, str]]) -> dict[str, Clause]:
-    """What the request asks for each, by its number; what needs no look at the index is left out."""
+    """Return the `aggs` of a request, by position in `wanted`; aggregations with a fixed result are left out."""
     found = {str(number): _asked(algorithm, path_of(name)) for number, (algorithm, name) in enumerate(wanted)}
     return {number: one for number, one in found.items() if one is not None}
 
 
 def answered(wanted: Sequence[tuple[str, str]], results: dict[str, Result]) -> dict[str, Result]:
-    """`algo:attribute` → its result."""
+    """Return the results by `algorithm:attribute path`, from the results of Elasticsearch by position."""
     return {
         f"{algorithm}:{name}": _answered(algorithm, path_of(name), results.get(str(number)))
         for number, (algorithm, name) in enumerate(wanted)
@@ -56,13 +56,13 @@ def _asked(algorithm: str, path: Path) -> Clause | None:
     if not looks_at(algorithm, path):
         return None
     wanted = {_NAMES.get(algorithm, algorithm): {"field": field(path), **_MORE.get(algorithm, {})}}
-    if algorithm == "cardinality":  # alone, that of a key of `values` is 0 from version 8 on
+    if algorithm == "cardinality":  # from version 8 on, a top-level cardinality of a key of `values` is 0
         return {"filter": ALL, "aggs": {"inner": wanted}}
     return _percentiles(path) if algorithm == "percentiles" else wanted
 
 
 def _percentiles(path: Path) -> Clause:
-    """Ask for the values with their counts, and for an estimate in case that there are too many of them."""
+    """Return a request for the values with their counts, and for an estimate in case of too many values."""
     counts = {"terms": {"field": field(path), "size": EXACT_PERCENTILES, "order": {"_key": "asc"}}}
     estimate = {"percentiles": {"field": field(path), "percents": PERCENTS}}
     return {"filter": ALL, "aggs": {"counts": counts, "estimate": estimate}}
@@ -89,7 +89,7 @@ def _answered(algorithm: str, path: Path, result: Result | None) -> Result:
 
 
 def _exact(counts: Result) -> Result | None:
-    """Return the percentiles of values that were all counted; None if some were not."""
+    """Return exact percentiles from counted values; None if Elasticsearch did not list all values."""
     if counts["sum_other_doc_count"]:
         return None
     values = [bucket["key"] for bucket in counts["buckets"]]

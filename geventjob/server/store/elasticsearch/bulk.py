@@ -1,4 +1,4 @@
-"""Reads and writes of single documents, many of them in a request: `_mget` and `_bulk`."""
+"""Reads and writes of documents by id, many in one request: `_mget` and `_bulk`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from geventjob.server.store.elasticsearch.mapping import index
 from geventjob.server.store.elasticsearch.wire import LINES, LONGEST_PAUSE, PAUSE, Reason, Wire, blocked, refusal
 
 BYTES = 8 << 20
-"""Written by one request; a document of more than that goes alone."""
+"""Most bytes that one request writes; a larger document goes alone."""
 DOCUMENTS = 500
-"""Read by one request."""
+"""Most documents that one request reads."""
 
 
 @dataclass(frozen=True)
 class Read:
-    """A document as last written."""
+    """Read a document as last written."""
 
     kind: str
     id: str
@@ -32,7 +32,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Put:
-    """Write a document if it still has this version; without one, if there is none yet."""
+    """Write a document if the stored version is `version`; without a version, if no document exists."""
 
     kind: str
     id: str
@@ -42,7 +42,7 @@ class Put:
 
 @dataclass(frozen=True)
 class Remove:
-    """Delete a document if it still has this version."""
+    """Delete a document if the stored version is `version`."""
 
     kind: str
     id: str
@@ -50,7 +50,7 @@ class Remove:
 
 
 class StoredDocument(msgspec.Struct):
-    """A document that was read."""
+    """A document in an index, as read."""
 
     source: IndexedSource
     version: Version
@@ -58,7 +58,7 @@ class StoredDocument(msgspec.Struct):
 
 Write = Union[Put, Remove]
 Written = Union[Version, None, Exception]
-"""The version that it has now; None if it was not as the write presumed; or why it was certainly not written."""
+"""The new version; None if the stored version was another; or the reason why the write was certainly not done."""
 
 
 class _Got(msgspec.Struct):
@@ -94,14 +94,17 @@ _bulk = msgspec.json.Decoder(_Bulk).decode
 
 
 class Documents:
-    """The documents of all kinds, by id. `until` is in seconds of boottime(); its passing raises StoreAway."""
+    """The documents of all kinds, by id.
+
+    `until`: deadline in seconds of boottime(), after which a call raises StoreAway.
+    """
 
     def __init__(self, wire: Wire, prefix: str) -> None:
         self._wire = wire
         self._prefix = prefix
 
     def read(self, wanted: Sequence[Read], until: float) -> list[StoredDocument | StoreAway | None]:
-        """Each of them, None for a missing one."""
+        """Return the documents in order, None for a missing document. Raises StoreAway."""
         places = [{"_index": index(self._prefix, one.kind), "_id": one.id} for one in wanted]
         found: list[StoredDocument | StoreAway | None] = []
         for first in range(0, len(places), DOCUMENTS):
@@ -115,7 +118,7 @@ class Documents:
         return [_found(got) for got in _each(answer.read(_read).docs, places)]
 
     def write(self, writes: Sequence[Write], until: float) -> list[Written]:
-        """What became of each. Raises StoreAway if that is not known of all of them."""
+        """Carry out the writes, and return their outcomes in order. Raises StoreAway if any outcome is unknown."""
         return [written for some in _portions(self._lines(writes)) for written in self._sent(some, until)]
 
     def _lines(self, writes: Sequence[Write]) -> Iterator[bytes]:
@@ -130,7 +133,7 @@ class Documents:
                 yield b"%b\n%b\n" % (encode({name: place}), one.source)
 
     def _sent(self, lines: list[bytes], until: float) -> list[Written]:
-        """Those that met a busy node are sent again, alone, while there is time."""
+        """Send writes; repeat only the writes that met a busy node, until the deadline."""
         written: dict[int, Written] = {}
         waiting, pause = list(range(len(lines))), PAUSE
         while waiting:
@@ -144,7 +147,7 @@ class Documents:
         return [written[i] for i in range(len(lines))]
 
     def _once(self, lines: list[bytes], until: float) -> list[_Done]:
-        """`timeout`: Elasticsearch does not begin what it could not begin while somebody waited for it."""
+        """Send writes once. `timeout` keeps Elasticsearch from starting a write after its caller has given up."""
         path = f"/_bulk?timeout={max(1, int((until - boottime()) * 1000))}ms"
         answer = self._wire.ask("POST", path, b"".join(lines), until=until, headers=LINES)
         if answer.good:
@@ -157,12 +160,12 @@ class Documents:
 
 def _each(answers: list[Answered], asked: Sequence[object]) -> list[Answered]:
     if len(answers) != len(asked):
-        raise StoreAway(f"{len(answers)} answers came for {len(asked)} documents")
+        raise StoreAway(f"Elasticsearch gave {len(answers)} answers for {len(asked)} documents")
     return answers
 
 
 def _portions(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Some at a time, that make one request."""
+    """Split lines into portions for one request each."""
     portion: list[bytes] = []
     size = 0
     for line in lines:

@@ -1,4 +1,4 @@
-"""What a search sees: Elasticsearch shows a write to searches at its next refresh, each second or when it is asked."""
+"""Refreshes: Elasticsearch shows writes to searches at the next refresh, each second or on request."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from geventjob.server.store.elasticsearch.wire import Wire, refusal
 
 
 class Freshness:
-    """Asks for a refresh where there is something to show, one for all who need it at a time (some 10 ms)."""
+    """Requests refreshes of indexes with new writes; callers at the same time share one refresh (some 10 ms)."""
 
     def __init__(self, wire: Wire, prefix: str, patience: float) -> None:
-        """`patience` in seconds, for one refresh."""
+        """`patience`: time limit of a refresh, in seconds."""
         self._wire = wire
         self._prefix = prefix
         self._patience = patience
         self._written = dict.fromkeys(KINDS, 0)
-        self._shown = dict.fromkeys(KINDS, -1)  # what was written before this server began, none knows
+        self._shown = dict.fromkeys(KINDS, -1)  # writes before the start of this server are unknown
         self._refresh: Batcher[str, None] = Batcher(self._refreshed)
 
     def wrote(self, kinds: Set[str]) -> None:
-        """Documents of these kinds have been written, or may have been."""
+        """Note that documents of these kinds were written, or may have been written."""
         for kind in self._written.keys() & kinds:
             self._written[kind] += 1
 
     def show(self, kind: str) -> None:
-        """From now on a search sees all that was written before. Raises StoreAway."""
+        """Make all earlier writes visible to searches of a kind. Raises StoreAway."""
         if self._written[kind] > self._shown[kind]:
             self._refresh(kind)
 

@@ -1,4 +1,4 @@
-"""A document as it stands in its index: whole, and beside it what searches look at (mapping.py has the fields)."""
+"""Documents in their indexes: the whole document, and the fields for searches (mapping.py)."""
 
 from __future__ import annotations
 
@@ -13,52 +13,52 @@ from geventjob.server.store import attributes
 from geventjob.server.store.attributes import SINGLE, Path, Type, readers, terms
 
 LONGEST_VALUE, LONGEST_LABEL = 32_000, 600
-"""Bytes; together they stay under the 32,766 that a term of Lucene can have."""
+"""Longest indexed value and label, in bytes; together less than the 32,766 bytes of a term in Lucene."""
 
 decode = msgspec.json.Decoder(dict[str, Any]).decode
 encode = msgspec.json.Encoder().encode
 
 
 class Version(msgspec.Struct, frozen=True):
-    """One state of what has an id: a write that names it fails if there has been another."""
+    """The version of a stored document; a write that names a version fails if another write came in between."""
 
     seq: int
     term: int
 
 
 class KeyClaim(msgspec.Struct, frozen=True):
-    """The document by which this one has its unique key."""
+    """A claim of a unique key: the id and the version of a document in the index of keys."""
 
     place: str
     version: Version
 
 
 class IndexedSource(msgspec.Struct):
-    """What is read back of an entry of an index."""
+    """The fields of an indexed document that the server reads back."""
 
     document: msgspec.Raw = msgspec.Raw(b"null")
     key: Union[KeyClaim, None] = None
     born: str = ""
-    """The mark of the insert."""
+    """The mark of the insert: random, and unique for each write."""
     mark: str = ""
-    """That of the last write."""
+    """The mark of the last write."""
     dead: Union[str, None] = None
-    """Set if this is no document: no document of this id may be made."""
+    """Set in a tombstone: no document with this id can be inserted."""
     id: str = ""
 
 
 def tombstone(since: str) -> bytes:
-    """What stands in the place of a document that may not be made."""
+    """Return the source of a tombstone, which keeps a document from being inserted."""
     return encode({"dead": since})
 
 
 def key_entry(id: str, key: str) -> bytes:
-    """What stands in the place of a unique key: the document that has it, or is about to."""
+    """Return the source of the claim of a unique key by a document, which may not be inserted yet."""
     return encode({"id": id, "unique": key})
 
 
 def source(document: Document, raw: bytes, key: KeyClaim | None, born: str, mark: str) -> bytes:
-    """What is sent of a document, whose JSON is `raw`."""
+    """Return the source of a document; `raw` is the JSON of the document."""
     singles, others = _singles(document), _others(document)
     found = {
         "document": msgspec.Raw(raw),
@@ -74,14 +74,14 @@ def source(document: Document, raw: bytes, key: KeyClaim | None, born: str, mark
 
 
 def cut(text: str) -> str:
-    """A value as it is indexed: one that is too long for that is cut, and told apart from others by a hash."""
+    """Return the indexed form of a value: a value that is too long is cut, and a hash of the whole value appended."""
     if len(text) * 4 <= LONGEST_VALUE or len(data := text.encode()) <= LONGEST_VALUE:
         return text
     return data[: LONGEST_VALUE - 40].decode(errors="ignore") + blake2b(data, digest_size=20).hexdigest()
 
 
 def known(label: str) -> str:
-    """A label as it is indexed."""
+    """Return the indexed form of a label: a hash if the label is too long."""
     return _known(label) if len(label) <= 4 * attributes.SHORT else _known.__wrapped__(label)
 
 
@@ -92,13 +92,13 @@ def _known(label: str) -> str:
 
 
 def field(path: Path) -> str:
-    """The field that has the values of an attribute."""
+    """Return the field with the values of an attribute."""
     own = attributes.label(path)
     return own if path in SINGLE else f"values.{known(own)}"
 
 
 def _singles(document: Document) -> dict[str, Any]:
-    """The values of the single attributes, by label."""
+    """Return the values of the single attributes, by label."""
     found = {name: value for name, value in document.items() if name in _TOP and value is not None}
     for path in _INNER:
         inner = document.get(path[0])
@@ -108,7 +108,7 @@ def _singles(document: Document) -> dict[str, Any]:
 
 
 def _others(document: Document) -> dict[str, list[str]]:
-    """The values of the other attributes, by label."""
+    """Return the values of all other attributes, by label."""
     values: dict[str, list[str]] = {}
     for term in terms(document):
         label, _, value = term.partition("=")
@@ -117,13 +117,13 @@ def _others(document: Document) -> dict[str, list[str]]:
 
 
 def _paths(labels: frozenset[str]) -> list[str]:
-    """All attributes that have a value, themselves or below."""
+    """Return the labels of all paths that lead to a value."""
     return _few_paths(labels) if sum(map(len, labels)) <= 8 * attributes.SHORT else _few_paths.__wrapped__(labels)
 
 
 @lru_cache(1024)
 def _few_paths(labels: frozenset[str]) -> list[str]:
-    """All attributes that have a value, themselves or below; the labels that documents have are few sets."""
+    """Return the labels of all paths that lead to a value; cached, since most documents share few sets of labels."""
     parts = [label.split("/") for label in labels]
     return sorted({known("/".join(names[:depth])) for names in parts for depth in range(1, len(names) + 1)})
 

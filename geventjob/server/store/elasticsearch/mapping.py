@@ -1,16 +1,16 @@
-"""The indexes: what of a document is searched, and how they are made and upgraded by whoever comes first.
+"""The indexes: their fields, and how the first server creates or upgrades them.
 
-A document lies in its index whole and unread (`document`), as the JSON that it is; what searches look at stands beside
-it under names of our own. So nothing that a client sends can become a field.
+An index keeps each document whole and not indexed (`document`). Searches read other fields with fixed names, so that no
+input of a client can become a field.
 
-| field | |
+| field | content |
 |---|---|
-| the single attributes, `state`, `targetResource/href` … | typed |
+| the single attributes, `state`, `targetResource/href` … | typed values |
 | `values` | all other values, by the label of their path: one flattened field |
-| `paths` | labels of all paths that lead to a value |
-| `readers` | who sees the document |
+| `paths` | the labels of all paths that lead to a value |
+| `readers` | the principals that may see the document |
 | `document`, `key`, `born`, `mark` | kept, not searched (steps.py) |
-| `dead` | since when no document of this id can be made (steps.py) |
+| `dead` | only in tombstones: the time of the tombstone (steps.py) |
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from geventjob.server.store.base import KINDS, StoreAway, StoreError
 from geventjob.server.store.elasticsearch.wire import Wire, refusal
 
 VERSION = 1
-"""Of the mappings, in their `_meta`. A later one may only add fields and indexes."""
+"""Version of the mappings, in their `_meta`. A later version may only add fields and indexes."""
 OLDEST = (7, 17)
 KEYS = "keys"
-"""The kind of the documents that hold unique keys."""
+"""The kind of the documents that claim unique keys."""
 STARTING = 30.0
-"""Seconds in which the indexes must be there."""
+"""Seconds within which the indexes must be ready."""
 
 _TYPES: Mapping[Type, Mapping[str, Any]] = {
     Type.TEXT: {"type": "keyword"},
@@ -54,18 +54,18 @@ _FIELDS: Mapping[str, Any] = {
     "dead": {"type": "date"},
 }
 _SETTINGS = {"number_of_shards": 1, "auto_expand_replicas": "0-1", "refresh_interval": "1s"}
-"""One shard, so that aggregations are exact; a copy of it as soon as there is a second node."""
+"""One shard, so that aggregations are exact; a replica as soon as the cluster has a second node."""
 
 
 def index(prefix: str, kind: str) -> str:
-    """The name of the index of a kind."""
+    """Return the name of the index of a kind."""
     return f"{prefix}-{kind}"
 
 
 def prepare(wire: Wire, prefix: str) -> None:
-    """Make what is missing, upgrade what is older. Safe beside other servers that do the same.
+    """Create missing indexes and upgrade older indexes. Several servers may do so at the same time.
 
-    Raises StoreError for a cluster or indexes that do not fit, StoreAway.
+    Raises StoreError for a cluster or an index that this program cannot use, StoreAway.
     """
     preparing = _Preparing(wire, prefix)
     preparing.check_cluster()
@@ -97,11 +97,11 @@ class _Preparing:
             number, product = told.number, told.distribution
             version = tuple(map(int, number.split(".")[:2]))
         except (msgspec.DecodeError, ValueError):
-            raise StoreError("what answers there is no Elasticsearch") from None
+            raise StoreError("the server that answered is not Elasticsearch") from None
         if product != "elasticsearch":
-            raise StoreError(f"{product} {number} answers there: Elasticsearch 7.17 or newer is needed")
+            raise StoreError(f"the server is {product} {number}: Elasticsearch 7.17 or newer is required")
         if version < OLDEST:
-            raise StoreError(f"Elasticsearch {number} is too old: 7.17 or newer is needed")
+            raise StoreError(f"Elasticsearch {number} is too old: 7.17 or newer is required")
 
     def make_and_upgrade(self) -> None:
         versions = self._versions()
@@ -119,17 +119,17 @@ class _Preparing:
                 self._ask("PUT", f"/{name}/_mapping", _mappings(kind))
 
     def _versions(self) -> dict[str, int]:
-        """Of the indexes that there are. Raises StoreError for one that is not ours."""
+        """Return the versions of the existing indexes. Raises StoreError for an index of another program."""
         names = ",".join(self._names.values())
         found = msgspec.json.decode(self._ask("GET", f"/{names}/_mapping?ignore_unavailable=true"))
         versions = {name: one["mappings"].get("_meta", {}).get("geventjob") for name, one in found.items()}
         for name, version in versions.items():
             if not isinstance(version, int):
-                raise StoreError(f"index {name} is another program's: choose another --es-index-prefix")
+                raise StoreError(f"index {name} belongs to another program: choose another --es-index-prefix")
         return versions
 
     def _put_template(self, name: str, kind: str) -> None:
-        """So that an index that is deleted under a running server comes back as it shall be."""
+        """Put the template of an index: an index that is deleted under a running server comes back with its mapping."""
         content = {"settings": _SETTINGS, "mappings": _mappings(kind)}
         template = {"index_patterns": [name], "priority": 500, "version": VERSION, "template": content}
         self._ask("PUT", f"/_index_template/{name}", template)
@@ -138,10 +138,10 @@ class _Preparing:
         names = ",".join(self._names.values())
         path = f"/_cluster/health/{names}?wait_for_status=yellow&timeout={STARTING / 2:.0f}s"
         if self._wire.ask("GET", path, until=self._until).status == 408:
-            raise StoreAway(f"not all of the data of the indexes {names} can be reached: the cluster is red")
+            raise StoreAway(f"some data of the indexes {names} cannot be reached: the cluster is red")
 
     def _ask(self, method: str, path: str, body: Any = None, harmless: str | None = None) -> bytes:
-        """The answer. `harmless` is the type of an error that is none. Raises StoreError."""
+        """Send a request, and return the body of the answer. Raises StoreError, but not for the type `harmless`."""
         data = None if body is None else msgspec.json.encode(body)
         answer = self._wire.ask(method, path, data, until=self._until)
         if not answer.good and answer.reason.deepest.type != harmless:

@@ -1,4 +1,4 @@
-"""Conditions as Elasticsearch's query DSL, with what they mean in every store (resolve.py)."""
+"""Conditions (resolve.py) as queries of Elasticsearch."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from geventjob.server.store.elasticsearch.indexed import cut, field, known
 from geventjob.server.store.resolve import Begins, Condition, Exists, Is, Not, Scalar, Within
 
 NESTED = 8
-"""Levels of AND and OR that are written as such: Elasticsearch takes 20 levels of queries."""
+"""Deepest tree that becomes nested `bool` queries: Elasticsearch accepts 20 levels."""
 CLAUSES = 1000
-"""Parts of one AND or OR: Lucene takes 1,024."""
+"""Most clauses of one `bool` query: Lucene accepts 1,024."""
 GREATEST = "\U0010ffff" * 64
-"""Above every text: a range of values of one path must have both ends."""
+"""A text above all others: a range over a key of `values` needs both ends."""
 
 Clause = dict[str, Any]
 NOTHING: Clause = {"match_none": {}}
 
 
 def clause(condition: Condition) -> Clause:
-    """Matches the documents for which the condition holds."""
+    """Return a query for the documents for which a condition holds."""
     return _Writer(condition).clause(condition)
 
 
 def seen_by(viewers: Iterable[str]) -> Clause:
-    """Matches the documents that one of these sees."""
+    """Return a query for the documents that one of the viewers may see."""
     return {"terms": {"readers": sorted(map(cut, viewers))}}
 
 
 def order(path: Path, *, descending: bool) -> Clause:
-    """What to sort by: of several values the least, or the greatest if descending; missing ones come last."""
+    """Return a sort key: the least value, or the greatest if descending; missing values come last."""
     return {field(path): {"order": "desc" if descending else "asc", "missing": "_last"}}
 
 
 class _Writer:
-    """Writes one tree: how deep and how heavy its parts are is measured first."""
+    """Translator of one tree, which measures the depth and weight (number of leaves) of every part first."""
 
     def __init__(self, root: Condition) -> None:
         self._measures: dict[int, tuple[int, int]] = {}
@@ -67,7 +67,7 @@ class _Writer:
         return _all(wanted, self._alternatives(denied))
 
     def _alternatives(self, nodes: Sequence[Condition]) -> list[Clause]:
-        """A clause for each, but one for all values of an attribute."""
+        """Return clauses for alternatives; all equalities of one attribute share a clause."""
         values: dict[str, list[Scalar]] = {}
         for node in nodes:
             if isinstance(node, Is):
@@ -76,10 +76,11 @@ class _Writer:
         return lists + [self.clause(node) for node in nodes if not isinstance(node, Is)]
 
     def _cases(self, node: Condition) -> Clause:
-        """A deep tree as a list of cases along its heaviest path: what decides it first, else the next level.
+        """Return a deep tree as a list of cases: each level of the heaviest path adds cases that decide or pass on.
 
-        Scores do it: the first case that a document is in gives it its score, and the least that counts is YES. What
-        hangs off that path has half the weight at most, so cases nest only to the logarithm of the terms.
+        The first case that matches a document sets the score, and the minimum score keeps the documents with `yes`.
+        Every branch off the heaviest path has at most half of the weight, so the depth of nested cases is at most the
+        logarithm of the number of terms.
         """
         yes, no = 2, 1
         cases: list[Clause] = []
@@ -149,7 +150,7 @@ def _none(clauses: Sequence[Clause]) -> Clause:
 
 
 def _few(clauses: Sequence[Clause], joined: Any) -> list[Clause]:
-    """The clauses, in groups if they are too many."""
+    """Return the clauses, joined in groups if there are too many."""
     if len(clauses) <= CLAUSES:
         return list(clauses)
     return [joined(clauses[first : first + CLAUSES]) for first in range(0, len(clauses), CLAUSES)]

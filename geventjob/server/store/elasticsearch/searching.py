@@ -1,4 +1,4 @@
-"""Searches: one request for a page of the first 10,000 matches, several over one point in time beyond them."""
+"""Searches: one request for a page within the first 10,000 matches, else several requests over a point in time."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from geventjob.server.store.elasticsearch.wire import Response, Wire
 from geventjob.server.store.resolve import resolve
 
 GRACE = 1.0
-"""Seconds that the answer to a search has to come in, after Elasticsearch was to end it."""
+"""Seconds to wait for the answer to a search after the time limit that Elasticsearch was given."""
 
 Body = dict[str, Any]
 
 
 class Hit(msgspec.Struct):
-    """A document that was found."""
+    """A match of a search."""
 
     id: str = msgspec.field(name="_id")
     source: IndexedSource = msgspec.field(name="_source", default_factory=IndexedSource)
@@ -65,10 +65,10 @@ _point = msgspec.json.Decoder(_Point).decode
 
 
 class IndexSearch:
-    """A query ready to run on one index."""
+    """A query on the index of a kind, translated for Elasticsearch."""
 
     def __init__(self, index: str, query: Query, now: datetime) -> None:
-        """Raises FilterError."""
+        """Translate the query; date math starts from `now`. Raises FilterError."""
         filters = []
         if query.filter is not None:
             filters.append(clause(resolve(query.filter, now)))
@@ -79,7 +79,10 @@ class IndexSearch:
         self._matching = {"bool": {"filter": filters, "must_not": [{"exists": {"field": "dead"}}]}}
 
     def page(self, wire: Wire, deadline: float) -> Page:
-        """What matches. `deadline` in seconds of boottime(). Raises FilterError, SearchTooLong, StoreAway."""
+        """Return the result of the query.
+
+        `deadline`: in seconds of boottime(). Raises FilterError, SearchTooLong, StoreAway.
+        """
         query = self._query
         before = max(1, query.first) - 1
         size = WINDOW if query.last is None else max(0, min(WINDOW, query.last - before))
@@ -104,13 +107,13 @@ class IndexSearch:
         return {"id", "acl", *(self._query.select or ())}
 
     def hits(self, wire: Wire, deadline: float, limit: int) -> list[Hit]:
-        """Up to so many of the documents that match, whole and with their versions. Raises as `page` does."""
+        """Return up to `limit` matches, whole and with their versions. Raises the errors of `page`."""
         body = {"query": self._matching, "size": limit, "seq_no_primary_term": True, "sort": ["_doc"]}
         return _Running(wire, deadline, self._index).search(body).hits.hits
 
 
 def old_tombstones(wire: Wire, indexes: str, before: str, deadline: float) -> list[Hit]:
-    """Some of what has stood in the place of documents since before then. Raises StoreAway."""
+    """Return tombstones from before a time, up to WINDOW. Raises StoreAway."""
     body = {"query": {"range": {"dead": {"lt": before}}}, "size": WINDOW, "_source": False, "seq_no_primary_term": True}
     return _Running(wire, deadline, indexes).search(body).hits.hits
 
@@ -135,7 +138,7 @@ class _Running:
         return found
 
     def beyond(self, whole: Body, source: Body, before: int, size: int) -> tuple[_SearchAnswer, list[Hit]]:
-        """The first answer, with the count and the aggregations, and the page after so many matches."""
+        """Return the first answer, with the count and the aggregations, and the page after `before` matches."""
         skips = [WINDOW] * (before // WINDOW) + [before % WINDOW] * (before % WINDOW > 0)
         with self._point_in_time() as point:
             body, first = whole | point, None
@@ -150,13 +153,13 @@ class _Running:
 
     @contextmanager
     def _point_in_time(self) -> Iterator[Body]:
-        """A view of the index in which nothing changes from page to page."""
+        """Open a point in time, a view of the index that no write changes; yield its part of a request."""
         path = f"/{self._index}/_pit?keep_alive=30s"
         id = self._ask("POST", path).read(_point).id
         try:
             yield {"pit": {"id": id, "keep_alive": "30s"}}
         finally:
-            with suppress(StoreError):  # it ends by itself, too
+            with suppress(StoreError):  # Elasticsearch closes the point in time after keep_alive
                 self._wire.ask("DELETE", "/_pit", encode({"id": id}), until=boottime() + GRACE)
 
     def _ask(self, method: str, path: str, body: Body | None = None) -> Response:

@@ -1,12 +1,13 @@
-"""Writes, step by step: what one item asks of the cluster, and what it makes of each answer.
+"""The steps of each write: generators that yield requests to the cluster and receive the answers.
 
-Nothing is overwritten unseen: a write names the version that it follows, or that there must be none. Where it meets
-another one, the document is read again and the change applied to what is there then. Each write leaves a mark in the
-document, so that one which was done and is done again, its answer lost, is known for one's own.
+Optimistic concurrency: a write names the version that it replaces, or requires that no document exists. On a conflict
+the document is read again, and the change is applied to the new state. Each write leaves a unique mark in the document:
+after a lost answer, the mark shows that the write was done.
 
-Unique keys are documents of their own, whose id is derived from the key. A key that names a document which is not
-there is free: its insert died half-way, or its owner was deleted by one who died half-way. It is taken over once that
-document is made impossible, by a dead one in its place (docs/decisions/0008 tells why no less will do).
+A unique key is a document in the index of keys, whose id is derived from the key, and which names the document that
+claims the key. A claim of a missing document is left over from a server that died between two steps of an insert or of
+a delete. Another insert may take such a claim over, after putting a tombstone in the place of the missing document
+(docs/decisions/0008-a-unique-key-is-a-claim.md).
 """
 
 from __future__ import annotations
@@ -27,27 +28,28 @@ from geventjob.server.store.elasticsearch.mapping import KEYS
 from geventjob.server.store.elasticsearch.searching import Hit
 
 CLAIMS = 5
-"""Times that an insert tries to have a key which others want too."""
+"""Attempts of an insert to claim a key against competing inserts."""
 
 Result = Union[Document, Exception, None]
 Outcome = TypeVar("Outcome")
 Asking = Generator[Union[Read, Write], Any, Outcome]
-"""Yields what it asks and is sent the answer (bulk.py); an answer that is an exception is raised in it."""
+"""Generator that yields requests of bulk.py and receives the answers; an exception as answer is thrown in."""
 
 
 class Steps:
-    """The steps of each kind of item. All of them raise what is certain, and nothing was written then."""
+    """The steps of each kind of item. An error that leaves the steps means that nothing was written."""
 
     def __init__(self) -> None:
         self._marks = map(f"{secrets.token_hex(6)}-{{:x}}".format, count())
 
     def update(self, kind: str, id: str, changes: Sequence[Change]) -> Asking[list[Result]]:
+        """Apply changes to a document in one write, and return their results."""
         mark: str | None = None
         outcomes: list[Result] = []
         while True:
             found = yield Read(kind, id)
             if mark is not None and (found.source.mark if found else "") == mark:
-                return outcomes  # it was done before, and its answer was lost
+                return outcomes  # an earlier write was done, and its answer lost
             if found is None or found.source.dead:
                 return [NoSuchDocument(id) for _ in changes]
             before = bytes(found.source.document)
@@ -68,13 +70,15 @@ class Steps:
                     yield from _free(found.source.key)
                 return outcomes
 
-    def sweep(self, kind: str, hit: Hit) -> Asking[Result]:
+    def delete(self, kind: str, hit: Hit) -> Asking[Result]:
+        """Delete a match in the version that was found, and return the document; None if the document has changed."""
         if (yield Remove(kind, hit.id, hit.version)) is None:
             return None
         yield from _free(hit.source.key)
         return decode(hit.source.document)
 
     def insert(self, kind: str, item: Insert) -> Asking[Result]:
+        """Insert a document, and return the document. Raises DuplicateKey, StoreRefused."""
         id, raw, mark = item.document["id"], encode(item.document), next(self._marks)
         claim = None
         if item.key is not None:
@@ -88,14 +92,14 @@ class Steps:
             return item.document
         found = yield Read(kind, id)
         if found is not None and found.source.born == mark:
-            return item.document  # it was done before, and its answer was lost
+            return item.document  # an earlier write was done, and its answer lost
         yield from _free(claim)
-        if found is None or found.source.dead:  # once more would be with a claim that others may have by now
-            raise StoreRefused("something came between: try again")
+        if found is None or found.source.dead:  # another attempt would rely on a claim that may be lost by now
+            raise StoreRefused("another write interrupted the insert: try again")
         raise DuplicateKey(decode(found.source.document))
 
     def _claim(self, kind: str, key: str, id: str) -> Asking[KeyClaim]:
-        """Have the key. Raises DuplicateKey, and StoreRefused if others fight for it, too."""
+        """Claim a unique key. Raises DuplicateKey, and StoreRefused after CLAIMS attempts against other inserts."""
         place, content = place_of(kind, key), key_entry(id, key)
         for _ in range(CLAIMS):
             version = yield Put(KEYS, place, content)
@@ -104,38 +108,38 @@ class Steps:
             holder = yield Read(KEYS, place)
             if holder is None:
                 continue
-            if holder.source.id == id:  # so it was done before
+            if holder.source.id == id:  # an earlier attempt of this insert was done
                 return KeyClaim(place, holder.version)
             other = yield Read(kind, holder.source.id)
             if other is None and (yield Put(kind, holder.source.id, tombstone(cimi_time(now())))) is None:
-                continue  # it is there now
+                continue  # the document exists by now
             if other is not None and not other.source.dead and owns(other.source.key, place):
                 raise DuplicateKey(decode(other.source.document))
             version = yield Put(KEYS, place, content, holder.version)
             if version is not None:
                 return KeyClaim(place, version)
-        raise StoreRefused("others insert with the same unique key: try again")
+        raise StoreRefused("other inserts claim the same unique key: try again")
 
 
 def place_of(kind: str, key: str) -> str:
-    """The id of the document of a unique key."""
+    """Return the id of the document that claims a unique key."""
     return f"{kind}/{blake2b(key.encode(), digest_size=24).hexdigest()}"
 
 
 def owns(claim: KeyClaim | None, place: str) -> bool:
-    """Whether a document with this claim has the key of that place."""
+    """Return whether a claim is of the key at `place`."""
     return claim is not None and claim.place == place
 
 
 def _free(claim: KeyClaim | None) -> Asking[None]:
-    """Give up a key. One that is left is taken over when it is wanted."""
+    """Give up a claim. A claim that stays behind is taken over by the next insert of the key."""
     if claim is not None:
         with suppress(StoreRefused):
             yield Remove(KEYS, claim.place, claim.version)
 
 
 def _changed(raw: bytes, id: str, changes: Sequence[Change]) -> tuple[bytes | None, Document, list[Result]]:
-    """What a document becomes (None: deleted), as JSON and as such, and the outcome of each change."""
+    """Apply changes in turn; return the final document as JSON (None: deleted) and decoded, and each result."""
     document: Document = {}
     current: bytes | None = raw
     outcomes: list[Result] = []
@@ -146,7 +150,7 @@ def _changed(raw: bytes, id: str, changes: Sequence[Change]) -> tuple[bytes | No
         try:
             changed = change(decode(current))
             if changed is not None and changed["id"] != id:
-                raise ValueError(f"a change of {id} made it {changed['id']}")
+                raise ValueError(f"a change of {id} changed the id to {changed['id']}")
             current = None if changed is None else encode(changed)
             document = changed or {}
             outcomes.append(changed)

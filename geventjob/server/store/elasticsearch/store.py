@@ -1,4 +1,4 @@
-"""The store over an Elasticsearch cluster (seam 2): what is batched, and who waits how long."""
+"""The store over an Elasticsearch cluster: batches and time limits."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from geventjob.server.store.elasticsearch.wire import CALLS, Wire
 from geventjob.server.store.elasticsearch.writing import BulkWriter, DeleteHit, Item, id_of
 
 BATCH = 1_000
-"""Items that are written, or documents that are read, together."""
+"""Most items that are written, or documents that are read, in one batch."""
 LASTING = timedelta(days=1)
-"""For which a dead document stays."""
+"""Age at which tombstones are deleted: longer than any request to a cluster can be under way."""
 SEARCHERS = CALLS - 4
-"""Searches that run at the same time; the other connections are for batches."""
+"""Most searches that run at the same time; the other connections are for batches."""
 
 
 Asked = TypeVar("Asked")
@@ -49,17 +49,17 @@ Answered = TypeVar("Answered")
 
 @dataclass(frozen=True)
 class _Handed(Generic[Asked]):
-    """What a caller hands in together, and when it has to have the answer."""
+    """The items of one caller, and the deadline of the answer in seconds of boottime()."""
 
     items: Sequence[Asked]
     until: float
 
 
 class ElasticsearchStore(Store):
-    """Documents in the indexes `<prefix>-<kind>` of a cluster that any number of servers share.
+    """Documents in the indexes `<prefix>-<kind>` of a cluster, which any number of servers share.
 
-    Reads by id, for many callers at a time, go out in one request after the other, and so do writes; searches beside
-    them. Each call ends in time, whatever the cluster does.
+    Reads by id or key are batched, one batch at a time for all callers, and so are writes; searches run in parallel.
+    Every call ends within its time limit, whatever the cluster does.
     """
 
     def __init__(
@@ -74,11 +74,13 @@ class ElasticsearchStore(Store):
         patience: float = 5.0,
         commit: float = 4.0,
     ) -> None:
-        """How to reach the cluster: see Wire. `patience`: seconds after which a search is given up. `commit`: seconds
-        after which a read or a write is, its waiting included: less than the --not-found-grace of executors (5), so
-        that an add which comes too late for its entry in the queue does not come at all.
+        """Set up the store; `Wire` explains the hosts and credentials.
 
-        Raises StoreError for hosts and log-ins that make no sense.
+        `patience`: time limit of a search, in seconds. `commit`: time limit of a read or a write, in seconds, including
+        the wait for other batches. `commit` is less than `--not-found-grace` of executors (5 s): an executor that finds
+        no job for an entry within the grace consumes the entry, so a later insert of the job must not happen.
+
+        Raises StoreError for malformed hosts and contradictory credentials.
         """
         self._prefix = prefix
         self._patience = patience
@@ -92,19 +94,19 @@ class ElasticsearchStore(Store):
         self._write: Batcher[_Handed[Item], list[Result]] = Batcher(self._written, size=_size, limit=BATCH)
 
     def start(self) -> None:
-        """Make the indexes, or upgrade them, unless another server has. Raises StoreError."""
+        """Create or upgrade the indexes, unless another server has. Raises StoreError."""
         prepare(self._wire, self._prefix)
         self._delete_old_tombstones()
 
     def _delete_old_tombstones(self) -> None:
-        """Take away what was made impossible so long ago that nobody can still be about to make it."""
+        """Delete tombstones so old that no insert of their documents can still be in progress."""
         indexes = ",".join(index(self._prefix, kind) for kind in KINDS)
         hits = old_tombstones(self._wire, indexes, cimi_time(now() - LASTING), boottime() + self._patience)
         removes = [Remove(kind_of(hit.id), hit.id, hit.version) for hit in hits]
         self._documents.write(removes, boottime() + self._commit)
 
     def close(self) -> None:
-        """Wait for what was handed in before."""
+        """Finish the writes in progress, and close the connections."""
         self._write(_Handed([], boottime() + self._commit))
         self._wire.close()
 
@@ -132,7 +134,7 @@ class ElasticsearchStore(Store):
             return search.page(self._wire, deadline)
 
     def delete(self, kind: str, query: Query, limit: int) -> list[Document]:
-        """Those that match when they are found and have not changed when they are deleted."""
+        """Find matches, and delete each match that has not changed since."""
         deleted: list[Document] = []
         while len(deleted) < limit:
             search = IndexSearch(index(self._prefix, kind), query, now())
@@ -147,7 +149,7 @@ class ElasticsearchStore(Store):
 
     @contextmanager
     def _searching(self, kind: str, query: Query) -> Iterator[float]:
-        """A search's turn; when it has to end."""
+        """Wait for a free slot, refresh if needed, and yield the deadline in seconds of boottime()."""
         deadline = boottime() + self._patience
         if not self._searchers.acquire(timeout=self._patience):
             raise SearchTooLong("too many searches wait")
@@ -161,7 +163,7 @@ class ElasticsearchStore(Store):
     # --- batches
 
     def _read_all(self, wanted: Sequence[Read | None]) -> list[StoredDocument | None]:
-        """Each of them; None for a missing one, and for None."""
+        """Return the documents in order; None for a missing document, and for None."""
         reads = [one for one in wanted if one is not None]
         found = iter(self._read(_Handed(reads, boottime() + self._commit)) if reads else ())
         return [None if one is None else next(found) for one in wanted]
@@ -193,7 +195,10 @@ class ElasticsearchStore(Store):
         send: Callable[[list[Sequence[Asked]], float], list[Answered]],
         late: Callable[[Sequence[Asked]], Answered],
     ) -> list[Answered]:
-        """What `send` answers to each; what has waited for half of its time is not sent any more."""
+        """Send lists, and return the answers in order.
+
+        A list that has waited for half of its time limit is not sent; `late` makes its answer.
+        """
         enough = boottime() + self._commit / 2
         timely = [handed for handed in batch if handed.until > enough]
         lists = [handed.items for handed in timely]
@@ -206,7 +211,7 @@ def _size(handed: _Handed[Asked]) -> int:
 
 
 def _wanted(id: str) -> Read | None:
-    """None for an id that no document can have."""
+    """Return the read of an id; None for an id of no kind."""
     kind = id.partition("/")[0]
     return Read(kind, id) if kind in KINDS else None
 

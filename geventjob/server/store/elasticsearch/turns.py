@@ -1,4 +1,4 @@
-"""Long work in the event loop's own thread gives the others their turns."""
+"""Cooperative yielding in long loops, which would otherwise block all other greenlets."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TypeVar
 import gevent
 
 BREATH = 200
-"""Documents that are made or read in one go, some 10 ms."""
+"""Documents between two yields, some 10 ms of work."""
 
 Thing = TypeVar("Thing")
 
 
 def with_turns(things: Iterable[Thing]) -> Iterator[Thing]:
-    """The same, and now and then a turn for the other greenlets."""
+    """Iterate over `things`, and yield to other greenlets after every BREATH things."""
     for number, thing in enumerate(things, 1):
         yield thing
         if number % BREATH == 0:

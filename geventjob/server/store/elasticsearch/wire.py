@@ -1,8 +1,8 @@
-"""Requests to the nodes of a cluster, each of which ends in time.
+"""Requests to the nodes of a cluster, each with a deadline.
 
-Of the client library this takes the transport alone: nodes, connections, which of them are dead. Bodies are bytes on
-both sides, encoded and decoded once, where they are understood; and plain `application/json` is what every version of
-Elasticsearch answers, where the headers of the library's other half bind a client to certain servers.
+Only the transport of the client library is used: nodes, connections, and the detection of dead nodes. Bodies pass as
+bytes, encoded and decoded once by the callers. The content type is plain `application/json`, which every version of
+Elasticsearch accepts; the API half of the library sends headers that bind a client to certain versions of the server.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ log = logging.getLogger(__name__)
 
 PORT = 9200
 CALLS = 24
-"""Requests under way at once: to each node there are so many connections at most (the library's own default is 10)."""
+"""Most connections to each node, and so requests in progress (the default of the library is 10)."""
 BUSY = frozenset({429, 502, 503, 504})
-"""Answers after which the same request is made again while there is time."""
+"""Statuses after which a request is sent again, until the deadline."""
 PAUSE, LONGEST_PAUSE = 0.05, 0.5
-"""Seconds before it is, doubling."""
+"""First and longest pause before a request is sent again, in seconds; pauses double."""
 SLACK = 0.25
-"""Seconds past its deadline after which a request ends whatever its node does, such as to answer byte by byte."""
+"""Seconds after the deadline at which a request is cut off: a node may answer byte by byte, which resets time-outs."""
 
 JSON = {"accept": "application/json", "content-type": "application/json"}
 LINES = {"accept": "application/json", "content-type": "application/x-ndjson"}
@@ -42,7 +42,7 @@ Content = TypeVar("Content")
 
 
 class Reason(msgspec.Struct):
-    """Why Elasticsearch has not done something."""
+    """The reason of an error of Elasticsearch."""
 
     type: str = ""
     reason: Union[str, None] = None
@@ -61,7 +61,7 @@ class _ErrorBody(msgspec.Struct):
 
 
 class Response(NamedTuple):
-    """What came back, whatever the status."""
+    """The answer to a request, of any status."""
 
     status: int
     data: bytes
@@ -72,7 +72,7 @@ class Response(NamedTuple):
 
     @property
     def reason(self) -> Reason:
-        """Why it is not good."""
+        """The reason in the body of an error."""
         try:
             error = msgspec.json.decode(self.data, type=_ErrorBody).error
         except msgspec.DecodeError:
@@ -80,15 +80,15 @@ class Response(NamedTuple):
         return error if isinstance(error, Reason) else Reason(f"HTTP {self.status}", error)
 
     def read(self, decoder: Callable[[bytes], Content]) -> Content:
-        """Its content. Raises StoreAway if it is not what Elasticsearch would say: something else has answered."""
+        """Decode the body. Raises StoreAway for a body that Elasticsearch would not send."""
         try:
             return decoder(self.data)
         except msgspec.DecodeError as error:
-            raise StoreAway(f"what answered is no Elasticsearch, or one that fails: {error}") from None
+            raise StoreAway(f"the server that answered is not Elasticsearch, or fails: {error}") from None
 
 
 class Wire:
-    """A cluster's nodes behind one method, `ask`."""
+    """The nodes of a cluster, behind one method, `ask`."""
 
     def __init__(
         self,
@@ -99,9 +99,10 @@ class Wire:
         api_key: str | None = None,
         ca: str | None = None,
     ) -> None:
-        """`hosts` as HOST:PORT or URLs; with `ca`, a PEM file, those without a scheme are https.
+        """Set up the nodes and credentials.
 
-        Raises StoreError for what is no host, and for two ways to log in.
+        `hosts`: HOST:PORT or URLs. `ca`: a PEM file of authorities; with `ca`, hosts without a scheme are https. Raises
+        StoreError for a malformed host and for contradictory credentials.
         """
         login = _login(user, password, api_key)
         self._name = f"Elasticsearch at {','.join(map(_shown, hosts))}"
@@ -113,7 +114,7 @@ class Wire:
             max_retries=0,
             retry_on_status=(),
         )
-        logging.getLogger("elastic_transport.node_pool").setLevel(logging.ERROR)  # it tells of each failed request
+        logging.getLogger("elastic_transport.node_pool").setLevel(logging.ERROR)  # logs each failed request
 
     def close(self) -> None:
         self._transport.close()
@@ -127,10 +128,10 @@ class Wire:
         until: float,
         headers: Mapping[str, str] = JSON,
     ) -> Response:
-        """The answer of some node. `until` in seconds of boottime().
+        """Send a request to a node, and return the answer. `until`: deadline in seconds of boottime().
 
-        A request whose connection breaks is sent to another node, and one that meets a busy cluster is sent again,
-        while there is time: it must be one that may be done twice. Raises StoreAway if there is no answer.
+        After a broken connection the request is sent to another node, and after an answer of `BUSY` again, until the
+        deadline; so the request must be idempotent. Raises StoreAway if no node answers.
         """
         broken, pause = 0, PAUSE
         while True:
@@ -167,7 +168,7 @@ class Wire:
         return Response(meta.status, data or b"")
 
     def _late(self, seconds: float) -> StoreAway:
-        return StoreAway(f"{self._name} gave no answer within {seconds:.1f} s")
+        return StoreAway(f"{self._name} did not answer within {seconds:.1f} s")
 
     def _gone(self, error: StoreAway) -> StoreAway:
         if not self._away:
@@ -182,19 +183,21 @@ class Wire:
 
 
 def blocked(reason: Reason) -> bool:
-    """Whether writing is forbidden, by an operator or since a disk is almost full: to wait a moment does not help."""
+    """Return whether an operator, or an almost full disk, has blocked writes: a repeated request does not help then."""
     return "cluster_block" in reason.deepest.type and "read" in (reason.deepest.reason or "")
 
 
 def refusal(answer: Response) -> StoreError:
-    """What it means when a whole request is answered with no."""
+    """Return the store error for a request that failed as a whole."""
     if answer.status in (401, 403):
-        return StoreRefused(f"Elasticsearch refuses the log-in, or its rights are not enough ({answer.reason})")
+        return StoreRefused(
+            f"Elasticsearch refuses the credentials, or their privileges do not suffice ({answer.reason})"
+        )
     return StoreRefused(str(answer.reason)) if answer.status < 500 else StoreAway(str(answer.reason))
 
 
 class _Bytes(Serializer):
-    """Leaves bodies as they are."""
+    """Serializer that passes bodies through as bytes."""
 
     mimetype = "application/json"
 
@@ -213,22 +216,22 @@ def _node(host: str, login: str | None, ca: str | None) -> NodeConfig:
             url = url._replace(netloc=f"{url.netloc}:{PORT}")
         node = url_to_node_config(url.geturl())
     except ValueError:
-        raise StoreError(f"{_shown(host)} is no Elasticsearch host: expected HOST:PORT or a URL") from None
+        raise StoreError(f"{_shown(host)} is not an Elasticsearch host: expected HOST:PORT or a URL") from None
     if login and node.headers:
-        raise StoreError(f"{_shown(host)} has a log-in in its URL, and another one is given: one is enough")
+        raise StoreError(f"{_shown(host)} has credentials in its URL, and others are given: give one of them")
     own = {"authorization": login} if login else node.headers
     trusted = ca if node.scheme == "https" else None
     return node.replace(headers=own, connections_per_node=CALLS, ca_certs=trusted)
 
 
 def _login(user: str | None, password: str | None, api_key: str | None) -> str | None:
-    """The Authorization header. Raises StoreError."""
+    """Return the Authorization header, if any. Raises StoreError for contradictory credentials."""
     if api_key:
         if user or password:
-            raise StoreError("a user and an API key are given for Elasticsearch: one is enough")
+            raise StoreError("both a user and an API key are given for Elasticsearch: give one of them")
         return f"ApiKey {_base64(api_key) if ':' in api_key else api_key}"
     if bool(user) != bool(password):
-        raise StoreError("for Elasticsearch a user and a password are needed, or none of them")
+        raise StoreError("Elasticsearch needs both a user and a password, or neither")
     return f"Basic {_base64(f'{user}:{password}')}" if user else None
 
 
@@ -237,11 +240,11 @@ def _base64(text: str) -> str:
 
 
 def _shown(host: str) -> str:
-    """Without a log-in."""
+    """Return the host without credentials."""
     scheme, bars, rest = host.rpartition("://")
     return f"{scheme}{bars}{rest.rpartition('@')[2]}"
 
 
 def _cause(error: TransportError) -> str:
     said = str(error.errors[0] if error.errors else error.message)[:300]
-    return f"no TLS with it ({said})" if isinstance(error, TlsError) else said
+    return f"TLS failed ({said})" if isinstance(error, TlsError) else said

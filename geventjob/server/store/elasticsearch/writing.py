@@ -1,4 +1,4 @@
-"""Many callers' writes in common requests: everybody's next step is taken together."""
+"""Writes of many callers in shared requests: the next steps of all writes go out together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from geventjob.server.store.elasticsearch.turns import with_turns
 
 @dataclass(frozen=True)
 class DeleteHit:
-    """Delete a document if it still is as it was found; the result is the document, or None if it is not."""
+    """Delete a match if unchanged; the result is the document, or None if the document has changed."""
 
     id: str
     hit: Hit
@@ -27,14 +27,14 @@ _UNKNOWN = StoreAway("")
 
 
 class BulkWriter:
-    """Carries out lists of items, each list's in order."""
+    """Writer of lists of items; the items of one document are carried out in order."""
 
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
         self._steps = Steps()
 
     def __call__(self, lists: Sequence[Sequence[Item]], until: float) -> list[list[Result] | StoreError]:
-        """The results of each list, or StoreAway if they are not known of all its items."""
+        """Return the results of each list, or StoreAway for a list with an unknown outcome. `until`: see Documents."""
         results: list[Result] = [_UNKNOWN] * sum(map(len, lists))
         away = self._run([self._document(items, results) for items in _by_document(lists)], until)
         of_each = iter(results)
@@ -42,7 +42,7 @@ class BulkWriter:
         return [away if any(result is _UNKNOWN for result in some) else some for some in portions]
 
     def _run(self, all_steps: list[Generator[Any, Any, None]], until: float) -> StoreAway:
-        """Take everybody's next step together, until nobody has one. What is answered is of use if some did not end."""
+        """Take the next steps of all writes together until all end. Return the error of the writes that did not end."""
         away = _UNKNOWN
         asked = [(steps, ask) for steps in with_turns(all_steps) if (ask := next(steps, None)) is not None]
         while asked:
@@ -63,7 +63,7 @@ class BulkWriter:
         return away
 
     def _answers(self, asks: list[Any], until: float) -> list[Any]:
-        """What is read is as it was before what is written here."""
+        """Return the answers in order; reads go out before the writes of the same round."""
         reads = [ask for ask in asks if isinstance(ask, Read)]
         writes = [ask for ask in asks if not isinstance(ask, Read)]
         found = iter(self._documents.read(reads, until) if reads else ())
@@ -73,7 +73,7 @@ class BulkWriter:
     # --- the steps of one document
 
     def _document(self, items: Sequence[tuple[int, Item]], results: list[Result]) -> Generator[Any, Any, None]:
-        """Everything that is asked of one document, in order; updates in a row are one write."""
+        """Carry out all items of one document in order; updates in a row become one write."""
         waiting = deque(items)
         while waiting:
             run = [waiting.popleft()]
@@ -83,7 +83,7 @@ class BulkWriter:
                 outcomes = yield from self._outcomes([item for _, item in run])
             except StoreAway:
                 raise
-            except Exception as error:  # of these items alone
+            except Exception as error:  # an error of these items alone
                 outcomes = [error] * len(run)
             for (index, _), outcome in zip(run, outcomes, strict=True):
                 results[index] = outcome
@@ -94,17 +94,17 @@ class BulkWriter:
         if isinstance(first, Insert):
             return [(yield from self._steps.insert(kind, first))]
         if isinstance(first, DeleteHit):
-            return [(yield from self._steps.sweep(kind, first.hit))]
+            return [(yield from self._steps.delete(kind, first.hit))]
         return (yield from self._steps.update(kind, first.id, [item.change for item in run]))
 
 
 def id_of(item: Item) -> str:
-    """Of the document that it is about."""
+    """Return the id of the document of an item."""
     return str(item.document.get("id")) if isinstance(item, Insert) else item.id
 
 
 def _by_document(lists: Sequence[Sequence[Item]]) -> Iterator[list[tuple[int, Item]]]:
-    """All items, numbered, those of one document together."""
+    """Number all items, and group the items by document."""
     found: dict[str, list[tuple[int, Item]]] = {}
     for number, item in enumerate(item for some in lists for item in some):
         found.setdefault(id_of(item), []).append((number, item))

@@ -78,7 +78,7 @@ class TransactionWriter:
     def _result(self, item: Item) -> Result:
         if isinstance(item, Insert):
             return self._alone(self._insert, item)
-        return self._alone(self._sweep, cast(DeleteRows, item))
+        return self._alone(self._delete_rows, cast(DeleteRows, item))
 
     def _alone(self, do: Callable[..., Found], *arguments: object) -> Found | Exception:
         """Return the result or the error of a call. Raises errors of the database file."""
@@ -123,7 +123,7 @@ class TransactionWriter:
             different = {name: is_ for name, was, is_ in zip(NAMES, old, new, strict=True) if was != is_}
             self._connection.execute(_updating(kind, tuple(different)), (*different.values(), row))
 
-    def _sweep(self, item: DeleteRows) -> list[Document]:
+    def _delete_rows(self, item: DeleteRows) -> list[Document]:
         search = item.search
         found = self._connection.execute(
             "SELECT d.row, d.document, d.payload FROM json_each(:rows) AS listed "
