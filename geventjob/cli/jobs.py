@@ -14,8 +14,8 @@ from geventjob.cli.errors import UsageError, explain
 from geventjob.cli.screen import STYLES, age, attributes, span
 from geventjob.config import kinds
 from geventjob.exit_code import ExitCode
+from geventjob.job.states import FINAL
 
-FINAL = ("SUCCESS", "FAILED", "STOPPED")
 SHOWN = ("id", "state", "action", "progress", "created", "duration", "statusMessage")
 """Attributes that a table of jobs needs; payloads may be large."""
 HEADERS = ("id", "state", "action", "age", "took", "message")

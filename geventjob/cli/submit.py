@@ -16,6 +16,8 @@ from geventjob.cli.context import CommandContext, Commands
 from geventjob.cli.errors import UsageError
 from geventjob.config import kinds
 from geventjob.exit_code import ExitCode
+from geventjob.job.attributes import ENTRY, named
+from geventjob.job.states import FINAL
 
 LARGEST = 8 << 20
 """Bytes that are read of a payload; the server has a limit of its own."""
@@ -23,19 +25,8 @@ PAGE = 1000
 """Jobs of one request."""
 LISTED = 20
 """Ids that a terminal lists; of more jobs it shows the number."""
-COPIED = [
-    "action",
-    "payload",
-    "targetResource",
-    "priority",
-    "timeout",
-    "name",
-    "description",
-    "tags",
-    "parentJob",
-    "acl",
-]
-"""Attributes that `rerun` copies; `properties` too, without the entry that the server keeps there."""
+COPIED = named(lambda attribute: attribute.rerun)
+"""Attributes that `rerun` copies."""
 
 
 def declare(commands: Commands) -> None:
@@ -212,7 +203,7 @@ def rerun(context: CommandContext) -> int:
 def rerun_one(context: CommandContext, text: str) -> str:
     """Submit a copy of a job, and return its id. Raises NotFound, UsageError."""
     old = jobs.get(context, text)
-    if old["state"] not in jobs.FINAL:
+    if old["state"] not in FINAL:
         raise UsageError(f"{old['id']} is {old['state']}: only a job that has ended can be run again")
     id: str = context.client.add("job", like(old))
     context.screen.line(id)
@@ -220,7 +211,7 @@ def rerun_one(context: CommandContext, text: str) -> str:
 
 
 def like(old: Document) -> Document:
-    """Return a new job with the same request as an old one."""
+    """Return a new job with the same request as an old one, without its entry in the queue."""
     job = {name: old[name] for name in COPIED if name in old}
-    properties = {name: value for name, value in old.get("properties", {}).items() if name != "zookeeper-path"}
+    properties = {name: value for name, value in job.pop("properties", {}).items() if name != ENTRY}
     return job | ({"properties": properties} if properties else {})

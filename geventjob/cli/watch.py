@@ -14,6 +14,7 @@ from geventjob.cli.context import CommandContext, Commands
 from geventjob.cli.errors import TimedOut
 from geventjob.cli.screen import STYLES, height, rendered
 from geventjob.exit_code import ExitCode
+from geventjob.job.states import FINAL
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
 """Seconds between two requests about one job."""
@@ -95,7 +96,7 @@ def changes(context: CommandContext, id: str, select: Iterable[str] | None, wait
         job = context.ask(context.client.get, id, select=select)
         if job != seen:
             yield job
-        if job["state"] in jobs.FINAL:
+        if job["state"] in FINAL:
             return
         seen = job
         wait.pause(pause)
@@ -120,7 +121,7 @@ class Counts:
     @property
     def ended(self) -> int:
         """The number of jobs in a final state."""
-        return sum(self.states.get(state, 0) for state in jobs.FINAL)
+        return sum(self.states.get(state, 0) for state in FINAL)
 
     @property
     def all(self) -> int:

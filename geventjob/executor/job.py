@@ -14,6 +14,8 @@ from geventjob.cimi.document import Document
 from geventjob.cimi.errors import Conflict, NotFound
 from geventjob.ends import JobLost
 from geventjob.fork import in_child
+from geventjob.job.states import FINAL, STATES
+from geventjob.job.types import MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from geventjob.cimi.client import Client
@@ -21,11 +23,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LONGEST_MESSAGE = 32_000
-"""Bytes of a statusMessage, DESIGN §3."""
-
-STATES = ("QUEUED", "RUNNING", "SUCCESS", "FAILED", "STOPPING", "STOPPED")
-FINAL = ("SUCCESS", "FAILED", "STOPPED")
 
 OWN = ("client", "said", "end")
 """Attributes of a `Job` that its constructor sets."""
@@ -194,9 +191,9 @@ class Job(dict[str, Any]):
 
 
 def cut(message: str) -> str:
-    """The message within LONGEST_MESSAGE bytes of UTF-8."""
+    """The message within MESSAGE_BYTES bytes of UTF-8."""
     raw = message.encode(errors="replace")
-    return message if len(raw) <= LONGEST_MESSAGE else raw[:LONGEST_MESSAGE].decode(errors="ignore")
+    return message if len(raw) <= MESSAGE_BYTES else raw[:MESSAGE_BYTES].decode(errors="ignore")
 
 
 def shown(value: object) -> str:

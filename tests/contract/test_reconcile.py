@@ -13,8 +13,11 @@ import pytest
 
 from geventjob.clock import now
 from geventjob.coordination.base import Coordination
-from geventjob.server.jobs.lifecycle import Edit, Owner, added, edited, entry_of, requeued, stopped
+from geventjob.server.jobs.changes import added, entry_of
+from geventjob.server.jobs.lifecycle import Edit, Owner, edited
 from geventjob.server.jobs.reconcile import Reconciler, Report
+from geventjob.server.jobs.requeue import requeued
+from geventjob.server.jobs.stops import stopped
 from geventjob.server.store.base import Insert, Query, Store, Update
 from geventjob.server.store.sqlite import SqliteStore
 from tests.contract.coordination.fleets import connect

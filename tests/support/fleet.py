@@ -18,10 +18,10 @@ from uuid import uuid4
 
 from geventjob import Client
 from geventjob.cimi.errors import ServerAway
+from geventjob.job.states import FINAL
 
 Found = TypeVar("Found")
 PASSWORD = "for-tests-only"
-FINAL = ("SUCCESS", "FAILED", "STOPPED")
 
 
 def free_port() -> int:

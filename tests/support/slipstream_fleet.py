@@ -12,7 +12,8 @@ from kazoo.client import KazooClient
 
 from geventjob import Client
 from geventjob.cimi.errors import CimiError
-from tests.support.fleet import FINAL, Fleet, Process, Way, until
+from geventjob.job.states import FINAL
+from tests.support.fleet import Fleet, Process, Way, until
 from tests.support.noted import Notes
 from tests.support.slipstream_server import PASSWORD, SlipStreamServer
 

@@ -14,8 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from geventjob.clock import cimi_time
-from geventjob.server.jobs import lifecycle as life
-from geventjob.server.jobs.lifecycle import Edit, EntryDiffers, Owner, Refusal, added, edited, stopped
+from geventjob.job.attributes import AFTER_END
+from geventjob.job.states import FINAL, TRANSITIONS
+from geventjob.server.jobs.changes import added
+from geventjob.server.jobs.conflicts import EntryDiffers, OwnerHolds, Refusal
+from geventjob.server.jobs.lifecycle import Edit, Owner, edited
+from geventjob.server.jobs.stops import RETELL, stopped, tells, untold
 
 T0 = datetime(2024, 5, 1, 12, 0, 0, tzinfo=timezone.utc)
 E1, E2 = "/job/entries/entry-999-0000000001", "/job/entries/entry-999-0000000002"
@@ -148,24 +152,24 @@ REACHED = {
     ("STOPPING", "STOPPED"): "STOPPED",
     ("STOPPING", "SUCCESS"): "SUCCESS",
     ("STOPPING", "FAILED"): "FAILED",
-    **{(end, to): end if end == to else "final" for end in life.FINAL for to in life.TRANSITIONS},
+    **{(end, to): end if end == to else "final" for end in FINAL for to in TRANSITIONS},
 }
 
 
 def test_final_states() -> None:
-    assert set(life.FINAL) == {"SUCCESS", "FAILED", "STOPPED"}
+    assert set(FINAL) == {"SUCCESS", "FAILED", "STOPPED"}
     assert len(REACHED) == 36
 
 
 @pytest.mark.parametrize(("before", "to"), REACHED)
 def test_unfenced(before: Any, to: Any) -> None:
     job, expected = IN[before](), REACHED[before, to]
-    if expected in life.TRANSITIONS:
+    if expected in TRANSITIONS:
         after = write(job, NOBODY, 10, state=to)
         assert after["state"] == expected
         assert after["attempts"] == job["attempts"]
         assert after["interruptions"] == job["interruptions"]
-        assert (after is job) == (before in life.FINAL)
+        assert (after is job) == (before in FINAL)
     else:
         assert refused(job, NOBODY, state=to) == expected
 
@@ -173,7 +177,7 @@ def test_unfenced(before: Any, to: Any) -> None:
 # --- the table, by the owner
 
 OWNERS = {
-    "RUNNING": {s: s for s in life.TRANSITIONS},
+    "RUNNING": {s: s for s in TRANSITIONS},
     "STOPPING": {
         "QUEUED": "stopping",
         "RUNNING": "STOPPING",
@@ -188,7 +192,7 @@ OWNERS = {
 @pytest.mark.parametrize(("before", "to"), [(b, to) for b, row in OWNERS.items() for to in row])
 def test_owner(before: Any, to: Any) -> None:
     job, expected = IN[before](), OWNERS[before][to]
-    if expected in life.TRANSITIONS:
+    if expected in TRANSITIONS:
         assert write(job, A, state=to)["state"] == expected
     else:
         assert refused(job, A, state=to) == expected
@@ -227,14 +231,14 @@ TAKERS = {
         "FAILED": "FAILED",
         "STOPPED": "STOPPED",
     },
-    **{end: dict.fromkeys(life.TRANSITIONS, "final") for end in life.FINAL},
+    **{end: dict.fromkeys(TRANSITIONS, "final") for end in FINAL},
 }
 
 
 @pytest.mark.parametrize(("before", "to"), [(b, to) for b, row in TAKERS.items() for to in row])
 def test_newer_claim(before: Any, to: Any) -> None:
     job, expected = IN[before](), TAKERS[before][to]
-    if expected not in life.TRANSITIONS:
+    if expected not in TRANSITIONS:
         assert refused(job, B, state=to) == expected
         return
     after = write(job, B, state=to)
@@ -251,7 +255,7 @@ STALE = [Owner(E1, 4, "b"), Owner(E1, 5, "b"), Owner(E1, 4, "a")]
 
 
 @pytest.mark.parametrize("claim", STALE)
-@pytest.mark.parametrize("change", [{"state": s} for s in life.TRANSITIONS] + [{"progress": 1}])
+@pytest.mark.parametrize("change", [{"state": s} for s in TRANSITIONS] + [{"progress": 1}])
 @pytest.mark.parametrize("before", ["RUNNING", "STOPPING"])
 def test_stale_claim(before: Any, change: Any, claim: Any) -> None:
     assert refused(IN[before](), claim, **change) == "fence"
@@ -346,7 +350,7 @@ def test_an_unfenced_state_makes_it_nobodys(to: Any, change: Any) -> None:
 )
 def test_no_unfenced_write_lands_on_an_owner_that_holds_the_entry(before: Any, change: Any) -> None:
     job = write(IN[before](), A, returnCode=7)
-    with pytest.raises(life.OwnerHolds) as caught:
+    with pytest.raises(OwnerHolds) as caught:
         write(job, NOBODY, holds=True, **change)
     held = caught.value
     assert (held.reason, held.entry, held.fence, held.executor) == ("fence", E1, A.fence, A.executor)
@@ -367,14 +371,14 @@ def test_one_of_many_stops_tells_the_executor() -> None:
     first = stopped(running(), now=at(2), teller="first")
     second = stopped(first, now=at(3), teller="second")
     assert second is first
-    assert [life.tells(first, teller) for teller in ("first", "second")] == [True, False]
-    again = stopped(first, now=at(3 + life.RETELL), teller="third")
-    assert [life.tells(again, teller) for teller in ("first", "third")] == [False, True]
-    assert life.untold(first, "second") is first
-    assert life.tells(stopped(life.untold(first, "first"), now=at(3), teller="second"), "second")
+    assert [tells(first, teller) for teller in ("first", "second")] == [True, False]
+    again = stopped(first, now=at(3 + RETELL), teller="third")
+    assert [tells(again, teller) for teller in ("first", "third")] == [False, True]
+    assert untold(first, "second") is first
+    assert tells(stopped(untold(first, "first"), now=at(3), teller="second"), "second")
     nobodys = stopped(write(running(), NOBODY, state="RUNNING"), now=at(2), teller="first")
-    assert not life.tells(nobodys, "first")
-    assert not life.tells(stopped(new(), now=at(2), teller="first"), "first")
+    assert not tells(nobodys, "first")
+    assert not tells(stopped(new(), now=at(2), teller="first"), "first")
 
 
 @pytest.mark.parametrize("to", ["RUNNING", "SUCCESS", "FAILED", "STOPPED"])
@@ -448,7 +452,7 @@ def test_stop(before: Any, after: Any) -> None:
     assert stopped(IN[before](), now=at(2))["state"] == after
 
 
-@pytest.mark.parametrize("before", ["STOPPING", *life.FINAL])
+@pytest.mark.parametrize("before", ["STOPPING", *FINAL])
 def test_stop_changes_nothing(before: Any) -> None:
     job = IN[before]()
     assert stopped(job, now=at(2)) is job
@@ -527,7 +531,7 @@ def test_properties_keep_the_entry() -> None:
     assert write(job, NOBODY, delete=["properties"])["properties"] == {"zookeeper-path": E1}
 
 
-@pytest.mark.parametrize("end", life.FINAL)
+@pytest.mark.parametrize("end", FINAL)
 def test_what_is_editable_at_the_end(end: Any) -> None:
     job = IN[end]()
     change: dict[str, Any] = {"name": "n", "description": "d", "properties": {"k": "v"}, "acl": {"owner": {}}}
@@ -576,7 +580,7 @@ class Life(RuleBasedStateMachine):
         self.duration: int | None = None
         self.started: str | None = None
 
-    @precondition(lambda self: self.job["state"] in life.FINAL)
+    @precondition(lambda self: self.job["state"] in FINAL)
     @rule()
     def deleted_and_added_anew(self) -> None:
         self.add()
@@ -606,7 +610,7 @@ class Life(RuleBasedStateMachine):
         return self._claims(which, {"state": state} if state else {"progress": 7})
 
     @precondition(lambda self: self.claims)
-    @rule(target=sent, which=st.sampled_from([-1, -1, -2]), state=st.sampled_from(sorted(life.FINAL)))
+    @rule(target=sent, which=st.sampled_from([-1, -1, -2]), state=st.sampled_from(sorted(FINAL)))
     def owner_ends(self, which: Any, state: Any) -> Any:
         return self._claims(which, {"state": state, "progress": 7})
 
@@ -627,7 +631,7 @@ class Life(RuleBasedStateMachine):
         self._send(Edit(change, ("name",) if name is None else ()))
 
     @precondition(lambda self: self.clock % 3 == 0)
-    @rule(state=st.sampled_from(sorted(life.FINAL)))
+    @rule(state=st.sampled_from(sorted(FINAL)))
     def unfenced_end(self, state: Any) -> None:
         self._send(Edit({"state": state}))
 
@@ -665,7 +669,7 @@ class Life(RuleBasedStateMachine):
             assert {**again, "updated": 0} == {**after, "updated": 0}
 
     def _refused(self, reason: Any, before: Any, edit: Any) -> None:
-        assert (reason == "final") == (before["state"] in life.FINAL)
+        assert (reason == "final") == (before["state"] in FINAL)
         if edit.owner and edit.owner == self.owner:
             assert reason != "fence"
             assert edit.set.get("state") != "RUNNING", "said before, and the answer was lost"
@@ -673,13 +677,13 @@ class Life(RuleBasedStateMachine):
     def _landed(self, before: Any, after: Any, owner: Any, change: Any) -> None:
         """What must hold of any change that was let in."""
         self.job = after
-        if before["state"] in life.FINAL:
-            free = {*life.EVER_EDITABLE, "updated"}
+        if before["state"] in FINAL:
+            free = {*AFTER_END, "updated"}
             assert {k: v for k, v in before.items() if k not in free} == {
                 k: v for k, v in after.items() if k not in free
             }
             return
-        assert after["state"] in {*life.TRANSITIONS[before["state"]], before["state"]}
+        assert after["state"] in {*TRANSITIONS[before["state"]], before["state"]}
         state = change.get("state")
         if after["interruptions"] < before["interruptions"]:
             assert state == "QUEUED"
@@ -694,14 +698,14 @@ class Life(RuleBasedStateMachine):
             return
         if owner and after != before and owner != self.owner:
             assert owner.entry in (self.entry, before["properties"]["zookeeper-path"]), "an entry that is gone"
-            assert state in {"RUNNING", *life.FINAL}, "only a claim that begins or ends the job is let in"
+            assert state in {"RUNNING", *FINAL}, "only a claim that begins or ends the job is let in"
             assert all(owner.entry != o.entry or owner.fence > o.fence for o in self.begun[-1:]), "a stale claim landed"
             if state == "RUNNING":
                 self.ran += 1
                 self.cut_short += [self.owner] if before["state"] == "RUNNING" else []
             self.begun.append(owner)
             self.owner = owner
-        if (owner is None and state is not None and before["state"] != "QUEUED") or after["state"] in life.FINAL | {
+        if (owner is None and state is not None and before["state"] != "QUEUED") or after["state"] in FINAL | {
             "QUEUED"
         }:
             self.owner = None
@@ -715,8 +719,8 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def ended_for_good(self) -> None:
         job = self.job
-        assert (job["progress"] == 100) == (job["state"] in life.FINAL)
-        assert ("duration" in job) == (job["state"] in life.FINAL and "started" in job)
+        assert (job["progress"] == 100) == (job["state"] in FINAL)
+        assert ("duration" in job) == (job["state"] in FINAL and "started" in job)
         assert self.duration in (None, job.get("duration"))
         assert self.started in (None, job.get("started"))
         self.duration, self.started = job.get("duration"), job.get("started")

@@ -20,7 +20,7 @@ from geventjob.server.app import application
 from geventjob.server.http.errors import problem_of
 from geventjob.server.jobs import service as jobs_module
 from geventjob.server.jobs.lifecycle import Edit, Owner
-from geventjob.server.jobs.service import Change, Jobs
+from geventjob.server.jobs.service import JobEdit, Jobs
 from geventjob.server.resources import bulk
 from geventjob.server.store.base import Insert, Query, StoreAway, StoreRefused
 from geventjob.server.store.sqlite import SqliteStore
@@ -323,7 +323,7 @@ def test_a_key_with_another_body_names_the_first(jobs: Jobs, queue: Queue) -> No
 
 
 def change(id: str, entry: str | None = None, fence: int = 1, **set: Any) -> Any:
-    return Change(id, Edit(set, (), Owner(entry, fence, "e") if entry else None))
+    return JobEdit(id, Edit(set, (), Owner(entry, fence, "e") if entry else None))
 
 
 def entry_of(jobs: Jobs, id: str) -> str:
@@ -411,8 +411,8 @@ def test_an_executor_that_does_not_hold_the_entry_is_not_told(jobs: Jobs, queue:
 # --- beside executors of another engine
 
 
-def unfenced(id: str, **set: Any) -> Change:
-    return Change(id, Edit(set))
+def unfenced(id: str, **set: Any) -> JobEdit:
+    return JobEdit(id, Edit(set))
 
 
 def test_an_unfenced_edit_lands_once_the_owner_has_let_go(jobs: Jobs, queue: Queue) -> None:

@@ -13,8 +13,8 @@ from geventjob.server.accounts.caller import Caller
 from geventjob.server.filter import parse
 from geventjob.server.jobs import recent_writers as writers_module
 from geventjob.server.jobs.lifecycle import Edit
-from geventjob.server.jobs.recent_writers import MOMENT, Writers
-from geventjob.server.jobs.service import Change, Jobs
+from geventjob.server.jobs.recent_writers import MOMENT, RecentWriters
+from geventjob.server.jobs.service import JobEdit, Jobs
 from geventjob.server.store.base import Page, Query
 from geventjob.server.store.sqlite import SqliteStore
 
@@ -61,7 +61,7 @@ def jobs(store: Asked) -> Jobs:
 
 WRITES: dict[str, Callable[[Jobs, str], Any]] = {
     "add": lambda jobs, id: jobs.add([{"action": "a"}], WRITER),
-    "edit": lambda jobs, id: jobs.edit([Change(id, Edit({"name": "n"}))], WRITER),
+    "edit": lambda jobs, id: jobs.edit([JobEdit(id, Edit({"name": "n"}))], WRITER),
     "stop": lambda jobs, id: jobs.stop(id, WRITER),
     "delete": lambda jobs, id: jobs.delete(id, WRITER),
     "delete all": lambda jobs, id: jobs.delete_all(parse("state='QUEUED'"), 10, WRITER),
@@ -83,7 +83,7 @@ def test_who_has_written_searches_fresh_and_nobody_else_does(store: Asked, jobs:
 def test_a_writer_is_forgotten_after_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     time = [1000.0]
     monkeypatch.setattr(writers_module, "boottime", lambda: time[0])
-    writers = Writers()
+    writers = RecentWriters()
     writers.note(WRITER)
     time[0] += MOMENT - 1
     assert writers.wrote(WRITER)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geventjob.cimi.dialects.translation import FINAL, addable, change, ours
+from geventjob.cimi.dialects.translation import addable, change, ours
 from geventjob.cimi.errors import Conflict, Invalid
+from geventjob.job.states import FINAL
 from tests.support.slipstream_rules import validate
 
 PATH = "/job/entries/entry-999-0000000007"

@@ -12,26 +12,26 @@ from typing import Any
 
 from geventjob.cimi.document import Document
 from geventjob.cimi.errors import Conflict, Invalid
+from geventjob.job.attributes import ENTRY, named
+from geventjob.job.states import FINAL, TAKER, TRANSITIONS
 
-FINAL = frozenset({"SUCCESS", "FAILED", "STOPPED"})
-"""For us. SlipStream lets anything follow on each of them, and its own `stop` makes a running job STOPPED."""
 NEWER_ENDS = {
-    "QUEUED": FINAL,
-    "RUNNING": frozenset({"FAILED"}),
-    "STOPPING": FINAL,
+    state: frozenset(end for end in FINAL if following.get(end) == TAKER) for state, following in TRANSITIONS.items()
 }
-"""State → the ends that somebody may write who holds the job and does not run it."""
+"""State → final states that a newer claim may write, which holds the job and does not run it.
 
-ENTRY = "zookeeper-path"
-NOTES = ("attempts", "interruptions", "executor", "fence")
-"""What we keep in `properties`."""
+SlipStream allows every state after a final one, and its own `stop` makes a running job STOPPED.
+"""
+
+NOTES = named(lambda attribute: attribute.slipstream == "noted")
+"""Attributes that stand in `properties`."""
 KEPT = (ENTRY, *NOTES)
+"""Properties that no edit of a client changes."""
 
-EDITED = frozenset(
-    {"state", "progress", "returnCode", "statusMessage", "targetResource", "affectedResources", "parentJob"}
-    | {"nestedJobs", "name", "description", "properties", "acl"}
-)
-ADDED = EDITED | {"action", "priority"}
+EDITED = frozenset(named(lambda attribute: attribute.slipstream == "set"))
+ADDED = EDITED | frozenset(named(lambda attribute: attribute.slipstream == "added"))
+DROPPED = frozenset(named(lambda attribute: attribute.slipstream == "dropped"))
+"""Attributes that serve the add alone, and are left out."""
 
 
 def addable(job: Mapping[str, Any]) -> Document:
@@ -39,7 +39,7 @@ def addable(job: Mapping[str, Any]) -> Document:
 
     SlipStream queues a job before it validates it, so what it would refuse must not be sent.
     """
-    return _acceptable({name: value for name, value in job.items() if name != "idempotencyKey"}, ADDED)
+    return _acceptable({name: value for name, value in job.items() if name not in DROPPED}, ADDED)
 
 
 def change(job: Document, edit: Mapping[str, Any], actions: Collection[str] | None) -> Document | None:

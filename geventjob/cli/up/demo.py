@@ -14,7 +14,7 @@ from rich.table import Table
 
 from geventjob import config
 from geventjob.cimi.client import Client
-from geventjob.cli.jobs import FINAL
+from geventjob.job.states import FINAL
 
 ACTION = "dummy_test_action"
 

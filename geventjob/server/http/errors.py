@@ -7,8 +7,8 @@ import logging
 from geventjob.coordination.base import CoordinationError
 from geventjob.log import SELDOM
 from geventjob.server.filter import FilterError
-from geventjob.server.jobs.lifecycle import Refusal
-from geventjob.server.jobs.schema import Invalid
+from geventjob.server.jobs.conflicts import Refusal
+from geventjob.server.jobs.schema import SchemaError
 from geventjob.server.problem import Problem, not_found, unavailable
 from geventjob.server.store.base import NoSuchDocument, SearchTooLong, StoreError
 
@@ -25,7 +25,7 @@ def problem_of(error: BaseException) -> Problem:
         return not_found(str(error))
     if isinstance(error, FilterError):
         return Problem(400, f"Invalid CIMI filter. {error}")
-    if isinstance(error, Invalid):
+    if isinstance(error, SchemaError):
         return Problem(error.status, str(error))
     if isinstance(error, SearchTooLong):
         return unavailable(str(error))

@@ -1,8 +1,8 @@
-"""Interruptions of a job: attempts whose executor ended without telling.
+"""Count the interruptions of a job: attempts whose executor ended without telling.
 
-When a job that is RUNNING is begun anew, nobody knows yet whether the executor of the attempt before died, or lost its
-session and lives on. So the attempt is counted as an interruption and noted here. An executor that lives on tells
-later that the attempt ended in good order, and the count goes back by one, once for each attempt.
+When a RUNNING job is begun anew, the executor of the earlier attempt has died, or has lost its session and lives on;
+the server cannot know which. The attempt is therefore counted as an interruption and noted. An executor that lives on
+tells later that the attempt ended in good order, and the count goes back by one, once for each attempt.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from geventjob.cimi.document import Document
 Attempt = list[Any]
 """Entry, fencing token and executor of an attempt: `["/job/entries/…", 17, "name"]`."""
 
-KEPT = 16
-"""Attempts of a job that are noted; of earlier ones nobody can tell any more."""
+NOTED = 16
+"""Attempts of a job that are noted. An executor cannot take back the interruption of an earlier one."""
 
 _COUNTED = "_interrupted"
 """Attribute of a job: the counted attempts, each with whether its executor has told."""
@@ -24,22 +24,22 @@ _LEFT = "_left"
 
 
 def count(job: Document, attempt: Attempt | None) -> None:
-    """Count an interruption. `attempt` is None for one that no fenced owner made: nobody can tell of it."""
+    """Count an interruption, in place. An attempt that no fenced owner made is None, and is not noted."""
     job["interruptions"] = job.get("interruptions", 0) + 1
     job.pop(_LEFT, None)
     if attempt is not None:
-        job[_COUNTED] = [*job.get(_COUNTED, []), {"attempt": attempt, "told": False}][-KEPT:]
+        job[_COUNTED] = [*job.get(_COUNTED, []), {"attempt": attempt, "told": False}][-NOTED:]
 
 
 def leave(job: Document, attempt: Attempt | None) -> None:
-    """Note the attempt that is under way while the entry of the job changes; None: nothing is under way."""
+    """Note, in place, the attempt that is under way while the entry of the job changes; None: no attempt is."""
     job.pop(_LEFT, None)
     if attempt is not None:
         job[_LEFT] = attempt
 
 
 def left_by(job: Document) -> Attempt | None:
-    """Return the attempt that was noted by `leave`."""
+    """Return the attempt that `leave` has noted."""
     attempt: Attempt | None = job.get(_LEFT)
     return attempt
 
@@ -50,7 +50,7 @@ def known(job: Document, attempt: Attempt) -> bool:
 
 
 def forgive(job: Document, attempt: Attempt) -> Document:
-    """Return the job without the interruption that this attempt counted as; the very same document if told before."""
+    """Return the job without the interruption of this attempt; the very same document if its executor told before."""
     noted = job.get(_COUNTED, [])
     if {"attempt": attempt, "told": False} not in noted:
         return job
@@ -59,6 +59,6 @@ def forgive(job: Document, attempt: Attempt) -> Document:
 
 
 def end(job: Document) -> None:
-    """Forget the attempts of a job that has ended: its count stays as it is."""
+    """Forget, in place, the attempts of a job that has ended. The count stays."""
     job.pop(_COUNTED, None)
     job.pop(_LEFT, None)

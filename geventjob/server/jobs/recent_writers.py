@@ -15,7 +15,7 @@ MOMENT = 10.0
 """Seconds, many times what a store takes to show a write by itself (one second, unless it is overloaded)."""
 
 
-class Writers:
+class RecentWriters:
     """The callers that wrote within the last MOMENT. The roles of a caller tell his session."""
 
     def __init__(self) -> None:

@@ -19,8 +19,10 @@ from geventjob.backoff import Trouble
 from geventjob.cimi.document import Document
 from geventjob.clock import boottime, now
 from geventjob.coordination.base import LOWEST_PRIORITY, Coordination, CoordinationError, Leadership
+from geventjob.job.states import FINAL
 from geventjob.server.filter import And, Compare, Filter, Or
-from geventjob.server.jobs.lifecycle import FINAL, entry_of, requeued
+from geventjob.server.jobs.changes import entry_of
+from geventjob.server.jobs.requeue import requeued
 from geventjob.server.store.base import Change, NoSuchDocument, Query, Store, StoreError, Update
 
 log = logging.getLogger(__name__)

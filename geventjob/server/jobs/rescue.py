@@ -18,7 +18,7 @@ from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time, now
 from geventjob.coordination.base import Coordination, CoordinationError, Leadership
 from geventjob.server.filter import And, Compare, Filter
-from geventjob.server.jobs.lifecycle import orphaned
+from geventjob.server.jobs.requeue import orphaned
 from geventjob.server.store.base import NoSuchDocument, Query, Store, StoreError, Update
 
 log = logging.getLogger(__name__)

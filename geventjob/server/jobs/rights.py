@@ -10,12 +10,10 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from geventjob.job.attributes import GUARDED, KEPT, OWNED
 from geventjob.server.accounts.caller import Caller
-from geventjob.server.jobs.lifecycle import KEPT, Edit
+from geventjob.server.jobs.lifecycle import Edit
 from geventjob.server.problem import Problem, forbidden
-
-WHAT_RUNS = ("action", "payload", "timeout", "targetResource", "parentJob", "priority", "retries")
-"""Attributes of a job that tell what is run, on what and when: to edit them is to use the rights of the executor."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ def permitted(caller: Caller, job: Mapping[str, Any], edit: Edit) -> Edit:
     """
     if caller.runs_jobs:
         return edit
-    governed = [*WHAT_RUNS, *(("state",) if edit.owner is None else ())]
+    governed = [name for name in GUARDED if edit.owner is None or name not in OWNED]
     for name in governed:
         deleted = name in edit.delete and name in job and name not in KEPT
         differs = edit.set[name] != job.get(name) if name in edit.set else deleted

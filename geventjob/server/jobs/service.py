@@ -16,26 +16,17 @@ from geventjob.batch import Batcher
 from geventjob.cimi.document import Document
 from geventjob.clock import boottime, now
 from geventjob.coordination.base import Coordination, CoordinationError
+from geventjob.job.attributes import ENTRY, OWNED
+from geventjob.job.states import FINAL
 from geventjob.server.accounts.acl import MODIFY, VIEW
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.filter import Filter
-from geventjob.server.jobs.lifecycle import (
-    ENTRY,
-    FINAL,
-    OWNERS,
-    Edit,
-    EntryDiffers,
-    OwnerHolds,
-    Refusal,
-    added,
-    edited,
-    entry_of,
-    stopped,
-    tells,
-    untold,
-)
-from geventjob.server.jobs.recent_writers import Writers
+from geventjob.server.jobs.changes import added, entry_of
+from geventjob.server.jobs.conflicts import EntryDiffers, OwnerHolds, Refusal
+from geventjob.server.jobs.lifecycle import Edit, edited
+from geventjob.server.jobs.recent_writers import RecentWriters
 from geventjob.server.jobs.rights import Rights, permitted
+from geventjob.server.jobs.stops import stopped, tells, untold
 from geventjob.server.problem import Problem, unavailable
 from geventjob.server.store.base import DuplicateKey, Insert, NoSuchDocument, Page, Query, Store, Update
 
@@ -53,7 +44,7 @@ LOOKS = 3
 CONSUMED = FINAL - {"STOPPED"}
 """States whose writer consumes the entry itself."""
 
-OTHER_ENGINES = frozenset({*OWNERS, "affectedResources"})
+OTHER_ENGINES = frozenset({*OWNED, "affectedResources"})
 """What SlipStream's executors write."""
 
 Outcome = Union[Document, Exception]
@@ -62,7 +53,7 @@ Gone = Union[str, "tuple[str | None, int | None]"]
 
 
 @dataclass(frozen=True)
-class Change:
+class JobEdit:
     """An edit of one job."""
 
     id: str
@@ -85,7 +76,7 @@ class Jobs:
         self._coordination = coordination
         self._commit: Batcher[list[_New], list[str | Exception]] = Batcher(self._commit_all, size=len, limit=SLICE)
         self._adding: dict[str, Event] = {}
-        self._writers = Writers()
+        self._writers = RecentWriters()
         self._failed: tuple[float, float] | None = None
         """When the first and the last add to the queue failed since one went well."""
 
@@ -177,7 +168,7 @@ class Jobs:
 
     # --- change
 
-    def edit(self, changes: Sequence[Change], caller: Caller) -> list[Outcome]:
+    def edit(self, changes: Sequence[JobEdit], caller: Caller) -> list[Outcome]:
         """Each job as it is then, or why its edit was refused: one commit for all (DESIGN §5.3, §5.4)."""
         self._writers.note(caller)
         self._settled([change.id for change in changes])
@@ -192,7 +183,7 @@ class Jobs:
         self._clear_queue([outcome for change, outcome in zip(changes, outcomes, strict=True) if _unfenced(change)])
         return outcomes
 
-    def _edit(self, changes: Sequence[Change], caller: Caller, gone: Collection[Gone]) -> list[Outcome]:
+    def _edit(self, changes: Sequence[JobEdit], caller: Caller, gone: Collection[Gone]) -> list[Outcome]:
         moment, gone = now(), frozenset(gone)
 
         def change(edit: Edit) -> Callable[[Document], Document]:
@@ -352,7 +343,7 @@ def _answer(new: _New, result: Document | Exception | None) -> str | Exception:
     return result if isinstance(result, Exception) else str(new.job["id"])
 
 
-def _unfenced(change: Change) -> bool:
+def _unfenced(change: JobEdit) -> bool:
     """Whether this edit is no executor's of ours, and may be that of another engine: those write nothing else."""
     return change.edit.owner is None and not OTHER_ENGINES.isdisjoint(change.edit.set)
 

@@ -12,9 +12,9 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from geventjob.cimi.document import Document
+from geventjob.job.types import Caption, JobId, Name, Text
 from geventjob.server.accounts.passwords import MIN_LENGTH
 from geventjob.server.jobs.lifecycle import Owner
-from geventjob.server.jobs.schema import Caption, JobId, Name, Text
 from geventjob.server.problem import invalid
 
 ITEMS = 1_000

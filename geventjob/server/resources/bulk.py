@@ -23,7 +23,7 @@ from geventjob.server.http.errors import problem_of
 from geventjob.server.http.request_body import BULK, read_body
 from geventjob.server.http.response import encode_items, result_of, set_json
 from geventjob.server.jobs.lifecycle import Edit
-from geventjob.server.jobs.service import SLICE, Change, Jobs
+from geventjob.server.jobs.service import SLICE, JobEdit, Jobs
 from geventjob.server.problem import unavailable
 from geventjob.server.resources.bodies import BulkAddBody, BulkDeleteBody, BulkEditBody, BulkEditItem
 from geventjob.server.resources.job_body import parse_job_add, parse_job_edit
@@ -80,7 +80,7 @@ class BulkResource:
             answers = (_edited(result, body.answer == "job") for result in results)
             set_json(resp, {"results": encode_items(answers, _NO_ROOM.body)})
 
-    def _edit_in_parts(self, changes: Sequence[Change], caller: Caller) -> Iterator[Document | Exception]:
+    def _edit_in_parts(self, changes: Sequence[JobEdit], caller: Caller) -> Iterator[Document | Exception]:
         """Edit AT_ONCE jobs and yield their results, then go on, so that no more jobs are in memory."""
         for part in _parts(changes):
             yield from self._jobs.edit(part, caller)
@@ -118,7 +118,7 @@ def _each(
     return (good if isinstance(good, Exception) else next(results) for good in checked)
 
 
-def _parts(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
+def _parts(changes: Sequence[JobEdit]) -> Iterator[Sequence[JobEdit]]:
     """Split the changes, in their order, into parts of at most AT_ONCE jobs."""
     start, ids = 0, set[str]()
     for place, change in enumerate(changes):
@@ -137,10 +137,10 @@ def _try(check: Callable[[bytes], Good], item: bytes) -> Good | Exception:
         return error
 
 
-def _change(item: bytes, actions: frozenset[str] | None) -> Change:
+def _change(item: bytes, actions: frozenset[str] | None) -> JobEdit:
     edit = decode_as(BulkEditItem, item)
     set = parse_job_edit(edit.set, edit.delete)
-    return Change(edit.id, Edit(set, edit.delete, edit.owner, actions, edit.max_interruptions))
+    return JobEdit(edit.id, Edit(set, edit.delete, edit.owner, actions, edit.max_interruptions))
 
 
 def _added(result: str | Exception) -> Document:

@@ -15,7 +15,7 @@ from geventjob.server.http.decode import decode
 from geventjob.server.http.request_body import read_body
 from geventjob.server.http.response import set_json, set_result
 from geventjob.server.jobs.lifecycle import Edit
-from geventjob.server.jobs.service import Change, Jobs
+from geventjob.server.jobs.service import JobEdit, Jobs
 from geventjob.server.problem import Problem
 from geventjob.server.resources.collection import collection
 from geventjob.server.resources.job_body import parse_job_add, parse_job_edit
@@ -77,7 +77,7 @@ class JobResource:
         edit = Edit(parse_job_edit(decode(read_body(req)), delete), delete, force=force)
         if force:
             log.warning("job/%s: %s forces an edit of %s", name, caller.username, ", ".join([*edit.set, *delete]))
-        (edited,) = self._jobs.edit([Change(f"job/{name}", edit)], caller)
+        (edited,) = self._jobs.edit([JobEdit(f"job/{name}", edit)], caller)
         if isinstance(edited, Exception):
             raise edited
         set_json(resp, public(edited))

@@ -14,41 +14,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from enum import Enum
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-Path = tuple[str, ...]
+from geventjob.job.attributes import ATTRIBUTES, named
+from geventjob.job.attributes import Path as Path
+from geventjob.job.attributes import Type as Type
+
 _encode = msgspec.json.Encoder().encode
 
 
-class Type(Enum):
-    """The type of the values of an attribute."""
-
-    TEXT = "text"
-    NUMBER = "number"
-    DATE = "date"
-    BOOLEAN = "boolean"
-    TERMS = "terms"
-
-
-_NAMES = {
-    Type.TEXT: "id resourceURI name description state action executor statusMessage idempotencyKey parentJob "
-    "targetResource/href username",
-    Type.NUMBER: "priority progress returnCode duration fence attempts interruptions timeout",
-    Type.DATE: "created updated timeOfStatusChange started expiry",
-    Type.BOOLEAN: "interrupted",
-}
+OTHERS: Mapping[Path, Type] = {("username",): Type.TEXT, ("expiry",): Type.DATE}
+"""The type of each attribute with at most one value that other documents than jobs have."""
 SINGLE: Mapping[Path, Type] = {
-    tuple(name.split("/")): type_ for type_, names in _NAMES.items() for name in names.split()
+    **{attribute.path: attribute.search for attribute in ATTRIBUTES if attribute.search not in (None, Type.TERMS)},
+    **OTHERS,
 }
 """The type of each attribute that has at most one value, for all kinds of documents; other attributes have terms."""
+FRACTIONS = frozenset(attribute.path for attribute in ATTRIBUTES if attribute.fraction)
+"""The attributes whose numbers may have a fraction."""
 
 FULLTEXT = ("fulltext",)
-"""The attribute whose terms are the words of `name`, `description`, `statusMessage`, `tags` and all `properties`."""
-NOT_SEARCHED = "payload"
+"""The attribute whose terms are the words of the attributes PROSE."""
+PROSE = named(lambda attribute: attribute.words)
+"""Attributes that hold texts, lists of texts, or objects of texts."""
+(NOT_SEARCHED,) = named(lambda attribute: attribute.search is None)
 """The attribute with the input of a job, which can be large and is not searched."""
 
 
@@ -154,7 +146,8 @@ def _gather(label: str, value: Any, found: set[str]) -> None:
 
 
 def _prose(document: Mapping[str, Any]) -> list[str]:
-    values = [document.get(name) for name in ("name", "description", "statusMessage")]
-    values += document.get("properties", {}).values()
-    values += document.get("tags", ())
+    values: list[Any] = []
+    for name in PROSE:
+        value = document.get(name)
+        values += value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
     return [value for value in values if isinstance(value, str)]

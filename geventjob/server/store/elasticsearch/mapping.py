@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from geventjob.clock import boottime
-from geventjob.server.store.attributes import SINGLE, Path, Type, label
+from geventjob.server.store.attributes import FRACTIONS, SINGLE, Type, label
 from geventjob.server.store.base import KINDS, StoreAway, StoreError
 from geventjob.server.store.elasticsearch.wire import Wire, refusal
 
@@ -39,11 +39,11 @@ _TYPES: Mapping[Type, Mapping[str, Any]] = {
     Type.DATE: {"type": "date", "format": "strict_date_optional_time"},
     Type.BOOLEAN: {"type": "boolean"},
 }
-_FRACTIONS: Mapping[Path, Mapping[str, Any]] = {("timeout",): {"type": "double"}}
+_FRACTION = {"type": "double"}
 _UNREAD = {"type": "object", "enabled": False}
 _KEPT = {"type": "keyword", "index": False, "doc_values": False}
 _FIELDS: Mapping[str, Any] = {
-    **{label(path): _FRACTIONS.get(path, _TYPES[type_]) for path, type_ in SINGLE.items()},
+    **{label(path): _FRACTION if path in FRACTIONS else _TYPES[type_] for path, type_ in SINGLE.items()},
     "values": {"type": "flattened"},
     "paths": {"type": "keyword", "doc_values": False},
     "readers": {"type": "keyword", "doc_values": False},

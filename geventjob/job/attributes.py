@@ -1,0 +1,170 @@
+"""Every attribute of a job, declared once.
+
+The server's schema and life of a job, both stores, the translation for SlipStream's server, `geventjob rerun` and
+docs/reference/job.md come from this table. A new attribute needs a row here, and code where it has an effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Literal
+
+from geventjob.job import types
+from geventjob.job.types import ValueType
+
+Path = tuple[str, ...]
+"""The names that lead to a value in a document: `("targetResource", "href")`."""
+
+ENTRY = "zookeeper-path"
+"""The property with the path of the job's entry in the queue. The server alone sets it."""
+
+
+class Type(Enum):
+    """How a search compares the values of an attribute."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    DATE = "date"
+    BOOLEAN = "boolean"
+    TERMS = "terms"
+    """Each value of a list or an object by itself, as text."""
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One attribute of a job."""
+
+    name: str
+    type: ValueType
+    help: str
+    """What the attribute means, in one sentence without its full stop."""
+    sent: str = "add edit"
+    """Requests in which the value of a client counts: `add`, `edit`, both, or none. Elsewhere it is ignored."""
+    guarded: bool = False
+    """Whether only the roles EXECUTOR and ADMIN may edit it: it decides what is run, on what and when."""
+    owned: bool = False
+    """Whether, while an executor runs the job and holds its entry, that executor alone writes it."""
+    after_end: bool = False
+    """Whether a job in a final state may still be edited in it."""
+    delete: Literal["deleted", "kept", "refused"] = "deleted"
+    """What becomes of an edit that deletes it: the attribute goes, or stays silently, or the edit is a 400."""
+    search: Type | None = Type.TERMS
+    """How a search compares it; None: no search sees it. All types but TERMS hold one value at most."""
+    part: str = ""
+    """The part of an object that is compared by this type, as `href`; its other parts are compared as terms."""
+    words: bool = False
+    """Whether its words are in `fulltext`."""
+    indexed: bool = False
+    """Whether it has a column of its own, with an index, in SQLite. Elasticsearch indexes all."""
+    rerun: bool = False
+    """Whether `geventjob rerun` copies it."""
+    slipstream: Literal["set", "added", "noted", "computed", "own", "dropped", "refused"] = "refused"
+    """What becomes of it on a SlipStream server; `SLIPSTREAM` says each in words."""
+
+    @property
+    def path(self) -> Path:
+        """The path of the value that a search compares by `search`."""
+        return (self.name, self.part) if self.part else (self.name,)
+
+    @property
+    def fraction(self) -> bool:
+        """Whether its numbers may have a fraction."""
+        return getattr(self.type.checked, "__origin__", None) is float
+
+
+SLIPSTREAM = {
+    "set": "set",
+    "added": "set at the add only",
+    "noted": "kept in `properties`",
+    "computed": "computed from `attempts`",
+    "own": "set by its server",
+    "dropped": "left out",
+    "refused": "refused",
+}
+
+
+def _by_server(name: str, type: ValueType, help: str, **more: Any) -> Attribute:
+    """Return an attribute that clients can neither set nor delete."""
+    return Attribute(name, type, help, sent="", delete="kept", **{"slipstream": "own", **more})
+
+
+ATTRIBUTES: tuple[Attribute, ...] = (
+    _by_server("id", types.ID, "id of the job", search=Type.TEXT, indexed=True),
+    _by_server("resourceURI", types.URI, "kind of the document", search=Type.TEXT),
+    _by_server("created", types.MOMENT, "time of the add", search=Type.DATE, indexed=True),
+    _by_server("updated", types.MOMENT, "time of the last change", search=Type.DATE, indexed=True),
+    _by_server("operations", types.OPERATIONS, "what the caller may do with the job; made for each answer"),
+    Attribute("acl", types.ACL, "who may see, edit, stop and delete the job; by default the adder's alone",
+              after_end=True, delete="kept", rerun=True, slipstream="set"),
+    Attribute("name", types.CAPTION, "a name for people", after_end=True, search=Type.TEXT, words=True, rerun=True,
+              slipstream="set"),
+    Attribute("description", types.TEXT, "a text for people", after_end=True, search=Type.TEXT, words=True, rerun=True,
+              slipstream="set"),
+    Attribute("tags", types.TAG_LIST, "labels to find the job by", after_end=True, words=True, rerun=True),
+    Attribute("properties", types.PROPERTIES,
+              f"names and values of the client's choice; the server keeps the path of the entry there, as `{ENTRY}`",
+              after_end=True, words=True, rerun=True, slipstream="set"),
+    Attribute("parent", types.HREF, "a resource that the job belongs to"),
+    Attribute("resourceMetadata", types.HREF, "a description of the kind of resource"),
+    Attribute("action", types.ACTION, "name of the action to run; each add needs one", guarded=True, delete="refused",
+              search=Type.TEXT, indexed=True, rerun=True, slipstream="added"),
+    Attribute("payload", types.OBJECT, f"input of the action, at most {types.PAYLOAD_BYTES // 1024} KB", guarded=True,
+              search=None, rerun=True),
+    Attribute("targetResource", types.REFERENCE, "the resource that the action is about", guarded=True,
+              search=Type.TEXT, part="href", indexed=True, rerun=True, slipstream="set"),
+    Attribute("affectedResources", types.REFERENCES, "resources that the action changes; the target is added",
+              slipstream="set"),
+    Attribute("priority", types.PRIORITY, "place in the queue: lower runs first (default 999)", guarded=True,
+              delete="kept", search=Type.NUMBER, rerun=True, slipstream="added"),
+    Attribute("timeout", types.SECONDS, "seconds that the action may take", guarded=True, search=Type.NUMBER,
+              rerun=True),
+    Attribute("idempotencyKey", types.LINE, "an add with the key of an existing job makes no second job", sent="add",
+              delete="kept", search=Type.TEXT, slipstream="dropped"),
+    Attribute("parentJob", types.JOB, "the job that added this one", guarded=True, search=Type.TEXT, indexed=True,
+              rerun=True, slipstream="set"),
+    Attribute("nestedJobs", types.JOBS, "jobs that this one added", slipstream="set"),
+    Attribute("state", types.STATE, "state of the job; QUEUED after the add", sent="edit", guarded=True, owned=True,
+              delete="refused", search=Type.TEXT, indexed=True, slipstream="set"),
+    Attribute("returnCode", types.INTEGER, "number that the action returned", owned=True, search=Type.NUMBER,
+              slipstream="set"),
+    Attribute("progress", types.PERCENT, "percent that is done; 100 in a final state", owned=True, delete="refused",
+              search=Type.NUMBER, slipstream="set"),
+    Attribute("statusMessage", types.STRING,
+              f"the last message of the action, or why it failed; cut at {types.MESSAGE_BYTES:,} bytes",
+              owned=True, search=Type.TEXT, words=True, slipstream="set"),
+    _by_server("timeOfStatusChange", types.DATE, "time of the last statusMessage", search=Type.DATE),
+    _by_server("started", types.DATE, "time of the first RUNNING", search=Type.DATE),
+    _by_server("duration", types.DURATION, "seconds from `started` to the end", search=Type.NUMBER),
+    _by_server("executor", types.STRING, "executor that began or ended the job last", search=Type.TEXT,
+               slipstream="noted"),
+    _by_server("fence", types.COUNT, "fencing token of that executor's claim",
+               search=Type.NUMBER, slipstream="noted"),
+    _by_server("attempts", types.COUNT, "how often the job was begun", search=Type.NUMBER, slipstream="noted"),
+    _by_server("interruptions", types.COUNT, "attempts whose executor died or lost its session",
+               search=Type.NUMBER, slipstream="noted"),
+    _by_server("interrupted", types.FLAG, "whether an earlier attempt ended without an outcome",
+               search=Type.BOOLEAN, slipstream="computed"),
+)  # fmt: skip
+
+
+def named(holds: Callable[[Attribute], bool]) -> tuple[str, ...]:
+    """Return the names of the attributes for which `holds` is true, in the order of the table."""
+    return tuple(attribute.name for attribute in ATTRIBUTES if holds(attribute))
+
+
+SERVERS = frozenset(named(lambda attribute: not attribute.sent))
+"""Attributes that the server alone sets: values of a client are ignored."""
+AT_ADD = frozenset(named(lambda attribute: attribute.sent == "add"))
+"""Attributes that an add sets; an edit ignores them."""
+REQUIRED = frozenset(named(lambda attribute: attribute.delete == "refused"))
+"""Attributes that every job has: an edit that deletes one is refused."""
+KEPT = frozenset(named(lambda attribute: attribute.delete != "deleted"))
+"""Attributes that no edit deletes."""
+GUARDED = named(lambda attribute: attribute.guarded)
+"""Attributes that only the roles EXECUTOR and ADMIN may edit."""
+OWNED = named(lambda attribute: attribute.owned)
+"""Attributes that no unfenced edit changes while the fenced owner of the job holds its entry."""
+AFTER_END = frozenset(named(lambda attribute: attribute.after_end))
+"""Attributes in which a job in a final state may still be edited, without a fence."""

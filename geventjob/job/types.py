@@ -1,0 +1,148 @@
+"""The types of the values of a job's attributes: what msgspec checks, and how errors and the reference name it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from geventjob.job.states import STATES
+
+PAYLOAD_BYTES = 256 * 1024
+MESSAGE_BYTES = 32_000
+"""UTF-8 bytes of a `statusMessage`; a longer text is cut."""
+NAME_LENGTH = 255
+"""Characters of names, keys and hrefs."""
+TEXT_LENGTH = 8_000
+"""Characters of a text that Elasticsearch indexes as a keyword, whose limit is 32,766 bytes."""
+RULES = 1_000
+"""Rules of an acl: each search and each view of a document compares all of them."""
+TAGS = 20
+
+_SOLID = r"\S"
+_LINE = r"^(?=.*\S)[^\x00-\x1f\x7f]+\Z"
+_END = r"(/[a-zA-Z0-9]([a-zA-Z0-9_-]*[a-zA-Z0-9])?)"
+Name = Annotated[str, Meta(pattern=_LINE, max_length=NAME_LENGTH)]
+Text = Annotated[str, Meta(pattern=_SOLID, max_length=TEXT_LENGTH)]
+Caption = Annotated[str, Meta(pattern=_SOLID, max_length=NAME_LENGTH)]
+Key = Annotated[str, Meta(max_length=NAME_LENGTH)]
+Href = Annotated[str, Meta(pattern=rf"^[a-z]([a-z-]*[a-z])?{_END}?\Z", max_length=NAME_LENGTH)]
+JobId = Annotated[str, Meta(pattern=rf"^job{_END}\Z", max_length=NAME_LENGTH)]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class Reference(Struct):
+    """A link to a resource. Other keys are allowed and kept."""
+
+    href: Href
+
+
+class Principal(Struct, forbid_unknown_fields=True):
+    """The owner of a document."""
+
+    principal: Name
+    type: Literal["USER", "ROLE"]
+
+
+Right = Literal[
+    "VIEW",
+    "MODIFY",
+    "ALL",
+    "VIEW_ACL",
+    "VIEW_DATA",
+    "VIEW_META",
+    "EDIT_ACL",
+    "EDIT_DATA",
+    "EDIT_META",
+    "DELETE",
+    "MANAGE",
+]
+
+
+class Rule(Struct, forbid_unknown_fields=True):
+    """A right that an acl gives."""
+
+    principal: Name
+    type: Literal["USER", "ROLE"]
+    right: Right
+
+
+class Acl(Struct, forbid_unknown_fields=True):
+    """The owner of a document and the rights of others on it."""
+
+    owner: Principal
+    rules: Union[Annotated[list[Rule], Meta(min_length=1, max_length=RULES)], UnsetType] = UNSET
+
+
+@dataclass(frozen=True)
+class ValueType:
+    """The type of an attribute's values."""
+
+    checked: Any
+    """The annotation that msgspec checks a value against."""
+    words: str
+    """The type in words, after "expected"."""
+    examples: tuple[Any, Any]
+    """Two different values that a client may send; tests send both."""
+
+
+_HREF = "lower-case letters and dashes, then at most one `/` and a name, as `job` or `credential/ab-1`"
+_UUIDS = ("job/0b7a5c1e-8f3d-4a39-9f1a-0123456789ab", "job/3f0c2d9e-5b7a-4c61-8a40-ba9876543210")
+_DATES = ("2019-04-02T08:15:30.123Z", "2021-11-30T23:59:59.000Z")
+
+# Whatever a client sends of these is accepted and ignored, so that a document may be sent back.
+ID = ValueType(Any, "`job/` and a UUID", _UUIDS)
+URI = ValueType(Any, "a URI", ("http://one.example", "http://other.example"))
+MOMENT = ValueType(Any, "a date in UTC with milliseconds, as `2019-04-02T08:15:30.123Z`", _DATES)
+OPERATIONS = ValueType(Any, "a list of {rel, href}", ([], [{"rel": "other", "href": "x"}]))
+
+STRING = ValueType(str, "a string", ("half of it is done", "3 files were copied"))
+DATE = ValueType(str, MOMENT.words, _DATES)
+FLAG = ValueType(bool, "true or false", (False, True))
+COUNT = ValueType(Count, "an integer from 0", (1, 7))
+DURATION = ValueType(Union[Count, None], "whole seconds from 0, or null", (1, 7))
+SECONDS = ValueType(Annotated[float, Meta(gt=0, le=1e9)], "seconds above 0", (60, 0.5))
+PRIORITY = ValueType(Annotated[int, Meta(ge=0, le=999)], "an integer from 0 to 999", (5, 7))
+PERCENT = ValueType(Annotated[int, Meta(ge=0, le=100)], "an integer from 0 to 100", (5, 7))
+INTEGER = ValueType(Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)], "an integer of at most 64 bits", (0, -1))
+STATE = ValueType(Literal.__getitem__(STATES), f"one of {' '.join(STATES)}", ("RUNNING", "SUCCESS"))
+ACTION = ValueType(Name, f"a name on one line, at most {NAME_LENGTH} characters", ("report_sales", "report_stock"))
+LINE = ValueType(Name, f"text on one line, at most {NAME_LENGTH} characters", ("sales of May", "sales of June"))
+CAPTION = ValueType(
+    Caption, f"text that is not blank, at most {NAME_LENGTH} characters", ("Sales of May", "Sales of June")
+)
+TEXT = ValueType(Text, f"text that is not blank, at most {TEXT_LENGTH} characters", ("For the board", "For the press"))
+TAG_LIST = ValueType(
+    Annotated[list[Name], Meta(max_length=TAGS)],
+    f"a list of at most {TAGS} texts, each on one line and of at most {NAME_LENGTH} characters",
+    (["reports", "of Alice"], ["nightly"]),
+)
+PROPERTIES = ValueType(
+    Annotated[dict[Key, str], Meta(min_length=1)],
+    f"an object of strings, at least one, with names of at most {NAME_LENGTH} characters",
+    ({"month": "May"}, {"month": "June"}),
+)
+OBJECT = ValueType(dict[str, Any], "a JSON object", ({"rows": 10}, {"rows": 20}))
+HREF = ValueType(Href, _HREF, ("credential/ab-1", "credential/cd-2"))
+REFERENCE = ValueType(
+    Reference, f"an object with an href of {_HREF}", ({"href": "credential/ab-1"}, {"href": "credential/cd-2"})
+)
+REFERENCES = ValueType(
+    Annotated[list[Reference], Meta(min_length=1)],
+    f"a list, at least one object with an href of {_HREF}",
+    ([{"href": "credential/ef-3"}], [{"href": "credential/gh-4"}]),
+)
+JOB = ValueType(JobId, "the id of a job, as `job/<uuid>`", _UUIDS)
+JOBS = ValueType(list[JobId], "a list of ids of jobs, as `job/<uuid>`", ([_UUIDS[0]], [_UUIDS[1]]))
+ACL = ValueType(
+    Acl,
+    f"owner {{principal, type USER or ROLE}} and rules, one to {RULES} {{principal, type, right}}",
+    (
+        {"owner": {"principal": "alice", "type": "USER"}},
+        {
+            "owner": {"principal": "alice", "type": "USER"},
+            "rules": [{"principal": "USER", "type": "ROLE", "right": "VIEW"}],
+        },
+    ),
+)

@@ -1,0 +1,96 @@
+"""Change the document of a job, with all that follows from a change: times, progress, duration, the entry.
+
+The functions are pure: none of them changes its argument, except those that say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from geventjob.cimi.document import RESOURCE_URI, Document
+from geventjob.clock import cimi_time
+from geventjob.coordination.base import LOWEST_PRIORITY
+from geventjob.job.attributes import AT_ADD, ENTRY, KEPT, SERVERS
+from geventjob.job.states import FINAL
+from geventjob.job.types import MESSAGE_BYTES
+from geventjob.server.jobs import interruptions
+
+
+def added(body: Mapping[str, Any], *, id: str, now: datetime, acl: Mapping[str, Any]) -> Document:
+    """Return the new job for a validated body. The caller puts the entry into `properties` once there is one."""
+    time = cimi_time(now)
+    job: Document = {"priority": LOWEST_PRIORITY, "progress": 0}
+    job.update((name, value) for name, value in body.items() if name not in SERVERS)
+    job.update(id=id, resourceURI=RESOURCE_URI + "Job", created=time, updated=time, acl=acl, state="QUEUED")
+    job.update(attempts=0, interruptions=0, interrupted=False)
+    set_entry(job, None)
+    target = job.get("targetResource")
+    affected = job.get("affectedResources", [])
+    if target and target not in affected:
+        job["affectedResources"] = [*affected, target]
+    if "statusMessage" in job:
+        _set_message(job, time)
+    return job
+
+
+def changed(job: Document, change: Mapping[str, Any], delete: Sequence[str], now: datetime) -> Document:
+    """Return the job with these attributes set and deleted, and with all that follows. A set wins over a delete."""
+    time = cimi_time(now)
+    after = dict(job)
+    for name in delete:
+        if name not in KEPT:
+            after.pop(name, None)
+    for name, value in change.items():
+        if name not in SERVERS and name not in AT_ADD:
+            after[name] = value
+    after["updated"] = time
+    if "properties" in change or "properties" in delete:
+        set_entry(after, entry_of(job))
+    if "statusMessage" in change:
+        _set_message(after, time)
+    state = after["state"]
+    if state == "RUNNING":
+        after.setdefault("started", time)
+    elif state in FINAL and job["state"] not in FINAL:
+        _end(after, now)
+    return after
+
+
+def entry_of(job: Document) -> str | None:
+    """Return the path of the entry that counts for the job; None if the job has no entry."""
+    entry: str | None = job.get("properties", {}).get(ENTRY)
+    return entry
+
+
+def set_entry(job: Document, entry: str | None) -> None:
+    """Set the entry of the job, in place, whatever its properties hold. Empty properties are left out."""
+    properties = {name: value for name, value in job.pop("properties", {}).items() if name != ENTRY}
+    if entry is not None:
+        properties[ENTRY] = entry
+    if properties:
+        job["properties"] = properties
+
+
+def cut(message: str) -> str:
+    """Return the message, cut between two characters at MESSAGE_BYTES of UTF-8."""
+    if len(message) * 4 <= MESSAGE_BYTES:
+        return message
+    return message.encode()[:MESSAGE_BYTES].decode(errors="ignore")
+
+
+def _set_message(job: Document, time: str) -> None:
+    """Cut the new message of the job, and set its time, in place."""
+    job["statusMessage"] = cut(job["statusMessage"])
+    job["timeOfStatusChange"] = time
+
+
+def _end(job: Document, now: datetime) -> None:
+    """Set, in place, what a job has in a final state."""
+    job.pop("_owned", None)
+    interruptions.end(job)
+    job["progress"] = 100
+    if "started" in job:
+        started = datetime.fromisoformat(job["started"].replace("Z", "+00:00"))
+        job["duration"] = max(0, int((now - started).total_seconds()))
