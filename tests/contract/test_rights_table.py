@@ -1,4 +1,7 @@
-"""The two tables of docs/reference/api.md under "Who may do what", walked over HTTP: each cell, over both stores."""
+"""Walk two tables of the reference over HTTP, each cell, over both stores.
+
+Requests: docs/reference/api.md, "Who may do what". Attributes: docs/reference/job.md, "Who may set and delete".
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from uuid import uuid4
 
 import pytest
 
-from geventjob.server.jobs.schema import Job
+from geventjob.job.attributes import ATTRIBUTES
 from tests.support.callers import PASSWORD, STORES, House, house
 from tests.support.job_server import Caller, good
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "api.md"
+PAGES = Path(__file__).parents[2] / "docs" / "reference"
 KEY = {"credentialTemplate": {"href": "credential-template/generate-api-key"}}
 ROLES = {
     "stranger": "USER",
@@ -33,10 +36,10 @@ ACL = {
 }
 
 
-def table(first: str) -> tuple[list[str], dict[str, list[str]]]:
-    """The columns and the rows of the table on the page whose first column has this head."""
-    lines = PAGE.read_text().splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {first} |"))
+def table(page: str, head: str) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the columns and the rows of the table on the page whose first line begins with this head."""
+    lines = (PAGES / page).read_text().splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(head))
     rows = []
     for line in lines[start:]:
         if not line.startswith("|"):
@@ -144,14 +147,14 @@ def _same(one: Any, other: Any) -> Any:
 
 
 def test_the_table_has_a_row_for_each_request() -> None:
-    columns, rows = table("request")
+    columns, rows = table("api.md", "| request | nobody |")
     assert columns == ["nobody", *ROLES, "with an API key"]
     assert list(rows) == list(REQUESTS)
 
 
 @pytest.mark.parametrize("way", ["password", "key", "bearer"])
 def test_each_cell_of_requests(here: House, way: str) -> None:
-    (*columns, _), rows = table("request")
+    (*columns, _), rows = table("api.md", "| request | nobody |")
     callers, targets = Callers(here, way), Targets(here)
     found = {
         label: [str(REQUESTS[label](callers[name], targets, name).status_code) for name in columns] for label in rows
@@ -172,46 +175,18 @@ def _expected(columns: list[str], cells: list[str], way: str) -> list[str]:
 # --- attributes
 
 
+ELSEWHERE = {"acl": ACL, "idempotencyKey": None}
+"""Attributes that the jobs have otherwise, or not at all."""
 FIRST: dict[str, Any] = {
-    "name": "first",
-    "description": "first",
-    "properties": {"first": "x"},
-    "tags": ["first"],
-    "parent": "job/first",
-    "resourceMetadata": "job/first",
-    "action": "report_first",
-    "payload": {"first": 1},
-    "priority": 5,
-    "timeout": 5,
-    "targetResource": {"href": "job/first"},
-    "affectedResources": [{"href": "job/first"}],
-    "progress": 5,
-    "returnCode": 5,
-    "statusMessage": "first",
-    "parentJob": f"job/{uuid4()}",
-    "nestedJobs": [f"job/{uuid4()}"],
+    attribute.name: attribute.type.examples[0]
+    for attribute in ATTRIBUTES
+    if "add" in attribute.sent and attribute.name not in ELSEWHERE
 }
-"""What the jobs are added with."""
-OTHER: dict[str, Any] = {
-    **dict.fromkeys(("id", "parent", "resourceMetadata"), "job/other"),
-    **dict.fromkeys(("resourceURI", "created", "updated", "name", "description", "statusMessage"), "other"),
-    **dict.fromkeys(("timeOfStatusChange", "started", "executor", "idempotencyKey"), "other"),
-    **dict.fromkeys(("duration", "fence", "attempts", "interruptions", "priority", "timeout", "progress"), 7),
-    "operations": [{"rel": "other", "href": "x"}],
-    "acl": {**ACL, "rules": [*ACL["rules"], {"principal": "other", "type": "USER", "right": "VIEW"}]},
-    "properties": {"other": "x"},
-    "tags": ["other"],
-    "action": "report_other",
-    "payload": {"other": 1},
-    "state": "SUCCESS",
-    "targetResource": {"href": "job/other"},
-    "affectedResources": [{"href": "job/other"}],
-    "returnCode": 7,
-    "parentJob": f"job/{uuid4()}",
-    "nestedJobs": [f"job/{uuid4()}"],
-    "interrupted": True,
+"""The attributes of the jobs at their add."""
+OTHER: dict[str, Any] = {attribute.name: attribute.type.examples[1] for attribute in ATTRIBUTES} | {
+    "acl": {**ACL, "rules": [*ACL["rules"], {"principal": "other", "type": "USER", "right": "VIEW"}]}
 }
-"""What each attribute is then tried to be set to."""
+"""The values that the callers try to set."""
 RUNNERS, EDITORS = ("EXECUTOR", "ADMIN"), ("MODIFY", "owner")
 OTHERS = ("nobody", "stranger", "VIEW", "SUBMITTER", "VIEWER")
 COLUMNS = {
@@ -240,7 +215,9 @@ class Attributes:
             results = self.admin.bulk("add", jobs=[{**FIRST, "acl": ACL}] * 300)["results"]
             assert {result["status"] for result in results} == {201}
             ids = {result["resource-id"] for result in results}
-            jobs = self.admin.search("job", filter="state='QUEUED' and name='first'", orderby="created:desc")["jobs"]
+            jobs = self.admin.search(
+                "job", filter=f"state='QUEUED' and name='{FIRST['name']}'", orderby="created:desc"
+            )["jobs"]
             self._jobs = [job for job in jobs if job["id"] in ids]
         return self._jobs.pop()
 
@@ -301,14 +278,14 @@ def named(label: str) -> list[str]:
 
 
 def test_the_table_has_each_attribute_of_a_job() -> None:
-    columns, rows = table("attribute")
+    columns, rows = table("job.md", "| attribute | add |")
     assert columns == list(COLUMNS)
     names = [name for label in rows for name in named(label)]
-    assert sorted(names) == sorted(Job.__struct_fields__) == sorted(OTHER)
+    assert sorted(names) == sorted(OTHER)
 
 
 def test_each_cell_of_attributes(here: House) -> None:
-    columns, rows = table("attribute")
+    columns, rows = table("job.md", "| attribute | add |")
     attributes, wrong = Attributes(here), []
     for label, cells in rows.items():
         for name in named(label):
@@ -322,7 +299,7 @@ def test_each_cell_of_attributes(here: House) -> None:
 
 @pytest.mark.parametrize("what", ["edit", "delete", "write"])
 def test_nobody_else_edits_an_attribute(here: House, what: str) -> None:
-    columns, rows = table("attribute")
+    columns, rows = table("job.md", "| attribute | add |")
     place = columns.index("delete with MODIFY")
     for_nobody = {name for label, cells in rows.items() for name in named(label) if cells[place] == "400"}
     attributes = Attributes(here)
