@@ -36,10 +36,10 @@ ACL = {
 }
 
 
-def table(page: str, head: str) -> tuple[list[str], dict[str, list[str]]]:
-    """Return the columns and the rows of the table on the page whose first line begins with this head."""
+def table(page: str, first: str) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the columns and the rows of the table on the page whose first line begins so."""
     lines = (PAGES / page).read_text().splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith(head))
+    start = next(number for number, line in enumerate(lines) if line.startswith(first))
     rows = []
     for line in lines[start:]:
         if not line.startswith("|"):

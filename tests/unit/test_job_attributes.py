@@ -104,7 +104,7 @@ def test_no_attribute_stands_twice_and_no_place_knows_another() -> None:
 
 
 def test_the_page_is_up_to_date() -> None:
-    assert (TOP / reference.PAGE).read_text() == reference.page(), "run `make docs`"
+    assert (TOP / reference.PAGE).read_text() == reference.page(), "run `make reference`"
 
 
 def test_a_label_is_named_in_the_table_and_by_its_own_option_only() -> None:
