@@ -99,7 +99,7 @@ class Machine:
             + ("cluster.initial_master_nodes: [one]\n" if self is first else "")
         )
         for part in (config, data, tmp):
-            elasticsearch.give(part)
+            elasticsearch.hand_over(part)
         ready = f"curl --silent --fail --retry 90 --retry-delay 1 --retry-all-errors http://127.0.0.1:{self.http}"
         self._unit("elasticsearch", " ".join(elasticsearch.command(config, tmp)), f"{ready}/_cluster/health")
 

@@ -1,4 +1,4 @@
-"""A network in front of a node that notes requests, and also answers in its stead, or byte by byte."""
+"""A proxy in front of a node that records requests, answers some requests itself, and can slow answers down."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.http_proxy import HttpProxy
 
 @dataclass
 class Reply:
-    """What is answered to requests with these pieces in them, so many times (None: always)."""
+    """The answer to requests that contain all of the pieces; `times`: uses left (None: any number)."""
 
     containing: tuple[bytes, ...]
     status: int
@@ -23,6 +23,7 @@ class Reply:
     times: int | None
 
     def counts(self, request: bytes) -> bool:
+        """Return whether the reply answers this request, and count the use."""
         if self.times == 0 or not all(piece in request for piece in self.containing):
             return False
         if self.times is not None:
@@ -36,8 +37,10 @@ class Reply:
 
 
 class Proxy(HttpProxy):
+    """The proxy: `requests` has all requests, `dripping` sends answers byte by byte, a clear `speaking` stops all."""
+
     def __init__(self, port: int) -> None:
-        """`port` of the node."""
+        """`port`: of the node."""
         self.requests: list[bytes] = []
         self.dripping = False
         self.speaking = Event()
@@ -46,16 +49,16 @@ class Proxy(HttpProxy):
         super().__init__(port)
 
     def reply(self, *containing: bytes, status: int, body: Any, times: int | None = None) -> None:
-        """Answer requests with these pieces in them, in the node's stead."""
+        """Answer requests that contain all of these pieces, in place of the node."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self._replies.append(Reply(containing, status, data, times))
 
     def pass_on(self) -> None:
-        """All requests from now on."""
+        """Pass all requests to the node from now on."""
         self._replies.clear()
 
     def count(self, *containing: bytes) -> int:
-        """How many requests had these pieces in them."""
+        """Return the number of requests that contained all of these pieces."""
         return sum(all(piece in request for piece in containing) for request in self.requests)
 
     def ask(self, request: bytes, server: socket.socket, answered: BinaryIO) -> bytes:

@@ -17,15 +17,15 @@ from geventjob.server.store.elasticsearch.mapping import KEYS
 from tests.support import elasticsearch
 
 PATIENT: dict[str, Any] = {"patience": 30.0, "commit": 30.0}
-"""A machine that runs many tests is slow now and then, which is not what they are about."""
+"""Generous time limits for tests of other things, since a machine that runs many tests is slow at times."""
 
 ALL = {"size": 10_000, "_source": False}
 
 
 def elasticsearch_store(directory: Path, hosts: Sequence[str] = (), **options: Any) -> ElasticsearchStore:
-    """The store of this directory, which is empty at first: to make indexes takes longer than to empty them.
+    """Return the store of a directory, empty on the first call: emptying shared indexes is faster than new ones.
 
-    `hosts`: proxies to reach it through; `options` of the store.
+    `hosts`: proxies in front of the shared node. `options`: further arguments of the store.
     """
     if not (directory / "elasticsearch").exists():
         (directory / "elasticsearch").touch()
@@ -35,7 +35,7 @@ def elasticsearch_store(directory: Path, hosts: Sequence[str] = (), **options: A
 
 @functools.cache
 def shared_prefix() -> str:
-    """Of the indexes of this process, which go with it."""
+    """Return the prefix of the indexes of this process, which are removed at its end."""
     prefix = new_prefix()
     store = ElasticsearchStore([elasticsearch.shared()], prefix=prefix, **PATIENT)
     store.start()
@@ -45,11 +45,12 @@ def shared_prefix() -> str:
 
 
 def new_prefix() -> str:
+    """Return an unused prefix of indexes."""
     return f"test-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 def remove_indexes(prefix: str) -> None:
-    """As far as they were made, and while there still is a node."""
+    """Remove the indexes and templates of a prefix, as far as they exist and the node still runs."""
     host = elasticsearch.shared()
     for path in [f"/{name}/{prefix}-{kind}" for kind in (*KINDS, KEYS) for name in ("", "_index_template")]:
         with contextlib.suppress(OSError):
@@ -57,7 +58,7 @@ def remove_indexes(prefix: str) -> None:
 
 
 def _empty() -> None:
-    """Nothing is left, not even what keeps a key or an id from being had."""
+    """Delete everything from the indexes of this process, claims and tombstones included."""
     all_of_them = f"/{shared_prefix()}-*"
     elasticsearch.ask(elasticsearch.shared(), "POST", f"{all_of_them}/_refresh")
     while hits := elasticsearch.ask(elasticsearch.shared(), "POST", f"{all_of_them}/_search", ALL)["hits"]["hits"]:

@@ -1,10 +1,10 @@
 """A real Elasticsearch 7.17 for tests: a node, or several, on free ports, in a temporary folder.
 
-There is no distribution to be had from a package registry, but the server's own jars are in Maven's: they are resolved
-once, by `mvn` as it is configured, into the user's cache, and laid out as a distribution has them. Needs a JDK of 11 to
-23. Elasticsearch refuses root: started by root, it runs as nobody.
+No package registry has a distribution of Elasticsearch, but Maven's has the jars of the server: `mvn` resolves the jars
+once into the cache of the user, and this module lays the jars out like a distribution. Needs a JDK of version 11 to 23.
+Elasticsearch refuses to run as root; for root, the node runs as user nobody.
 
-With GEVENTJOB_TEST_ES=http://HOST:PORT the tests that need no node of their own use that one, of any version.
+With GEVENTJOB_TEST_ES=http://HOST:PORT, tests that need no node of their own use that node, of any version.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ MODULES = {
     "reindex": (rf"reindex-client|{HTTP}", "reindex.ReindexPlugin"),
     "mapper-extras": ("mapper-extras-client", "index.mapper.MapperExtrasPlugin"),
 }
-"""Name → which jars it has, its class. What no module has is the server's."""
+"""The jars and the class of each module, by name; all other jars belong to the server."""
 PERMISSIONS = {
     "transport-netty4": """
         permission java.io.FilePermission "/proc/sys/net/core/somaxconn", "read";
@@ -90,7 +90,7 @@ JAVA = (
 
 
 def home() -> Path:
-    """The server as a distribution would have it, made if it is not there. Safe beside other test runs."""
+    """Return the folder of the distribution, made on the first call; safe beside other test runs."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "geventjob"
     cache.mkdir(parents=True, exist_ok=True)
     made = cache / f"elasticsearch-{VERSION}"
@@ -105,7 +105,7 @@ def home() -> Path:
 
 
 def _resolved(folder: Path) -> list[Path]:
-    """The jars of all artifacts and what they depend on."""
+    """Resolve the jars of all artifacts and of their dependencies."""
     dependencies = ""
     for artifact in ARTIFACTS:
         group, name = artifact.split(":")
@@ -145,7 +145,7 @@ def _lay_out(jars: Sequence[Path], place: Path) -> None:
 
 @functools.cache
 def java() -> str:
-    """The program of a JDK that Elasticsearch 7.17 runs on."""
+    """Return the `java` of a JDK that Elasticsearch 7.17 supports."""
     named = [Path(os.environ["JAVA_HOME"])] if os.environ.get("JAVA_HOME") else []
     found = shutil.which("java")
     on_path = [Path(found).resolve().parent.parent] if found else []
@@ -158,10 +158,10 @@ def java() -> str:
 
 
 def command(config: Path, tmp: Path) -> list[str]:
-    """What starts a node with the settings in this folder."""
+    """Return the command that starts a node with the settings in a folder."""
     place = home()
     return [
-        *_as_somebody(place),
+        *_unprivileged(place),
         *["env", f"--chdir={tmp}", f"LIBFFI_TMPDIR={tmp}", f"ES_TMPDIR={tmp}"],
         *[java(), *JAVA.split(), f"-Djava.io.tmpdir={tmp}", f"-Djna.tmpdir={tmp}"],
         *[f"-Des.path.home={place}", f"-Des.path.conf={config}"],
@@ -169,15 +169,15 @@ def command(config: Path, tmp: Path) -> list[str]:
     ]
 
 
-def give(folder: Path) -> None:
-    """Let the user have it as whom nodes run."""
+def hand_over(folder: Path) -> None:
+    """Make the user that runs nodes the owner of a folder."""
     if os.geteuid() == 0:
         for path in [folder, *folder.rglob("*")]:
             os.chown(path, NOBODY, NOBODY)
 
 
 class Node:
-    """One node: a JVM that can be killed, frozen and started again on its old port and data."""
+    """A node: a JVM that can be killed, frozen, and started again with the same port and data."""
 
     def __init__(self, folder: Path, name: str, port: int, settings: dict[str, object]) -> None:
         self.name = name
@@ -200,12 +200,12 @@ class Node:
             "".join(f"{key}: {value}\n" for key, value in settings.items())
         )
         (folder / "config/log4j2.properties").write_text(LOGGING)
-        give(folder)
+        hand_over(folder)
 
     def start(self) -> None:
-        """Start the process; `await_ready` waits for its service."""
+        """Start the process, without waiting for the service."""
         own = command(self._folder / "config", self._folder / "tmp")
-        with (self._folder / "log").open("ab") as log:  # a test run that is killed leaves no JVM behind
+        with (self._folder / "log").open("ab") as log:  # setpriv ends the JVM with a killed test run
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *own], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
@@ -219,7 +219,7 @@ class Node:
         return self._process is not None and self._process.poll() is None
 
     def await_ready(self, nodes: int = 1, seconds: float = 90) -> None:
-        """Wait until it serves, with so many nodes in the cluster."""
+        """Wait until the node serves, in a cluster of at least `nodes`."""
         deadline = time.monotonic() + seconds
         while True:
             assert self.running, f"Elasticsearch did not start:\n{self.log[-4000:]}"
@@ -231,13 +231,13 @@ class Node:
             time.sleep(0.1)
 
     def kill(self) -> None:
-        """kill -9, and wait until it is gone."""
+        """Send SIGKILL, and wait for the end of the process."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
 
     def freeze(self) -> None:
-        """It keeps its connections and says nothing more."""
+        """Stop the process: connections stay open, and no answer comes."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
@@ -247,10 +247,10 @@ class Node:
 
 
 class Cluster:
-    """One node, or several that elect a master."""
+    """A cluster of one node, or of several nodes that elect a master."""
 
     def __init__(self, count: int = 1) -> None:
-        memory = "/dev/shm"  # survives a kill -9 as a disk does, and is faster
+        memory = "/dev/shm"  # a folder in memory survives a kill -9 as well as a disk does, and is faster
         self.folder = Path(
             tempfile.mkdtemp(prefix="elasticsearch-", dir=memory if os.access(memory, os.W_OK) else None)
         )
@@ -286,7 +286,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def running(cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster, from its start to its end."""
+    """Start the cluster, and close the cluster at the end of the block."""
     try:
         yield cluster.start()
     finally:
@@ -295,7 +295,7 @@ def running(cluster: Cluster) -> Iterator[Cluster]:
 
 @functools.cache
 def shared() -> str:
-    """The host of the one that all tests of this user share, those of other processes too. It ends with the last."""
+    """Return the host of the node that all test processes of this user share; the node ends with the last process."""
     told = os.environ.get("GEVENTJOB_TEST_ES")
     if told:
         return told
@@ -303,7 +303,7 @@ def shared() -> str:
     folder.mkdir(mode=0o700, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        fcntl.flock(_using(folder), fcntl.LOCK_SH)  # until this process ends, however it does
+        fcntl.flock(_using(folder), fcntl.LOCK_SH)  # the lock ends with this process, even with a kill
         host = folder / "host"
         if not _answers(host):
             host.unlink(missing_ok=True)
@@ -324,11 +324,11 @@ def shared() -> str:
 
 
 _KEEPERS: list[subprocess.Popen[bytes]] = []
-"""They outlive this process, if others still use what they keep."""
+"""Processes that keep the shared node; they outlive this process while others use the node."""
 
 
 def _keep(folder: Path) -> None:
-    """Run the shared one as long as somebody uses it."""
+    """Run the shared node as long as a test process uses the node."""
     with running(Cluster()) as cluster:
         (folder / "new").write_text(cluster.hosts[0])
         (folder / "new").rename(folder / "host")
@@ -348,7 +348,7 @@ def _answers(host: Path) -> bool:
 
 
 def ask(host: str, method: str, path: str, body: Any = None) -> Any:
-    """The answer of a node to a request; a list is sent as lines. Raises OSError for any but a 2xx."""
+    """Send a request to a node; return the answer; a list is sent as lines. Raises OSError for any status but 2xx."""
     lines = body if isinstance(body, list) else [] if body is None else [body]
     data = "".join(f"{json.dumps(line)}\n" for line in lines).encode() or None
     url = f"{host if '://' in host else f'http://{host}'}{path}"
@@ -358,8 +358,8 @@ def ask(host: str, method: str, path: str, body: Any = None) -> Any:
 
 
 @functools.cache
-def _as_somebody(place: Path) -> tuple[str, ...]:
-    """A prefix of the command: no node runs as root."""
+def _unprivileged(place: Path) -> tuple[str, ...]:
+    """Return a prefix for commands that drops root, and keeps the right to read `place`."""
     if os.geteuid() != 0:
         return ()
     dropped = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
@@ -367,7 +367,7 @@ def _as_somebody(place: Path) -> tuple[str, ...]:
         trial = [*dropped, *passing, "test", "-r", str(place / "lib")]
         if subprocess.run(trial, stderr=subprocess.DEVNULL).returncode == 0:
             return (*dropped, *passing)
-    raise AssertionError(f"user {NOBODY} cannot read {place}: set XDG_CACHE_HOME to a folder that it can")
+    raise AssertionError(f"user {NOBODY} cannot read {place}: set XDG_CACHE_HOME to a readable folder")
 
 
 if __name__ == "__main__":

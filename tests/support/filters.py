@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from geventjob.server.filter import And, Compare, Date, Filter, Or, Property
 
-# No quotes, and backslashes in pairs only: what can be written between quotes of either kind.
+# No quotes, and backslashes only in pairs: texts that fit between quotes of either kind.
 letters = st.sampled_from([*"abAB01_-%=/ ", "\n", "é", "ß", "\ud7ff", "\ue000", "\U0010ffff", "\\\\", "\\x"])
 texts = st.lists(letters, max_size=4).map("".join)
 
 
 def written(tree: Filter) -> str:
-    """The text of a tree, which parses to that tree again."""
+    """Return a text that parses to the tree."""
     if isinstance(tree, (And, Or)):
         word = " and " if isinstance(tree, And) else " or "
         return word.join(f"({written(term)})" if isinstance(term, (And, Or)) else written(term) for term in tree.terms)
@@ -24,6 +24,7 @@ def written(tree: Filter) -> str:
 
 
 def value(value: Any) -> str:
+    """Return the text of a value."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
@@ -36,7 +37,7 @@ def value(value: Any) -> str:
 
 
 def trees(leaves: st.SearchStrategy[Compare | Property]) -> st.SearchStrategy[Filter]:
-    """Trees of these leaves in which no And stands right in an And, nor Or in Or, as `parse` makes them."""
+    """Return trees as `parse` makes them: no And is a direct part of an And, and no Or of an Or."""
     return st.recursive(leaves, lambda parts: st.one_of(_joined(And, parts), _joined(Or, parts)), max_leaves=6)
 
 

@@ -1,4 +1,4 @@
-"""What stores keep of the documents that they have seen: a bounded number of bytes, whatever clients send."""
+"""Caches of names and acls have a limit in bytes, whatever clients send."""
 
 from __future__ import annotations
 

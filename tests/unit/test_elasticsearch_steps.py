@@ -1,7 +1,7 @@
-"""Unique keys over Elasticsearch: whatever steps of several servers come between each other, and whoever dies.
+"""Unique keys over Elasticsearch, under any interleaving of the steps of several servers, and any deaths of servers.
 
-The index is simulated (versions, and nothing else); which step comes next, which is lost, done twice or done long
-after its server's death is for hypothesis to choose.
+A simulated index has versions and nothing else. hypothesis chooses the order of the steps, and the requests that are
+lost, done twice, or done long after the death of the server.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ PLACE = place_of("job", KEY)
 
 
 class Index:
-    """All that Elasticsearch promises: a write finds the version that it names, or is not done."""
+    """The guarantee of Elasticsearch: a write is done only on the version that the write names."""
 
     def __init__(self) -> None:
         self._contents: dict[tuple[str, str], StoredDocument] = {}
         self._writes = 0
 
     def do(self, ask: Read | Put | Remove) -> Any:
+        """Carry out a request, and return the answer."""
         found = self._contents.get((ask.kind, ask.id))
         if isinstance(ask, Read):
             return found
@@ -46,12 +47,13 @@ class Index:
         return version
 
     def has(self, id: str) -> bool:
+        """Return whether a job exists."""
         found = self._contents.get(("job", id))
         return found is not None and not found.source.dead
 
     @property
     def owners(self) -> list[str]:
-        """The documents that have the key."""
+        """The ids of the jobs that own the key."""
         return [id for (kind, id), found in self._contents.items() if kind == "job" and owns(found.source.key, PLACE)]
 
 
@@ -69,6 +71,7 @@ class Actor:
         self.ask = next(self.steps)
 
     def goes_on(self, answer: Any) -> None:
+        """Take the next step, given the answer to the last request."""
         try:
             self.ask = self.steps.send(answer)
         except StopIteration as end:
@@ -105,12 +108,12 @@ def test_no_two_documents_have_one_key_and_no_key_is_blocked(wanted: list[Any], 
     while running:
         actor = data.draw(st.sampled_from(running))
         fate = data.draw(st.sampled_from(["answered"] * 5 + ["twice", "lost", "late"]))
-        if fate == "late":  # the server dies, and its request is on its way
+        if fate == "late":  # the server dies while its request is under way
             floating.append(actor.ask)
         else:
             answer = done(actor.ask)
             if fate == "lost":
-                actor.over = True  # the server dies, and its request was done
+                actor.over = True  # the server dies after its request was done
             else:
                 actor.goes_on(done(actor.ask) if fate == "twice" else answer)
                 check(actor, index)
@@ -130,7 +133,7 @@ def test_no_two_documents_have_one_key_and_no_key_is_blocked(wanted: list[Any], 
 
 
 def check(actor: Actor, index: Index) -> None:
-    """What an insert says of itself and of others."""
+    """Assert that the result of an insert is true of the index."""
     if isinstance(actor.result, dict):
         assert index.has(actor.id)
     elif isinstance(actor.result, DuplicateKey):

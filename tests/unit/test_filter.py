@@ -1,4 +1,4 @@
-"""The CIMI filter language: every form of CIMI.md §5, its errors, its bounds."""
+"""The CIMI filter language (docs/reference/filters.md): every form, errors, limits."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_a_text_has_this_tree(text: str, tree: Filter | None) -> None:
         ("a=" + "x" * 50, "position 3: found xxxxxxxxxxxxxxxxxxxx…, expected"),
     ],
 )
-def test_what_is_no_filter_is_told_where_and_why(text: str, message: str) -> None:
+def test_errors_have_the_position_and_the_expected_text(text: str, message: str) -> None:
     with pytest.raises(FilterError) as caught:
         parse(text)
     assert str(caught.value).startswith(message)
@@ -205,7 +205,7 @@ def test_a_filter_has_a_thousand_comparisons_at_most() -> None:
 
 
 def calls_of(text: str) -> int:
-    """Calls of functions, Python's and C's, that parsing takes: the same each time, whatever else the machine does."""
+    """Count the function calls of parsing, in Python and C: a measure that the load of the machine does not change."""
     calls = 0
 
     def count(frame: Any, event: str, argument: Any) -> None:
@@ -235,7 +235,7 @@ def calls_of(text: str) -> int:
     ],
 )
 def test_the_work_grows_with_the_text_and_no_faster(make: Callable[[int], str]) -> None:
-    parse("a=1 or b=2")  # what is done once is done
+    parse("a=1 or b=2")  # first calls set up lazily
     small, large = calls_of(make(200)), calls_of(make(1600))
     assert large < 8.5 * small
 
@@ -253,6 +253,6 @@ def test_the_work_grows_with_the_text_and_no_faster(make: Callable[[int], str]) 
     ],
 )
 def test_no_token_is_searched_twice(text: str) -> None:
-    """Tokens of 64 KB that do not end as they should: were their regular expressions to go back, this took minutes."""
+    """Unfinished tokens of 64 KB are refused at once: no regular expression backtracks."""
     with pytest.raises(FilterError):
         parse(text)

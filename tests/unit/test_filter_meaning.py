@@ -1,4 +1,4 @@
-"""What values in filters mean: dates of every precision, date math, and values that an attribute cannot have."""
+"""The meaning of values in filters: dates of every precision, date math, and impossible values."""
 
 from __future__ import annotations
 

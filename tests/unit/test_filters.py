@@ -1,4 +1,4 @@
-"""Values in filters, against the server's own grammar."""
+"""Quoting of values in filters of clients, checked with the grammar of the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is SQLite's own in the store: its file, its owner, its errors, its transactions and its plans."""
+"""The SQLite store: file, lock, errors, transactions and query plans."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def store(path: Path) -> Iterator[SqliteStore]:
 
 
 def refusal(path: Path) -> str:
-    """Why the store does not start."""
+    """Return the error with which the store refuses to start."""
     with pytest.raises(StoreError) as caught:
         SqliteStore(path).start()
     return str(caught.value)
@@ -62,7 +62,7 @@ def test_only_its_owner_reads_the_files(store: SqliteStore, path: Path) -> None:
 
 
 def test_a_commit_is_flushed_to_the_disk(store: SqliteStore) -> None:
-    """What a power loss needs, and no test can bring about."""
+    """Check the settings that survive a power loss, which no test can cause."""
     settings = [store._writing.execute(f"PRAGMA {name}").fetchone() for name in ("synchronous", "journal_mode")]
     assert settings == [(2,), ("wal",)]
 
@@ -172,7 +172,7 @@ def test_an_expected_error_prints_nothing(slow: tuple[SqliteStore, Query], capfd
 
 
 def statements(store: SqliteStore) -> list[str]:
-    """What the writing connection is told from now on."""
+    """Return a list that receives all statements of the writing connection from now on."""
     told: list[str] = []
     store._writing.set_trace_callback(told.append)
     return told
@@ -215,7 +215,7 @@ def test_an_update_touches_no_more_columns_than_it_must(store: SqliteStore) -> N
 
 @pytest.fixture
 def slow(path: Path) -> Iterator[tuple[SqliteStore, Query]]:
-    """A store with a query that takes many seconds, were it not given up after one."""
+    """Return a store with a time limit of one second, and a query that takes many seconds."""
     store = SqliteStore(path, patience=1.0)
     store.start()
     inserted(store, *(job(number, custom=["x"] * 3) for number in range(5000)))
@@ -291,7 +291,7 @@ def test_counting_all_reads_no_documents(store: SqliteStore) -> None:
 
 
 def nested(levels: int) -> str:
-    """A tree whose every part is as deep as may be written without cases."""
+    """Return a filter whose parts have the greatest depth that needs no CASE."""
     text = "(a=1 and(a=1 or " * 9 + "a=1" + "))" * 9
     for level in range(levels):
         text = f"({text} {'or' if level % 2 else 'and'} {text})"

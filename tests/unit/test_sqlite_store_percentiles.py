@@ -1,4 +1,4 @@
-"""Percentiles over SQLite are exact, which no store needs to be (tests/contract/store)."""
+"""Percentiles over SQLite are exact, which the contract of a store does not demand (tests/contract/store)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_they_lie_between_the_values_of_the_ranks_around_them(
 
 
 def percentile(values: list[float], percent: float) -> float:
-    """By linear interpolation between the closest ranks."""
+    """Return a percentile by linear interpolation between the closest ranks."""
     place = (len(values) - 1) * percent / 100
     ordered, rank = sorted(values), int(place)
     return ordered[rank] + (ordered[min(rank + 1, len(values) - 1)] - ordered[rank]) * (place - rank)

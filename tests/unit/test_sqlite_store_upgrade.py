@@ -1,4 +1,4 @@
-"""A file of an older version is brought up to this one; a newer one is refused."""
+"""Upgrades of the SQLite file: an older version is upgraded, a newer version refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEY = {"id": "credential/1", "claims": {"identity": "ann"}}
 
 
 def made(path: Path, version: int) -> Path:
-    """A file with a job, as that version left it."""
+    """Make a file of a version of the store, with a job, and return its path."""
     store = SqliteStore(path)
     store.start()
     store.write([Insert(JOB, "key")])
@@ -50,6 +50,7 @@ def test_a_file_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
 
 
 def schema(path: Path) -> set[tuple[str, str]]:
+    """Return the names and statements of all tables and indexes, and the version."""
     connection = sqlite3.connect(path)
     found = set(connection.execute("SELECT name, sql FROM sqlite_master"))
     version = connection.execute("PRAGMA user_version").fetchone()[0]

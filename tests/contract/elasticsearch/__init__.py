@@ -1,1 +1,1 @@
-"""What is peculiar to the store over Elasticsearch: a cluster that fails, and its indexes."""
+"""Tests of the Elasticsearch store alone: failures of the cluster, indexes, connections."""

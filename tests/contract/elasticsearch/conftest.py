@@ -1,4 +1,4 @@
-"""A store behind a network that fails."""
+"""Fixtures: stores behind a proxy that fails on request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def proxy() -> Iterator[Proxy]:
 
 @pytest.fixture
 def behind(proxy: Proxy, tmp_path: Path) -> Iterator[Callable[..., ElasticsearchStore]]:
-    """Makes stores of one set of documents, none at first, that go through the proxy; options as they have."""
+    """Return a factory of stores behind the proxy, which share one set of documents, empty at first."""
     made: list[ElasticsearchStore] = []
 
     def make(**options: float) -> ElasticsearchStore:
@@ -37,7 +37,7 @@ def behind(proxy: Proxy, tmp_path: Path) -> Iterator[Callable[..., Elasticsearch
 
 @pytest.fixture
 def direct(tmp_path: Path) -> Iterator[ElasticsearchStore]:
-    """A store of the same documents, as another server has it, that no network lies in front of."""
+    """Return a store of the same documents without the proxy, like the store of another server."""
     made = elasticsearch_store(tmp_path)
     made.start()
     yield made

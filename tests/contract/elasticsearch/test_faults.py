@@ -1,4 +1,4 @@
-"""A cluster that is slow, busy, full or away, and answers that get lost: every call ends, and nothing is done twice."""
+"""A slow, busy, full or unreachable cluster, and lost answers: every call ends, and no write is done twice."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def within(seconds: float) -> Iterator[None]:
     assert time.monotonic() - began < seconds
 
 
-# --- answers that get lost
+# --- lost answers
 
 
 @pytest.mark.parametrize("lost", [b"-keys", b"-job"])
@@ -56,10 +56,10 @@ def test_an_insert_whose_answer_is_lost_is_done_once(proxy: Proxy, behind: Make,
     assert taken.document == job(1)
 
 
-def test_an_insert_whose_answer_is_lost_knows_its_document_though_others_have_changed_it(
+def test_an_insert_whose_answer_is_lost_recognises_its_document_after_changes_by_others(
     proxy: Proxy, behind: Make, direct: ElasticsearchStore
 ) -> None:
-    """As an executor does that takes the job at once."""
+    """An executor may take and edit a job before the answer to its insert is repeated."""
     store = behind()
     first = proxy.hold_answer(b"POST /_bulk")
     writing = gevent.spawn(store.write, [Insert(job(1, progress=0))])
@@ -262,12 +262,12 @@ def test_an_answer_that_is_none_tells_nothing(proxy: Proxy, behind: Make, body: 
             call()
 
 
-# --- nobody may write
+# --- writes blocked
 
 
 @contextmanager
 def block(name: str) -> Iterator[None]:
-    """As Elasticsearch does by itself when a disk is almost full (`read_only_allow_delete`), or an operator."""
+    """Block writes, as an operator may, or Elasticsearch itself on a full disk (`read_only_allow_delete`)."""
     path = f"/{shared_prefix()}-*/_settings"
     elasticsearch.ask(elasticsearch.shared(), "PUT", path, {f"index.blocks.{name}": True})
     try:
@@ -277,7 +277,7 @@ def block(name: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", ["read_only_allow_delete", "read_only", "write"])
-def test_where_nobody_may_write_every_write_is_refused_at_once(direct: ElasticsearchStore, name: str) -> None:
+def test_blocked_writes_are_refused_at_once(direct: ElasticsearchStore, name: str) -> None:
     inserted(direct, job(1, progress=0), job(2))
     with block(name), within(3.0):
         results = direct.write([Insert(job(3), "k"), Update("job/1", more), Update("job/2", gone), Insert(job(4))])
@@ -300,8 +300,7 @@ def test_a_log_in_that_is_refused_is_told(proxy: Proxy, behind: Make) -> None:
             call()
 
 
-def test_a_missing_document_is_missing_whatever_the_weather(proxy: Proxy, behind: Make) -> None:
-    """What is asked at the same time does not suffer from what fails."""
+def test_items_that_fail_do_not_harm_other_items_of_the_write(proxy: Proxy, behind: Make) -> None:
     store = behind()
     results = store.write([Update("job/none", more), Insert(job(1)), Update("job/1", lambda document: {"id": "job/2"})])
     assert [type(result) for result in results] == [NoSuchDocument, dict, ValueError]

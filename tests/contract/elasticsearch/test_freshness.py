@@ -1,4 +1,4 @@
-"""What a search sees, and how rarely Elasticsearch is told to refresh for it."""
+"""Searches see earlier writes, with as few refreshes of Elasticsearch as possible."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def found(store: ElasticsearchStore, *, fresh: bool) -> str:
 def test_a_fresh_search_sees_every_write_and_refreshes_once_for_it(proxy: Proxy, behind: Make) -> None:
     store = behind()
     assert found(store, fresh=True) == ""
-    assert proxy.count(REFRESH) == 1  # what was written before, it cannot know
+    assert proxy.count(REFRESH) == 1  # writes before its start are unknown to the store
     inserted(store, job(1), job(2))
     store.write([Update("job/1", lambda document: None)])
     assert proxy.count(REFRESH) == 1

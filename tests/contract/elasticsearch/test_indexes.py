@@ -1,4 +1,4 @@
-"""The indexes: who makes and upgrades them, what is refused, and what nothing that clients send can do to them."""
+"""The indexes: creation, upgrades, refusals, and protection against input of clients."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_an_older_index_is_upgraded_and_a_newer_one_refused(prefix: str, monkeyp
         assert "another" in properties(f"{prefix}-job")
         assert names(new.search("job", Query(Compare(("state",), "=", "QUEUED"))).documents) == "1"
         new.close()
-    inserted(old, job(2))  # it goes on, since what is newer is only more
+    inserted(old, job(2))  # an old server goes on, since a new version only adds
     with pytest.raises(StoreError, match=rf"index {prefix}-\w+ has version 2, this program knows 1: use the newer"):
         store_of(prefix).start()
     old.close()
@@ -93,7 +93,7 @@ def test_an_index_that_is_deleted_comes_back_as_it_was(prefix: str) -> None:
 
 
 def test_indexes_of_which_data_are_missing_are_away(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A red cluster: no node may have the first copy of this index."""
+    """A red cluster: no node may have the primary shard of the index."""
     store = ElasticsearchStore([elasticsearch.shared()], prefix=prefix, commit=1.0, patience=1.0)
     store.start()
     ask("DELETE", f"/{prefix}-job")
@@ -154,7 +154,7 @@ def test_texts_longer_than_a_term_of_lucene_are_told_apart(direct: Elasticsearch
     assert found(Query(Compare(("name",), "=", long + "a"))) == "1"
     assert found(Query(Compare(("properties", "text"), "^=", "é" * 400))) == "1 2"
     assert found(Query(Compare(("properties", "text"), ">", "é" * 300))) == "1 2"
-    with suppress(FilterError):  # at the limit of Lucene 8 it is refused in words
+    with suppress(FilterError):  # at the limit of Lucene 8 the filter is refused
         assert found(Query(Compare(("properties", "text"), "^=", "é" * 600))) == "1 2"
     assert found(Query(Property(label, "=", "x"))) == "3"
     assert found(Query(Property(label + "k", "=", None))) == "1 2 3"
@@ -162,8 +162,8 @@ def test_texts_longer_than_a_term_of_lucene_are_told_apart(direct: Elasticsearch
     assert found(Query(viewers=frozenset({f"USER {long}"}))) == "3"
 
 
-def test_a_key_that_names_nothing_is_free_and_what_made_it_so_goes_after_a_day(prefix: str) -> None:
-    """An insert died half-way: the key was there, the document not yet."""
+def test_a_key_of_a_missing_document_is_taken_over_and_the_tombstone_is_deleted_after_a_day(prefix: str) -> None:
+    """A server died between claiming the key and inserting the document."""
     store = store_of(prefix)
     store.start()
     store.write([Insert(job("half"), "k"), Insert(job("other"), "l")])
@@ -204,13 +204,15 @@ def test_a_key_that_names_nothing_is_free_and_what_made_it_so_goes_after_a_day(p
         (401, {"error": {"type": "security_exception", "reason": "who?"}}, "refuses the credentials"),
     ],
 )
-def test_what_cannot_be_a_store_is_told_at_the_start(proxy: Proxy, status: int, body: Any, said: str) -> None:
+def test_a_server_that_is_not_elasticsearch_7_17_or_newer_is_refused_at_the_start(
+    proxy: Proxy, status: int, body: Any, said: str
+) -> None:
     proxy.reply(b"GET / ", status=status, body=body)
     with pytest.raises(StoreError, match=said) as raised:
         store_of("never", proxy.url).start()
     assert not isinstance(raised.value, StoreAway)
 
 
-def test_nobody_there_is_away(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refused_connection_is_away(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(StoreAway, match=r"Elasticsearch at 127.0.0.1:1: .*[Cc]onnection refused"):
         ElasticsearchStore(["127.0.0.1:1"]).start()

@@ -1,4 +1,4 @@
-"""Nodes that are killed and frozen under writes: what was acknowledged is there, and the store goes on by itself."""
+"""Nodes killed and frozen under load: no acknowledged write is lost, and the store recovers by itself."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tests.support.waiting import eventually
 
 COMMIT = 4.0
 LONGEST = COMMIT + 1.5
-"""Seconds that a call may take, on a machine with other work."""
+"""Longest duration of a call in seconds, on a loaded machine."""
 
 
 class Load:
-    """Writers of which each inserts a document with a key, counts in it, and now and then deletes one."""
+    """Writers that each insert documents with keys, update a counter in each, and delete some."""
 
     def __init__(self, store: ElasticsearchStore, writers: int = 8) -> None:
         self.store = store
         self.sure: dict[str, int | None] = {}
-        """What every document must hold; None: it must not be there."""
+        """The counter that each document must have; None for a document that must be gone."""
         self.written = 0
         self.longest = 0.0
         self.failures: list[StoreError] = []
@@ -58,7 +58,7 @@ class Load:
             result = error
         self.longest = max(self.longest, time.monotonic() - began)
         if isinstance(result, StoreRefused):
-            self.failures.append(result)  # certainly not: all is as it was
+            self.failures.append(result)  # certainly not written
         elif isinstance(result, StoreAway):
             self.failures.append(result)
             self.sure.pop(id, None)
@@ -71,7 +71,7 @@ class Load:
         return not isinstance(result, StoreError)
 
     def check(self) -> None:
-        """Everything that was acknowledged is there."""
+        """Assert that the store has every acknowledged write."""
         ids = list(self.sure)
         held = [document and document["progress"] for document in self.store.get(ids)]
         assert dict(zip(ids, held, strict=True)) == self.sure
@@ -126,7 +126,7 @@ def test_a_node_that_is_killed_has_lost_nothing(
     assert load.longest < LONGEST
     told = [record.getMessage() for record in caplog.records if record.name.endswith("elasticsearch.wire")]
     assert len([line for line in told if line.endswith("answers again")]) == 1
-    assert len(told) == 2  # once when it goes, once when it is back
+    assert len(told) == 2  # one line for the failure, one for the recovery
 
 
 def test_a_node_that_is_frozen_keeps_nobody_waiting(node: elasticsearch.Node, store: ElasticsearchStore) -> None:
@@ -148,7 +148,7 @@ def test_a_node_that_is_frozen_keeps_nobody_waiting(node: elasticsearch.Node, st
 
 
 def test_one_of_three_nodes_is_killed() -> None:
-    """The master, with the first copies of all: the others go on within seconds, and nothing is lost."""
+    """The killed node is the master and has all primary shards; the others take over within seconds."""
     with elasticsearch.running(elasticsearch.Cluster(3)) as cluster:
         store = ElasticsearchStore(cluster.hosts, commit=COMMIT, patience=COMMIT)
         store.start()

@@ -1,4 +1,4 @@
-"""How a cluster is reached: hosts, log-ins, TLS; and the words for what is wrong with them."""
+"""Connections to a cluster: hosts, credentials, TLS, and the errors for each."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_log_in_goes_with_each_request(proxy: Proxy, login: Any, inside: str
         (["http://u:hunter2@a:x"], {}, "http://a:x is not an Elasticsearch host: expected HOST:PORT or a URL"),
     ],
 )
-def test_what_makes_no_sense_is_told_without_a_secret(hosts: list[str], login: Any, said: str) -> None:
+def test_errors_of_hosts_and_credentials_show_no_secret(hosts: list[str], login: Any, said: str) -> None:
     with pytest.raises(StoreError, match=said) as raised:
         Wire(hosts, **login)
     assert "hunter2" not in str(raised.value)
@@ -83,7 +83,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture
 def tls_port(certificates: Certificates) -> Iterator[int]:
-    """Where TLS is spoken in front of the shared node."""
+    """Return the port of a TLS proxy in front of the shared node."""
     behind = int(elasticsearch.shared().rpartition(":")[2])
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -92,7 +92,7 @@ def tls_port(certificates: Certificates) -> Iterator[int]:
     def serve(plain: Any, address: Any) -> None:
         try:
             client = context.wrap_socket(plain, server_side=True)
-        except OSError:  # it does not trust us
+        except OSError:  # the client does not trust the certificate
             return
         server = socket.create_connection(("127.0.0.1", behind))
         back = gevent.spawn(pump, server, client)

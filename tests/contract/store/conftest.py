@@ -1,4 +1,4 @@
-"""Every test here runs over every implementation of a store."""
+"""Fixtures of the contract suite: every test runs over every implementation of a store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IMPLEMENTATIONS: dict[str, Callable[[Path], Store]] = {
     "elasticsearch": elasticsearch_store,
     "sqlite": lambda directory: SqliteStore(directory / "server.db"),
 }
-"""Makes a store, not started, which is the same one for the same directory."""
+"""Factories of stores, not started; stores of the same directory have the same documents."""
 
 
 @pytest.fixture(params=sorted(IMPLEMENTATIONS))
@@ -25,7 +25,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
 
 @pytest.fixture
 def store(make: Callable[[], Store]) -> Iterator[Store]:
-    """An empty store."""
+    """Return an empty store, started."""
     made = make()
     made.start()
     yield made

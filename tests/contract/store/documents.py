@@ -14,16 +14,17 @@ ACL = {
 
 
 def job(number: str | int, /, **attributes: Any) -> Document:
+    """Return a job with an acl and these attributes."""
     return {"id": f"job/{number}", "acl": ACL, **attributes}
 
 
 def inserted(store: Store, *documents: Document) -> list[Document]:
-    """The documents, now in the store."""
+    """Insert the documents, and return the documents."""
     results = store.write([Insert(document) for document in documents])
     assert results == list(documents)
     return list(documents)
 
 
 def names(documents: list[Document]) -> str:
-    """What comes after the kind in their ids, joined by blanks."""
+    """Return the ids without the kind, joined by blanks."""
     return " ".join(document["id"].partition("/")[2] for document in documents)

@@ -1,4 +1,4 @@
-"""What a search finds, worked out in plain Python on the documents themselves: no terms, no SQL, no resolving."""
+"""A model of searches in plain Python, on the documents themselves: no terms, no SQL, no resolving."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PERIODS = {
     "2019-04-02T08:15:30.123456+00:00": ("2019-04-02T08:15:30.123Z",) * 2,
     "2019-04-03||-1d/d": ("2019-04-02T00:00:00.000Z", "2019-04-02T23:59:59.999Z"),
 }
-"""First and last instant of the dates that filters are made of; tests/unit/test_filter_meaning.py has the rules."""
+"""First and last instant of the dates in random filters; tests/unit/test_filter_meaning.py tests the rules."""
 
 Leaf = Any
 Path = tuple[str, ...]
@@ -37,11 +37,11 @@ COMPARED: dict[str, Callable[[Any, Any], bool]] = {
 
 
 class Refused(Exception):
-    """The filter asks what makes no sense."""
+    """A store must refuse the filter."""
 
 
 def scalars(value: Any, path: Path) -> list[Any]:
-    """The values of an attribute: lists of any depth are looked into at every step."""
+    """Return the values of an attribute; every list on the path is searched."""
     if isinstance(value, list):
         return [found for part in value for found in scalars(part, path)]
     if isinstance(value, dict):
@@ -50,6 +50,7 @@ def scalars(value: Any, path: Path) -> list[Any]:
 
 
 def exists(value: Any, path: Path) -> bool:
+    """Return whether an attribute, or an attribute below, has a value."""
     if isinstance(value, list):
         return any(exists(part, path) for part in value)
     if isinstance(value, dict):
@@ -60,7 +61,7 @@ def exists(value: Any, path: Path) -> bool:
 
 
 def comparable(value: Any, path: Path) -> Any:
-    """A value of a document as it is compared and sorted: texts by their bytes."""
+    """Return the form of a value for comparing and sorting: texts as bytes."""
     if len(path) == 1 and path[0] in NUMBERS + BOOLEANS:
         return value
     return (value if isinstance(value, str) else json.dumps(value)).encode()
@@ -71,7 +72,7 @@ def values(document: Document, path: Path) -> list[Any]:
 
 
 def matches(document: Document, tree: Filter) -> bool:
-    """Raises Refused."""
+    """Return whether a document matches a filter. Raises Refused."""
     if isinstance(tree, (And, Or)):
         found = [matches(document, term) for term in tree.terms]
         return all(found) if isinstance(tree, And) else any(found)
@@ -91,7 +92,7 @@ def compared(document: Document, path: Path, operator: str, value: Leaf) -> bool
 
 
 def one_of(path: Path, operator: str, value: Leaf) -> Callable[[list[Any]], bool]:
-    """Whether one of the values of a document is as the comparison says; for `!=`, none is equal."""
+    """Return a test of the values of a document: any value fits the comparison; for `!=`, no value is equal."""
     if operator == "!=":
         equal = one_of(path, "=", value)
         return lambda found: not equal(found)
@@ -166,7 +167,7 @@ def visible(document: Document, viewers: frozenset[str]) -> bool:
 
 
 def found(documents: Iterable[Document], query: Query) -> list[Document]:
-    """All matches, in order. Raises Refused."""
+    """Return all matches, in order. Raises Refused."""
     matching = [document for document in documents if query.filter is None or matches(document, query.filter)]
     if query.viewers is not None:
         matching = [document for document in matching if visible(document, query.viewers)]
@@ -181,6 +182,6 @@ def found(documents: Iterable[Document], query: Query) -> list[Document]:
 
 
 def terms(documents: Iterable[Document], name: str) -> Counter[Any]:
-    """How many of the documents have each value."""
+    """Return the number of documents for each value."""
     path = tuple(name.split("/"))
     return Counter(value for document in documents for value in set(values(document, path)))

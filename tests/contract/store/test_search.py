@@ -438,7 +438,7 @@ ALONE: dict[str, Any] = {
     "percentiles:progress": [1, 5, 25, 50, 75, 95, 99],
     "percentiles:duration": [3] * 7,
 }  # fmt: skip
-"""Aggregation → its result, alone in a request: Elasticsearch computes some of them in another way then."""
+"""Results of aggregations that are alone in a request: Elasticsearch computes some of these in another way."""
 
 
 @pytest.mark.parametrize("name", ALONE)
@@ -531,7 +531,7 @@ def test_statistics_of_nothing_and_of_what_is_no_number(filled: Store) -> None:
 
 
 def test_percentiles(store: Store) -> None:
-    """A store may be off by one in a hundred, which is what Elasticsearch's digests are for many values."""
+    """Accept an error of one in a hundred, as the digests of Elasticsearch have for many values."""
     inserted(store, *(job(number, priority=number * 8 % 1001) for number in range(1001)), job("none"))
     values = aggregated(store, "percentiles:priority")["percentiles:priority"]["values"]
     assert list(values) == ["1.0", "5.0", "25.0", "50.0", "75.0", "95.0", "99.0"]
@@ -589,7 +589,7 @@ def test_a_deletion_takes_what_its_viewers_see(store: Store) -> None:
 
 
 def test_a_deletion_leaves_what_no_longer_matches(store: Store) -> None:
-    """What changes while it is deleted is deleted as it matched, or left."""
+    """Every document is either deleted in the state that matched, or kept."""
     inserted(store, *(job(number, progress=0) for number in range(200)))
     later = gevent.spawn(
         store.write, [Update(f"job/{number}", lambda document: {**document, "progress": 1}) for number in range(200)]

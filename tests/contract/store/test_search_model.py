@@ -1,4 +1,4 @@
-"""Searches of random documents with random filters find what a plain model finds."""
+"""Random searches of random documents, compared with a model in plain Python (model.py)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ KEYS = ["k", "a/b", "x=y", "50%", "é", ""]
 VIEWERS = ["USER alice", "USER bob", "ROLE USER", "ROLE ADMIN"]
 
 short = st.one_of(st.sampled_from(["a", "A", "ab", "b", "true", "3", "1.5"]), texts)
-# The least and the largest of 64 bits are what Elasticsearch sorts a missing number as (docs/reference/filters.md).
+# Elasticsearch sorts a missing number as the least or the largest integer of 64 bits (docs/reference/filters.md), so
+# both are left out.
 integers = st.one_of(st.integers(-2, 5), st.sampled_from([1 - 2**63, 2**63 - 2, 999]))
 seconds = st.one_of(st.integers(0, 5), st.sampled_from([1.5, 2.0, 999]))
 dates = st.sampled_from(INSTANTS)
@@ -117,7 +118,7 @@ viewers = st.one_of(st.none(), st.frozensets(st.sampled_from(VIEWERS), max_size=
 
 
 def fill(store: Store, contents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The documents, alone in the store."""
+    """Replace all jobs in the store by these, with ids, and return the jobs."""
     store.delete("job", Query(), 10_000)
     filled = [{"id": f"job/{number}", **content} for number, content in enumerate(contents)]
     assert store.write([Insert(document) for document in filled]) == filled

@@ -1,4 +1,4 @@
-"""The same random documents in two stores, of which the same random searches find the same."""
+"""Random searches of the same random documents, compared between two stores."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.contract.store.test_search_model import (
 )
 
 NOT_LARGE = [name for name in ATTRIBUTES if name not in ("priority", "progress")]
-"""What can be summed up without a loss that would depend on the order."""
+"""Attributes whose sums do not depend on the order of summation, as sums of large numbers do."""
 aggregations = st.one_of(
     st.tuples(st.sampled_from([*COUNTING, "min", "max"]), st.sampled_from(ATTRIBUTES)),
     st.tuples(st.sampled_from(["sum", "avg", "stats", "extendedstats"]), st.sampled_from(NOT_LARGE)),

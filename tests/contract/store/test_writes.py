@@ -1,4 +1,4 @@
-"""Writes: each item by itself, atomic, with its own result."""
+"""Writes: every item is atomic, and has a result of its own."""
 
 from __future__ import annotations
 
