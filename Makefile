@@ -48,7 +48,7 @@ reference: .venv/made  ## Write the pages and ini files that come from the code
 
 docs: .venv/made  ## Build the pages into HTML in build/docs, which opens from disk, and check their links
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
-	@$(PY) -m mkdocs build --quiet && echo build/docs/index.html
+	@rm -rf build/docs && $(PY) -m sphinx -W --keep-going -q -d build/doctrees docs build/docs && echo build/docs/index.html
 
 dist: .venv/made  ## Build the wheel and the source distribution into dist/ (REPOSITORY: its address, for links)
 	@GEVENTJOB_REPOSITORY=$(REPOSITORY) $(PY) -m build --no-isolation --outdir dist .

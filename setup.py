@@ -25,7 +25,7 @@ def readme(repository: str) -> str:
 
 def urls(repository: str) -> dict[str, str]:
     """Return the project's links by their names."""
-    pages = {"Documentation": "docs/index.md", "Changelog": "CHANGELOG.md"}
+    pages = {"Documentation": "docs/index.rst", "Changelog": "CHANGELOG.md"}
     links = {name: f"{repository}/blob/HEAD/{page}" for name, page in pages.items()}
     return {"Source": repository, "Issues": f"{repository}/issues", **links} if repository else {}
 

@@ -106,6 +106,14 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
     assert wrong == []
 
 
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs/index.rst").read_text()
+    named = {f"{name}.md" for name in re.findall(r"^   ([\w/-]+)$", index, re.MULTILINE)}
+    there = {str(page.relative_to(ROOT / "docs")) for page in texts() if page.is_relative_to(ROOT / "docs")}
+    pages = {page for page in there if page.endswith(".md") and not page.startswith("decisions/")}
+    assert named - {"decisions/index.md"} == pages
+
+
 def test_every_file_in_backticks_exists() -> None:
     examples = {name for text in texts().values() for name in EXAMPLE.findall(text)}
     wrong = [

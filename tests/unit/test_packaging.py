@@ -55,7 +55,7 @@ def test_the_source_distribution_holds_the_project(dist: Any) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {"README.md", "LICENSE", "CHANGELOG.md", "Makefile", "pyproject.toml", "setup.py", "conf/executor.ini"}
-    wanted |= {"CONTRIBUTING.md", "examples/README.md", "findings/README.md", "mkdocs.yml"}
+    wanted |= {"CONTRIBUTING.md", "examples/README.md", "findings/README.md", "docs/conf.py"}
     assert names >= SOURCES | SHIPPED | wanted | {"tests/unit/test_packaging.py", "docs/reference/options.md"}
 
 
