@@ -65,3 +65,10 @@ def test_a_module_imports_from_its_room_or_rooms_below(module: str, path: Path) 
         name for name in imported(path) if name not in PUBLIC and room(name) != own and level(room(name)) <= level(own)
     ]
     assert wrong == [] or module == "geventjob"
+
+
+def test_the_page_lists_the_same_rooms() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    block = page.partition("## Imports")[2].split("```")[1]
+    listed = [line.split("  ")[0].strip().split(" · ") for line in block.strip().splitlines()]
+    assert listed == [[name.removeprefix("geventjob.").replace(".", "/") for name in names] for names in ROOMS]
