@@ -50,7 +50,7 @@ def work(hosts: str, root: str, name: str, share: int) -> None:
         consuming.append(gevent.spawn(taking.consume, claims))
     gevent.joinall(consuming, raise_error=True)
     seconds, cpu = ended - began, time.process_time() - cpu
-    print(json.dumps([taken, seconds, cpu, taking._taker.collisions]), flush=True)
+    print(json.dumps([taken, seconds, cpu, taking._rounds.collisions]), flush=True)
     taking.close()
 
 
@@ -101,7 +101,7 @@ def latency(hosts: str, takers: int, samples: int, pause: float) -> list[str]:
         gevent.sleep(pause)
     gevent.sleep(0.5)
     gevent.killall(serving)
-    collided = sum(member._taker.collisions for member in members)
+    collided = sum(member._rounds.collisions for member in members)
     for member in [*members, putting]:
         member.close()
     assert len(seen) == samples

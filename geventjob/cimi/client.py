@@ -9,22 +9,16 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from geventjob.cimi.answers import AddedAnswer
 from geventjob.cimi.body import encoded
-from geventjob.cimi.bulk import oversize, pages
 from geventjob.cimi.dialects import Dialect, EditAnswer
-from geventjob.cimi.dialects.geventjob import Geventjob
-from geventjob.cimi.dialects.slipstream import SlipStream
 from geventjob.cimi.document import NEW_KEY, Document
-from geventjob.cimi.errors import CimiError, ForeignAnswer, LoginRefused, Refused, ServerAway
-from geventjob.cimi.patience import patiently
+from geventjob.cimi.errors import CimiError, ForeignAnswer, Refused, ServerAway
+from geventjob.cimi.jobs import JobRequests
 from geventjob.cimi.session import CimiSession, by_key, by_password
 from geventjob.cimi.transport import Request, Transport
 
 T = TypeVar("T")
-
-
-class _Added(msgspec.Struct):
-    id: str = msgspec.field(name="resource-id")
 
 
 class NewKey(msgspec.Struct):
@@ -88,9 +82,9 @@ class Client:
         self.max_body = max_body
         transport = Transport(url, ca=ca, insecure=insecure, connections=connections, timeout=timeout)
         self._session = CimiSession(transport, _log_in(user, password, key, secret))
-        self._geventjob = Geventjob(self._session)
-        self._slipstream = SlipStream(self._session, connections)
-        self._dialect: Dialect | None = None
+        self._jobs = JobRequests(
+            self._session, self._entry_point, connections=connections, patience=patience, max_body=max_body
+        )
         self._entry_points: dict[str, str] | None = None
 
     def __repr__(self) -> str:
@@ -129,9 +123,8 @@ class Client:
         that JSON does not have, with its place.
         """
         if kind != "job":
-            return self._session.call("POST", kind, json=doc, answer=_Added).id
-        body = encoded(_keyed(doc))
-        return self._patiently(lambda dialect: dialect.add_one(body))
+            return self._session.call("POST", kind, json=doc, answer=AddedAnswer).id
+        return self._jobs.add_one(encoded(_keyed(doc)))
 
     def new_key(self, *, name: str | None = None, days: float | None = None, roles: Sequence[str] = ()) -> NewKey:
         """Make an API key of one's own: one that lasts so many days (None: for ever) and has no other roles than these
@@ -189,7 +182,7 @@ class Client:
 
         A job that shall be added once even if this call fails and is made again needs an idempotencyKey of its own.
         """
-        return self._in_pages([encoded(_keyed(job)) for job in jobs], lambda page, _: self._add_page(page))
+        return self._jobs.add([encoded(_keyed(job)) for job in jobs])
 
     def bulk_edit(
         self,
@@ -206,30 +199,20 @@ class Client:
         `actions` is refused. `held(edit)` is asked at the moment at which an edit is sent; one for which it is
         False is not sent, and a Conflict with the reason `fence`.
         """
-        documents = list(edits)
-
-        def send(page: Sequence[bytes], places: Sequence[int]) -> Sequence[Document | CimiError]:
-            def still(at: int) -> bool:
-                return held is None or held(documents[places[at]])
-
-            return self._speak(lambda dialect: dialect.edit(page, actions, answer, held and still))
-
-        return self._in_pages([encoded(edit) for edit in documents], send)
+        return self._jobs.edit(list(edits), actions, answer, held)
 
     def bulk_delete(self, filter: str) -> int:
         """Delete all jobs that match the filter; how many that were."""
-        return self._speak(lambda dialect: dialect.delete(filter))
+        return self._jobs.delete(filter)
 
     def stopping(self, executor: str, running: Sequence[str]) -> list[str]:
         """The ids of those jobs that run on this executor and shall stop. `running` are all that run there."""
-        return self._speak(lambda dialect: dialect.stopping(executor, running))
+        return self._jobs.stopping(executor, running)
 
     @property
     def dialect(self) -> Dialect:
         """Ours, or a SlipStream server's. Asked for on first need, and again when the server was away."""
-        if self._dialect is None:
-            self._dialect = self._geventjob if "geventjob" in self._entry_point() else self._slipstream
-        return self._dialect
+        return self._jobs.dialect
 
     def _entry_point(self) -> Document:
         """The cloud entry point. Raises ServerAway where there is none: what lies behind the URL is no CIMI server."""
@@ -240,46 +223,6 @@ class Client:
         if not str(found.get("resourceURI", "")).endswith("/CloudEntryPoint"):
             raise ServerAway(f"{self.url} is no CIMI server: what it calls its cloud-entry-point is none")
         return found
-
-    def _speak(self, call: Callable[[Dialect], T]) -> T:
-        """After ServerAway it is asked again what it is: another server may have come in its place."""
-        try:
-            return call(self.dialect)
-        except (ServerAway, LoginRefused):
-            self._dialect = None
-            raise
-
-    def _patiently(self, add: Callable[[Dialect], T]) -> T:
-        """Again while the server is away; not where that might double what was added."""
-        keeps_keys = patiently(lambda: self.dialect, self.patience).keeps_keys
-        return patiently(lambda: self._speak(add), self.patience if keeps_keys else 0)
-
-    def _in_pages(
-        self, items: Sequence[bytes], send: Callable[[Sequence[bytes], Sequence[int]], Sequence[T | CimiError]]
-    ) -> list[T | Any]:
-        """Return the result of each item; `send` takes one page and the places of its items in `items`."""
-        results: dict[int, T | CimiError] = {i: error for i, item in enumerate(items) if (error := oversize(item))}
-        due = [i for i in range(len(items)) if i not in results]
-        first = 0
-        for page in pages([items[i] for i in due], self.max_body):
-            places = due[first : first + len(page)]
-            results.update(zip(places, send(page, places), strict=True))
-            first += len(page)
-        return [results[i] for i in range(len(items))]
-
-    def _add_page(self, page: Sequence[bytes]) -> list[str | CimiError]:
-        """Until the server has said yes or no to each of them, or patience is over."""
-        results: dict[int, str | CimiError] = {}
-
-        def add(dialect: Dialect) -> None:
-            due = [i for i in range(len(page)) if not isinstance(results.get(i), (str, Refused))]
-            results.update(zip(due, dialect.add([page[i] for i in due]), strict=True))
-            for result in results.values():
-                if not isinstance(result, (str, Refused)):
-                    raise result
-
-        self._patiently(add)
-        return [results[i] for i in range(len(page))]
 
     # --- for operators
 
@@ -300,7 +243,7 @@ class Client:
         try:
             return self._session.call(method, path, json=json, answer=answer)
         except Refused as error:
-            if error.status not in (404, 405) or self.dialect is not self._slipstream:
+            if error.status not in (404, 405) or self.dialect.name != "slipstream":
                 raise
             raise Refused(error.status, f"{self.url} is a SlipStream server, which has no {path}") from error
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from geventjob.cimi.answers import AddedAnswer, JobPage
 from geventjob.cimi.dialects import EditAnswer, Held
 from geventjob.cimi.document import Document
 from geventjob.cimi.errors import CimiError, Conflict, Forbidden, ForeignAnswer, NotFound, Refused, ServerAway
@@ -33,20 +34,8 @@ class _Results(msgspec.Struct):
     results: list[_Result]
 
 
-class _Added(msgspec.Struct):
-    id: str = msgspec.field(name="resource-id")
-
-
 class _Deleted(msgspec.Struct):
     deleted: int
-
-
-class _Found(msgspec.Struct):
-    id: str
-
-
-class _Page(msgspec.Struct):
-    jobs: list[_Found]
 
 
 class Geventjob:
@@ -61,7 +50,7 @@ class Geventjob:
         self._session = session
 
     def add_one(self, job: bytes) -> str:
-        return self._session.call("POST", "job", json=job, repeatable=True, answer=_Added).id
+        return self._session.call("POST", "job", json=job, repeatable=True, answer=AddedAnswer).id
 
     def add(self, jobs: Sequence[bytes]) -> list[str | CimiError]:
         def send(some: Sequence[int]) -> list[str | CimiError]:
@@ -92,12 +81,12 @@ class Geventjob:
     def stopping(self, executor: str, running: Sequence[str]) -> list[str]:
         """Messages may have passed by an executor that had no session (DESIGN §5.9)."""
         form = [("$filter", f"state='STOPPING' and executor='{executor}'"), ("$select", "id")]
-        return [job.id for job in self._session.call("PUT", "job", form=form, answer=_Page).jobs]
+        return [job.id for job in self._session.call("PUT", "job", form=form, answer=JobPage).jobs]
 
     def _unless_away(self, results: list[T | CimiError]) -> list[T | CimiError]:
         """Return the results. Raises ServerAway where a proxy refused every one, and refuses a bare question too."""
         if results and all(isinstance(result, ForeignAnswer) for result in results):
-            self._session.call("PUT", "job", form=[("$last", "0")], answer=_Page)
+            self._session.call("PUT", "job", form=[("$last", "0")], answer=JobPage)
         return results
 
     def _post(self, path: str, body: bytes, count: int, check: Callable[[], None] | None = None) -> list[_Result]:

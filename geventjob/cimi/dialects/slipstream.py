@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from geventjob.cimi.answers import AddedAnswer, JobPage
 from geventjob.cimi.dialects import EditAnswer, Held, translation
 from geventjob.cimi.document import Document
 from geventjob.cimi.errors import CimiError, ForeignAnswer, LoginRefused, NotFound, ServerAway
@@ -29,19 +30,6 @@ NAMED = 100
 """Ids in one filter."""
 LINGER = 3.0
 """Seconds for which a search may find what was deleted (CIMI.md §3)."""
-
-
-class _Added(msgspec.Struct):
-    id: str = msgspec.field(name="resource-id")
-
-
-class _Found(msgspec.Struct):
-    id: str
-
-
-class _Page(msgspec.Struct):
-    count: int
-    jobs: list[_Found]
 
 
 class SlipStream:
@@ -115,7 +103,7 @@ class SlipStream:
         key = job["idempotencyKey"]
         if key not in self._added:
             body = translation.addable(job)
-            self._added[key] = self._session.call("POST", "job", json=body, answer=_Added).id
+            self._added[key] = self._session.call("POST", "job", json=body, answer=AddedAnswer).id
             if len(self._added) > REMEMBERED:
                 self._added.popitem(last=False)
         return self._added[key]
@@ -148,7 +136,7 @@ class SlipStream:
 
     def _search(self, filter: str, last: int) -> list[str]:
         form = [("$filter", filter), ("$last", str(last)), ("$select", "id")]
-        return [job.id for job in self._session.call("PUT", "job", form=form, answer=_Page).jobs]
+        return [job.id for job in self._session.call("PUT", "job", form=form, answer=JobPage).jobs]
 
     def _pages_to_delete(self, filter: str) -> Iterator[list[str]]:
         """Ids that match and were not given before; what was deleted may be found for a moment still."""

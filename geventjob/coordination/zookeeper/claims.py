@@ -10,9 +10,9 @@ from gevent.event import Event
 from kazoo.protocol.states import ZnodeStat
 
 from geventjob.coordination.base import Claim
-from geventjob.coordination.zookeeper.ensemble import Part
 from geventjob.coordination.zookeeper.membership import Membership
 from geventjob.coordination.zookeeper.nodes import TAKEN, entry_path, name_of, taken_path
+from geventjob.coordination.zookeeper.part import Part
 
 log = logging.getLogger(__name__)
 

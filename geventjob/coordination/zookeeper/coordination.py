@@ -17,13 +17,15 @@ from geventjob.coordination.zookeeper.claims import ZooKeeperClaims
 from geventjob.coordination.zookeeper.client import Access
 from geventjob.coordination.zookeeper.credentials import read_login, tls_context
 from geventjob.coordination.zookeeper.election import ZooKeeperElections
-from geventjob.coordination.zookeeper.ensemble import Ensemble, Part
+from geventjob.coordination.zookeeper.ensemble import Ensemble
 from geventjob.coordination.zookeeper.inbox import ZooKeeperInbox
 from geventjob.coordination.zookeeper.membership import Membership
 from geventjob.coordination.zookeeper.nodes import ZooKeeperNodes
+from geventjob.coordination.zookeeper.part import Part
 from geventjob.coordination.zookeeper.presence import Presence
 from geventjob.coordination.zookeeper.queue import ZooKeeperQueue
 from geventjob.coordination.zookeeper.refusal import refused
+from geventjob.coordination.zookeeper.rounds import Rounds
 from geventjob.coordination.zookeeper.take import ZooKeeperTaker
 from geventjob.coordination.zookeeper.takers import Takers
 
@@ -75,7 +77,8 @@ class ZooKeeperCoordination(Coordination):
         self._ensemble = Ensemble()
         self._queue = ZooKeeperQueue(self._ensemble, self._claims, name)
         self._takers = Takers(name)
-        self._taker = ZooKeeperTaker(self._ensemble, self._queue, self._claims, self._takers, name, relist_interval)
+        self._rounds = Rounds(self._ensemble, self._claims, self._takers, name, relist_interval)
+        self._taker = ZooKeeperTaker(self._ensemble, self._queue, self._claims, self._takers, self._rounds)
         self._elections = ZooKeeperElections(self._ensemble, name)
         self._presence = Presence(self._ensemble, name)
         self._inbox = ZooKeeperInbox(self._ensemble, name)

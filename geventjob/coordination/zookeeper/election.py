@@ -22,10 +22,11 @@ from kazoo.exceptions import KazooException, NodeExistsError, NoNodeError
 from geventjob.backoff import Trouble
 from geventjob.clock import boottime
 from geventjob.coordination.base import CoordinationAway, Leadership
-from geventjob.coordination.zookeeper.ensemble import Ensemble, Part
+from geventjob.coordination.zookeeper.ensemble import Ensemble
 from geventjob.coordination.zookeeper.membership import Membership
 from geventjob.coordination.zookeeper.nodes import ELECTIONS, name_of
 from geventjob.coordination.zookeeper.order import by_sequence
+from geventjob.coordination.zookeeper.part import Part
 from geventjob.coordination.zookeeper.refusal import LASTING
 
 log = logging.getLogger(__name__)

@@ -17,17 +17,17 @@ from typing import Any
 
 import gevent
 from gevent.event import AsyncResult, Event
-from kazoo.exceptions import NodeExistsError, NoNodeError, UnimplementedError
+from kazoo.exceptions import NoNodeError
 
 from geventjob import supervise
 from geventjob.backoff import Trouble
 from geventjob.clock import boottime
 from geventjob.coordination.base import ENTRIES, CoordinationAway, CoordinationError
 from geventjob.coordination.zookeeper.client import Access, ZooKeeperClient
+from geventjob.coordination.zookeeper.folders import make_folders
 from geventjob.coordination.zookeeper.membership import Membership
-from geventjob.coordination.zookeeper.nodes import NOTES, ZooKeeperNodes
-from geventjob.coordination.zookeeper.refusal import refused
-from geventjob.coordination.zookeeper.requests import MultiRead
+from geventjob.coordination.zookeeper.nodes import ZooKeeperNodes
+from geventjob.coordination.zookeeper.part import Part
 
 log = logging.getLogger(__name__)
 
@@ -35,26 +35,6 @@ PROBES = 10
 """In a session timeout."""
 PATIENCE = 4
 """The part of a session timeout within which a probe is answered, or else another server is looked for."""
-
-
-class Part:
-    """What works in a session and owns ephemeral nodes. All but `owned` may ask, none may block for long."""
-
-    def owned(self) -> set[str]:
-        """Paths of the ephemeral nodes that it believes to have."""
-        return set()
-
-    def began(self, membership: Membership) -> None:
-        """A new session; nothing is owned in it."""
-
-    def gone(self, membership: Membership, paths: set[str]) -> None:
-        """These were owned when the server was asked, and were not there."""
-
-    def found(self, membership: Membership, paths: set[str]) -> None:
-        """After a reconnection, while nothing is under way: these are the session's, and no part knows of them."""
-
-    def ended(self, membership: Membership) -> None:
-        """The session is over."""
 
 
 class Ensemble:
@@ -93,7 +73,7 @@ class Ensemble:
     def mend(self, membership: Membership) -> None:
         """Make folders anew that are gone: deleted by hand, or lost with ZooKeeper's data."""
         with contextlib.suppress(CoordinationError):  # called again while something is missing
-            if made := _settle(membership):
+            if made := make_folders(membership):
                 hint = "; `geventjob queue reconcile` puts jobs back" if self._nodes.root + ENTRIES in made else ""
                 log.error("gone from ZooKeeper, and made anew: %s%s", ", ".join(made), hint)
 
@@ -168,7 +148,7 @@ class Ensemble:
                 membership.news.wait(1)
                 membership.news.clear()
             membership.joined()
-            _settle(membership)
+            make_folders(membership)
             self._begin(membership)
             self._watch_over(membership)
         finally:
@@ -255,50 +235,3 @@ class Ensemble:
         if not membership.live.is_set() and (unknown := there.difference(*owned.values())):
             for part in self.parts:
                 part.found(membership, unknown)
-
-
-def _settle(membership: Membership) -> list[str]:
-    """Check that the server can do what we need, and make the missing folders. Return those that were made.
-
-    Raises CoordinationError, CoordinationAway for what passes.
-    """
-    nodes = membership.nodes
-    folders = nodes.folders()
-    (there,) = membership.query([MultiRead(folders)])
-    _refused(there, "the nodes cannot be read")
-    for path, found in zip(folders, there, strict=True):
-        if path.startswith(f"{nodes.root}/"):  # what lies above the root may be another's
-            _refused(found, f"{path} cannot be read")
-    made = []
-    missing = [path for path, found in zip(folders, there, strict=True) if found is None]
-    if nodes.own:
-        _log_in(membership, missing[0] if missing else f"{nodes.root}{NOTES}/geventjob")
-    for path, answer in zip(missing, membership.query(map(nodes.folder, missing)), strict=True):
-        if not isinstance(answer, NodeExistsError):
-            _refused(answer, f"{path} cannot be created")
-            made.append(path)
-    return made
-
-
-def _log_in(membership: Membership, folder: str) -> None:
-    """Have nodes made for our log-in alone, in the form that this server gives it.
-
-    What digest it makes of a password is its choice (`digestAlg`), so it is asked: a node of scheme `auth` beside
-    `folder`, gone at once, shows it. That scheme itself would let in everybody with the same client certificate too.
-    """
-    create, permissions, delete = membership.nodes.trial(folder.rpartition("/")[0])
-    made, found, _ = membership.query([create, permissions, delete])
-    _refused(made, f"{folder} cannot be created")
-    _refused(found, f"the permissions of {create.path} cannot be read")
-    membership.nodes.acl = [acl for acl in found[0] if acl.id.scheme == "digest"]
-    if not membership.nodes.acl:
-        raise CoordinationError("zk-auth-file: the server does not know log-ins of the digest scheme")
-
-
-def _refused(answer: Any, what: str) -> None:
-    if isinstance(answer, UnimplementedError):
-        raise CoordinationError("the server is older than ZooKeeper 3.6, the first that has what geventjob needs")
-    if isinstance(answer, CoordinationAway):
-        raise answer
-    if isinstance(answer, Exception):
-        raise refused(answer, what)

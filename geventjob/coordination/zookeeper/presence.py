@@ -13,8 +13,9 @@ from kazoo.exceptions import KazooException, NodeExistsError, NoNodeError
 
 from geventjob.clock import boottime
 from geventjob.coordination.base import CoordinationAway, NameInUse
-from geventjob.coordination.zookeeper.ensemble import PROBES, Ensemble, Part
+from geventjob.coordination.zookeeper.ensemble import PROBES, Ensemble
 from geventjob.coordination.zookeeper.membership import Membership
+from geventjob.coordination.zookeeper.part import Part
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from kazoo.protocol.states import ZnodeStat
 
 from geventjob.clock import boottime
-from geventjob.coordination.zookeeper.ensemble import Part
 from geventjob.coordination.zookeeper.membership import Membership
 from geventjob.coordination.zookeeper.nodes import TAKERS
+from geventjob.coordination.zookeeper.part import Part
 
 RACE = 60.0
 """Seconds for which a lost race is remembered."""

@@ -33,7 +33,7 @@ class Member(ZooKeeperCoordination):
 
     @property
     def collisions(self) -> int:
-        return self._taker.collisions
+        return self._rounds.collisions
 
 
 class Site:

@@ -123,7 +123,7 @@ def test_an_entry_that_is_not_for_us_is_left_alone_for_a_while(
     kazoo.set_acls(theirs, [make_digest_acl("somebody", "else", all=True)])
     assert jobs(member.take(2)) == ["job/ours"]
     assert member.take(1, timeout=1) == []
-    assert len(lines(caplog, "is not for us")) == 1
+    assert len(lines(caplog, "no permission; the entry is passed over")) == 1
     with caplog.at_level(logging.INFO):
         waiting = gevent.spawn(member.take, 1)
         gevent.sleep(0.1)
