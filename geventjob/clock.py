@@ -1,7 +1,7 @@
 """The two clocks of the engine.
 
-Leases are compared on `boottime`, which goes on while the machine sleeps (a process that slept through its
-session must find it over when it wakes). Everything that people read is `now`, wall-clock time in UTC.
+Leases are compared on `boottime`, which goes on while the machine sleeps: a process that slept through its session must
+find the session over when it wakes. Times that people read are `now`, wall-clock time in UTC.
 """
 
 import time
@@ -9,15 +9,15 @@ from datetime import datetime, timezone
 
 
 def boottime() -> float:
-    """Seconds since the machine started, suspended time included (0.12 us a call)."""
+    """Return the seconds since the machine started, suspended time included (0.12 us a call)."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def now() -> datetime:
-    """The wall-clock time, aware, in UTC."""
+    """Return the wall-clock time, aware, in UTC."""
     return datetime.now(timezone.utc)
 
 
 def cimi_time(moment: datetime) -> str:
-    """A moment as CIMI writes it: `2019-04-02T08:15:30.123Z`, UTC, always three digits (CIMI.md §3)."""
+    """Return a moment as CIMI writes it: `2019-04-02T08:15:30.123Z`, UTC, three digits (docs/reference/cimi.md)."""
     return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,7 +1,7 @@
-"""HTTP connections that reach no refused network, and follow nothing by themselves.
+"""HTTP connections that reach no refused network, follow no redirect and send no log-in of the environment.
 
-A name is resolved once, each of its addresses is checked, and the connection goes to a checked address: a second
-answer of the name server changes nothing. `docs/security.md`, "http_request", says what that is for.
+A host name is resolved once, each of its addresses is checked, and the connection goes to a checked address: a second
+answer of the name server changes nothing. docs/security.md, "http_request", tells what the guard is for.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ Address = Union[IPv4Address, IPv6Address]
 Network = Union[IPv4Network, IPv6Network]
 
 LINK_LOCAL = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128")
-"""The link-local networks, where clouds hand out log-ins of the machine, and the one such address beside them."""
+"""The link-local networks, where clouds hand out log-ins of the machine, and the one such address outside them."""
 V4_IN_V6 = (ip_network("64:ff9b::/96"), ip_network("::/96"))
-"""IPv6 networks whose addresses end in the IPv4 address that is meant (RFC 6052, RFC 4291)."""
+"""IPv6 networks whose addresses end in the IPv4 address that is reached (RFC 6052, RFC 4291)."""
 
 
 class AddressRefused(Exception):
-    """The address is one that must not be reached. Names no more than the host; no OSError, so nothing tries again."""
+    """The address must not be reached. The text names the host only. Not an OSError, so that no library tries again."""
 
 
 class Guard:
-    """Which addresses may be reached."""
+    """A list of networks and servers whose addresses must not be reached."""
 
     def __init__(self, refuse: Sequence[str], servers: Sequence[str] = ()) -> None:
-        """`refuse`: as `--http-refuse` has it; `servers`: URLs of the job server."""
+        """Read `refuse`, the items of `--http-refuse`; `servers` are the URLs of the job server."""
         texts = [text for item in refuse for text in (LINK_LOCAL if item == "link-local" else [item])]
         self._networks: list[Network] = [ip_network(text) for text in texts if text not in ("server", "nothing")]
         self._servers = [endpoint(url) for url in servers] if "server" in refuse else []
@@ -54,7 +54,7 @@ class Guard:
         return any(port == other and self._is_at(address, host) for host, other in self._servers)
 
     def _is_at(self, address: Address, host: str) -> bool:
-        """Return whether a host has this address; those of this machine count as one."""
+        """Return whether a host has this address. All addresses of this machine count as the same."""
         try:
             infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except OSError:
@@ -71,7 +71,7 @@ def endpoint(url: str) -> tuple[str, int]:
 
 
 def faces(address: Address) -> Iterator[Address]:
-    """Yield an address, and those that are reached by it under another name."""
+    """Yield an address, and the other addresses that lead to the same machine."""
     yield address
     if address.is_unspecified:
         yield from (ip_address("127.0.0.1"), ip_address("::1"))
@@ -82,7 +82,7 @@ def faces(address: Address) -> Iterator[Address]:
 
 
 def is_own(address: Address) -> bool:
-    """Return whether an address is one of this machine's: those can be bound."""
+    """Return whether an address belongs to this machine: only own addresses can be bound."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -93,7 +93,7 @@ def is_own(address: Address) -> bool:
 
 
 class GuardedSession(requests.Session):
-    """A session of requests that a guard watches, without redirects, without log-ins from the environment."""
+    """A session of requests behind a guard, without redirects and without log-ins of the environment."""
 
     def __init__(self, guard: Guard) -> None:
         super().__init__()
@@ -102,11 +102,14 @@ class GuardedSession(requests.Session):
             self.mount(scheme, Adapter(guard))
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Return none: requests reads the whole body of a redirect, even of one that it does not follow."""
+        """Return None: requests would read the whole body of a redirect, even of one that is not followed."""
 
 
 class Adapter(HTTPAdapter):
-    """Connections of a session, each made through the guard. Those to a proxy are not: it is the operator's."""
+    """Connections of a session, each made through the guard.
+
+    Connections to a proxy are exempt: the operator chose the proxy.
+    """
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
@@ -121,7 +124,7 @@ class Adapter(HTTPAdapter):
 
 
 def pool(kind: Any, connection: Any, guard: Guard) -> Any:
-    """Return the class of pool whose connections are made through the guard."""
+    """Return the class of a pool whose connections are made through the guard."""
 
     class Guarded(connection):  # type: ignore[misc]
         def _new_conn(self) -> socket.socket:
@@ -138,7 +141,7 @@ def pool(kind: Any, connection: Any, guard: Guard) -> Any:
                     except NewConnectionError as error:
                         failed = error
             finally:
-                self._dns_host = name  # certificates and the Host header are of the name
+                self._dns_host = name  # certificates and the Host header need the name
             raise failed or NewConnectionError(self, "no address")
 
     return type(kind.__name__, (kind,), {"ConnectionCls": Guarded})

@@ -1,4 +1,4 @@
-"""Seam 1: the queue, the election, presence and the inboxes of a fleet (DESIGN §4)."""
+"""Seam 1: the queue, the elections, presence and the inboxes of a fleet (docs/architecture.md, "Seams")."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from geventjob.coordination.base import Coordination
 
 
 def open_coordination(settings: Namespace, name: str) -> Coordination:
-    """The coordination that the settings name, not yet started: ZooKeeper with `zk_hosts`, else a file in `data_dir`.
+    """Return the coordination that the settings name, not started: ZooKeeper with `zk_hosts`, else a file in
+    `data_dir`.
 
-    `name` is what this process is called in the fleet. Nothing is connected or opened here.
+    `name` is the name of this process in the fleet. The function connects to nothing and opens nothing.
     """
     if settings.zk_hosts:
         from geventjob.coordination.zookeeper import ZooKeeperCoordination
 
-        # only who takes has the option
+        # only the executor has the option
         takes = {"relist_interval": settings.relist_interval} if "relist_interval" in settings else {}
         return ZooKeeperCoordination(
             settings.zk_hosts,

@@ -1,11 +1,22 @@
 """The contract of coordination: what the processes of a fleet share besides the jobs themselves.
 
-Designed for ZooKeeper; SQLite keeps to it for the processes of one machine. `tests/contract` holds every
-implementation to this text. All calls may block the calling greenlet, never the process.
+The contract follows ZooKeeper; SQLite keeps it for the processes of one machine. `tests/contract/coordination` holds
+every implementation to this text. A call may block the calling greenlet, never the process.
 
-A process owns what it takes through a **session**. It knows the end of its session without being told: the
-session's **lease** is counted from the last request that was answered, and ends before anybody else can be given
-what this session holds (FINDINGS A). What a session owned is lost with it, for good: a new session starts empty.
+**Session and lease.** A process owns claims, leaderships and announcements through a session. A process that is cut
+off must know by its own clock that its session is over. So the implementation counts a **lease**: the time at which
+the last *answered* request was sent, plus the session timeout, minus a margin. The margin must be wide enough that the
+lease ends before any other process can be given what the session owns. When a session ends, everything that it owned
+is lost for good. A new session follows by itself and owns nothing.
+
+**Errors.** An error of the contract is a CoordinationError. CoordinationAway says that the effect of the call is
+unknown and that the same call may succeed later. Errors of a client library never reach the caller.
+
+**Durability.** `put`, `send` and `save_note` return when the data is on disk, so that a loss of power keeps the data. A
+loss of power may undo other calls: an entry that was consumed may come back, and the store tells that its job is over.
+
+**Fork.** A forked child is no member of the fleet: there the sessions and claims are over, and no call acts in the
+parent's name.
 """
 
 from __future__ import annotations
@@ -23,18 +34,14 @@ LOWEST_PRIORITY = 999
 
 
 class CoordinationError(Exception):
-    """A failure of coordination itself; never of a job."""
+    """A failure of coordination itself, never of a job."""
 
 
 class CoordinationAway(CoordinationError):
-    """Coordination is out of reach, an answer was lost, or it refuses for now (a quota is full, a server read-only).
+    """Coordination is out of reach, an answer was lost, or a refusal will pass (a full quota, a read-only server).
 
-    Whether the call had its effect is not known; the same call may succeed later.
+    The effect of the call is unknown. The same call may succeed later.
     """
-
-
-class SessionOver(CoordinationError):
-    """What the call is about belongs to a session that has ended; nothing was done."""
 
 
 class NameInUse(CoordinationError):
@@ -43,55 +50,63 @@ class NameInUse(CoordinationError):
 
 @dataclass(eq=False)
 class Session:
-    """One stretch of membership. `lease` only grows while the session lives, and never again once it is over."""
+    """One stretch of membership in the fleet.
+
+    `lease` never decreases while the session lives. A lease that is over stays over.
+    """
 
     id: str
     timeout: float
-    """Seconds without a sign of life after which the others are given what this session holds."""
+    """Seconds without a sign of life after which other processes are given what this session owns."""
     lease: float = -math.inf
-    """`boottime()` at which this process must take the session for over."""
+    """The `boottime()` from which this process must regard the session as over."""
 
     @property
     def over(self) -> bool:
+        """Return whether the lease is over."""
         return boottime() >= self.lease
 
     def renew(self, sent: float, margin: float) -> bool:
-        """A request sent at `sent` (boottime) was answered. False, and nothing changes, if the lease is over."""
+        """Extend the lease after the answer to a request that was sent at `sent` (boottime).
+
+        The lease becomes `sent + timeout - margin` unless the present one is later. Return False, and change nothing,
+        if the lease is over already.
+        """
         if self.lease != -math.inf and self.over:
             return False
         self.lease = max(self.lease, sent + self.timeout - margin)
         return True
 
     def end(self) -> None:
-        """The session was closed or has expired: its lease is over now, whatever the clock says."""
+        """End the lease now: the session was closed or has expired."""
         self.lease = -1.0
 
 
 @dataclass(eq=False)
 class Claim:
-    """An entry of the queue that this process holds, until it is consumed or released, once."""
+    """An entry of the queue that this process holds. A claim is consumed or released once."""
 
     entry: str
     """Path of the entry, `/job/entries/entry-<priority>-<sequence>`, without the `--zk-root`."""
     job: str
-    """What the entry says: the id of a job, if it is no junk."""
+    """The text of the entry: the id of a job, unless a foreign program put something else."""
     fence: int
-    """The fencing token: greater than that of every earlier claim of the same entry."""
+    """The fencing token: greater than the token of every earlier claim of the same entry."""
     put_at: float
-    """When the entry was put, Unix seconds."""
+    """Time at which the entry was put, in Unix seconds."""
     session: Session
     revoked: bool = False
-    """Set when the claim turned out to be gone though its session lives (its taken node was removed by hand)."""
+    """True once the claim is known to be gone although its session lives: its taken node was removed by hand."""
 
     @property
     def lost(self) -> bool:
-        """The entry may belong to somebody else by now: nothing may be written in its name."""
+        """Return whether another process may hold the entry by now. A lost claim entitles to no write."""
         return self.revoked or self.session.over
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """One of the first entries of the queue, for people to look at."""
+    """An entry near the head of the queue, as operators see it."""
 
     entry: str
     priority: int
@@ -101,192 +116,214 @@ class Waiting:
 
 @dataclass(frozen=True)
 class QueueStats:
-    """The queue at a glance."""
+    """Figures of the queue at one moment, for operators and metrics."""
 
     entries: int
-    """All entries, the taken ones included."""
+    """Number of all entries, the taken ones included."""
     taken: int
     oldest: float | None
     """Seconds since the entry at the head was put; None for an empty queue."""
     head: list[Waiting] = field(default_factory=list)
     """The first entries in order."""
     next: list[Waiting] = field(default_factory=list)
-    """The first entries in order that nobody holds: what executors take next."""
+    """The first entries in order that no process holds: executors take them next."""
     holders: Mapping[str, int] = field(default_factory=dict)
-    """Name of an executor → how many entries it holds."""
+    """Name of an executor → number of entries that the executor holds."""
     numbers: float = 0.0
-    """Part of ZooKeeper's sequence numbers that is used, 0 to 1; 0 over SQLite, whose numbers do not end."""
+    """Part of ZooKeeper's sequence numbers that is used, 0 to 1. Always 0 over SQLite, whose numbers do not run out."""
 
 
 class Leadership(ABC):
-    """That this process leads, as far as it knows."""
+    """The leadership of one election, as far as this process knows."""
 
     name: str
 
     @property
     @abstractmethod
     def held(self) -> bool:
-        """False for good once it was resigned or its session's lease is over."""
+        """Return whether this process leads.
+
+        False for good after `resign`, and once the lease of the session is over.
+        """
 
     @abstractmethod
     def resign(self) -> None:
-        """Let another one lead; does nothing if not held."""
+        """Let another process lead. Does nothing if the leadership is not held.
+
+        Raises CoordinationAway if the other candidates may still wait. This process does not lead in either case.
+        """
 
 
 class Coordination(ABC):
-    """One process's part in the fleet. Made without I/O; `start` connects, `close` gives everything back.
+    """The part of one process in the fleet.
 
-    `name` is what this process is called in the queue (the holder of a taken entry) and in the roles it announces.
+    The constructor does no I/O; `start` connects, `close` gives everything back. `name` is the name of this process in
+    the queue (the holder of a taken entry) and in the roles that the process announces.
     """
 
     name: str
     place: str
     """Where the queue is, in words for logs: hosts and root, or the file."""
 
-    # Called in a greenlet of coordination's own, never in one of its caller's. They must return soon.
+    # Listeners: called in a greenlet of coordination's own, never in a caller's greenlet. They must return soon.
     on_lost: Callable[[Sequence[Claim]], None] | None = None
-    """Claims that were lost: by the end of their session (all of them, once), or one by one (`Claim.revoked`)."""
+    """Called with lost claims: all claims of a session that ended, in one call; or single claims (`Claim.revoked`)."""
     on_session: Callable[[Session], None] | None = None
-    """A new session began: the first, and each that follows one that was lost."""
+    """Called with each new session: the first one, and every one that follows a lost session."""
 
     # --- life
 
     @abstractmethod
     def start(self) -> None:
-        """Connect and begin a session. Raises CoordinationAway if that fails within the session timeout."""
+        """Connect and begin a session. Raises CoordinationAway if there is no session within the session timeout.
+
+        Raises CoordinationError for settings that cannot work, such as a file that belongs to another program.
+        """
 
     @abstractmethod
     def close(self) -> None:
-        """End the session: what it holds is free for others at once. Never blocks longer than a second or two."""
+        """End the session and free what it owns for other processes at once.
+
+        Blocks for two seconds at most; calls no listener.
+        """
 
     @property
     @abstractmethod
     def session(self) -> Session | None:
-        """The present session; None, or one that is over, while there is none to work in."""
+        """The present session. None, or a session that is over, while there is no session to work in."""
 
-    # --- the queue: whoever adds jobs
+    # --- the queue: servers
 
     @abstractmethod
     def put(self, items: Sequence[tuple[str, int]]) -> list[str]:
-        """Put (job id, priority 0-999) into the queue, durably; the paths of the entries, in order.
+        """Put (job id, priority 0-999) pairs into the queue, durably. Return the paths of the entries, in order.
 
-        Raises CoordinationAway: any of them may stand in the queue then (a second entry of a job does no harm,
-        DESIGN.md §5.3).
+        Raises ValueError for a priority out of range. Raises CoordinationAway: any of the entries may be in the queue
+        then. A second entry of a job does no harm (docs/architecture.md, "Delivery contract").
         """
 
     @abstractmethod
     def remove(self, entries: Sequence[str]) -> list[bool]:
-        """Delete each entry that nobody holds. True where it is gone now (or was already), False where it is held."""
+        """Delete each entry that no process holds.
+
+        Return True for an entry that is gone now, False for one that is held.
+        """
 
     @abstractmethod
     def discard(self, entries: Sequence[str]) -> None:
-        """Delete each entry, also one that is held, whose claim can still be consumed or released.
+        """Delete each entry, held or not. The claim of a held entry can still be consumed or released.
 
-        For entries of jobs that are over: an executor that does not understand so would take them again for ever.
+        For entries of jobs that are over: an executor of another engine would take such an entry again for ever.
         """
 
     @abstractmethod
     def holders(self, entries: Sequence[str]) -> list[str | None]:
-        """The name of the process that holds each entry; None for one that nobody holds.
+        """Return for each entry the name of the process that holds it, or None.
 
         Executors of other engines hold entries under names of their own.
         """
 
     @abstractmethod
     def jobs(self, entries: Sequence[str]) -> list[str | None]:
-        """What each entry says, held or not; None for one that does not stand in the queue.
+        """Return for each entry its text, held or not; None for an entry that is not in the queue.
 
-        A queue that was made anew begins its names anew: the entry of a name need not be that of the job that has it.
+        A queue that was made anew begins its names anew: a name may now belong to the entry of another job.
         """
 
     @abstractmethod
     def fences(self, entries: Sequence[str]) -> list[int | None]:
-        """Return for each entry a number that is at least the fence of its last claim, and at most that of its next.
+        """Return for each entry a bound: at least the fence of its last claim, and at most the fence of its next claim.
 
-        None for one that does not stand in the queue. A number below a fence that was given out before proves that
+        None for an entry that is not in the queue. A bound below a fence that was given out before proves that
         coordination was restored from an older copy.
         """
 
     def standing(self, entries: Sequence[str]) -> list[bool]:
-        """Whether each entry stands in the queue, held or not."""
+        """Return for each entry whether the entry is in the queue, held or not."""
         return [job is not None for job in self.jobs(entries)]
 
     @abstractmethod
     def stats(self, head: int = 20) -> QueueStats:
-        """The queue as it is now, with its first `head` entries, and the first `head` that nobody holds."""
+        """Return the figures of the queue, with its first `head` entries and the first `head` that no process holds."""
 
     # --- the queue: executors
 
     @abstractmethod
     def take(self, limit: int, exclude: Collection[str] = (), timeout: float | None = None) -> list[Claim]:
-        """Take up to `limit` entries in the queue's order: priority, then sequence by signed 32-bit distance.
+        """Take up to `limit` entries in the order of the queue: by priority, then by sequence (signed 32-bit distance).
 
-        Waits until there is at least one, `timeout` seconds are over (None: no limit; 0: does not wait), `interrupt`
-        is called, or the session ends: then the list is empty. `exclude` holds paths of entries to pass over.
-        One greenlet calls this at a time. It does not raise for a coordination that is away: it waits.
-        A caller that is killed in it loses nothing: what was taken meanwhile comes with the next call.
+        Waits until there is an entry, `timeout` seconds are over (None: no limit; 0: no wait), `interrupt` is called,
+        or the session ends; the list is empty in the last three cases. `exclude` holds paths of entries to pass over.
+        One greenlet calls at a time. Coordination that is away raises nothing: the call waits. A caller that is killed
+        during the call loses nothing: the next call returns the claims that were taken meanwhile.
+
+        Raises ValueError for a limit below 1.
         """
 
     @abstractmethod
     def interrupt(self) -> None:
-        """Make a `take` that waits return now (the next one, if none waits). Callable from the hub."""
+        """Make a `take` that waits return now, or the next one if none waits. May be called from the hub."""
 
     @abstractmethod
     def consume(self, claims: Sequence[Claim]) -> None:
-        """The jobs are done: delete the entries. Claims that are lost are passed over; done twice is done once.
+        """Delete the entries of jobs that are done.
 
-        Raises CoordinationAway when that is not known to have happened; calling again is safe.
+        Lost claims are passed over; a second call for a claim does nothing.
+
+        Raises CoordinationAway if the deletion is not certain; the caller may call again.
         """
 
     @abstractmethod
     def release(self, claims: Sequence[Claim]) -> None:
-        """Give the entries back to the queue, in their old places. As `consume` for lost claims and errors."""
+        """Give the entries back to the queue, in their old places. Lost claims and errors: as for `consume`."""
 
     # --- election and schedule
 
     @abstractmethod
     def lead(self, election: str, timeout: float | None = None) -> Leadership | None:
-        """Wait until this process leads `election`; None after `timeout` seconds. Killing the caller withdraws it.
+        """Wait until this process leads `election`; return None after `timeout` seconds.
 
-        It outlives lost sessions: it stands again in the next one.
+        The candidacy outlives lost sessions: the process stands again in the next session. A caller that is killed
+        withdraws.
         """
 
     @abstractmethod
     def leaders(self, elections: Sequence[str]) -> dict[str, str]:
-        """Election → name of the process that leads it, for those that have one."""
+        """Return election → name of the leading process, for the elections that have a leader."""
 
     @abstractmethod
     def load_note(self, election: str) -> dict[str, Any] | None:
-        """What was last remembered under this election's name (`/distribution/<name>`), or None."""
+        """Return the note that was last saved under the name of this election (`/distribution/<name>`), or None."""
 
     @abstractmethod
     def save_note(self, election: str, note: Mapping[str, Any]) -> None:
-        """Keep a note (JSON) under this election's name, durably."""
+        """Save a note (JSON) under the name of this election, durably."""
 
     # --- presence
 
     @abstractmethod
     def announce(self, role: str, info: Mapping[str, Any], wait: bool = True) -> None:
-        """Be seen in `role` (`executors`, `distributors`, `servers`) with this JSON for as long as this process lives.
+        """Show this process with its JSON info in `role` (`executors`, `distributors`, `servers`) until its end.
 
-        Again with other info: changes it. It outlives lost sessions. A name in use is waited for, one session
-        timeout at most (its process may have died just now), then NameInUse is raised; at once without `wait`.
+        A second call with other info replaces the info. The announcement outlives lost sessions. A name in use is
+        waited for up to one session timeout, since its process may have died just now; then the call raises NameInUse.
+        With `wait` False the call raises at once.
         """
 
     @abstractmethod
     def members(self, role: str) -> dict[str, dict[str, Any]]:
-        """Name → info of every live process in this role."""
+        """Return name → info of every live process in this role."""
 
     # --- inbox
 
     @abstractmethod
     def send(self, executor: str, message: Mapping[str, Any]) -> None:
-        """Put a JSON message into the inbox of an executor, durably, whether it lives or not."""
+        """Put a JSON message into the inbox of an executor, durably, whether the executor lives or not."""
 
     @abstractmethod
     def listen(self, handler: Callable[[dict[str, Any]], None]) -> None:
-        """From now on `handler` is called with each message of this process's own inbox, in order, at least once.
+        """Call `handler` with each message of this process's own inbox from now on: in order, each at least once.
 
-        It runs in a greenlet of its own; a message is deleted when the handler has returned. One that raises is
-        logged and its message deleted, so that junk does not come back for ever.
+        The handler runs in a greenlet of its own. A message is deleted when the handler has returned. When the handler
+        raises, the error is logged and the message deleted, so that a bad message does not come back for ever.
         """

@@ -1,4 +1,4 @@
-"""What every process of a fleet does at first: it joins, and says who it is."""
+"""The first steps of every process of a fleet: join, and announce itself."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ log = logging.getLogger(__name__)
 
 
 def join(coordination: Coordination, stop: Event) -> bool:
-    """Start it, again and again while it is away; False if `stop` was set before that succeeded.
+    """Start coordination, again and again while it is away. Return False if `stop` was set before a start succeeded.
 
-    Raises CoordinationError for what will not mend itself.
+    Raises CoordinationError for an error that no new try can mend.
     """
     return _done(coordination.start, stop)
 
 
 def announce(coordination: Coordination, role: str, info: Mapping[str, Any], stop: Event, wait: bool = True) -> bool:
-    """Be seen in this role; the rest is as for `join`.
+    """Announce this process in a role, again and again while coordination is away.
+
+    Return False if `stop` was set before.
 
     Raises NameInUse: with `wait` after a session timeout, unless the process of this name lives on this machine.
     """
@@ -37,7 +39,7 @@ def announce(coordination: Coordination, role: str, info: Mapping[str, Any], sto
 
 
 def _lives_here(coordination: Coordination, role: str) -> bool:
-    """Return whether the process that has our name in this role is another one of this machine that lives."""
+    """Return whether the process that has our name in this role is another live process of this machine."""
     other = coordination.members(role).get(coordination.name, {})
     pid = other.get("pid")
     if other.get("host") != socket.gethostname() or not isinstance(pid, int) or pid in (os.getpid(), 0):
@@ -52,7 +54,10 @@ def _lives_here(coordination: Coordination, role: str) -> bool:
 
 
 def _done(call: Callable[[], None], stop: Event) -> bool:
-    """Whether it was done before `stop`, which waits for no call: one may last longer than a session timeout."""
+    """Return whether the call succeeded before `stop`.
+
+    A call may outlast a session timeout, so `stop` ends it at once.
+    """
     trouble = Trouble(log, "coordination is away")
     while True:
         attempt = gevent.spawn(_failure, call)
@@ -73,7 +78,7 @@ def _done(call: Callable[[], None], stop: Event) -> bool:
 
 
 def _failure(call: Callable[[], None]) -> CoordinationError | None:
-    """Its error, returned rather than raised: gevent would print its traceback."""
+    """Return the error of a call. gevent would print the traceback of an error that the greenlet raised."""
     try:
         call()
     except CoordinationError as error:
@@ -82,16 +87,16 @@ def _failure(call: Callable[[], None]) -> CoordinationError | None:
 
 
 MOST_LEFT_OUT, LONGEST_REASON = 20, 300
-"""Files that a process announces as left out, and characters of the reason of each: the note is read by many."""
+"""Files that a process announces as left out, and characters of the reason of each. Many processes read the note."""
 
 
 def left_out(failures: Mapping[str, str]) -> dict[str, str]:
-    """Return the first of the files that did not import, each with its reason, cut."""
+    """Return the first of the files that failed to import, each with its shortened reason."""
     return {file: why[:LONGEST_REASON] for file, why in itertools.islice(failures.items(), MOST_LEFT_OUT)}
 
 
 def about(**more: Any) -> dict[str, Any]:
-    """What this process announces of itself (DESIGN §4)."""
+    """Return the info that this process announces (docs/reference/queue.md, "Presence")."""
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),

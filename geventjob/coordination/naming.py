@@ -1,4 +1,4 @@
-"""A name for each process, also where several units were given the same one."""
+"""A name for each process, even where several units of a machine were given the same name."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ log = logging.getLogger(__name__)
 
 class _Stoppable(Protocol):
     def stop(self) -> None:
-        """End what runs."""
+        """Stop the engine."""
 
 
 Engine = TypeVar("Engine", bound=_Stoppable)
 
 
 class Numbered(Generic[Engine]):
-    """Runs an engine under its name; while another live process has that, under the first free of NAME-2, NAME-3, …"""
+    """Runs an engine under its name; while a live process has the name, under the first free of NAME-2, NAME-3, …"""
 
     def __init__(self, name: str, make: Callable[[str], Engine]) -> None:
-        """`make(name)` makes the engine, which is not started."""
+        """Make the engine by `make(name)`, which does not start it."""
         self._name = name
         self._make = make
         self._stops = 0
         self._engine = make(name)
 
     def run(self, run: Callable[[Engine, bool], int]) -> int:
-        """Return what `run(engine, wait)` returns. `wait`: whether a name in use is to be waited for, since a process
-        of this name may have died just now. It raises NameInUse, having closed what it opened."""
+        """Return the result of `run(engine, wait)`; run again under the next name when NameInUse is raised.
+
+        `wait`: whether to wait for a name in use, since a process of this name may have died just now. `run` must close
+        what it opened before it raises NameInUse.
+        """
         for number in itertools.count(2):
             try:
                 return run(self._engine, number == 2)
@@ -45,6 +48,6 @@ class Numbered(Generic[Engine]):
         raise AssertionError("numbers do not end")
 
     def stop(self) -> None:
-        """Stop the engine, whatever its name is now. From any greenlet, or the hub."""
+        """Stop the engine under its present name. May be called from any greenlet or the hub."""
         self._stops += 1
         self._engine.stop()

@@ -339,5 +339,5 @@ def test_a_name_in_use(made: Fleet, client: Client) -> None:
     until(lambda: leads(client, "ticker"))
     other = start(made, "one", "ticker")
     until(lambda: "one-2 runs ticker" in other.log)
-    assert "one: another of the distributors that live has this name: this process is called one-2" in other.log
+    assert "one: another live process among the distributors has this name: this process is called one-2" in other.log
     assert other.stop() == 0

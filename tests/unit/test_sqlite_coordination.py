@@ -100,7 +100,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(join: Join, path: 
 def test_the_database_of_another_program_is_refused(join: Join, path: str) -> None:
     os.mkdir(os.path.dirname(path))
     execute(path, "CREATE TABLE bookmarks (url TEXT)")
-    with pytest.raises(CoordinationError, match=r"coordination\.db: .*not one of geventjob's coordination"):
+    with pytest.raises(CoordinationError, match=r"coordination\.db: .*not geventjob's coordination"):
         join()
 
 

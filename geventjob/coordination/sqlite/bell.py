@@ -1,7 +1,8 @@
-"""How the processes of one machine wake each other: each has a FIFO, and a byte written to it says what has changed.
+"""Bells wake the processes of one machine: each process has a FIFO, and a byte written to it says what has changed.
 
-0.18 ms, no path limit as a UNIX socket has, and ENXIO tells a dead reader (FINDINGS §2). What is written is only a
-hint to look into the file: a byte too many costs a look, and every heartbeat makes all look who wait.
+A ring takes 0.18 ms, a FIFO has no path limit as a UNIX socket has, and ENXIO tells that the reader is dead
+(docs/measurements.md, "SQLite as a queue"). A byte is only a hint to read the database: a byte too many costs one read,
+and every heartbeat makes all waiting processes read.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import gevent
 from gevent.event import Event
 
 QUEUE = b"q"
-"""An entry was put or has become free."""
+"""An entry was put or became free."""
 ELECTION = b"e"
 INBOX = b"i"
 SESSIONS = b"s"
@@ -28,9 +29,9 @@ _PIPE = 65536
 
 
 def is_heard(database: str, bell: str) -> bool:
-    """Return whether a process of this machine has this bell open, whatever it sees of the boot and of other processes.
+    """Return whether a process of this machine has this bell open.
 
-    The kernel knows, which makes the bell a beacon that neither a reboot nor a container can fake.
+    The kernel knows, whatever boot id or process ids a container shows.
     """
     try:
         descriptor = os.open(_fifo(database, bell), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -41,7 +42,7 @@ def is_heard(database: str, bell: str) -> bool:
 
 
 def ring(database: str, bell: str, what: bytes) -> None:
-    """Wake the process whose bell this is. One that is gone is no error; what it left behind is removed."""
+    """Wake the process that owns a bell. A dead process is no error; its FIFO is removed."""
     fifo = _fifo(database, bell)
     try:
         descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -50,7 +51,7 @@ def ring(database: str, bell: str, what: bytes) -> None:
             with suppress(OSError):
                 os.unlink(fifo)
         return
-    with suppress(OSError):  # a pipe that is full has been rung often enough
+    with suppress(OSError):  # a full pipe wakes its reader anyway
         os.write(descriptor, what)
     os.close(descriptor)
 
@@ -60,7 +61,7 @@ def _fifo(database: str, bell: str) -> str:
 
 
 class Bell:
-    """This process's own FIFO, and those of its greenlets that listen."""
+    """The FIFO of this process, and the greenlets that listen to it."""
 
     def __init__(self, database: str) -> None:
         self._database = database
@@ -70,14 +71,18 @@ class Bell:
         self._listening: dict[Event, bytes] = {}
 
     def hang(self) -> None:
-        """Make the FIFO, and sweep away those of the dead. In a native thread, under the lock of the database.
+        """Make the FIFO, and remove the FIFOs of dead processes.
 
-        Under the lock, so that one that is just being made is not taken for that of a dead process.
+        Called in a native thread, under the lock of the database.
+
+        Without the lock, another process could take a FIFO that is just being made for that of a dead process.
         """
         self.name = f"{os.getpid()}-{secrets.token_hex(4)}"
         os.mkfifo(self._path, 0o600)
-        os.chmod(self._path, 0o600)  # at any umask
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)  # RDWR: never at its end
+        os.chmod(self._path, 0o600)  # whatever the umask
+        self._descriptor = os.open(
+            self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
+        )  # RDWR: without a writer, reads would find the end
         directory, prefix = os.path.split(_fifo(self._database, ""))
         for name in os.listdir(directory):
             if name.startswith(prefix):
@@ -89,7 +94,7 @@ class Bell:
         self._watcher.start(self._rung)
 
     def close(self) -> None:
-        """Stop listening, wake all who do, and remove the FIFO."""
+        """Stop listening, wake all listeners, and remove the FIFO."""
         if self._descriptor >= 0:
             with suppress(FileNotFoundError):
                 os.unlink(self._path)
@@ -97,7 +102,7 @@ class Bell:
         self.wake(ALL)
 
     def disown(self) -> None:
-        """Close the FIFO but leave it where it is; in a forked child."""
+        """Close the FIFO and leave it in place; in a forked child."""
         if self._watcher is not None:
             self._watcher.stop()
             self._watcher.close()
@@ -108,7 +113,7 @@ class Bell:
 
     @contextmanager
     def heard(self, what: bytes) -> Iterator[Event]:
-        """An event of the caller's own that is set each time this bell rings for one of `what`."""
+        """Return an event that is set each time this bell rings for one of `what`."""
         event = Event()
         self._listening[event] = what
         try:
@@ -117,7 +122,7 @@ class Bell:
             del self._listening[event]
 
     def wake(self, what: bytes) -> None:
-        """As if the bell had rung: wake the greenlets of this process that listen for one of `what`."""
+        """Wake the greenlets of this process that listen for one of `what`, as if the bell had rung."""
         for event, kinds in list(self._listening.items()):
             if any(kind in what for kind in kinds):
                 event.set()

@@ -1,4 +1,4 @@
-"""What this process takes and holds: one take at a time, and nothing lost when its caller is killed."""
+"""Claims of this process: one take at a time, and no entry lost when the caller is killed."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class SqliteClaims:
     """The claims of this process, from the take to their end."""
 
     def __init__(self, database: Database, bell: Bell, session: Callable[[], Session | None]) -> None:
-        """`session()` is the one to work in, None while there is none."""
+        """Keep the parts. `session()` returns the session to work in, None while there is none."""
         self._database = database
         self._bell = bell
         self._session = session
         self._held: dict[Claim, int] = {}
         self._question: AsyncResult[Taken | None] | None = None
-        self._in_hand: Taken = []  # taken, and not given to a caller yet
-        self._waits_in: Session | None = None  # in whose name the file has us as one who waits
+        self._in_hand: Taken = []  # taken, and not yet returned to a caller
+        self._waits_in: Session | None = None  # the session in whose name the file has a waiting take
         self._stop = Event()  # clear only while a take may wait
         self._stop.set()
         self._interrupted = False
@@ -58,7 +58,7 @@ class SqliteClaims:
         self._stop.set()
 
     def end(self, operation: Callable[..., None], claims: Sequence[Claim]) -> None:
-        """Consume or release: an operation of `queue`. Raises CoordinationAway."""
+        """Consume or release claims by an operation of `queue`. Raises CoordinationAway."""
         mine = [(self._held[claim], claim) for claim in claims if claim in self._held and not claim.lost]
         if mine:
             self._database.call(partial(operation, claims=mine))
@@ -66,7 +66,7 @@ class SqliteClaims:
                 self._held.pop(claim, None)
 
     def lose(self) -> list[Claim]:
-        """The session is over: the claims that were held in it. A take that waits returns."""
+        """Return the claims of a session that is over, and make a waiting take return."""
         lost = list(self._held)
         self._held.clear()
         self._in_hand.clear()
@@ -93,7 +93,7 @@ class SqliteClaims:
         return []
 
     def _ask(self, session: Session, limit: int, exclude: Collection[str], waits: bool) -> list[Claim]:
-        self._hear()  # the answer to an earlier caller, who was killed or interrupted
+        self._hear()  # the answer to an earlier caller that was killed
         if self._question is None and not self._in_hand:
             take = partial(queue.take, session=session, limit=limit, exclude=exclude, waits=waits)
             self._question = self._database.submit(take)
@@ -102,7 +102,10 @@ class SqliteClaims:
         return self._give(limit, exclude)
 
     def _hear(self) -> None:
-        """Wait for the answer to the question, if one is open. A caller who is killed here leaves it open."""
+        """Wait for the answer to the open question.
+
+        A caller who is killed here leaves the question open for the next one.
+        """
         if self._question is None:
             return
         gevent.wait([self._question, self._stop], count=1)
@@ -119,9 +122,9 @@ class SqliteClaims:
 
     def _give(self, limit: int, exclude: Collection[str]) -> list[Claim]:
         hand = [(sequence, claim) for sequence, claim in self._in_hand if not claim.lost]
-        left_alone = [taken for taken in hand if taken[1].entry in exclude]  # since the question was asked
-        if left_alone:
-            self._database.submit(partial(queue.release, claims=left_alone))
+        excluded = [taken for taken in hand if taken[1].entry in exclude]  # excluded after the question
+        if excluded:
+            self._database.submit(partial(queue.release, claims=excluded))
             hand = [taken for taken in hand if taken[1].entry not in exclude]
         given, self._in_hand = hand[:limit], hand[limit:]
         self._held.update((claim, sequence) for sequence, claim in given)

@@ -1,4 +1,4 @@
-"""The contract of `Coordination`, kept over one SQLite file for the processes of one machine (DESIGN §4)."""
+"""The contract of `Coordination` over one SQLite file, for the processes of one machine (docs/reference/queue.md)."""
 
 from __future__ import annotations
 
@@ -33,10 +33,13 @@ log = logging.getLogger(__name__)
 
 
 class SqliteCoordination(Coordination):
-    """One process's part in the fleet of a machine."""
+    """The part of one process in the fleet of a machine."""
 
     def __init__(self, path: str, name: str, session_timeout: float) -> None:
-        """`path` of the file, made with its folder if it is not there; `session_timeout` in seconds."""
+        """Keep the settings. `path`: the file, made with its folder by `start` if missing.
+
+        `session_timeout` in seconds.
+        """
         self.name = name
         self._path = os.path.abspath(path)
         self.place = f"the file {self._path}, which is for this machine alone (no --zk-hosts)"
@@ -51,7 +54,7 @@ class SqliteCoordination(Coordination):
     # --- life
 
     def start(self) -> None:
-        """Raises CoordinationError for a file that is not ours to work with; may be called again after an error."""
+        """See `Coordination.start`. After an error the method may be called again."""
         try:
             self._database.open()
             self._database.call(lambda _: self._bell.hang())
@@ -86,12 +89,12 @@ class SqliteCoordination(Coordination):
 
     def _ended(self, session: Session) -> None:
         lost = self._claims.lose()
-        log.warning("session %s of %s is over, and with it %d claims", session.id, self.name, len(lost))
+        log.warning("session %s of %s is over; claims lost: %d", session.id, self.name, len(lost))
         if lost and self.on_lost is not None:
             _tell(self.on_lost, lost)
 
     def _forked(self) -> None:
-        """In a forked child, which is no member: nothing here may act in the name of its parent."""
+        """Close everything in a forked child: the child is no member and must not act in the name of its parent."""
         self._keeper.disown()
         self._inbox.disown()
         self._bell.disown()
@@ -100,7 +103,7 @@ class SqliteCoordination(Coordination):
     # --- the queue
 
     def put(self, items: Sequence[tuple[str, int]]) -> list[str]:
-        """Raises ValueError for a priority that is none."""
+        """See `Coordination.put`."""
         for job, priority in items:
             if not 0 <= priority <= LOWEST_PRIORITY:
                 raise ValueError(f"priority of {job}: 0 to {LOWEST_PRIORITY} expected, not {priority}")
@@ -174,7 +177,7 @@ class SqliteCoordination(Coordination):
     def _unseen(self, role: str) -> Exception:
         if self._alive() is None:
             return CoordinationAway(f"{self._path}: no session within {self._timeout:g} s")
-        return NameInUse(f"{self.name}: another of the {role} that live has this name")
+        return NameInUse(f"{self.name}: another live process among the {role} has this name")
 
     def members(self, role: str) -> dict[str, dict[str, Any]]:
         found = self._database.call(partial(sessions.members, role=role), Need.READ)
@@ -196,7 +199,7 @@ def _tell(listener: Callable[[Any], None], what: Any) -> None:
         log.exception("a listener of coordination failed")
 
 
-_open: WeakSet[SqliteCoordination] = WeakSet()  # for the one who has to know them all: a fork
+_open: WeakSet[SqliteCoordination] = WeakSet()  # for the handler of forks
 
 
 def _after_fork() -> None:

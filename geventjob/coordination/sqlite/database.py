@@ -1,12 +1,12 @@
-"""The file of coordination: one native thread, one lock, and transactions that serve everybody who gathered.
+"""The file of coordination: one native thread, one lock, and one transaction for all operations that are waiting.
 
-The rules are those of FINDINGS §2. SQLite's own busy handler sleeps with back-off and is unfair (433 ms at worst), so
-writers queue at a lock file instead; they do so in a native thread, so that no wait for the disk or for another
-process blocks the hub.
+SQLite's own busy handler sleeps with back-off and is unfair (433 ms at worst; docs/measurements.md, "SQLite as a
+queue"). So writers queue at a lock file instead, in a native thread: no wait for the disk or for another process blocks
+the hub.
 
-An operation should be few statements whatever the number of its rows: many values go in as one JSON text and many
-rows come out as one. Each statement lets go of the GIL, and a hub that computes gives it back 5 ms later, while the
-lock is held.
+An operation should consist of few statements, whatever the number of its rows: many values go in as one JSON text, and
+many rows come out as one. Each statement releases the GIL, and a hub that computes returns the GIL 5 ms later, while
+the lock is held.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ Result = TypeVar("Result")
 
 
 class Need(IntEnum):
-    """What an operation asks of its transaction; the one that asks most decides for those beside it."""
+    """The durability that an operation needs. The greatest need decides for all operations of a transaction."""
 
     READ = 0
     WRITE = 1
-    """Survives the death of any process. Lost with the power, which ends every session anyway."""
+    """The change survives the death of any process. A loss of power may undo it, and ends every session anyway."""
     SYNC = 2
-    """On the disk before it is answered."""
+    """The change is on the disk before the answer."""
 
 
 class Transaction:
-    """What an operation works with, in the database's thread."""
+    """The database as an operation sees it, in the database's thread."""
 
     def __init__(self, connection: sqlite3.Connection, path: str) -> None:
         self._connection = connection
@@ -51,21 +51,21 @@ class Transaction:
         self.rings: dict[str, bytes] = {}
 
     def change(self, sql: str, *parameters: Any) -> int:
-        """Execute one statement; the number of rows that it changed."""
+        """Execute one statement, and return the number of rows that it changed."""
         return self._connection.execute(sql, parameters).rowcount
 
     def insert(self, sql: str, *parameters: Any) -> int:
-        """Execute one INSERT; the row id of the last row."""
+        """Execute one INSERT, and return the row id of the last row."""
         return cast(int, self._connection.execute(sql, parameters).lastrowid)
 
     def rows(self, columns: str, source: str, *parameters: Any) -> list[list[Any]]:
-        """The rows of `SELECT columns source`, in one step and without their order."""
+        """Return the rows of `SELECT columns source`, in one step and in no order."""
         rows = f"SELECT json_array({columns}) AS fields {source}"
         sql = f"SELECT json_group_array(json(fields)) FROM ({rows})"
         return cast("list[list[Any]]", json.loads(self._connection.execute(sql, parameters).fetchone()[0]))
 
     def value(self, sql: str, *parameters: Any) -> Any:
-        """The first column of the first row, or None."""
+        """Return the first column of the first row, or None."""
         row = self._connection.execute(sql, parameters).fetchone()
         return row[0] if row else None
 
@@ -74,7 +74,7 @@ class Transaction:
         return is_heard(self._path, bell)
 
     def ring(self, bell: str, what: bytes) -> None:
-        """Ring a process's bell once this transaction is committed."""
+        """Send a ring to a bell once this transaction is committed."""
         self.rings[bell] = self.rings.get(bell, b"") + what
 
 
@@ -82,10 +82,10 @@ Operation = Callable[[Transaction], Result]
 
 
 class Database:
-    """Runs operations in transactions. What gathers while one is under way goes into the next one together."""
+    """Runs operations in transactions. Operations that arrive during a transaction share the next one."""
 
     def __init__(self, path: str, patience: float) -> None:
-        """`patience`: seconds after which `call` gives up on an operation that was not answered."""
+        """Keep the settings. `patience`: seconds after which `call` gives up on an operation without an answer."""
         self.path = path
         self._patience = patience
         self._pool: ThreadPool | None = None
@@ -94,32 +94,34 @@ class Database:
         self._batch: Batcher[tuple[Operation[Any], Need], Any] = Batcher(self._send)
 
     def open(self) -> None:
-        """Open the file; make it if it is not there.
+        """Open the file, and make it if it is missing.
 
-        Raises CoordinationError for a file that is not ours to work with, CoordinationAway if its lock is not to
-        be had.
+        Raises CoordinationError for a file that belongs to another program or user, CoordinationAway if the lock stays
+        taken.
         """
         self._pool = ThreadPool(1)
         self._synchronous = ""
         self._file = self._pool.apply(open_file, (self.path, self._patience))
 
     def close(self) -> None:
-        """Close the file. Whoever calls later meets CoordinationAway; a thread that is stuck is left behind."""
+        """Close the file. Later calls raise CoordinationAway. A thread that is stuck is left behind."""
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.spawn(self._close)
             gevent.with_timeout(1, pool.kill, timeout_value=None)
 
     def disown(self) -> None:
-        """In a forked child: let go of the lock, which would outlive its real owner, and never touch the file."""
+        """Let go of the lock in a forked child, which would keep it beyond its owner's death; never touch the file
+        again."""
         self._pool = None
         if self._file is not None:
             os.close(self._file.lock)
 
     def call(self, operation: Operation[Result], need: Need = Need.WRITE) -> Result:
-        """Run one operation; its result, or raises its error.
+        """Run one operation and return its result, or raise its error.
 
-        Raises CoordinationAway if the file failed, or did not answer in time: it may be carried out later then.
+        Raises CoordinationAway if the file failed or did not answer in time; the operation may still be carried out
+        then.
         """
         answer = self.submit(operation, need)
         answer.wait(self._patience)
@@ -128,7 +130,7 @@ class Database:
         return cast("Result", answer.get())
 
     def submit(self, operation: Operation[Result], need: Need = Need.WRITE) -> AsyncResult[Result]:
-        """Hand in one operation without waiting for it. Callable from the hub."""
+        """Hand in one operation without waiting for it. May be called from the hub."""
         return self._batch.submit((operation, need))
 
     def _unanswered(self) -> CoordinationAway:
@@ -141,7 +143,7 @@ class Database:
             raise CoordinationAway(f"{self.path}: closed")
         return self._pool.apply(self._transact, (batch,))
 
-    # --- in the thread; nothing here may log, or take a lock of the hub's (FINDINGS §8)
+    # --- in the thread: no logging and no lock of the hub (docs/measurements.md, "gevent")
 
     def _close(self) -> None:
         file, self._file = self._file, None
@@ -150,7 +152,10 @@ class Database:
             os.close(file.lock)
 
     def _transact(self, batch: Sequence[tuple[Operation[Any], Need]]) -> list[Any]:
-        """A batch that fails is tried again one by one, so that what is bad fails alone."""
+        """Return the results of a batch.
+
+        A batch that fails is tried again one by one, so that a bad operation fails alone.
+        """
         try:
             return self._commit(batch)
         except Exception as error:
@@ -204,12 +209,15 @@ def _locked(lock: int) -> Iterator[None]:
 
 
 def _holder(lock: str) -> str:
-    """Return who has the lock, for people; a process that is stopped in a transaction makes all others wait."""
+    """Name the process that has the lock, for operators.
+
+    A process that is stopped in a transaction makes all others wait.
+    """
     inode = str(os.stat(lock).st_ino)
-    if not os.path.exists("/proc/locks"):  # hidden by `ProcSubset=pid`, say
+    if not os.path.exists("/proc/locks"):  # hidden by `ProcSubset=pid`, for example
         return "another process"
     with open("/proc/locks") as file:
         for fields in map(str.split, file):
             if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == inode:
                 return f"process {fields[4]}"
-    return "nobody"
+    return "no process"

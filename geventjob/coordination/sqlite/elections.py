@@ -1,4 +1,4 @@
-"""Election: of the candidates who stand, the first to come leads. A candidate goes with its session."""
+"""Elections: the candidate that came first leads. A candidate ends with its session."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FIRST = "SELECT min(number) FROM candidate WHERE election = ?"
 
 
 def stand(tx: Transaction, session: Session, election: str, token: str) -> bool:
-    """Stand if one does not yet; whether this candidate leads."""
+    """Enter the candidate unless it stands already. Return whether it leads."""
     tx.change(
         "INSERT OR IGNORE INTO candidate (election, token, session) SELECT ?, ?, ? WHERE " + ALIVE,
         *(election, token, int(session.id), *alive(session)),
@@ -28,7 +28,7 @@ def stand(tx: Transaction, session: Session, election: str, token: str) -> bool:
 
 
 def withdraw(tx: Transaction, election: str, token: str) -> None:
-    """Stand no longer; wakes the one who leads then."""
+    """Delete the candidate, and wake the next leader."""
     if tx.change("DELETE FROM candidate WHERE token = ?", token):
         next_one = f"FROM candidate JOIN session ON session.id = session WHERE number = ({_FIRST})"
         for (bell,) in tx.rows("bell", next_one, election):
@@ -36,14 +36,14 @@ def withdraw(tx: Transaction, election: str, token: str) -> None:
 
 
 def leaders(tx: Transaction, elections: Sequence[str]) -> dict[str, str]:
-    """Election → name of the process that leads it."""
+    """Return election → name of the leading process."""
     first = "SELECT min(number) FROM candidate WHERE election IN (SELECT value FROM json_each(?)) GROUP BY election"
     source = f"FROM candidate JOIN session ON session.id = session WHERE number IN ({first}) AND expires >= ?"
     return dict(tx.rows("election, name", source, json.dumps(list(elections)), boottime()))
 
 
 class SqliteLeadership(Leadership):
-    """Held for as long as the session of the candidate."""
+    """A leadership that is held for as long as the session of the candidate lives."""
 
     def __init__(self, database: Database, session: Session, election: str, token: str) -> None:
         self.name = election
@@ -57,17 +57,17 @@ class SqliteLeadership(Leadership):
         return not self._resigned and not self._session.over
 
     def resign(self) -> None:
-        """Raises CoordinationAway if nobody else may be able to lead yet; this process does not lead either way."""
+        """See `Leadership.resign`."""
         if self.held:
             self._resigned = True
             self._database.call(partial(withdraw, election=self.name, token=self._token))
 
 
 class SqliteElections:
-    """Stands in elections, in one session after another."""
+    """Candidacies of this process, in one session after another."""
 
     def __init__(self, database: Database, bell: Bell, session: Callable[[], Session | None]) -> None:
-        """`session()` is the one to work in, None while there is none."""
+        """Keep the parts. `session()` returns the session to work in, None while there is none."""
         self._database = database
         self._bell = bell
         self._session = session
@@ -98,4 +98,4 @@ class SqliteElections:
         try:
             return self._database.call(partial(stand, session=session, election=election, token=token))
         except CoordinationAway:
-            return False  # asked again with the next heartbeat
+            return False  # the next heartbeat asks again

@@ -31,7 +31,7 @@ def send(tx: Transaction, executor: str, message: str) -> None:
 
 
 def read(tx: Transaction, executor: str, after: int) -> list[tuple[int, str]]:
-    """(number, message) of the first messages after that number, in order."""
+    """Return (number, message) of the first messages after a number, in order."""
     source = "FROM message WHERE executor = ? AND number > ? ORDER BY number LIMIT ?"
     return sorted(
         (number, message) for number, message in tx.rows("number, message", source, executor, after, _AT_ONCE)
@@ -43,16 +43,16 @@ def delete(tx: Transaction, number: int) -> None:
 
 
 class SqliteInbox:
-    """Reads this process's own inbox in a greenlet."""
+    """The inbox of this process, read in a greenlet."""
 
     def __init__(self, database: Database, bell: Bell, name: str, session: Callable[[], Session | None]) -> None:
-        """`session()` is the one to work in, None while there is none."""
+        """Keep the parts. `session()` returns the session to work in, None while there is none."""
         self._database = database
         self._bell = bell
         self._name = name
         self._session = session
         self._greenlet: gevent.Greenlet[..., Any] | None = None
-        self._last = 0  # of the messages that were handled; not read again though their deletion be under way
+        self._last = 0  # the last message that was handled: it may not be deleted yet
 
     def listen(self, handler: Handler) -> None:
         """See `Coordination.listen`."""
@@ -61,12 +61,12 @@ class SqliteInbox:
         self._greenlet = supervise.spawn("the reader of the inbox", partial(self._run, handler), supervise.end_process)
 
     def close(self) -> None:
-        """Stop reading; a message whose handler has not returned stays."""
+        """Stop reading. A message whose handler has not returned stays."""
         if self._greenlet is not None:
             self._greenlet.kill()
 
     def disown(self) -> None:
-        """In a forked child: its parent reads on, it does not."""
+        """Stop reading in a forked child; the parent reads on."""
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
 
@@ -88,14 +88,14 @@ class SqliteInbox:
         try:
             return self._database.call(partial(read, executor=self._name, after=self._last), Need.READ)
         except CoordinationAway:
-            return []  # asked again with the next heartbeat
+            return []  # the next heartbeat asks again
 
 
 def _handle(handler: Handler, text: str) -> None:
     try:
         message = json.loads(text)
         if not isinstance(message, dict):
-            raise TypeError("a message is a JSON object")
+            raise TypeError("a JSON object is expected")
         handler(message)
     except (Exception, gevent.Timeout):
-        log.exception("a message could not be handled, and is dropped: %.200s", text)
+        log.exception("a message could not be handled and is dropped: %.200s", text)

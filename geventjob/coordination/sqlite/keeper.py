@@ -1,4 +1,4 @@
-"""Keeps this process in the fleet: one session after another, each with its heartbeat and its lease."""
+"""The keeper holds this process in the fleet: one session after another, each with heartbeats and a lease."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from geventjob.coordination.sqlite.processes import Deaths, this_process
 log = logging.getLogger(__name__)
 
 BEATS = 10
-"""Heartbeats in a session timeout; also the part of it by which the lease ends before the session (FINDINGS A)."""
+"""Heartbeats in a session timeout. Also the part of the timeout by which the lease ends before the session."""
 
 
 class Keeper:
-    """Begins sessions, gives signs of life, knows when one is over, and buries those of the dead."""
+    """Begins sessions, sends heartbeats, notices the end of a session, and ends the sessions of dead processes."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Keeper:
         began: Callable[[Session], None],
         ended: Callable[[Session], None],
     ) -> None:
-        """`began` and `ended` are called in the keeper's greenlet, `ended` once the session is over."""
+        """Keep the parts. `began` and `ended` are called in the keeper's greenlet, `ended` once the session is over."""
         self._database = database
         self._bell = bell
         self._name = name
@@ -50,17 +50,17 @@ class Keeper:
         self._others: Mapping[int, sessions.Other] = {}
         self.session: Session | None = None
         self.roles: dict[str, str] = {}
-        """Role → info, as JSON, that this process keeps up from one session to the next."""
+        """Role → info, as JSON, that this process announces in each session."""
 
     def start(self) -> None:
-        """Begin the first session and keep it. Raises CoordinationAway if it does not begin within its timeout."""
+        """Begin the first session and keep it. Raises CoordinationAway if no session begins within its timeout."""
         self._process = this_process()
         self._deaths = Deaths(self._process, self._died)
         self.session = self._begin(None)
         self._greenlet = supervise.spawn("the keeper of the session", self._run, supervise.end_process)
 
     def close(self) -> None:
-        """End the session, and with it all that belongs to it; waits for that a second at most."""
+        """End the session and everything that it owns. Waits for a second at most."""
         if self._greenlet is not None:
             self._greenlet.kill()
         if self._deaths is not None:
@@ -70,7 +70,7 @@ class Keeper:
             self._database.submit(partial(sessions.bury, session=int(self.session.id))).wait(1)
 
     def disown(self) -> None:
-        """In a forked child: its copy of the session is over, and nobody is told."""
+        """End the copy of the session in a forked child, and call no listener."""
         self._disowned = True
         if self.session is not None:
             self.session.end()
@@ -79,7 +79,7 @@ class Keeper:
 
     @property
     def alive(self) -> Session | None:
-        """The session to work in, if there is one."""
+        """The session to work in, or None."""
         return self.session if self.session is not None and not self.session.over else None
 
     def _run(self) -> None:
@@ -120,7 +120,7 @@ class Keeper:
                 gevent.sleep(self._interval)
 
     def _beat(self, session: Session) -> bool:
-        """One sign of life; false once the session is over, answered or not."""
+        """Send one heartbeat. Return False once the session is over, whether an answer came or not."""
         sent = boottime()
         answer = self._database.submit(
             partial(sessions.beat, process=self._process, name=self._name, session=session, roles=dict(self.roles))
@@ -130,18 +130,19 @@ class Keeper:
             return False
         if not answer.successful():
             log.warning("a heartbeat failed: %s", answer.exception)
-            self._others = {}  # what was known of their time is no reason to try again sooner
+            self._others = {}  # old expiry times are no reason for an earlier try
             return not session.over
         if answer.value is None or not session.renew(sent, self._margin):
             return False
         assert self._deaths is not None
         self._others = answer.value
         self._deaths.watch({number: other.process for number, other in answer.value.items()})
-        self._bell.wake(QUEUE + ELECTION + INBOX)  # should a process have died or been frozen before it could ring
+        self._bell.wake(QUEUE + ELECTION + INBOX)  # a process may have died or frozen before its ring
         return True
 
     def _pause(self) -> float:
-        """Seconds until the next heartbeat: earlier if the session of another, who may have less time, is to expire."""
+        """Return the seconds until the next heartbeat: fewer if another session, which may have a shorter timeout,
+        expires first."""
         first = min((other.expires for other in self._others.values()), default=math.inf)
         return min(self._interval, max(0.0, first - boottime()) + 0.005)
 

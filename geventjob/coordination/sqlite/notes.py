@@ -1,4 +1,4 @@
-"""What is remembered under an election's name."""
+"""Notes under the name of an election."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from geventjob.coordination.sqlite.database import Transaction
 
 
 def load(tx: Transaction, election: str) -> str | None:
-    """The note last remembered, as JSON."""
+    """Return the note that was last saved, as JSON."""
     return cast("str | None", tx.value("SELECT note FROM note WHERE election = ?", election))
 
 
 def save(tx: Transaction, election: str, note: str) -> None:
-    """Needs SYNC."""
+    """Save a note. Needs SYNC."""
     tx.change("INSERT OR REPLACE INTO note VALUES (?, ?)", election, note)

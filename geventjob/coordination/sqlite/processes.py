@@ -1,4 +1,4 @@
-"""Who a process is, and how its death is seen at once: a pidfd in the hub, 0.3 ms after kill -9."""
+"""The identity of a process, and its death, seen at once: a pidfd in the hub tells 0.3 ms after kill -9."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 class ProcessIdentity(NamedTuple):
-    """A process beyond doubt: its number alone comes back after a reboot, in a container, or after 2**22 forks."""
+    """A process beyond doubt: a process id alone comes back after a reboot, in a container, or after 2**22 forks."""
 
     boot: str
-    """The kernel's id of the boot, as this process sees it. Containers and sandboxes of one machine show others."""
+    """The kernel's id of the boot, as this process sees it.
+
+    Containers and sandboxes of one machine may show other ids.
+    """
     namespace: str
-    """Of process ids; empty if it is not to be known."""
+    """The namespace of process ids; empty if unknown."""
     pid: int
     started: int
-    """Clock ticks after the boot, from `/proc/<pid>/stat`."""
+    """Clock ticks from the boot to the start, from `/proc/<pid>/stat`."""
 
 
 def this_process() -> ProcessIdentity:
-    """Return who this process is. Raises OSError without /proc.
+    """Return the identity of this process. Raises OSError without /proc.
 
-    Where the boot id is hidden (systemd's `ProcSubset=pid`), the process has one of its own.
+    Where the boot id is hidden (systemd's `ProcSubset=pid`), a random id stands in.
     """
     try:
         with open(BOOT_ID) as file:
@@ -44,20 +47,21 @@ def this_process() -> ProcessIdentity:
 
 def _started(pid: int) -> int:
     with open(f"/proc/{pid}/stat", "rb") as file:
-        return int(file.read().rpartition(b")")[2].split()[19])  # field 22; the name before it may hold anything
+        return int(file.read().rpartition(b")")[2].split()[19])  # field 22; the name before may hold any byte
 
 
 class Deaths:
-    """Watches the processes that hold sessions; the expiry of their sessions is the fallback where it cannot."""
+    """Watches the processes that hold sessions. Where watching is impossible, their sessions expire instead."""
 
     def __init__(self, myself: ProcessIdentity, died: Callable[[int], None]) -> None:
-        """`died(session)` is called, in the hub or in the caller of `watch`, when its process has ended."""
+        """Keep the listener: `died(session)` is called, in the hub or in the caller of `watch`, when the process has
+        ended."""
         self._myself = myself
         self._died = died
         self._watched: dict[int, Any] = {}
 
     def watch(self, sessions: Mapping[int, ProcessIdentity]) -> None:
-        """Watch the processes of these sessions, and no others any more."""
+        """Watch the processes of these sessions, and no longer any others."""
         for session in self._watched.keys() - sessions.keys():
             self._forget(session)
         for session in sessions.keys() - self._watched.keys():
@@ -96,7 +100,10 @@ class Deaths:
 
 
 def _is_another(process: ProcessIdentity) -> bool:
-    """Whether the number has gone to another process since; asked once a pidfd pins the one that has it now."""
-    with suppress(OSError):  # /proc may hide the processes of others; a dead one is told by its pidfd
+    """Return whether another process has the process id since.
+
+    Called while a pidfd pins the process that has the id now.
+    """
+    with suppress(OSError):  # /proc may hide other users' processes; the pidfd tells a dead one
         return _started(process.pid) != process.started
     return False

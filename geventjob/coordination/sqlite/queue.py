@@ -1,4 +1,4 @@
-"""The queue in the file. What is taken belongs to a session, and is changed only in the name of that session."""
+"""The queue in the file. A taken entry belongs to a session, and only a call in the name of the session changes it."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _LISTED = "sequence IN (SELECT value FROM json_each(?))"
 
 
 def put(tx: Transaction, items: Sequence[tuple[str, int]]) -> list[str]:
-    """Put (job, priority) in; the paths of the entries."""
+    """Put (job, priority) pairs, and return the paths of the entries."""
     last = tx.insert(
         "INSERT INTO entry (job, priority, put_at) "
         "SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), ? FROM json_each(?) ORDER BY key",
         *(time.time(), json.dumps(items)),
     )
     _wake_takers(tx, len(items))
-    first = last - len(items) + 1  # nobody else inserts meanwhile
+    first = last - len(items) + 1  # the lock keeps other inserts out
     return [entry_path(priority, first + i) for i, (_, priority) in enumerate(items)]
 
 
 def remove(tx: Transaction, entries: Sequence[str]) -> list[bool]:
-    """Delete those that nobody holds; whether each is gone."""
+    """Delete the entries that no process holds. Return for each entry whether it is gone."""
     found = _find(tx, entries)
     free = [sequence for sequence, (_, owner) in found.items() if owner is None]
     held = {path for path, owner in found.values() if owner is not None}
@@ -40,12 +40,12 @@ def remove(tx: Transaction, entries: Sequence[str]) -> list[bool]:
 
 
 def discard(tx: Transaction, entries: Sequence[str]) -> None:
-    """Delete them, also those that are held."""
+    """Delete the entries, held or not."""
     tx.change(f"DELETE FROM entry WHERE {_LISTED}", json.dumps(list(_find(tx, entries))))
 
 
 def holders(tx: Transaction, entries: Sequence[str]) -> list[str | None]:
-    """Return the name of the process that holds each, if one does."""
+    """Return for each entry the name of the process that holds it, or None."""
     found = {path: owner for path, owner in _find(tx, entries).values() if owner is not None}
     numbers = json.dumps(list(found.values()))
     names = dict(tx.rows("id, name", "FROM session WHERE id IN (SELECT value FROM json_each(?))", numbers))
@@ -53,14 +53,14 @@ def holders(tx: Transaction, entries: Sequence[str]) -> list[str | None]:
 
 
 def jobs(tx: Transaction, entries: Sequence[str]) -> list[str | None]:
-    """What each says that stands in the queue."""
+    """Return for each entry its text, None for an entry that is not in the queue."""
     rows = tx.rows("sequence, priority, job", f"FROM entry WHERE {_LISTED}", json.dumps(_sequences(tx, entries)))
     found = {entry_path(priority, sequence): job for sequence, priority, job in rows}
     return [found.get(path) for path in entries]
 
 
 def fences(tx: Transaction, entries: Sequence[str]) -> list[int | None]:
-    """Return the last fence of the file for each entry that stands in the queue, None for the others."""
+    """Return the last fence of the file for each entry in the queue, None for the others."""
     last = int(tx.value("SELECT last FROM fence"))
     return [None if job is None else last for job in jobs(tx, entries)]
 
@@ -70,7 +70,7 @@ def take(
 ) -> list[tuple[int, Claim]] | None:
     """Take up to `limit` free entries: (sequence, claim) in order; None for a session that is over.
 
-    With `waits`, the taker wants to be woken if there are none.
+    With `waits`, the taker is woken when an entry arrives, if there are none now.
     """
     if not tx.change("UPDATE fence SET last = last + 1 WHERE " + ALIVE, *alive(session)):
         return None
@@ -93,18 +93,18 @@ def take(
 
 
 def withdraw(tx: Transaction, session: Session) -> None:
-    """The taker does not wait any more. If it has been woken for entries that it leaves, another one is."""
+    """Note that the taker no longer waits. Wake another taker if this one was woken for entries that it leaves."""
     if not tx.change("UPDATE session SET wants = 0 WHERE id = ? AND wants > 0", int(session.id)):
         _wake_takers(tx)
 
 
 def consume(tx: Transaction, claims: Sequence[tuple[int, Claim]]) -> None:
-    """Delete the entries of those claims that are not lost."""
+    """Delete the entries of the claims that are not lost."""
     _end(tx, "DELETE FROM entry", claims)
 
 
 def release(tx: Transaction, claims: Sequence[tuple[int, Claim]]) -> None:
-    """Free the entries of those claims that are not lost."""
+    """Free the entries of the claims that are not lost."""
     if _end(tx, "UPDATE entry SET owner = NULL", claims):
         _wake_takers(tx)
 
@@ -113,12 +113,12 @@ def _end(tx: Transaction, change: str, claims: Sequence[tuple[int, Claim]]) -> i
     mine = [(sequence, claim) for sequence, claim in claims if not claim.lost]
     if not mine:
         return 0
-    owner = int(mine[0][1].session.id)  # a process has one session that is not over
+    owner = int(mine[0][1].session.id)  # a process has at most one session that is not over
     return tx.change(f"{change} WHERE owner = ? AND {_LISTED}", owner, json.dumps([sequence for sequence, _ in mine]))
 
 
 def stats(tx: Transaction, head: int) -> QueueStats:
-    """The queue at a glance; 3 ms at 100,000 entries."""
+    """Return the figures of the queue; 3 ms at 100,000 entries."""
     entries = tx.value("SELECT count(*) FROM entry")
     taken: Counter[str] = Counter()
     for name, count in tx.rows("name, count(*)", "FROM entry JOIN session ON owner = session.id GROUP BY owner"):
@@ -145,7 +145,7 @@ def _waiting(rows: Iterable[Sequence[Any]]) -> list[Waiting]:
 
 
 def _find(tx: Transaction, entries: Collection[str]) -> dict[int, tuple[str, int | None]]:
-    """Sequence → (path, owner) of those that stand in the queue."""
+    """Return sequence → (path, owner) of the entries that are in the queue."""
     rows = tx.rows("sequence, priority, owner", f"FROM entry WHERE {_LISTED}", json.dumps(_sequences(tx, entries)))
     found = {sequence: (entry_path(priority, sequence), owner) for sequence, priority, owner in rows}
     meant = set(entries)  # the priority is part of the name
@@ -153,7 +153,7 @@ def _find(tx: Transaction, entries: Collection[str]) -> dict[int, tuple[str, int
 
 
 def _sequences(tx: Transaction, entries: Collection[str]) -> list[int]:
-    """The sequences that are meant: of those that end in the 32 bits of a name, the one nearest to the last."""
+    """Return the sequences that the paths mean: among those with the same low 32 bits, the one nearest to the last."""
     parsed = [named for named in map(parse_entry, entries) if named is not None]
     if not parsed:
         return []
@@ -162,9 +162,9 @@ def _sequences(tx: Transaction, entries: Collection[str]) -> list[int]:
 
 
 def _wake_takers(tx: Transaction, entries: int | None = None) -> None:
-    """Wake as many of the takers that wait as it needs to take that many entries, the longest waiting first; or all.
+    """Wake the takers that have waited longest, as many as `entries` need; all of them for None.
 
-    One that is woken and then frozen does not keep the entries from the others: they look with each heartbeat.
+    A taker that is woken and then frozen keeps no entries from the others: every heartbeat reads the queue.
     """
     woken = []
     for _, number, bell, wants in sorted(tx.rows("asked, id, bell, wants", "FROM session WHERE wants > 0")):

@@ -1,4 +1,4 @@
-"""What stands in the file, and whether a file is one of ours."""
+"""The tables of the file, and the check that a file is ours."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from geventjob.ownership import Unsafe, open_private, private_folder
 _native_sleep = get_original("time", "sleep")
 
 APPLICATION = 0x674A6F62
-"""Marks the file as ours (`PRAGMA application_id`): gJob."""
+"""The mark of our files (`PRAGMA application_id`): gJob."""
 FORMAT = 1
-"""Of the tables (`PRAGMA user_version`)."""
+"""The version of the tables (`PRAGMA user_version`)."""
 
-# Every row that belongs to a session goes, or is given back, with the row of that session.
+# When the row of a session is deleted, its other rows are deleted and its entries become free.
 SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE session (
@@ -84,17 +84,17 @@ COMMIT;
 
 
 class File(NamedTuple):
-    """An open database and the lock that its writers take."""
+    """An open database, and the lock that writers take."""
 
     lock: int
     connection: sqlite3.Connection
 
 
 def open_file(path: str, patience: float) -> File:
-    """Open the file at `path`, made with its folder if it is not there. To be called in a native thread.
+    """Open the file at `path`, and make it and its folder if missing. Called in a native thread.
 
-    Raises CoordinationError, in words, if that cannot be or if it is no file of ours; CoordinationAway if it is
-    locked for `patience` seconds.
+    Raises CoordinationError, in words, if the file cannot be opened or belongs to another program; CoordinationAway if
+    the file is locked for `patience` seconds.
     """
     try:
         private_folder(os.path.dirname(path))
@@ -105,7 +105,7 @@ def open_file(path: str, patience: float) -> File:
     except OSError as error:
         raise CoordinationError(f"{error.filename}: {error.strerror}") from error
     try:
-        _acquire(lock, path, patience)  # of those who start at once, one makes the tables
+        _acquire(lock, path, patience)  # one of several processes that start at once makes the tables
         connection = _connect(path)
         fcntl.flock(lock, fcntl.LOCK_UN)
     except BaseException:
@@ -128,7 +128,7 @@ def _acquire(lock: int, path: str, patience: float) -> None:
 def _connect(path: str) -> sqlite3.Connection:
     connection = None
     try:
-        # A time-out for what else may look into the file (a backup, the sqlite3 command): ours queue at the lock.
+        # The timeout is for other programs in the file (a backup, the sqlite3 command); ours queue at the lock.
         connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
         _set_up(connection, path)
     except BaseException as error:
@@ -145,7 +145,7 @@ def _set_up(connection: sqlite3.Connection, path: str) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application != APPLICATION and (application or version or tables):
-        raise CoordinationError(f"{path}: a SQLite database, but not one of geventjob's coordination")
+        raise CoordinationError(f"{path}: a SQLite database of another program, not geventjob's coordination")
     if version > FORMAT:
         raise CoordinationError(f"{path}: made by a newer geventjob (format {version}, this one knows {FORMAT})")
     connection.execute("PRAGMA journal_mode=WAL")

@@ -1,4 +1,4 @@
-"""Sessions in the file: begun, kept alive, ended; and with them everything that belongs to them."""
+"""Sessions in the file: begun, kept alive, ended together with everything that belongs to them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from geventjob.coordination.sqlite.database import Transaction
 from geventjob.coordination.sqlite.processes import ProcessIdentity
 
 ALIVE = "EXISTS (SELECT 1 FROM session WHERE id = ? AND expires >= ?)"
-"""Takes `*alive(session)`."""
+"""A condition in SQL, with `*alive(session)` as its parameters."""
 
 _INBOX_KEPT = 86_400.0
-"""Seconds for which a message waits for an executor that is not there (DESIGN §4)."""
+"""Seconds for which a message waits for an executor that does not live (docs/reference/queue.md, "Inboxes")."""
 
 
 def alive(session: Session) -> tuple[int, float]:
-    """Parameters of ALIVE, false also for a session that this process must take for over by now.
+    """Return the parameters of ALIVE; they match nothing if the lease of the session is over.
 
-    To be called in the transaction: until it is committed no other process can be given anything.
+    Called in the transaction: until its commit no other process can be given anything.
     """
     return -1 if session.over else int(session.id), boottime()
 
@@ -30,10 +30,10 @@ def alive(session: Session) -> tuple[int, float]:
 def begin(
     tx: Transaction, process: ProcessIdentity, name: str, bell: str, timeout: float, instead: Session | None
 ) -> int:
-    """Begin a session in place of an earlier one of this process; its number. Needs SYNC.
+    """Begin a session in place of an earlier one of this process, and return its number. Needs SYNC.
 
-    The first of a boot moves the fence on by 2**32, as a new leader of ZooKeeper does, so that takes that were
-    lost with the power are not counted again.
+    The first session of a boot raises the fence to the next multiple of 2**32, as a new leader of ZooKeeper does:
+    fences of takes that a loss of power undid are never given again.
     """
     if instead is not None:
         tx.change("DELETE FROM session WHERE id = ?", int(instead.id))
@@ -58,7 +58,7 @@ class Other(NamedTuple):
 def beat(
     tx: Transaction, process: ProcessIdentity, name: str, session: Session, roles: Mapping[str, str]
 ) -> dict[int, Other] | None:
-    """A sign of life; the other sessions, or None for a session that is over. Buries the expired."""
+    """Record a heartbeat and end expired sessions. Return the other sessions, or None if this session is over."""
     bury_expired(tx)
     number, now = alive(session)
     if not tx.change("UPDATE session SET expires = ? WHERE id = ?", now + session.timeout, number):
@@ -70,9 +70,10 @@ def beat(
 
 
 def bury_those_of_earlier_boots(tx: Transaction, boot: str) -> None:
-    """End the sessions from before this boot, whose `expires` means nothing any more.
+    """End the sessions of earlier boots, whose `expires` has no meaning now.
 
-    Another boot id alone proves nothing, since two sandboxes of one machine may show two: nobody listens to the bell.
+    Another boot id alone proves nothing: two sandboxes of one machine may show two. A bell without a listener is the
+    proof.
     """
     for session, bell in tx.rows("id, bell", "FROM session WHERE boot <> ?", boot):
         if not tx.is_heard(bell):
@@ -80,7 +81,7 @@ def bury_those_of_earlier_boots(tx: Transaction, boot: str) -> None:
 
 
 def bury_expired(tx: Transaction) -> None:
-    """End the sessions that gave no sign of life for their time-out."""
+    """End the sessions without a heartbeat for their timeout, and delete old messages to executors that do not live."""
     if tx.change("DELETE FROM session WHERE expires < ?", boottime()):
         ring_all(tx, ALL)
     tx.change(
@@ -89,7 +90,7 @@ def bury_expired(tx: Transaction) -> None:
 
 
 def bury(tx: Transaction, session: int) -> None:
-    """End a session: its process is dead, or closes it."""
+    """End a session: its process is dead or closes it."""
     if tx.change("DELETE FROM session WHERE id = ?", session):
         ring_all(tx, ALL)
 
@@ -100,7 +101,10 @@ def ring_all(tx: Transaction, what: bytes) -> None:
 
 
 def announce(tx: Transaction, session: Session, role: str, name: str, info: str) -> bool:
-    """Be seen in a role, or change what is seen; false while another session is, or this one is over."""
+    """Enter this process in a role, or change its info.
+
+    Return False if another session has the name or this one is over.
+    """
     return bool(
         tx.change(
             "INSERT INTO member (role, name, session, info) SELECT ?, ?, ?, ? WHERE " + ALIVE + " "
@@ -111,6 +115,6 @@ def announce(tx: Transaction, session: Session, role: str, name: str, info: str)
 
 
 def members(tx: Transaction, role: str) -> dict[str, str]:
-    """Name → info of those in a role whose sessions live."""
+    """Return name → info of the live processes in a role."""
     source = "FROM member JOIN session ON session.id = member.session WHERE role = ? AND expires >= ?"
     return dict(tx.rows("member.name, info", source, role, boottime()))

@@ -1,4 +1,4 @@
-"""Work that goes on though its caller is killed."""
+"""Calls that go on although their caller is killed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ Result = TypeVar("Result")
 
 
 def apart(call: Callable[..., Result], *args: Any) -> Result:
-    """Call it in a greenlet of its own and wait for that.
+    """Run `call` in a greenlet of its own, wait for the end, and return the result or raise the error.
 
-    The hub spawns it: spawned here, it would pass for a child of the caller's action, and be ended with it.
+    The hub spawns the greenlet. A greenlet spawned here would count as a child of the caller's action and end with the
+    action.
     """
     result: AsyncResult[Result] = AsyncResult()
     gevent.get_hub().loop.run_callback(gevent.spawn, _call, result, call, args)

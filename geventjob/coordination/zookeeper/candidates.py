@@ -1,4 +1,4 @@
-"""Which entries to take next: this executor's part of the head of the queue, as the last list showed it."""
+"""The entries to take next: this executor's part of the head of the queue, as the last list showed the queue."""
 
 from __future__ import annotations
 
@@ -12,27 +12,32 @@ from geventjob.clock import boottime
 from geventjob.coordination.zookeeper.order import first_of
 
 SHARE_OF_CPU = 20
-"""A list costs CPU in proportion to the depth of the queue, so lists get a twentieth of it at most (FINDINGS §3)."""
+"""Lists get at most a twentieth of the CPU: the cost of a list grows with the depth of the queue (docs/measurements.md,
+"Taking from a queue").
+"""
 CROWD = 0.05
-"""Seconds: takers who wait together look the less often the more they are, so that the first who looks finds what is
-new as soon as one alone would, and ZooKeeper has no more to do; each of them looks this often at least."""
+"""Longest interval between two lists of one taker, seconds, however many takers wait together.
+
+More takers list less often each: the first list after a put comes as soon as with one taker, and ZooKeeper has no more
+work.
+"""
 FRESH = 1.0
-"""Seconds after which candidates are too old: an urgent entry may have come since."""
+"""Seconds after which candidates are too old: an entry of a lower priority number may have come."""
 FAST = 5000.0
-"""Entries a second that this executor may take, before it is known how fast it is."""
+"""Entries a second that this executor may take, until its speed is known."""
 
 
 class Candidates:
     """Names of entries, in the order in which to take them."""
 
     def __init__(self, name: str, interval: float) -> None:
-        """`interval`: least seconds between two lists, for one who takes alone."""
+        """Keep the name of this taker. `interval`: shortest time between two lists for a single taker, seconds."""
         self._name = name
         self._interval = interval
         self.forget()
 
     def forget(self) -> None:
-        """As after the beginning of a session."""
+        """Reset everything, as at the beginning of a session."""
         self._names: deque[str] = deque()
         self._others: frozenset[str] = frozenset()
         self._takers = [self._name]
@@ -48,11 +53,11 @@ class Candidates:
 
     @property
     def due(self) -> float:
-        """When (boottime) the next list may be made."""
+        """The time (boottime) from which the next list may be made."""
         return self._listed + self._pace
 
     def draw(self, count: int, exclude: Collection[str]) -> list[str]:
-        """The first `count` of them, which are candidates no longer; those to be left alone are passed over."""
+        """Remove and return the first `count` candidates, without the names in `leave`."""
         drawn: list[str] = []
         while self._names and len(drawn) < count:
             name = self._names.popleft()
@@ -64,25 +69,25 @@ class Candidates:
         return drawn
 
     def choose(self, free: Sequence[str], takers: Collection[str], raced: bool, limit: int, cpu: float) -> None:
-        """Anew, from all entries that may be taken.
+        """Choose candidates from `free`, the names of all entries that may be taken.
 
-        The head is twice what all the takers could take: until the next list if they are fast, at least `limit` each.
-        It is parted among them, so that they do not race for the same entries; what is not ours becomes ours only when
-        ours is empty and the others have left it from one list to the next. A queue that is no longer than its head is
-        parted only if there have been races (`raced`): who takes by turns with others takes in the queue's order, and
-        waits for nobody's part. `cpu`: seconds that the list has cost.
+        The head is twice what all takers could take: until the next list if the takers are fast, at least `limit` each.
+        The takers share the head by a hash, so that they do not race for the same entries. A taker turns to the parts
+        of others only when its own part is empty and the others have left an entry from one list to the next. A queue
+        no longer than its head is shared only after races (`raced`): takers that alternate then keep the order of the
+        queue, and no entry waits for the taker of its part. `cpu`: seconds of CPU that the list took.
         """
         began, now = time.thread_time(), boottime()
         if self._drawn:
             self._speed = self._drawn / max(0.001, min(now, self._run_out) - self._listed)
-        until_next = max(self._pace, 2 * SHARE_OF_CPU * cpu)  # the choice costs as much as the list
+        until_next = max(self._pace, 2 * SHARE_OF_CPU * cpu)  # a choice costs as much as a list
         crowd = len({*takers, self._name})
         self._deep = len(free) > 2 * crowd * limit
         self._takers = self._partners(takers, raced)
         head = first_of(free, 2 * len(self._takers) * max(limit, math.ceil(self._speed * until_next)))
         mine = self._part(head)
         rest = [] if mine else [name for name in head if name in self._others]
-        near = rest[: len(self._takers) * limit]  # no more than all can take next, for the sake of the queue's order
+        near = rest[: len(self._takers) * limit]  # at most the number that all takers take next, to keep the order
         self._names = deque(mine or self._part(near, again=True) or rest)
         self._others = frozenset(head).difference(mine)
         least = max(self._interval, min(CROWD, self._interval * crowd))
@@ -90,7 +95,7 @@ class Candidates:
         self._listed, self._drawn, self._run_out = now, 0, math.inf
 
     def reconsider(self, takers: Collection[str], raced: bool) -> None:
-        """Leave to takers who have come since the list what is theirs, or to all after a race."""
+        """Leave their parts to takers that came after the list, or to all takers after a race."""
         partners = self._partners(takers, raced)
         if partners != self._takers:
             self._takers = partners
@@ -100,7 +105,11 @@ class Candidates:
         return sorted({*takers, self._name}) if raced or self._deep else [self._name]
 
     def _part(self, names: Iterable[str], again: bool = False) -> list[str]:
-        """What is ours of them; `again`: of a part that is another's, since several may have nothing left of theirs."""
+        """Return this taker's part of `names`.
+
+        `again`: share a part of another taker once more, by other digits of the hash, since several takers may have
+        emptied their own parts.
+        """
         parts, rank = len(self._takers), self._takers.index(self._name)
         divisor = parts if again else 1
         return [name for name in names if zlib.crc32(name.encode()) // divisor % parts == rank]

@@ -1,4 +1,4 @@
-"""What this process holds: its claims, from the take to their end, and what the server says of them."""
+"""The claims of this process, from the take to their end, compared with the nodes on the server."""
 
 from __future__ import annotations
 
@@ -21,18 +21,21 @@ class ZooKeeperClaims(Part):
     """The claims of the present session."""
 
     def __init__(self, lost: Callable[[Sequence[Claim]], None]) -> None:
-        """`lost` is told of claims that were given to a caller, and are somebody else's now."""
+        """Keep the listener: `lost` is called with claims that a caller has and that are lost."""
         self._lost = lost
         self.arrived = Event()
-        """Set when there are claims to be given."""
+        """Set when claims wait for a caller."""
         self._held: dict[str, Claim] = {}
-        self._waiting: deque[Claim] = deque()  # taken, and not given to a caller yet
-        self._ending: set[str] = set()  # consumed or released, as far as was tried
+        self._waiting: deque[Claim] = deque()  # taken, and not yet returned to a caller
+        self._ending: set[str] = set()  # names whose end was requested
 
     # --- taking
 
     def add(self, membership: Membership, name: str, data: bytes | None, stat: ZnodeStat) -> Claim | None:
-        """The entry of this name is ours; None if the session is over. `stat` is the entry's since the take."""
+        """Note that this process holds the entry. Return the claim, or None if the session is over.
+
+        `stat`: the entry's stat after the take.
+        """
         if membership.session.over:
             return None
         claim = Claim(
@@ -46,15 +49,16 @@ class ZooKeeperClaims(Part):
         return claim
 
     def offer(self, claims: Iterable[Claim]) -> None:
-        """Have them given to whoever takes next."""
+        """Offer claims to the next caller of `take`."""
         self._waiting.extend(claims)
         self.arrived.set()
 
     def give_all(self) -> list[Claim]:
+        """Return all claims that wait for a caller."""
         return self.give(len(self._waiting))
 
     def give(self, limit: int) -> list[Claim]:
-        """Up to `limit` of those that wait, first come first."""
+        """Return up to `limit` claims that wait for a caller, the oldest first."""
         given: list[Claim] = []
         while self._waiting and len(given) < limit:
             claim = self._waiting.popleft()
@@ -65,25 +69,25 @@ class ZooKeeperClaims(Part):
     # --- ending
 
     def ours(self, claims: Iterable[Claim]) -> list[Claim]:
-        """Those that are held, as far as is known here."""
+        """Return the claims that this process holds as far as is known here."""
         return [claim for claim in claims if not claim.lost and self._held.get(name_of(claim.entry)) is claim]
 
     def ending(self, claims: Iterable[Claim]) -> None:
-        """Their end is asked for: should they be gone one day, that was their end."""
+        """Note that these claims are being ended: a taken node that is gone later was deleted by this process."""
         self._ending.update(name_of(claim.entry) for claim in claims)
 
     def drop(self, claim: Claim) -> None:
-        """It has ended."""
+        """Forget a claim that has ended."""
         name = name_of(claim.entry)
         if self._held.get(name) is claim:
             del self._held[name]
             self._ending.discard(name)
 
     def revoke(self, claims: Sequence[Claim]) -> None:
-        """They are somebody else's, or nobody's, though the session lives."""
+        """Mark claims as revoked: another process may hold the entries although the session lives."""
         claims = self.ours(claims)
         for claim in claims:
-            log.warning("%s, job %s, was taken from us: its node in %s is not ours", claim.entry, claim.job, TAKEN)
+            log.warning("%s, job %s: claim lost, its node in %s is not ours", claim.entry, claim.job, TAKEN)
             claim.revoked = True
             self.drop(claim)
         self._tell(claims)
@@ -97,27 +101,27 @@ class ZooKeeperClaims(Part):
         revoked = []
         for claim in [self._held[name] for name in map(name_of, paths & self.owned())]:
             if name_of(claim.entry) in self._ending:
-                self.drop(claim)  # its end was answered, and the answer lost
+                self.drop(claim)  # the end succeeded and the answer was lost
             else:
                 revoked.append(claim)
         if revoked:
             self.revoke(revoked)
 
     def found(self, membership: Membership, paths: set[str]) -> None:
-        """Takes whose answer was lost."""
+        """Take over entries whose take succeeded on the server while the answer was lost."""
         names = sorted(name_of(path) for path in paths if path.startswith(f"{TAKEN}/"))
         if not names:
             return
         (entries,) = membership.query([membership.nodes.read(map(entry_path, names))])
         if isinstance(entries, Exception):
-            return  # found again after the next reconnection
+            return  # the next reconnection finds them again
         claims = []
         for name, entry in zip(names, entries, strict=True):
             if isinstance(entry, tuple):
                 claims.append(self.add(membership, name, *entry))
             else:
                 membership.post(membership.nodes.delete(taken_path(name)))
-        log.info("%d entries had been taken without our knowing", len(claims))
+        log.info("%d entries had been taken, and the answers lost", len(claims))
         self.offer(claim for claim in claims if claim is not None)
 
     def ended(self, membership: Membership) -> None:

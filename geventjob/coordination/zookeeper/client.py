@@ -1,4 +1,4 @@
-"""kazoo's client, bent where it must be. Everything that touches kazoo's inside is in this module."""
+"""kazoo's client, adapted. All code that touches kazoo's internals is in this module."""
 
 from __future__ import annotations
 
@@ -20,42 +20,43 @@ from kazoo.retry import KazooRetry
 from geventjob.clock import boottime
 
 _log = logging.getLogger(f"{__name__}.kazoo")
-_log.setLevel(logging.ERROR)  # it tells each attempt to connect; that ZooKeeper is away is told once, by the ensemble
+_log.setLevel(logging.ERROR)  # kazoo logs every attempt to connect; the ensemble logs once that ZooKeeper is away
 
 NO_SESSIONS = "it serves no sessions now: no majority, read-only, or set back to an older copy"
 TOO_MANY = "it accepts no more connections from this address (maxClientCnxns)"
 HANG_UP = 1.0
-"""Seconds within which a server hangs up on one connection too many."""
+"""Seconds within which a server closes a connection beyond its limit."""
 LONGEST_PAUSE = 1.0
-"""Seconds between two attempts to connect. kazoo's own limit is an hour, and a session would not outlive it."""
+"""Longest pause between two attempts to connect, seconds. kazoo's own limit is an hour, longer than any session."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """How to reach an ensemble."""
+    """The way to reach an ensemble."""
 
     hosts: str
     """HOST:PORT, comma-separated."""
     timeout: float
-    """Of the session, in seconds, as it is asked for."""
+    """The session timeout that is asked for, in seconds."""
     tls: ssl.SSLContext | None = None
     """None for plain connections."""
     login: tuple[str, str] | None = field(default=None, repr=False)
-    """User and password, for the digest scheme."""
+    """User and password for the digest scheme."""
 
     @property
     def patience(self) -> float:
-        """Seconds for each step of a new connection: there must be time for another server."""
+        """The seconds for each step of a new connection: a quarter of the timeout, so that there is time for another
+        server."""
         return self.timeout / 4
 
 
 class ZooKeeperClient(KazooClient):  # type: ignore[misc]  # kazoo has no types
-    """One kazoo client, for one session. It connects, and connects again, on its own."""
+    """One kazoo client for one session. The client connects and reconnects by itself."""
 
     granted = 0.0
-    """The timeout that the server gave the session, in seconds; kazoo forgets it."""
+    """The timeout that the server gave the session, in seconds. kazoo does not keep it."""
     asked = 0.0
-    """When (boottime) the session was asked for, or for the last time taken up again."""
+    """The time (boottime) of the last request to begin or resume the session."""
 
     def __init__(self, access: Access) -> None:
         self.failures: dict[str, str] = {}
@@ -74,30 +75,30 @@ class ZooKeeperClient(KazooClient):  # type: ignore[misc]  # kazoo has no types
         self._connection = _Connection(self, self._conn_retry.copy(), logger=_log)
 
     def send(self, request: Any) -> AsyncResult[Any]:
-        """Queue a request. Its answer may be an exception of kazoo."""
+        """Queue a request. The answer may be an exception of kazoo."""
         answer: AsyncResult[Any] = AsyncResult()
         self._call(request, answer)
         return answer
 
     @property
     def ended(self) -> bool:
-        """It does not try to connect any more."""
+        """Return whether the client has stopped trying to connect."""
         return bool(self._connection._connection_routine.dead)
 
     @property
     def last_change(self) -> int:
-        """Number (zxid) of the last change that the server has told of."""
+        """The number (zxid) of the last change that the server has reported."""
         return int(self.last_zxid)
 
     @property
     def identity(self) -> int:
-        """The session's id."""
+        """The id of the session."""
         return int(self._session_id or 0)
 
     def drop(self) -> None:
         """Break the connection, so that kazoo looks for another server.
 
-        It has a ping for that, but sends it only when there was nothing else to send for a while.
+        kazoo has a ping for this purpose, but sends no ping while other requests are sent.
         """
         connection = self._connection._socket
         if connection is not None:
@@ -105,12 +106,12 @@ class ZooKeeperClient(KazooClient):  # type: ignore[misc]  # kazoo has no types
                 connection.shutdown(socket.SHUT_RDWR)
 
     def leave(self) -> None:
-        """End the session if the server can be told within a second, and let go of everything in any case.
+        """Close the session if the server answers within a second, and free all resources in any case.
 
-        What is still queued is dropped; what the server has got already belongs to a session that it ends.
+        Queued requests are dropped. A request that the server already has belongs to the session that is closed.
         """
         queue = self._queue
-        while len(queue) > 1:  # the first one may be half written
+        while len(queue) > 1:  # the first may be half written
             queue.pop()[1].set_exception(ConnectionLoss())
         ending = gevent.spawn(self._stop_and_close)
         ending.join(1)
@@ -119,12 +120,12 @@ class ZooKeeperClient(KazooClient):  # type: ignore[misc]  # kazoo has no types
             ending.join(0.5)
 
     def _stop_and_close(self) -> None:
-        with contextlib.suppress(KazooException):  # not stopped within 10 s: then it stops when it wakes
+        with contextlib.suppress(KazooException):  # not stopped within 10 s: it stops when it wakes
             self.stop()
             self.close()
 
     def disown(self) -> None:
-        """In a forked child: be gone without a sign on the connection, which is the parent's."""
+        """Close the connection in a forked child without a byte to the server: the connection is the parent's."""
         self._stopped.set()
         routine = self._connection._connection_routine
         if routine is not None:
@@ -135,7 +136,7 @@ class ZooKeeperClient(KazooClient):  # type: ignore[misc]  # kazoo has no types
 
 
 class _Handler(SequentialGeventHandler):  # type: ignore[misc]
-    """Connects by itself: kazoo waits a whole session timeout, and leaves a socket behind where TLS fails."""
+    """Connects in place of kazoo, which waits a session timeout and leaks the socket of a failed TLS handshake."""
 
     def __init__(self, access: Access) -> None:
         super().__init__()
@@ -154,7 +155,7 @@ class _Handler(SequentialGeventHandler):  # type: ignore[misc]
 
 
 class _Connection(ConnectionHandler):  # type: ignore[misc]
-    """Keeps what the handshake said, and waits for its answer no longer than for the connection."""
+    """Keeps the facts of the handshake, and limits the wait for its answer like that for the connection."""
 
     _diagnosis: gevent.Greenlet[..., Any] | None = None
 
@@ -173,9 +174,10 @@ class _Connection(ConnectionHandler):  # type: ignore[misc]
         return timeouts
 
     def _why(self, error: Exception) -> str | None:
-        """Return the reason of a connection that failed, in words for an operator; None if the server hung up.
+        """Return the reason of a connection that failed, in words for an operator; None if the server closed the
+        connection.
 
-        kazoo hides it in the context.
+        kazoo leaves the reason in the context of its exception.
         """
         cause = error if isinstance(error, OSError) else error.__context__
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -191,16 +193,16 @@ class _Connection(ConnectionHandler):  # type: ignore[misc]
         return None
 
     def _diagnose(self, host: str, hostip: str, port: int) -> None:
-        """Find out why the server hung up; beside the attempts to connect, which must not wait for this.
+        """Find out why the server closed the connection. Runs beside the attempts to connect, which must not wait.
 
-        A server closes a connection on which nothing was said if there are too many of them.
+        A server with too many connections closes even a connection on which nothing was sent.
         """
         reason = NO_SESSIONS
         with contextlib.suppress(OSError), self.handler.create_connection((hostip, port), host) as connection:
             connection.settimeout(HANG_UP)
             with contextlib.suppress(ConnectionError):
                 connection.recv(1)
-            reason = TOO_MANY  # not reached when nothing comes in time
+            reason = TOO_MANY  # skipped by a time-out
         if not self.client.connected:
             self.client.failures[f"{host}:{port}"] = reason
 

@@ -1,4 +1,4 @@
-"""The contract of `Coordination`, kept over a ZooKeeper ensemble (DESIGN §4)."""
+"""The contract of `Coordination` over a ZooKeeper ensemble (docs/reference/queue.md)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def _in_words() -> Iterator[None]:
-    """Raise the errors of the contract for what ZooKeeper refuses: permissions, quotas, nodes removed by hand."""
+    """Raise the errors of the contract for refusals of ZooKeeper: permissions, quotas, nodes removed by hand."""
     try:
         yield
     except KazooException as error:
@@ -42,7 +42,7 @@ def _in_words() -> Iterator[None]:
 
 
 class ZooKeeperCoordination(Coordination):
-    """One process's part in a fleet over any number of machines."""
+    """The part of one process in a fleet on any number of machines."""
 
     def __init__(
         self,
@@ -57,11 +57,12 @@ class ZooKeeperCoordination(Coordination):
         auth_file: str | None = None,
         relist_interval: float = 0.005,
     ) -> None:
-        """`hosts`: HOST:PORT, several as a list or comma-separated. `session_timeout` in seconds, as asked for.
+        """Keep the settings. `hosts`: HOST:PORT, several as a list or comma-separated. `session_timeout` in seconds.
 
-        `root`: path under which all nodes lie, created when missing. With any of the three `tls` files (PEM) the
-        connection is TLS. `auth_file` holds `user:password`: nodes that are created are for this user alone.
-        `relist_interval`: least seconds between two lists of the queue, times the number of those who take.
+        `root`: path under which all nodes lie, created if missing. With any of the three `tls` files (PEM) the
+        connection is TLS. `auth_file` holds `user:password`; only this user may use the nodes that are created.
+        `relist_interval`: shortest time between two lists of the queue, seconds, times the number of takers. Raises
+        ValueError for a bad `hosts` or `name`.
         """
         self._hosts = hosts if isinstance(hosts, str) else ",".join(hosts)
         if "/" in self._hosts or "/" in name or not name:
@@ -88,7 +89,7 @@ class ZooKeeperCoordination(Coordination):
     # --- life
 
     def start(self) -> None:
-        """Raises CoordinationError for files that are no good, and for a ZooKeeper older than 3.6."""
+        """See `Coordination.start`. Raises CoordinationError for unusable files, and for a ZooKeeper older than 3.6."""
         login = read_login(self._auth_file) if self._auth_file else None
         self._closing = False
         access = Access(self._hosts, self._timeout, tls_context(*self._tls), login)
@@ -112,7 +113,7 @@ class ZooKeeperCoordination(Coordination):
             _tell(self.on_lost, claims)
 
     def _forked(self) -> None:
-        """In a forked child, which is no member: nothing here may act in the name of its parent."""
+        """Close everything in a forked child: the child is no member and must not act in the name of its parent."""
         self._closing = True
         self._ensemble.disown()
         self._inbox.disown()
@@ -121,7 +122,7 @@ class ZooKeeperCoordination(Coordination):
 
     @_in_words()
     def put(self, items: Sequence[tuple[str, int]]) -> list[str]:
-        """Raises ValueError for a priority that is none."""
+        """See `Coordination.put`."""
         return self._queue.put(items)
 
     @_in_words()
@@ -201,7 +202,7 @@ class ZooKeeperCoordination(Coordination):
 
 
 class _Caller(Part):
-    """Tells the coordination's user of sessions."""
+    """Calls `Coordination.on_session`."""
 
     def __init__(self, coordination: ZooKeeperCoordination) -> None:
         self._coordination = coordination
@@ -218,7 +219,7 @@ def _tell(listener: Callable[[Any], None], what: Any) -> None:
         log.exception("a listener of coordination failed")
 
 
-_open: WeakSet[ZooKeeperCoordination] = WeakSet()  # for the one who has to know them all: a fork
+_open: WeakSet[ZooKeeperCoordination] = WeakSet()  # for the handler of forks
 
 
 def _after_fork() -> None:

@@ -1,4 +1,4 @@
-"""The files by which an ensemble knows us and we know it. Errors name the option, never what is in a file."""
+"""The files of log-in and TLS. Errors name the option and the path, never the content of a file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ LONGEST = 4096
 
 
 def read_login(path: str) -> tuple[str, str]:
-    """User and password of the digest scheme, from a file with `user:password` on its only line."""
+    """Return user and password of the digest scheme, from a file with `user:password` on its only line."""
     try:
         with open(path, encoding="utf-8") as file:
             if os.fstat(file.fileno()).st_mode & 0o077:
-                log.warning("zk-auth-file: %s can be read by others; chmod 600 mends that", path)
+                log.warning("zk-auth-file: %s can be read by other users; use chmod 600", path)
             text = file.read(LONGEST).removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise CoordinationError(f"zk-auth-file: {path}: {getattr(error, 'strerror', 'no UTF-8')}") from None
@@ -31,9 +31,10 @@ def read_login(path: str) -> tuple[str, str]:
 
 
 def tls_context(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext | None:
-    """For connections to servers that show a certificate of one of the authorities in `ca` and have its name.
+    """Return the TLS context for connections to servers whose certificate has their name and is signed by an authority
+    in `ca`.
 
-    None where no file is named. Without `ca` the system's authorities count. The key may be in the file of `cert`.
+    None if no file is named. Without `ca` the system's authorities count. The key may be in the file of `cert`.
     """
     if not (ca or cert or key):
         return None
@@ -53,7 +54,7 @@ def tls_context(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLCon
 def _load(option: str, path: str, load: Callable[[], None]) -> None:
     try:
         load()
-    except OSError as error:  # of TLS, too
+    except OSError as error:  # TLS errors are OSErrors
         reason = "no usable PEM file" if isinstance(error, ssl.SSLError) else error.strerror
         raise CoordinationError(f"{option}: {path}: {reason}") from None
 

@@ -1,7 +1,7 @@
-"""Election, with the nodes of kazoo's `Election`: of the candidates who stand, the first to come leads.
+"""Elections, with the nodes of kazoo's `Election`: the candidate that came first leads.
 
-A candidate is an ephemeral node `<32 hex digits>__lock__<sequence>` whose data is a name. The digits are the
-candidate's own, so that it finds its node again after an answer was lost.
+A candidate is an ephemeral node `<32 hex digits>__lock__<sequence>` whose data is a name. The digits are random: by
+them a candidate finds its node again after a lost answer.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ log = logging.getLogger(__name__)
 
 _CANDIDATE = re.compile(r"__lock__(-?[0-9]{9,10})$")
 PAUSE = 0.2
-"""Seconds before standing again after something failed."""
+"""Seconds before a new candidacy after a failure."""
 
 
 class ZooKeeperLeadership(Leadership):
-    """Of one candidate who leads."""
+    """The leadership of one candidate."""
 
     def __init__(self, membership: Membership, election: str, path: str) -> None:
         self.name = election
@@ -50,25 +50,25 @@ class ZooKeeperLeadership(Leadership):
         return not self._given_up and not self._membership.session.over
 
     def resign(self) -> None:
-        """Raises CoordinationAway if nobody else may be able to lead yet; this process does not lead either way."""
+        """See `Leadership.resign`."""
         if self.held:
             self._given_up = True
             with contextlib.suppress(NoNodeError):
                 self._membership.ask(self._membership.nodes.delete(self.path))
 
     def lose(self) -> None:
-        """Its node is not there any more."""
+        """Note that the node of the candidate is gone."""
         self._given_up = True
 
 
 class ZooKeeperElections(Part):
-    """Stands in elections, in one session after another."""
+    """Candidacies of this process, in one session after another."""
 
     def __init__(self, ensemble: Ensemble, name: str) -> None:
-        """`name` is what the others read of a leader."""
+        """Keep the parts. `name` is the name of a leader as other processes read it."""
         self._ensemble = ensemble
         self._name = name.encode()
-        self._standing: set[str] = set()  # beginnings of paths
+        self._standing: set[str] = set()  # prefixes of paths
         self._leaderships: dict[str, ZooKeeperLeadership] = {}
 
     def lead(self, election: str, timeout: float | None) -> Leadership | None:
@@ -85,7 +85,7 @@ class ZooKeeperElections(Part):
                 return leadership
             except CoordinationAway:
                 pause = PAUSE
-            except NoNodeError:  # our node was removed, or the folder of all elections
+            except NoNodeError:  # our node or the folder of elections was removed
                 self._ensemble.mend(membership)
                 pause = PAUSE
             except KazooException as error:
@@ -97,7 +97,10 @@ class ZooKeeperElections(Part):
             gevent.sleep(min(pause, until - boottime()))
 
     def _stand(self, membership: Membership, election: str, until: float) -> Leadership | None:
-        """Leads in this session, or None when it is too late. Raises if that cannot be said any more."""
+        """Return the leadership in this session, or None when time is up.
+
+        Raises an error if this candidacy has failed.
+        """
         prefix = f"{ELECTIONS}/{election}/{token_hex(16)}__lock__"
         self._standing.add(prefix)
         leadership = None
@@ -125,7 +128,7 @@ class ZooKeeperElections(Part):
         return nodes.plain(path)
 
     def _wait_for_turn(self, membership: Membership, election: str, path: str, until: float) -> bool:
-        """Whether it came in time. Raises CoordinationAway or NoNodeError if this candidate stands no longer."""
+        """Return whether the turn came in time. Raises CoordinationAway or NoNodeError if this candidate is gone."""
         nodes = membership.nodes
         while True:
             changed = membership.event()
@@ -141,7 +144,10 @@ class ZooKeeperElections(Part):
                 return False
 
     def _withdraw(self, membership: Membership, election: str, prefix: str) -> None:
-        """Delete this candidate's node if there is one. What fails here is found after the next reconnection."""
+        """Delete the node of this candidate.
+
+        A node that remains after a failure is deleted after the next reconnection.
+        """
         with contextlib.suppress(CoordinationAway, KazooException):
             names = membership.ask(membership.nodes.children(f"{ELECTIONS}/{election}"))
             paths = [f"{ELECTIONS}/{election}/{name}" for name in names]
@@ -174,7 +180,7 @@ class ZooKeeperElections(Part):
             self._leaderships[path].lose()
 
     def found(self, membership: Membership, paths: set[str]) -> None:
-        """Candidates who withdrew or resigned, which was not done or not answered."""
+        """Delete the nodes of candidates that withdrew or resigned while the deletion failed or was not answered."""
         ours = [path for path in paths if path.startswith(f"{ELECTIONS}/")]
         for path in ours:
             if not path.startswith(tuple(self._standing)):

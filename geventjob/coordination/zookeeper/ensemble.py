@@ -1,11 +1,12 @@
-"""The one greenlet that owns the connection to ZooKeeper: one session after another, each watched over to its end.
+"""The one greenlet that owns the connection to ZooKeeper: it keeps one session after another.
 
-A session is ours by the lease (DESIGN §5.1): the time at which the last probe that was answered was sent, plus the
-timeout that the server granted, minus a margin. kazoo's states only say whether it is connected: it calls a session
-lost after it has reached a server again (FINDINGS A).
+The lease decides how long a session counts as ours: the time at which the last probe with an answer was sent, plus the
+timeout that the server granted, minus a margin (docs/decisions/0009). kazoo's states only tell whether a connection
+exists: kazoo calls a session lost only once it has reached a server again (docs/measurements.md, "Session loss with
+kazoo").
 
-A probe is a transaction that changes nothing. The answer to a read would not do: a server that was cut off from the
-others goes on answering reads for a while, and one that led them goes on for longer, while they end our session.
+A probe is a transaction that changes nothing. An answer to a read proves less: a server that is cut off from the
+others goes on answering reads for a while, and a former leader for longer, while the others end our session.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ from geventjob.coordination.zookeeper.part import Part
 log = logging.getLogger(__name__)
 
 PROBES = 10
-"""In a session timeout."""
+"""Probes in a session timeout."""
 PATIENCE = 4
-"""The part of a session timeout within which a probe is answered, or else another server is looked for."""
+"""A probe without an answer for a PATIENCE-th of the session timeout makes the client look for another server."""
 
 
 class Ensemble:
@@ -51,36 +52,38 @@ class Ensemble:
         self._seen = 0
         """Number of the last change of ZooKeeper that earlier sessions have seen."""
         self.membership: Membership | None = None
-        """The last one; it may be over."""
+        """The present or last session; it may be over."""
 
-    # --- for everybody
+    # --- for all parts
 
     @property
     def present(self) -> Membership | None:
-        """The session to work in, if there is one."""
+        """The session to work in, or None."""
         return None if self.membership is None or self.membership.session.over else self.membership
 
     def now(self) -> Membership:
-        """The session to work in; raises CoordinationAway if there is none."""
+        """Return the session to work in. Raises CoordinationAway if there is none."""
         if (membership := self.present) is None:
             raise CoordinationAway(f"no session with ZooKeeper{self._why}")
         return membership
 
     def wait(self, timeout: float | None = None) -> Membership | None:
-        """The present session, or the next one; None after `timeout` seconds."""
+        """Return the present session, or wait for the next one; None after `timeout` seconds."""
         return self.membership if self._within.wait(timeout) else None
 
     def mend(self, membership: Membership) -> None:
-        """Make folders anew that are gone: deleted by hand, or lost with ZooKeeper's data."""
-        with contextlib.suppress(CoordinationError):  # called again while something is missing
+        """Make folders again that are gone: deleted by hand, or lost with ZooKeeper's data."""
+        with contextlib.suppress(CoordinationError):  # the callers try again while a folder is missing
             if made := make_folders(membership):
-                hint = "; `geventjob queue reconcile` puts jobs back" if self._nodes.root + ENTRIES in made else ""
-                log.error("gone from ZooKeeper, and made anew: %s%s", ", ".join(made), hint)
+                hint = (
+                    "; `geventjob queue reconcile` queues the jobs again" if self._nodes.root + ENTRIES in made else ""
+                )
+                log.error("missing in ZooKeeper and made again: %s%s", ", ".join(made), hint)
 
     # --- life
 
     def start(self, access: Access, nodes: ZooKeeperNodes) -> None:
-        """Begin the first session. Raises CoordinationError, CoordinationAway after the session timeout."""
+        """Begin the first session. Raises CoordinationError, and CoordinationAway after the session timeout."""
         self._access = access
         self._nodes = nodes
         self._closing = False
@@ -96,14 +99,14 @@ class Ensemble:
             raise
 
     def close(self) -> None:
-        """End the session; two seconds at most."""
+        """End the session, within two seconds."""
         self._closing = True
         greenlet, self._greenlet = self._greenlet, None
         if greenlet is not None:
             greenlet.kill(timeout=2)
 
     def disown(self) -> None:
-        """In a forked child, whose copy of the session is over."""
+        """End the copy of the session in a forked child."""
         self._closing = True
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
@@ -121,7 +124,7 @@ class Ensemble:
                 self._reason = str(error)
                 if self._first.ready():
                     gevent.sleep(trouble.pause(self._reason))
-                elif isinstance(error, CoordinationAway):  # told by `start`
+                elif isinstance(error, CoordinationAway):  # `start` reports the error
                     gevent.sleep(self._access.timeout / PROBES)
                 else:
                     self._first.set_exception(error)
@@ -129,7 +132,7 @@ class Ensemble:
 
     @property
     def _why(self) -> str:
-        """The reason for the last failure, to be put behind a sentence."""
+        """The reason of the last failure, to be appended to a sentence."""
         failures = sorted(self._client.failures.items()) if self._client else []
         reason = self._reason or "; ".join(f"{address}: {why}" for address, why in failures)
         return f": {reason}" if reason else ""
@@ -137,7 +140,7 @@ class Ensemble:
     def _one_session(self) -> None:
         client = ZooKeeperClient(self._access)
         if self._client is not None:
-            client.failures.update(self._client.failures)  # the reason goes on until there is another
+            client.failures.update(self._client.failures)  # the reason stays until there is another
         self._client = client
         membership = Membership(client, self._nodes)
         client.start_async()
@@ -168,7 +171,7 @@ class Ensemble:
     def _end(self, membership: Membership) -> None:
         self._within.clear()
         membership.end()
-        self._seen = max(self._seen, membership.client.last_change)  # of changes since the last probe, too
+        self._seen = max(self._seen, membership.client.last_change)  # includes changes after the last probe
         if self.membership is membership:
             log.log(
                 logging.INFO if self._closing else logging.WARNING,
@@ -197,10 +200,10 @@ class Ensemble:
             membership.news.wait(min(membership.session.timeout / PROBES, membership.left))
 
     def _probe(self, membership: Membership) -> None:
-        """Renew the lease, and see that what is ours is there."""
+        """Send a probe: extend the lease, and compare the nodes of this process with those on the server."""
         connection, sent = membership.connections, boottime()
         owned = {part: part.owned() for part in self.parts}
-        # In this order: a server that lags behind the others has caught up with what we did before when it is read.
+        # In this order: after the transaction, a server that lagged has caught up with our earlier changes.
         quorum, ephemerals = membership.send([self._nodes.quorum(), self._nodes.ephemerals()])
         ephemerals.wait(min(membership.session.timeout / PATIENCE, membership.left))
         if not ephemerals.ready():
@@ -215,10 +218,10 @@ class Ensemble:
                 self.mend(membership)
 
     def _check_history(self, change: int) -> None:
-        """Tell once if `change`, the number of the last one, is below what was seen before.
+        """Log an error once if the number of the last change is below a number seen before.
 
-        A client that has seen a later one is hung up on by the server; a new client, which the end of the lease
-        brings, gets in (ZooKeeperServer.processConnectRequest).
+        A server closes the connection of a client that has seen a later change. A new client, made at the end of the
+        lease, is let in (ZooKeeperServer.processConnectRequest).
         """
         if change < self._seen:
             log.error(
@@ -229,6 +232,7 @@ class Ensemble:
         self._seen = change
 
     def _compare(self, membership: Membership, owned: dict[Part, set[str]], there: set[str]) -> None:
+        """Tell each part which of its nodes are gone, and after a reconnection which nodes belong to no part."""
         for part, paths in owned.items():
             if gone := paths - there:
                 part.gone(membership, gone)

@@ -30,14 +30,14 @@ Handler = Callable[[dict[str, Any]], None]
 
 _MESSAGE = re.compile(r"msg-(-?[0-9]{9,10})$")
 SWEEP = 3600.0
-"""Seconds between two looks for inboxes whose executor is gone; each also shows that the own one is in use."""
+"""Seconds between two searches for inboxes of dead executors. Each search also marks the own inbox as used."""
 UNUSED = 86400.0 + SWEEP
-"""Seconds without such a sign after which an inbox is deleted, if its executor does not live: a day at least."""
+"""Seconds without a mark after which the inbox of an executor that does not live is deleted: a day at least."""
 PAUSE = 0.2
 
 
 class ZooKeeperInbox:
-    """Reads this process's own inbox in a greenlet; sends to others."""
+    """The inbox of this process, read in a greenlet; and messages to other inboxes."""
 
     def __init__(self, ensemble: Ensemble, name: str) -> None:
         self._ensemble = ensemble
@@ -65,12 +65,12 @@ class ZooKeeperInbox:
         self._greenlet = supervise.spawn("the reader of the inbox", partial(self._run, handler), supervise.end_process)
 
     def close(self) -> None:
-        """Stop reading; a message whose handler has not returned stays."""
+        """Stop reading. A message whose handler has not returned stays."""
         if self._greenlet is not None:
             self._greenlet.kill()
 
     def disown(self) -> None:
-        """In a forked child: its parent reads on, it does not."""
+        """Stop reading in a forked child; the parent reads on."""
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
 
@@ -89,9 +89,9 @@ class ZooKeeperInbox:
                 gevent.sleep(trouble.pause(repr(error)))
 
     def _read(self, membership: Membership, handler: Handler, well: Callable[[], None]) -> None:
-        """Handle what comes for as long as the session lives. `well` is called at each list that succeeds.
+        """Handle messages for as long as the session lives. `well` is called after each list that succeeds.
 
-        The own folder is made first: ZooKeeper may have lost its data since the last time.
+        The own folder is made first: ZooKeeper may have lost its data since the last session.
         """
         changed = membership.event()
         self._swept = -math.inf
@@ -112,13 +112,13 @@ class ZooKeeperInbox:
         for path, node in zip(paths, membership.read(paths), strict=True):
             if isinstance(node, tuple) and path not in self._handled:
                 _handle(handler, node[0] or b"")
-            self._handled.add(path)  # not again, though its deletion go unanswered
+            self._handled.add(path)  # not handled again if the deletion has no answer
             with contextlib.suppress(NoNodeError):
                 membership.ask(membership.nodes.delete(path))
             self._handled.discard(path)
 
     def sweep(self, membership: Membership, unused: float = UNUSED) -> None:
-        """Show that the own inbox is in use, and delete those that were not for `unused` seconds."""
+        """Mark the own inbox as used, and delete the inboxes without a mark for `unused` seconds."""
         nodes = membership.nodes
         membership.ask_all([nodes.create(self._folder)])
         renew(membership, self._folder)
@@ -137,10 +137,10 @@ def _handle(handler: Handler, data: bytes) -> None:
     try:
         message = json.loads(data)
         if not isinstance(message, dict):
-            raise TypeError("a message is a JSON object")
+            raise TypeError("a JSON object is expected")
         handler(message)
     except (Exception, gevent.Timeout):
-        log.exception("a message could not be handled, and is dropped: %.200s", data.decode(errors="replace"))
+        log.exception("a message could not be handled and is dropped: %.200s", data.decode(errors="replace"))
 
 
 def _in_order(names: Iterable[str]) -> list[str]:

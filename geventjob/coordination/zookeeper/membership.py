@@ -1,4 +1,4 @@
-"""One session with the ensemble: what may be asked in it, and for how long it is ours."""
+"""One session with the ensemble: its requests, and the time for which it is ours."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from geventjob.coordination.zookeeper.client import ZooKeeperClient
 from geventjob.coordination.zookeeper.nodes import ZooKeeperNodes
 
 MARGIN = 4
-"""The lease ends a quarter of the timeout before the server could end the session.
+"""The lease ends a MARGIN-th of the timeout before the server could end the session.
 
-A follower tells the leader twice a tick who has given a sign of life, and a session is two ticks at least: the leader
-may count from up to a quarter of the timeout before the moment that we count from.
+A follower reports to the leader twice a tick which sessions gave a sign of life, and a session lasts two ticks at
+least: the leader may count from up to a quarter of the timeout before the moment from which the lease counts.
 """
 
 READ = 500
@@ -46,56 +46,59 @@ class Membership:
     """A session that has begun, over one connection after another."""
 
     def __init__(self, client: ZooKeeperClient, nodes: ZooKeeperNodes) -> None:
-        """Before `client` is started."""
+        """Prepare for a session of `client`, which is not started yet."""
         self.client = client
         self.nodes = nodes
         self.session = Session("", 0.0)
         self.identity = 0
-        """The session's id, as the owner of its ephemeral nodes."""
+        """The id of the session, as the owner of its ephemeral nodes."""
         self.connections = 0
-        """How many times it was connected."""
+        """Number of connections so far."""
         self.live = Event()
-        """Set while connected and certain of what is ours; everybody but the ensemble waits for it."""
+        """Set while connected and certain of the own nodes. Every request waits for it, except those of the keeper."""
         self.news = Event()
         """Set when the connection changed."""
         self._waking: WeakSet[Event] = WeakSet()
         client.add_listener(self._changed)
 
     def _changed(self, state: str) -> None:
-        """In kazoo's own greenlet, which must not be held up (FINDINGS §6)."""
+        """Note a state of kazoo.
+
+        Runs in kazoo's own greenlet, which must not block (docs/measurements.md, "gevent").
+        """
         if state == KazooState.CONNECTED:
             self.connections += 1
         else:
             self.live.clear()
         if state == KazooState.LOST:
-            self.session.end()  # before kazoo goes on with a new session, in which nothing may be done
+            self.session.end()  # before kazoo begins a new session, in which no request may go out
         self.news.set()
 
     def joined(self) -> None:
-        """The first connection is there: from here on it is a session."""
+        """Begin the session after the first connection."""
         self.identity = self.client.identity
         self.session = Session(f"{self.identity:x}", self.client.granted)
         self.renew(self.client.asked)
 
     def renew(self, sent: float) -> bool:
-        """An answer to what was sent then shows that the session lives, as far as the majority is concerned."""
+        """Extend the lease after the answer of the majority to a request that was sent at `sent` (boottime)."""
         self.session.timeout = self.client.granted
         return self.session.renew(sent, self.session.timeout / MARGIN)
 
     @property
     def left(self) -> float:
-        """Seconds until the lease ends."""
+        """The seconds until the lease ends."""
         return max(0.0, self.session.lease - boottime())
 
     def end(self) -> None:
-        """The session is over: whoever waits for something of it is woken."""
+        """End the session, and wake all that wait for something in it."""
         self.session.end()
         self.live.set()
         for event in self._waking:
             event.set()
 
     def event(self) -> Event:
-        """An event that the end of this session sets, too."""
+        """Return an event that the end of this session sets too."""
         event = Event()
         self._waking.add(event)
         if self.session.over:
@@ -105,11 +108,17 @@ class Membership:
     # --- requests
 
     def ask(self, request: Any) -> Any:
-        """The answer to one request. Raises CoordinationAway if there is none, and what kazoo has for a refusal."""
+        """Return the answer to one request.
+
+        Raises CoordinationAway without an answer, and kazoo's error for a refusal.
+        """
         return self.ask_each([request])[0]
 
     def ask_each(self, requests: Iterable[Any]) -> list[Any]:
-        """The answers to requests that are sent at once, in order. Raises as `ask` for the first that failed."""
+        """Send requests at once and return the answers, in order.
+
+        Raises, as `ask`, the error of the first that failed.
+        """
         answers = self.ask_all(requests)
         for answer in answers:
             if isinstance(answer, Exception):
@@ -117,12 +126,15 @@ class Membership:
         return answers
 
     def ask_all(self, requests: Iterable[Any]) -> list[Any]:
-        """As `ask_each`, but with an exception in the place of each answer that is none."""
+        """Send requests at once and return the answers, in order.
+
+        A failed request has its exception in place of an answer.
+        """
         self._await_live()
         return self.query(requests)
 
     def read(self, paths: Iterable[str]) -> list[Any]:
-        """Data and stat of nodes: a pair, None for one that is not there, an exception for one that is not for us.
+        """Return data and stat of nodes as pairs; None for a missing node, an exception for a node without permission.
 
         Raises as `ask`.
         """
@@ -131,11 +143,11 @@ class Membership:
         return [node for answer in self.ask_each(chunks) for node in answer]
 
     def query(self, requests: Iterable[Any]) -> list[Any]:
-        """As `ask_all`, but does not wait until what is ours is certain: for whoever makes it so."""
+        """Return the answers as `ask_all`, without waiting for `live`: for the requests that lead to `live`."""
         return [_outcome(answer) for answer in self.send(requests)]
 
     def post(self, request: Any) -> None:
-        """Send a request whose answer does not matter; one that is lost is made good at the next reconnection."""
+        """Send a request whose answer does not matter. The next reconnection repairs the effect of a lost request."""
         if not self.session.over:
             self.client.send(request)
 

@@ -1,4 +1,4 @@
-"""Where everything lies in ZooKeeper (DESIGN §4), and the requests about it."""
+"""The nodes of geventjob in ZooKeeper (docs/reference/queue.md), and the requests about them."""
 
 from __future__ import annotations
 
@@ -37,29 +37,30 @@ Watch = Callable[[Any], None]
 
 
 class ZooKeeperNodes:
-    """Makes requests; all paths are given and answered without the `--zk-root` under which they lie."""
+    """Makes requests. All paths are given and returned without the `--zk-root` under which they lie."""
 
     def __init__(self, root: str, own: bool) -> None:
-        """`own`: only who logs in as this process does may do anything with the nodes that are created."""
+        """Keep the root. `own`: only a process with the same log-in may use the nodes that are created."""
         self.root = root
         self.own = own
         self.acl = OPEN_ACL_UNSAFE
-        """Of the nodes that are created. The ensemble sets that of a log-in: its form is the server's choice."""
+        """The permissions of created nodes. The keeper sets those of a log-in, whose form the server chooses."""
 
     def plain(self, path: str) -> str:
-        """A path of ZooKeeper without the root."""
+        """Return a path of ZooKeeper without the root."""
         return path[len(self.root) :]
 
     def folders(self) -> list[str]:
-        """Full paths of what must be there, parents first: the root, step by step, and FOLDERS."""
+        """Return the full paths of the needed folders, parents first: the root, step by step, and FOLDERS."""
         steps = self.root.split("/")[1:]
         return ["/" + "/".join(steps[: n + 1]) for n in range(len(steps))] + [self.root + path for path in FOLDERS]
 
     def folder(self, full: str, acl: Sequence[Any] | None = None) -> Create:
+        """Make the request that creates a folder; `full`: path with the root."""
         return Create(full, b"", self.acl if acl is None else acl, 0)
 
     def trial(self, parent: str) -> tuple[Create, GetACL, Delete]:
-        """Requests that show to whom the server gives a node of scheme `auth` below `parent` (a full path)."""
+        """Make requests that show to whom the server gives a node of scheme `auth` below `parent` (a full path)."""
         full = f"{parent.rstrip('/')}/geventjob-{token_hex(8)}"
         return Create(full, b"", [make_acl("auth", "", all=True)], _EPHEMERAL), GetACL(full), Delete(full, -1)
 
@@ -71,7 +72,7 @@ class ZooKeeperNodes:
         return Delete(self.root + path, -1)
 
     def write(self, path: str, data: bytes | None, version: int = -1) -> SetData:
-        """`version` that the node must have; -1 for any."""
+        """Make the request that writes data. `version`: the version that the node must have; -1 for any."""
         return SetData(self.root + path, data, version)
 
     def permissions(self, path: str) -> GetACL:
@@ -93,15 +94,15 @@ class ZooKeeperNodes:
         return MultiRead([self.root + path for path in paths])
 
     def sync(self) -> Sync:
-        """What is read after it is no older than this request: a server may lag behind the others."""
+        """Make a request after which reads are no older than the request: a server may lag behind the others."""
         return Sync(f"{self.root}/job")
 
     def ephemerals(self) -> GetEphemerals:
-        """Of this session, all under the root."""
+        """Make the request for all ephemeral nodes of this session under the root."""
         return GetEphemerals(self.root + "/")
 
     def quorum(self) -> Transaction:
-        """A transaction that changes nothing. Only a leader that the majority follows can answer it."""
+        """Make a transaction that changes nothing. Only a leader with a majority can answer it."""
         return Transaction([CheckVersion(self.root + TAKEN, -1)])
 
     @staticmethod
@@ -118,10 +119,10 @@ def entry_name(priority: int, sequence: int) -> str:
 
 
 def taken_path(name: str) -> str:
-    """Of the node whose owner holds the entry of that name."""
+    """Return the path of the node whose owner holds the entry."""
     return f"{TAKEN}/{name}"
 
 
 def name_of(path: str) -> str:
-    """The last part of a path."""
+    """Return the last part of a path."""
     return path.rpartition("/")[2]

@@ -14,7 +14,7 @@ from geventjob.coordination.zookeeper.nodes import NOTES
 
 
 def load(membership: Membership, election: str) -> dict[str, Any] | None:
-    """See `Coordination.load_note`. Raises CoordinationError for a note that is none."""
+    """See `Coordination.load_note`. Raises CoordinationError for a node that holds no JSON object."""
     _, (node,) = membership.ask_each([membership.nodes.sync(), membership.nodes.read([f"{NOTES}/{election}"])])
     if node is None:
         return None
@@ -30,7 +30,7 @@ def load(membership: Membership, election: str) -> dict[str, Any] | None:
 
 
 def save(membership: Membership, election: str, note: Mapping[str, Any]) -> None:
-    """See `Coordination.save_note`. Done twice is done once."""
+    """See `Coordination.save_note`. Saving twice has the effect of saving once."""
     path, data = f"{NOTES}/{election}", json.dumps(note).encode()
     try:
         membership.ask(membership.nodes.write(path, data))

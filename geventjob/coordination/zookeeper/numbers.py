@@ -1,11 +1,11 @@
-"""Sequence numbers of entries: ZooKeeper gives 2,147,483,648 of them in a folder, and none after that.
+"""Sequence numbers of entries: ZooKeeper gives 2,147,483,648 numbers in a folder, and none after the last.
 
-Every create in the folder counts, also one without a sequence, and the count is the folder's own: a folder made anew
-begins at 0 (measured with 3.8.0: `DataTree.createNode` keeps the greatest number, so after the last one a sequential
-create fails for ever, and plain creates go on). So from a quarter on the folder is made anew as soon as the queue is
-empty for a moment. Near the end entries get numbers of our own, 2147483648 to 9999999999, by plain creates: they
-stand behind all earlier ones, for an old engine too, which compares names as strings. `docs/operations.md` tells
-operators.
+Every create in a folder uses a number, also a create without a sequence. The count belongs to the folder: a folder that
+is made anew begins at 0. Measured with 3.8.0 (`DataTree.createNode`): after the last number every sequential create
+fails for ever, and plain creates succeed. So once a quarter of the numbers is used, the folder is made anew as soon as
+the queue is empty for a moment. Near the end, entries get numbers of our own, 2147483648 to 9999999999, by plain
+creates: these sort behind all earlier ones, also for an old engine, which compares names as strings. The page for
+operators is docs/operations.md.
 """
 
 from __future__ import annotations
@@ -29,28 +29,33 @@ from geventjob.coordination.zookeeper.transactions import COUNT
 log = logging.getLogger(__name__)
 
 NUMBERS = 2**31
-"""How many ZooKeeper gives in a folder; the first of ours."""
+"""The numbers that ZooKeeper gives in a folder. Also the first number of our own."""
 RENEW = NUMBERS // 4
-"""How many must be used before an empty folder is made anew."""
+"""The used numbers from which an empty folder is made anew."""
 WARN = NUMBERS // 2
 OWN = NUMBERS - 2**27
-"""How many are used when ours begin. The rest is for servers that go on with ZooKeeper's, such as SlipStream's."""
+"""The used numbers from which entries get numbers of our own.
+
+The rest is for servers that know ZooKeeper's numbers only, such as SlipStream's.
+"""
 END = 10**10
 AGAIN = 86400.0
 """Seconds between two warnings."""
 
 
 def used(stat: ZnodeStat) -> int:
-    """Return how many numbers of a folder are used. The version that ZooKeeper tells is twice that minus the children
-    (`DataNode.copyStat`), in 32 bits."""
+    """Return how many numbers of a folder are used.
+
+    ZooKeeper reports a version of twice that number minus the children (`DataNode.copyStat`), in 32 bits.
+    """
     return int((stat.cversion + stat.numChildren) % 2**32 // 2)
 
 
 class Numbers:
-    """Where this process stands in the numbers."""
+    """The position of this process in the numbers."""
 
     def __init__(self) -> None:
-        self._highest: float = math.inf  # that an entry got; unknown before the first put
+        self._highest: float = math.inf  # the highest number of an entry; unknown before the first put
         self._warned = -math.inf
 
     def seen(self, paths: Sequence[str]) -> None:
@@ -59,8 +64,8 @@ class Numbers:
         if self._highest >= WARN and boottime() >= self._warned + AGAIN:
             self._warned = boottime()
             log.warning(
-                "%.0f %% of the sequence numbers of %s are used; they begin anew when the queue is empty for a moment, "
-                "or else are geventjob's own from %.0f %% on", 100 * self._highest / NUMBERS, ENTRIES,
+                "%.0f %% of the sequence numbers of %s are used: they restart when the queue is empty for a moment, "
+                "and geventjob's own begin at %.0f %%", 100 * self._highest / NUMBERS, ENTRIES,
                 100 * OWN / NUMBERS,
             )  # fmt: skip
 
@@ -72,7 +77,10 @@ class Numbers:
         return bool(data) or used(stat) >= OWN
 
     def put(self, membership: Membership, items: Sequence[tuple[str, int]]) -> list[str]:
-        """Put (job id, priority) under numbers of our own; the paths of the entries. Raises as `Membership.ask`."""
+        """Put (job id, priority) under numbers of our own. Return the paths of the entries.
+
+        Raises as `Membership.ask`.
+        """
         return [
             path
             for first in range(0, len(items), COUNT)
@@ -80,14 +88,17 @@ class Numbers:
         ]
 
     def _put(self, membership: Membership, items: Sequence[tuple[str, int]]) -> list[str]:
-        """The next number stands in the folder's data: who changes it in the same transaction has the numbers."""
+        """Put up to COUNT entries.
+
+        The data of the folder is the next number; changing it in the transaction reserves numbers.
+        """
         nodes = membership.nodes
         while True:
             data, stat = self._folder(membership)
             first = int(data) if data.isdigit() else NUMBERS
             if first + len(items) > END:
                 raise CoordinationError(
-                    f"no sequence numbers are left in {ENTRIES}: let the queue be empty for a moment"
+                    f"no sequence numbers are left in {ENTRIES}: they restart when the queue is empty for a moment"
                 )
             paths = [f"{ENTRIES}/{entry_name(items[n][1], first + n)}" for n in range(len(items))]
             creates = [nodes.create(path, job.encode()) for path, (job, _) in zip(paths, items, strict=True)]
@@ -96,7 +107,7 @@ class Numbers:
             error = _first_error(answers)
             if error is None:
                 return paths
-            if not isinstance(error, BadVersionError):  # else another server has these numbers
+            if not isinstance(error, BadVersionError):  # a BadVersionError: another server took these numbers
                 raise error
 
     def _folder(self, membership: Membership) -> tuple[bytes, ZnodeStat]:
@@ -109,24 +120,25 @@ class Numbers:
 def renew(membership: Membership, folder: str = ENTRIES) -> None:
     """Make a folder anew, with its permissions, if it is empty and many of its numbers are used.
 
-    In one transaction, which fails if there is an entry: whoever puts one finds a folder. A node in the other folder
-    wakes old engines, whose watch ends with the folder (kazoo's `LockingQueue` looks at no event but of children).
+    One transaction does all, and fails if there is an entry: every put finds a folder. A node in the folder of taken
+    nodes wakes old engines, whose watch ended with the deleted folder: kazoo's `LockingQueue` heeds events of children
+    only.
     """
     nodes = membership.nodes
     stat = membership.ask(nodes.exists(folder))
     if stat is None or stat.numChildren or used(stat) < RENEW:
         return
-    with contextlib.suppress(KazooException):  # an entry came, or another executor was quicker, or we may not
+    with contextlib.suppress(KazooException):  # a new entry, a quicker executor, or no permission
         acl, _ = membership.ask(nodes.permissions(folder))
         wake = f"{TAKEN}/renewed"
         anew = [nodes.delete(folder), nodes.folder(nodes.root + folder, acl)]
         answers = membership.ask(nodes.transaction([*anew, nodes.create(wake), nodes.delete(wake)]))
         if _first_error(answers) is None:
-            log.warning("%s was made anew, after %d sequence numbers: they begin at 0 again", folder, used(stat))
+            log.warning("%s was made anew after %d sequence numbers: they restart at 0", folder, used(stat))
 
 
 def _first_error(answers: Sequence[Any]) -> Exception | None:
-    """Return what made a transaction fail."""
+    """Return the error that made a transaction fail, or None."""
     errors = [answer for answer in answers if isinstance(answer, Exception)]
     own = [error for error in errors if not isinstance(error, (RolledBackError, RuntimeInconsistency))]
     return next(iter(own or errors), None)

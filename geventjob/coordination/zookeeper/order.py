@@ -8,22 +8,22 @@ from typing import Any
 
 from geventjob.coordination.names import distance
 
-_PRIORITY = slice(6, 9)  # of `entry-100-0000000042`
+_PRIORITY = slice(6, 9)  # in `entry-100-0000000042`
 _SEQUENCE = slice(10, None)
 
 
 def first_of(names: Collection[str], count: int) -> list[str]:
-    """The first `count` entries by priority, then sequence by signed distance."""
+    """Return the first `count` entries by priority, then by signed distance of the sequence."""
     return heapq.nsmallest(count, names, key=_key(names))
 
 
 def priority_of(name: str) -> int:
-    """Of an entry, by its name."""
+    """Return the priority in the name of an entry."""
     return int(name[_PRIORITY])
 
 
 def _key(names: Collection[str]) -> Callable[[str], Any] | None:
-    """None where the order is that of the strings: of numbers that are not negative no two lie 2**31 apart."""
+    """Return the key to sort by; None where strings sort right: no two sequences without a sign lie 2**31 apart."""
     if not any(name[10] == "-" for name in names):
         return None
     base = int(next(iter(names))[_SEQUENCE])
@@ -31,6 +31,6 @@ def _key(names: Collection[str]) -> Callable[[str], Any] | None:
 
 
 def by_sequence(names: Iterable[str], sequence: Callable[[str], int]) -> list[str]:
-    """Names in the order of their sequence numbers, by signed distance."""
+    """Return names in the order of their sequences, by signed distance."""
     numbered = [(sequence(name), name) for name in names]
     return [name for _, name in sorted((distance(number, numbered[0][0]), name) for number, name in numbered)]

@@ -22,7 +22,7 @@ class Part:
         """Note that `paths`, owned when the server was asked, do not exist."""
 
     def found(self, membership: Membership, paths: set[str]) -> None:
-        """Adopt or delete `paths`: nodes of the session, after a reconnection, that no part owns.
+        """Handle `paths`: nodes of the session, after a reconnection, that no part owns.
 
         Called while no other request of the process is under way.
         """

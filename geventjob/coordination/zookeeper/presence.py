@@ -1,4 +1,4 @@
-"""Presence: who lives, in which role, and what it says of itself."""
+"""Presence: the live processes of each role, and the info that they announce."""
 
 from __future__ import annotations
 
@@ -32,8 +32,10 @@ class Presence(Part):
         self._roles: dict[str, bytes] = {}
         self._there: set[str] = set()
         self._earlier: set[int] = set()
-        """Ids of the sessions of this process that have ended. The server may keep their nodes for longer than GRACE:
-        after it was away it counts the timeout of every session anew."""
+        """Ids of the sessions of this process that have ended.
+
+        Their nodes may outlast GRACE: a server that was away counts the timeout of every session from its return.
+        """
 
     def announce(self, role: str, info: Mapping[str, Any], wait: bool = True) -> None:
         """See `Coordination.announce`."""
@@ -44,7 +46,7 @@ class Presence(Part):
             if holder in self._earlier:
                 until = boottime() + GRACE * membership.session.timeout
             elif boottime() >= until:
-                raise NameInUse(f"{self._name}: another of the {role} that live has this name")
+                raise NameInUse(f"{self._name}: another live process among the {role} has this name")
             membership = self._ensemble.now()
         self._roles[role] = data
 
@@ -56,9 +58,10 @@ class Presence(Part):
         return {name: _info(node[0]) for name, node in nodes if isinstance(node, tuple)}
 
     def _announce(self, membership: Membership, role: str, data: bytes, until: float) -> int | None:
-        """Try once. Return None when the node is there, else the id of the session whose node was in the way.
+        """Try once. Return None when the node exists, else the id of the session that owns the node in the way.
 
-        Waits for that node to go, until `until` (boottime) at most; 0 if it was gone before it was looked at.
+        Waits for that node to go, until `until` (boottime) at most. Returns 0 for a node that was gone at the second
+        request.
         """
         nodes, path = membership.nodes, f"/{role}/{self._name}"
         try:
@@ -97,7 +100,7 @@ class Presence(Part):
         self._earlier.add(membership.identity)
 
     def _restore(self, membership: Membership, role: str) -> None:
-        """Announce again, when the node of an earlier session has gone."""
+        """Announce again, once the node of an earlier session is gone."""
         told = False
         while not membership.session.over:
             until = boottime() + GRACE * membership.session.timeout

@@ -1,4 +1,4 @@
-"""The queue, but for the take: put, remove, consume, release, look."""
+"""The queue without the take: put, remove, discard, read, consume, release, stats."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from geventjob.coordination.zookeeper.transactions import Failure, Group, commit
 
 
 class ZooKeeperQueue:
-    """What executors and those who add jobs do with entries."""
+    """Operations on entries, for executors and for servers."""
 
     def __init__(self, ensemble: Ensemble, claims: ZooKeeperClaims, name: str) -> None:
-        """`name` is the holder that others see."""
+        """Keep the parts. `name` is the holder that other processes see."""
         self._ensemble = ensemble
         self._claims = claims
         self._name = name.encode()
         self._numbers = Numbers()
 
-    # --- whoever adds jobs
+    # --- servers
 
     def put(self, items: Sequence[tuple[str, int]]) -> list[str]:
         """See `Coordination.put`."""
@@ -47,7 +47,7 @@ class ZooKeeperQueue:
         return paths
 
     def _put_sequential(self, membership: Membership, items: Sequence[tuple[str, int]]) -> list[str]:
-        """Put entries to which ZooKeeper gives the numbers."""
+        """Put entries whose sequences ZooKeeper chooses."""
         create = membership.nodes.create
         groups = [
             [create(f"{ENTRIES}/entry-{priority:03d}-", job.encode(), sequential=True)] for job, priority in items
@@ -73,12 +73,12 @@ class ZooKeeperQueue:
         return [entry not in held for entry in entries]
 
     def _removal(self, nodes: ZooKeeperNodes, entry: str) -> Group:
-        """Take the entry for as long as it takes to delete it: one that is held cannot be."""
+        """Return the operations that take and delete an entry at once. They fail for an entry that a process holds."""
         lock = taken_path(name_of(entry))
         return [nodes.create(lock, self._name, ephemeral=True), nodes.delete(lock), nodes.delete(entry)]
 
     def discard(self, entries: Sequence[str]) -> None:
-        """See `Coordination.discard`. The taken node of one that is held goes when its holder is done with it."""
+        """See `Coordination.discard`. The taken node of a held entry goes when its holder ends the claim."""
         there = [entry for entry in entries if parse_entry(entry)]
         membership = self._ensemble.now()
         for answer in membership.ask_all([membership.nodes.delete(entry) for entry in there]):
@@ -94,15 +94,15 @@ class ZooKeeperQueue:
         return [_said(found.get(entry)) for entry in entries]
 
     def jobs(self, entries: Sequence[str]) -> list[str | None]:
-        """See `Coordination.jobs`. One that may not be read stands, and says nothing."""
+        """See `Coordination.jobs`. The text of an entry without permission is empty."""
         return [_said(node) for node in self._read(entries)]
 
     def fences(self, entries: Sequence[str]) -> list[int | None]:
-        """See `Coordination.fences`: the number of the last change of each entry."""
+        """See `Coordination.fences`. The number is the zxid of the entry's last change."""
         return [node[1].mzxid if isinstance(node, tuple) else None for node in self._read(entries)]
 
     def _read(self, entries: Sequence[str]) -> list[Any]:
-        """Return what each entry has, as `Membership.read` does, and no older than this call."""
+        """Return the result of `Membership.read` for each entry, no older than this call."""
         there = [entry for entry in entries if parse_entry(entry)]
         membership = self._ensemble.now()
         membership.ask(membership.nodes.sync())
@@ -170,12 +170,15 @@ class ZooKeeperQueue:
             else:
                 alone.append(claim)
         if alone:
-            self.release(alone)  # the entry is gone already
+            self.release(alone)  # the entry was deleted by another
         if unknown:
             raise unknown[0]
 
     def _seen_ours(self, membership: Membership, claims: Sequence[Claim]) -> list[Claim]:
-        """Without those whose node was removed by hand: it may be another's by now, and is not ours to delete."""
+        """Return the claims whose taken node is ours, and revoke the others.
+
+        Another process may own a taken node by now, if ours was removed by hand.
+        """
         me = membership.identity
         nodes = zip(claims, membership.read(map(taken_of, claims)), strict=True)
         others = [claim for claim, node in nodes if not (isinstance(node, tuple) and node[1].ephemeralOwner == me)]
@@ -185,7 +188,7 @@ class ZooKeeperQueue:
 
 
 def _present(names: Sequence[str], found: Sequence[Any]) -> list[tuple[str, Any]]:
-    """Names and what was read of them, without those that are not there."""
+    """Return the names that exist with their nodes."""
     return [(name, node) for name, node in zip(names, found, strict=True) if isinstance(node, tuple)]
 
 
@@ -194,12 +197,12 @@ def _text(data: bytes | None) -> str:
 
 
 def taken_of(claim: Claim) -> str:
-    """Of the node that makes the claim ours."""
+    """Return the path of the node that makes the claim ours."""
     return taken_path(name_of(claim.entry))
 
 
 def _said(node: Any) -> str | None:
-    """What an entry says, as `Membership.read` found it."""
+    """Return the text of a node that `Membership.read` returned; None for a missing node."""
     if node is None:
         return None
     return node[0].decode(errors="replace") if isinstance(node, tuple) else ""

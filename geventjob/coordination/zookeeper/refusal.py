@@ -1,4 +1,4 @@
-"""What ZooKeeper refuses: for good, which an operator has to mend, or for now, which is waited out."""
+"""Refusals of ZooKeeper: lasting ones, which an operator must resolve, and passing ones, which are waited out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from kazoo.exceptions import SessionClosedRequireSaslError as SessionClosedRequi
 from geventjob.coordination.base import CoordinationAway, CoordinationError
 
 LASTING = (AuthFailedError, BadArgumentsError, InvalidACLError, NoAuthError, UnimplementedError)
-"""All others pass: a quota is raised, a read-only server finds its majority, a folder is made anew."""
+"""Refusals that last.
+
+All others pass: a quota is raised, a read-only server finds its majority, a folder is made anew.
+"""
 
 
 WORDS: Mapping[type[KazooException], str] = {
@@ -32,6 +35,6 @@ WORDS: Mapping[type[KazooException], str] = {
 
 
 def refused(error: KazooException, what: str = "ZooKeeper refused") -> CoordinationError:
-    """Return the error of the contract: CoordinationAway for a refusal that passes."""
+    """Return the error of the contract: CoordinationAway for a refusal that passes, else CoordinationError."""
     text = f"{what}: {type(error).__name__} {WORDS.get(type(error), error)}".rstrip()
     return CoordinationError(text) if isinstance(error, LASTING) else CoordinationAway(text)

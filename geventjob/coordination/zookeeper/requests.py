@@ -1,8 +1,8 @@
-"""Requests of ZooKeeper that kazoo lacks, and one that it reads too slowly.
+"""Requests of ZooKeeper that kazoo lacks, and one whose answer kazoo reads too slowly.
 
-They go out through kazoo's `_call`, which takes anything with a `type`, a `serialize` and a `deserialize`. Both
-multi-read and getEphemerals are there since ZooKeeper 3.6 (FINDINGS §4, §9); an older server answers them with
-`UnimplementedError`, which is how it is told.
+kazoo's `_call` sends any object with a `type`, a `serialize` and a `deserialize`. Multi-read and getEphemerals exist
+since ZooKeeper 3.6 (docs/measurements.md, "ZooKeeper over the years"). An older server answers `UnimplementedError`,
+which tells its age.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _END = multiheader_struct.pack(-1, True, -1)
 
 
 class MultiRead(namedtuple("MultiRead", "paths")):
-    """Data and stat of many nodes at once: `(bytes or None, ZnodeStat)`, None for a node that is not there.
+    """Data and stat of many nodes at once: `(bytes or None, ZnodeStat)` for each, None for a missing node.
 
-    A node that may not be read is answered with the error, not raised.
+    For a node without permission the error is returned, not raised.
     """
 
     type = 22
@@ -78,12 +78,12 @@ class GetEphemerals(namedtuple("GetEphemerals", "prefix")):
 
 
 class EntryNames(GetChildren):  # type: ignore[misc]  # kazoo has no types
-    """The children that are entries of a queue; others are passed over.
+    """The children of a folder that are entries of a queue. Other names are dropped.
 
-    One search through the answer instead of a loop over its names: a quarter of the time of a deep queue's list.
+    One regular expression over the answer replaces a loop over its names: a quarter of the time at a deep queue.
     """
 
-    # A name stands behind its length, four bytes, which no name can contain.
+    # Each name follows its length: four bytes that no name can contain.
     _short = re.compile("\0\0\0\x14(entry-[0-9]{3}-(?:[0-9]{10}|-(?!0{9})[0-9]{9}))")
     _long = re.compile("\0\0\0\x15(entry-[0-9]{3}--[1-9][0-9]{9})")
 

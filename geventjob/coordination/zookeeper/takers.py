@@ -1,4 +1,4 @@
-"""Who takes at the same time: the nodes of the takers, and whether they race for the same entries."""
+"""The processes that take at the same time: their nodes, and whether they race for the same entries."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from geventjob.coordination.zookeeper.part import Part
 RACE = 60.0
 """Seconds for which a lost race is remembered."""
 TELL = 1.0
-"""Seconds between two times that a process tells the others of lost races."""
+"""Shortest time between two notices of lost races by one process, seconds."""
 
 
 class Takers(Part):
-    """This process among the takers. Who loses a race writes to their folder, for all to see at their next list."""
+    """The node of this process among the takers.
+
+    The loser of a race writes to their folder; the next list shows the write.
+    """
 
     def __init__(self, name: str) -> None:
         self._node = f"{TAKERS}/{name}"
@@ -27,35 +30,36 @@ class Takers(Part):
         self._races: int | None = None
         self._raced = -math.inf
         self.names: Sequence[str] = ()
-        """All takers at the last list; this process may be missing."""
+        """The takers of the last list. This process may be missing."""
         self.seen = -math.inf
-        """When (boottime) that was; before all times once a race was lost since, for there is somebody not seen."""
+        """The time (boottime) of that list. Before all times after a lost race: an unknown taker exists."""
 
     @property
     def raced(self) -> bool:
-        """Whether there was a race lately."""
+        """Return whether there was a race within RACE seconds."""
         return boottime() < self._raced + RACE
 
     def join(self, membership: Membership) -> None:
-        """Be seen as a taker."""
+        """Make the node of this process."""
         if self._joined is not membership:
             self._joined = membership
             membership.post(membership.nodes.create(self._node, ephemeral=True))
 
     def leave(self) -> None:
-        """Be one no longer."""
+        """Delete the node of this process."""
         if self._joined is not None:
             self._joined.post(self._joined.nodes.delete(self._node))
             self._joined = None
 
     def listed(self, names: Sequence[str], stat: ZnodeStat) -> None:
-        """What a list of the folder said."""
+        """Note the result of a list of the folder."""
         self.seen = boottime()
         if self._races not in (None, stat.version):
             self._raced = self.seen
         self.names, self._races = names, stat.version
 
     def lost_race(self, membership: Membership) -> None:
+        """Note that this process lost a race, and notify the other takers."""
         now = boottime()
         if now >= self._raced + TELL:
             membership.post(membership.nodes.write(TAKERS, b""))
@@ -68,11 +72,11 @@ class Takers(Part):
         return {self._node} if self._joined is not None else set()
 
     def gone(self, membership: Membership, paths: set[str]) -> None:
-        if self._node in paths:  # removed by hand, or never made beside that of an old session; made with the next take
+        if self._node in paths:  # removed by hand, or never made beside an old session's node; the next take makes it
             self._joined = None
 
     def found(self, membership: Membership, paths: set[str]) -> None:
-        if self._node in paths:  # its deletion was lost
+        if self._node in paths:  # the deletion was lost
             membership.post(membership.nodes.delete(self._node))
 
     def began(self, membership: Membership) -> None:

@@ -1,8 +1,8 @@
 """Many small transactions sent as few large ones.
 
-A group of operations is done or not done as a whole, and groups that stand together in one request of ZooKeeper share
-that fate. So the one that the answer names as refused is dropped, and the others are sent again: those before it as
-one request, since they were fine a moment ago, and those after it as two halves (FINDINGS §3).
+A group of operations succeeds or fails as a whole, and the groups in one request of ZooKeeper share that fate. So the
+group that the answer names as refused is dropped, and the others are sent again: the earlier ones as one request, since
+their operations were fine a moment ago, and the later ones as two halves (docs/measurements.md, "Taking from a queue").
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from geventjob.coordination.zookeeper.membership import Membership
 COUNT = 200
 """Most groups in a request."""
 BYTES = 256 * 1024
-"""Most bytes in a request, if it has several groups."""
-_OVERHEAD = 80  # of an operation: headers, numbers, an ACL
+"""Most bytes in a request with several groups."""
+_OVERHEAD = 80  # bytes of an operation: headers, numbers, an ACL
 
 Group = Sequence[Any]
 """Operations of one transaction."""
@@ -27,20 +27,23 @@ Group = Sequence[Any]
 
 @dataclass(frozen=True)
 class Failure:
-    """Nothing of the group was done, if the error is one of ZooKeeper; a CoordinationAway leaves that open."""
+    """The failure of a group. An error of ZooKeeper: nothing of the group was done.
+
+    CoordinationAway: the effect is unknown.
+    """
 
     error: Exception
     at: int = -1
-    """Which operation of the group was refused."""
+    """Number of the operation of the group that was refused; -1 if unknown."""
 
 
 Outcome = list[Any] | Failure
 
 
 def commit(membership: Membership, groups: Sequence[Group]) -> Iterator[tuple[int, Outcome]]:
-    """Do all the groups; for each its number and outcome, as soon as it is known.
+    """Do all the groups. Yield number and outcome of each group as soon as the outcome is known.
 
-    Raises CoordinationAway if the session is over; the groups that it has not told of by then may have been done.
+    Raises CoordinationAway if the session is over; the groups without an outcome may have been done.
     """
     pieces = list(_pieces(groups))
     while pieces:
@@ -68,7 +71,7 @@ def _pieces(groups: Sequence[Group]) -> Iterator[list[int]]:
 def _outcomes(
     piece: list[int], answer: Any, groups: Sequence[Group], again: list[list[int]]
 ) -> Iterator[tuple[int, Outcome]]:
-    """What the answer tells; `again` gets what is to be sent again."""
+    """Yield the outcomes in an answer, and append the pieces to be sent again to `again`."""
     if isinstance(answer, Exception):
         yield from ((number, Failure(answer)) for number in piece)
         return
@@ -87,7 +90,7 @@ def _outcomes(
 
 
 def _refused(answer: Sequence[Any]) -> int | None:
-    """The number of the operation that made the whole fail."""
+    """Return the number of the operation that made the whole fail."""
     for number, result in enumerate(answer):
         if isinstance(result, Exception) and not isinstance(result, (RolledBackError, RuntimeInconsistency)):
             return number

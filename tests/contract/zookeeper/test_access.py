@@ -206,10 +206,10 @@ def test_an_auth_file_that_others_can_read_is_warned_of(
     site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     site.member(auth_file=written(tmp_path / "well", f"engine:{SECRET}", mode=0o600))
-    assert "can be read by others" not in caplog.text
+    assert "can be read by other users" not in caplog.text
     path = written(tmp_path / "auth", f"engine:{SECRET}", mode=0o640)
     site.member(auth_file=path)
-    assert f"zk-auth-file: {path} can be read by others" in caplog.text
+    assert f"zk-auth-file: {path} can be read by other users" in caplog.text
 
 
 def test_the_password_is_in_no_log(site: Site, auth_file: str, caplog: pytest.LogCaptureFixture) -> None:
