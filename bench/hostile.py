@@ -38,9 +38,11 @@ JOBS = 10_000
 class Target:
     """The server as a client of one kind sees it."""
 
-    def __init__(self, port: int, cookie: str, job: str, until: float) -> None:
+    def __init__(self, port: int, cookie: str, admin: str, job: str, until: float) -> None:
+        """`cookie`, `admin`: of the owner of all jobs, of an administrator. `until`: monotonic seconds."""
         self.port = port
         self.cookie = cookie
+        self.admin = admin
         self.job = job
         self.until = until
 
@@ -56,7 +58,7 @@ class Target:
     def request(self, method: str, path: str, body: bytes = b"", kind: str = "application/json", **more: str) -> bytes:
         head = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", f"Content-Type: {kind}"]
         if more.get("user", "yes") == "yes":
-            head.append(f"Cookie: {COOKIE}={self.cookie}")
+            head.append(f"Cookie: {COOKIE}={more.get('cookie', self.cookie)}")
         return "\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
     def ask(self, request: bytes) -> bytes:
@@ -140,6 +142,27 @@ def edits_of_one(target: Target, number: int) -> None:
     target.ask(target.request("POST", "/api/job/bulk-edit", body))
 
 
+def small_edits(target: Target, number: int) -> None:
+    """Edit 100 jobs in one request, the most that need no permit; each job has 2 KB."""
+    listed = target.ask(target.request("GET", "/api/job?$first=1&$last=100&$select=id")).partition(b"\r\n\r\n")[2]
+    ids = re.findall(rb'"(job/[0-9a-f-]{36})"', listed)
+    edits = [{"id": id.decode(), "set": {"progress": number}} for id in dict.fromkeys(ids)]
+    while not target.over:
+        target.ask(target.request("POST", "/api/job/bulk-edit", json.dumps({"edits": edits}).encode()))
+
+
+def small_adds(target: Target, number: int) -> None:
+    """Add 100 jobs of 2 KB in one request, which needs no permit."""
+    body = json.dumps({"jobs": [{"action": "a", "payload": {"x": "y" * 2000}}] * 100}).encode()
+    target.ask(target.request("POST", "/api/job/bulk-add", body, cookie=target.admin))
+
+
+def bulk_deletes(target: Target, number: int) -> None:
+    """Delete all jobs in one request."""
+    body = json.dumps({"filter": "action='a'"}).encode()
+    target.ask(target.request("POST", "/api/job/bulk-delete", body, cookie=target.admin))
+
+
 def acls(target: Target, number: int) -> None:
     """An acl of 10,000 rules."""
     rules = [{"principal": f"user-{number}-{n}", "type": "USER", "right": "VIEW"} for n in range(10_000)]
@@ -165,6 +188,9 @@ KINDS: dict[str, Attack] = {
         searches,
         filters,
         edits_of_one,
+        small_edits,
+        small_adds,
+        bulk_deletes,
         acls,
         log_ins,
     )
@@ -178,37 +204,40 @@ def main(arguments: list[str]) -> None:
     with TemporaryDirectory() as folder:
         Path(folder, "seed").mkdir()
         seed = JobServer(Path(folder, "seed"))
-        cookie, job = seeded(seed)
+        cookies, job = seeded(seed)
         seed.process.stop()
         for kind in wanted:
             shutil.copytree(seed.folder, Path(folder, kind))
             server = JobServer(Path(folder, kind))
             try:
-                table.add_row(kind, *measured(server, kind, cookie, job, seconds))
+                table.add_row(kind, *measured(server, kind, cookies, job, seconds))
             finally:
                 server.process.kill()
     Console(width=120).print(table)
 
 
-def seeded(server: JobServer) -> tuple[str, str]:
-    """The cookie of a user who owns JOBS jobs, and one of them that is large."""
+def seeded(server: JobServer) -> tuple[tuple[str, str], str]:
+    """Add JOBS jobs; return the cookies of their owner and of the administrator, and the id of a large job."""
     admin = server.login()
     assert admin.post("user", {"username": "alice", "password": "for-tests-only"}).status_code == 201
     mine = {"owner": {"principal": "alice", "type": "USER"}}
     for _ in range(JOBS // 1000):
         admin.bulk("add", jobs=[{"action": "a", "acl": mine, "payload": {"x": "y" * 2000}}] * 1000)
     job = admin.add(action="a", acl=mine, payload={"x": "y" * 200_000})
-    cookie = server.login("alice", "for-tests-only").http.cookies.get(COOKIE)
-    assert cookie is not None
-    return cookie, job
+    owner, administrator = (
+        caller.http.cookies.get(COOKIE) for caller in (server.login("alice", "for-tests-only"), admin)
+    )
+    assert owner is not None
+    assert administrator is not None
+    return (owner, administrator), job
 
 
-def measured(server: JobServer, kind: str, cookie: str, job: str, seconds: float) -> list[str]:
+def measured(server: JobServer, kind: str, cookies: tuple[str, str], job: str, seconds: float) -> list[str]:
     pid = server.process.pid
     lost = len(re.findall("is over, and with it", server.log))
     print(f"{kind}: the server has pid {pid}", file=sys.stderr)
     probe = start("probe", server.port, str(seconds + 1))
-    clients = None if kind == "nobody" else start(kind, server.port, str(seconds), cookie, job)
+    clients = None if kind == "nobody" else start(kind, server.port, str(seconds), *cookies, job)
     (told, _), count = probe.communicate(), "0"
     if clients is not None:
         count = clients.communicate()[0].strip()
@@ -226,7 +255,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 
 def probe(port: int, seconds: float) -> None:
     """Print how long each `/healthz` took, the connection included; PROBES ask, so that slow answers are no fewer."""
-    target, times = Target(port, "", "", time.monotonic() + seconds), []
+    target, times = Target(port, "", "", "", time.monotonic() + seconds), []
 
     def ask(number: int) -> None:
         time.sleep(EVERY * number / PROBES)
@@ -245,8 +274,8 @@ def probe(port: int, seconds: float) -> None:
     print(json.dumps(times))
 
 
-def child(kind: str, port: str, seconds: str, cookie: str = "", job: str = "") -> None:
-    target = Target(int(port), cookie, job, time.monotonic() + float(seconds))
+def child(kind: str, port: str, seconds: str, cookie: str = "", admin: str = "", job: str = "") -> None:
+    target = Target(int(port), cookie, admin, job, time.monotonic() + float(seconds))
     done = [0] * CLIENTS
 
     def client(number: int) -> None:

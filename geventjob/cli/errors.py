@@ -14,9 +14,13 @@ class TimedOut(Exception):
     """`--timeout` passed before the end of the jobs; the text is one line for the user."""
 
 
+class MissingOrHidden(Forbidden):
+    """403 for a job: the job does not exist, or the user may not see it. The server does not tell which."""
+
+
 def explain(error: CimiError, patience: float) -> tuple[ExitCode, str]:
     """Return the exit code and the line for an error of the client; `patience`: seconds of trying for the server."""
-    if isinstance(error, LoginRefused):
+    if isinstance(error, (LoginRefused, MissingOrHidden)):
         return ExitCode.DENIED, str(error)
     if isinstance(error, Forbidden):
         return ExitCode.DENIED, f"not allowed: {error}"

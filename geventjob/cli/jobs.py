@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from geventjob.cimi.document import WINDOW, Document
-from geventjob.cimi.errors import CimiError, NotFound, Refused
+from geventjob.cimi.errors import CimiError, Forbidden, NotFound, Refused
 from geventjob.cimi.filters import quoted
 from geventjob.cli.context import CommandContext, Commands
-from geventjob.cli.errors import UsageError, explain
+from geventjob.cli.errors import MissingOrHidden, UsageError, explain
 from geventjob.cli.screen import STYLES, age, attributes, span
 from geventjob.config import kinds
 from geventjob.exit_code import ExitCode
@@ -134,9 +134,13 @@ def found(context: CommandContext, text: str) -> str:
     return str(page["jobs"][0]["id"])
 
 
-def get(context: CommandContext, text: str) -> Document:
-    """Return the whole job that a text names. Raises NotFound, UsageError."""
-    return context.ask(context.client.get, found(context, text))
+def get(context: CommandContext, id: str, select: Iterable[str] | None = None) -> Document:
+    """Return the selected attributes of a job; None: all attributes. Raises NotFound, MissingOrHidden."""
+    try:
+        job: Document = context.ask(context.client.get, id, select=select)
+    except Forbidden as error:
+        raise MissingOrHidden(error.status, f"{id} does not exist, or you may not see it") from None
+    return job
 
 
 def each(context: CommandContext, do: Callable[[str], None]) -> int:
@@ -169,7 +173,7 @@ def documents(context: CommandContext, jobs: Sequence[Document]) -> None:
 def show(context: CommandContext) -> int:
     """Print all attributes of each job."""
     shown: list[Document] = []
-    code = each(context, lambda text: shown.append(get(context, text)))
+    code = each(context, lambda text: shown.append(get(context, found(context, text))))
     if context.args.json:
         documents(context, shown)
         return code
@@ -189,7 +193,7 @@ def stop(context: CommandContext) -> int:
 
 def stop_one(context: CommandContext, id: str) -> None:
     """Stop a job, and print its state."""
-    before = context.ask(context.client.get, id, select=["state"])["state"]
+    before = get(context, id, select=["state"])["state"]
     job = context.ask(context.client.operation, id, "stop")
     tell(context, job, note="had ended already" if before in FINAL else "")
 

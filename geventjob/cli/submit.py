@@ -202,7 +202,7 @@ def rerun(context: CommandContext) -> int:
 
 def rerun_one(context: CommandContext, text: str) -> str:
     """Submit a copy of a job, and return its id. Raises NotFound, UsageError."""
-    old = jobs.get(context, text)
+    old = jobs.get(context, jobs.found(context, text))
     if old["state"] not in FINAL:
         raise UsageError(f"{old['id']} is {old['state']}: only a job that has ended can be run again")
     id: str = context.client.add("job", like(old))

@@ -93,7 +93,7 @@ def changes(context: CommandContext, id: str, select: Iterable[str] | None, wait
     """Yield the job at each change that is seen, the last time when the job has ended."""
     pause, seen = FIRST_PAUSE, None
     while True:
-        job = context.ask(context.client.get, id, select=select)
+        job = jobs.get(context, id, select)
         if job != seen:
             yield job
         if job["state"] in FINAL:

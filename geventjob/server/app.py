@@ -64,7 +64,7 @@ def application(
     app.add_route("/api/queue", QueueResource(coordination, sessions))
     app.add_route("/api/queue/reconcile", ReconcileResource(Reconciler(store, coordination), sessions))
     collections = {
-        "session": SessionResource(store, sessions, passwords),
+        "session": SessionResource(store, sessions, passwords, base_uri),
         "session-template": session_templates(),
         "credential": CredentialResource(store, sessions),
         "credential-template": credential_templates(),

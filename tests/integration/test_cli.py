@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -352,6 +353,9 @@ def test_users_are_added_changed_and_deleted(cli: Cli, up: Fleet, tmp_path: Path
     alice = Cli(None, GEVENTJOB_SS_URL=up.url, GEVENTJOB_SS_USER="alice", GEVENTJOB_SS_PASS_FILE=str(first))
     alice("jobs")
     assert "not allowed" in alice.wrong("nodes", code=5)
+    missing = f"job/{uuid4()}"
+    for command in ("show", "stop", "watch", "rerun"):
+        assert f"{missing} does not exist, or you may not see it" in alice.wrong(command, missing, code=5)
     alice("user", "passwd", "alice", "--pass-file", str(second))
     assert "log-in refused" in alice.wrong("jobs", code=5)
     cli("user", "passwd", "alice", "--pass-file", "-", stdin="first of alice\n")

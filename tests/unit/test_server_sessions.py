@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import falcon.testing
 import gevent
 import pytest
 from gevent.event import Event
 
 from geventjob.cimi.document import COOKIE, Document
+from geventjob.coordination.base import Coordination
 from geventjob.server.accounts import caller_cache, first_user
 from geventjob.server.accounts import sessions as module
 from geventjob.server.accounts.api_keys import ALPHABET, belongs_to, is_valid, new_key, new_secret
@@ -19,6 +22,7 @@ from geventjob.server.accounts.caller import ANONYMOUS
 from geventjob.server.accounts.passwords import Passwords
 from geventjob.server.accounts.sessions import Sessions, signing_key
 from geventjob.server.accounts.users import new_user
+from geventjob.server.app import application
 from geventjob.server.problem import Problem
 from geventjob.server.store.base import Insert, Query, StoreError, StoreRefused, Update
 from geventjob.server.store.sqlite import SqliteStore
@@ -268,3 +272,31 @@ def test_a_password_file_for_the_first_user_that_is_too_short_is_refused(store: 
     assert store.get(["user/super"]) == [None]
     first_user.ensure(store, passwords, "8 chars.", tmp_path)
     assert store.get(["user/super"]) != [None]
+
+
+# --- the cookie
+
+
+@pytest.mark.parametrize(
+    ("base_uri", "headers", "secure"),
+    [
+        (None, {}, False),
+        ("http://jobs.example.org/api/", {}, False),
+        ("https://jobs.example.org/api/", {}, True),
+        ("HTTPS://jobs.example.org", {}, True),
+        (None, {"X-Forwarded-Proto": "https"}, True),
+        ("http://jobs.example.org/api/", {"X-Forwarded-Proto": "https"}, True),
+    ],
+)
+def test_the_cookie_is_secure_where_clients_use_https(
+    store: SqliteStore, sessions: Sessions, base_uri: str | None, headers: dict[str, str], secure: bool
+) -> None:
+    passwords = Passwords(threads=1)
+    store.write([Insert(new_user("bob", passwords.hash("for-tests-only"), "USER"))])
+    coordination = cast(Coordination, SimpleNamespace())
+    app = application(store, coordination, sessions, passwords, "0", base_uri)
+    template = {"href": "session-template/internal", "username": "bob", "password": "for-tests-only"}
+    client = falcon.testing.TestClient(app)
+    response = client.simulate_post("/api/session", json={"sessionTemplate": template}, headers=headers)
+    assert response.status_code == 201
+    assert ("; Secure" in response.headers["Set-Cookie"]) is secure

@@ -15,13 +15,13 @@ from geventjob.server.accounts.login_throttle import LoginThrottle
 from geventjob.server.accounts.passwords import Passwords
 from geventjob.server.accounts.sessions import Sessions, invalid_credentials
 from geventjob.server.document import operation, public
+from geventjob.server.http.client_address import uses_https
 from geventjob.server.http.decode import convert, decode_as
 from geventjob.server.http.request_body import FORM, JSON, read_body, text
 from geventjob.server.http.response import set_json, set_result
 from geventjob.server.problem import not_found
 from geventjob.server.resources.bodies import Href, KeyLogIn, PasswordLogIn, SessionAdd
 from geventjob.server.resources.collection import collection
-from geventjob.server.resources.entry_point import scheme
 from geventjob.server.resources.search_parameters import search_parameters
 from geventjob.server.store.base import Page, Store
 
@@ -31,7 +31,9 @@ _ACL = acl("ROLE", "ADMIN", [("ROLE", "ANON", "VIEW")])
 class SessionResource:
     """Sessions. A session belongs to itself, so that another session of the same user cannot end it."""
 
-    def __init__(self, store: Store, sessions: Sessions, passwords: Passwords) -> None:
+    def __init__(self, store: Store, sessions: Sessions, passwords: Passwords, base_uri: str | None = None) -> None:
+        """`base_uri`: the server's address as clients use it; None: taken from each request."""
+        self._base_uri = base_uri
         self._store = store
         self._sessions = sessions
         self._passwords = passwords
@@ -46,7 +48,7 @@ class SessionResource:
             with self._throttle.attempt(given.username, req.remote_addr):
                 user, key = self._by_password(given), None
         session, token = self._sessions.open(user, given.href, key)
-        _set_cookie(req, resp, token, session["expiry"])
+        _set_cookie(resp, token, session["expiry"], is_secure=uses_https(req, self._base_uri))
         set_result(resp, session["id"], "created", 201)
 
     def _by_password(self, given: PasswordLogIn) -> Document:
@@ -101,11 +103,11 @@ def _log_in(req: falcon.Request) -> PasswordLogIn | KeyLogIn:
     return convert(_LOG_INS[href], template)
 
 
-def _set_cookie(req: falcon.Request, resp: falcon.Response, token: str, expiry: str) -> None:
-    """Set the cookie: with `Secure` if the client uses https, else without, as the client would drop the cookie."""
+def _set_cookie(resp: falcon.Response, token: str, expiry: str, *, is_secure: bool) -> None:
+    """Set the cookie. Without https a client would drop a cookie that `is_secure`."""
     expires = email.utils.format_datetime(datetime.fromisoformat(expiry.replace("Z", "+00:00")), usegmt=True)
     parts = [f"{COOKIE}={token}", "Path=/", f"Expires={expires}", "HttpOnly", "SameSite=Lax"]
-    if scheme(req) == "https":
+    if is_secure:
         parts.append("Secure")
     resp.append_header("Set-Cookie", "; ".join(parts))
 
