@@ -42,7 +42,7 @@ class Trouble:
     """The failures of one task that is tried again: growing pauses, and one log line for each reason."""
 
     def __init__(self, log: logging.Logger, task: str) -> None:
-        """`task` begins the log line, for example "the queue cannot be read"."""
+        """Set the task, which begins the log line: "the queue cannot be read", for example."""
         self._log = log
         self._task = task
         self._reason = ""
@@ -91,5 +91,5 @@ class LeftAlone:
         return min((until for until, _ in self._until.values() if until > now), default=math.inf)
 
     def forget(self) -> None:
-        """Forget every name."""
+        """Forget all names."""
         self._until.clear()

@@ -1,4 +1,4 @@
-"""Natural batching: what gathers while one request is under way goes out with the next one."""
+"""Natural batching: items are collected while a batch is in flight, and sent as the next batch when it returns."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ Result = TypeVar("Result")
 
 
 class Batcher(Generic[Item, Result]):
-    """Callers hand in one item each and wait for its own result; one batch is under way at a time.
+    """Sends the items of many callers in batches, one batch at a time; each caller gets the result of its own item.
 
-    There are no timers: alone it adds no delay, under load one round trip serves many.
-
-    A caller that is killed while it waits leaves its item in: its effect is known to be unknown.
+    There are no timers: a single item is not delayed, and under load a round trip serves many items. The item of a
+    caller that is killed while it waits is sent nevertheless.
     """
 
     def __init__(
@@ -29,10 +28,10 @@ class Batcher(Generic[Item, Result]):
         size: Callable[[Item], int] | None = None,
         limit: int = 1 << 20,
     ) -> None:
-        """`send` answers a list as long as its argument, an exception standing for an item that failed alone.
+        """Set the sender: `send` returns a result or an exception for each item of its argument.
 
-        What `send` raises is raised in every caller of that batch. A batch ends at `count` items, or where the
-        sum of `size(item)` would pass `limit` (one item larger than that goes alone).
+        An exception that `send` raises is raised in every caller of the batch. A batch ends at `count` items, or where
+        the sum of `size(item)` would exceed `limit`; a larger item is sent alone.
         """
         self._send = send
         self._count = count
@@ -42,16 +41,16 @@ class Batcher(Generic[Item, Result]):
         self._sending = False
 
     def __call__(self, item: Item) -> Result:
-        """Send one item with whatever gathers beside it; its result, or raises its error."""
+        """Send an item, together with others that wait; return its result or raise its error."""
         return cast(Result, self.submit(item).get())
 
     def submit(self, item: Item) -> AsyncResult[Result]:
-        """Hand in one item without waiting for it."""
+        """Hand in an item without waiting for its result."""
         answer: AsyncResult[Result] = AsyncResult()
         self._waiting.append((item, answer))
         if not self._sending:
             self._sending = True
-            # By the hub: spawned here, it would pass for a child of the caller's action, and be ended with it.
+            # By the hub: a greenlet spawned here would be a child of the caller's action, and end with the action.
             gevent.get_hub().loop.run_callback(gevent.spawn, self._run)
         return answer
 

@@ -1,9 +1,8 @@
-"""Forked children: in a child that `os.fork` made, only the greenlet that called it goes on.
+"""Forked children: in a child that `os.fork` made, only the greenlet that called `os.fork` goes on.
 
-gevent keeps its event loop over a fork, so that a child of one action ran the code of all others too: 16 lines of
-10 jobs were written, and the connections of the parent were spoken on by both. `isolate` ends that for the whole
-process. Programs that are started anew (`subprocess`, `os.posix_spawn`, `spawn` and `forkserver` of multiprocessing)
-never had any of it.
+gevent keeps its event loop over a fork: a child of an action ran the code of all other actions too (10 jobs wrote 16
+lines), and parent and child used the same connections. `isolate` prevents this for the whole process. Programs that are
+started anew (`subprocess`, `os.posix_spawn`, `spawn` and `forkserver` of multiprocessing) are not affected.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from gevent._hub_local import get_hub_if_exists
 from greenlet import getcurrent, greenlet
 
 _mask: set[int] = set()  # of signals, as it was before the fork
-_others: list[greenlet] = []  # of a child: freed, they would run their `finally` blocks
+_others: list[greenlet] = []  # in a child; freed, these greenlets would run their `finally` blocks
 
 
 def isolate() -> None:
-    """Let no greenlet, watcher or callback of this process run on in its forked children. Once, by an entry point."""
+    """Let no greenlet, watcher or callback of this process go on in its forked children. Call this once."""
     os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
     # after the hook above: hooks in the child run in the order of their registration
     os.register_at_fork(after_in_parent=_unmask, after_in_child=_unmask)
@@ -39,7 +38,7 @@ def in_child() -> bool:
 
 
 def end(error: BaseException | None) -> NoReturn:
-    """End a forked child whose own code has ended, by `error` or well, and nothing of the parent's: no atexit."""
+    """End a forked child whose own code has ended, by `error` or well; no atexit function of the parent runs."""
     code: Any = 0
     if isinstance(error, SystemExit):
         code = error.code or 0
@@ -82,7 +81,8 @@ def _after_fork() -> None:
 
 
 def _about_to_exec(frame: FrameType | None) -> bool:
-    """Whether `subprocess` forks: its child runs no Python code but a `preexec_fn`, and a search takes milliseconds."""
+    """Return whether `subprocess` forks: its child runs no Python code but a `preexec_fn`, and the search for greenlets
+    would cost milliseconds."""
     for _ in range(3):
         if frame is None:
             return False
@@ -93,10 +93,10 @@ def _about_to_exec(frame: FrameType | None) -> bool:
 
 
 def _silence(loop: Any, objects: list[Any]) -> None:
-    """Stop what is to run in this loop; it stays usable for the child. The signal handlers of watchers go as well."""
+    """Stop all watchers and callbacks of this loop, signal handlers too; the loop stays usable for the child."""
     watcher: Any = next(kind for kind in type(loop.timer(0.0)).__mro__ if kind.__name__ == "watcher")
     for thing in objects:
-        # gevent's own threads and resolver are told of the fork by watchers of this kind
+        # watchers of this kind tell gevent's own threads and resolver about the fork
         if isinstance(thing, watcher) and thing.loop is loop and type(thing).__name__ != "fork":
             thing.stop()
     for callback in list(loop._callbacks or ()):
@@ -104,7 +104,10 @@ def _silence(loop: Any, objects: list[Any]) -> None:
 
 
 def _stand_in(forking: greenlet, main: greenlet | None) -> greenlet:
-    """A parent for the hub in place of the main greenlet, which must not run: hands all errors to who has forked."""
+    """Return a parent for the hub in place of the main greenlet, which must not run in the child.
+
+    It throws all errors of the hub into the greenlet that has forked.
+    """
 
     def run() -> None:
         give: Any = forking.switch
@@ -112,7 +115,7 @@ def _stand_in(forking: greenlet, main: greenlet | None) -> greenlet:
             while True:
                 try:
                     give()
-                except BaseException as error:  # LoopExit, SystemExit: what a hub throws into its parent
+                except BaseException as error:  # LoopExit, SystemExit: thrown by a hub into its parent
                     give = lambda error=error: forking.throw(error)  # noqa: E731
         finally:
             os._exit(1)

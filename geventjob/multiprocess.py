@@ -1,6 +1,6 @@
 """Let multiprocessing wait in greenlets: gevent leaves its pipes, semaphores and spawned processes blocking the hub.
 
-`Pool.map` would never return: the thread that reads results blocks the one that sends the tasks.
+`Pool.map` would never return: the thread that reads results blocks the thread that sends the tasks.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import gevent.os
 import gevent.socket
 
 LONGEST = 0.02
-"""Seconds between two looks at a semaphore that another process holds."""
+"""Most seconds between two attempts to acquire a semaphore that another process holds."""
 
 
 def cooperate() -> None:
-    """Replace what blocks, for the whole process. Once, by an entry point that gevent has patched."""
+    """Replace the calls that block, for the whole process. Call this once, in an entry point after gevent's patch."""
     connection.Connection._recv.__defaults__ = (_read,)  # type: ignore[attr-defined]
     connection.Connection._send.__defaults__ = (_write,)  # type: ignore[attr-defined]
     popen_fork.Popen.wait = _wait  # type: ignore[method-assign]
@@ -29,7 +29,7 @@ def cooperate() -> None:
     spawn = util.spawnv_passfds
 
     def watched(*args: Any) -> int:
-        """Let `os.waitpid` of gevent know the process; else the hub takes its exit code away."""
+        """Start a process and make it known to `os.waitpid` of gevent; else the hub would take the exit code away."""
         return int(gevent.os.fork_and_watch(fork=lambda: spawn(*args)))
 
     util.spawnv_passfds = watched  # type: ignore[assignment]
@@ -42,7 +42,7 @@ def _read(descriptor: int, size: int) -> bytes:
 
 def _write(descriptor: int, data: bytes) -> int:
     gevent.socket.wait_write(descriptor)
-    return os.write(descriptor, data[: select.PIPE_BUF])  # so much a pipe takes that can be written to
+    return os.write(descriptor, data[: select.PIPE_BUF])  # a pipe that is ready for writing accepts this many bytes
 
 
 def _wait(self: Any, timeout: float | None = None, wait: Callable[..., Any] = popen_fork.Popen.wait) -> int | None:
@@ -53,7 +53,7 @@ def _wait(self: Any, timeout: float | None = None, wait: Callable[..., Any] = po
 
 
 def _make_methods(self: Any) -> None:
-    """Give a semaphore its methods; `acquire` looks again and again, since another process gives no sign."""
+    """Give a semaphore its methods. `acquire` polls, since another process sends no sign of a release."""
     semaphore = self._semlock
     self.release = semaphore.release
 

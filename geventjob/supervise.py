@@ -1,4 +1,4 @@
-"""Long-lived greenlets: an error in one must end the process, never leave it half alive (DESIGN §5.11)."""
+"""Long-lived greenlets: an error in such a greenlet ends the process, so that no process lives on half alive."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ log = logging.getLogger(__name__)
 
 
 def spawn(name: str, run: Callable[[], Any], failed: Callable[[], None]) -> Greenlet[..., Any]:
-    """Run a part of the process. If it raises, that is logged with its traceback and `failed` is called in the hub.
+    """Run a part of the process. An exception is logged with its traceback, then `failed` is called in the hub.
 
-    To return, or to be killed, is a good end.
+    A part that returns or is killed has ended well.
     """
     greenlet = gevent.spawn(run)
     greenlet.name = name
@@ -30,5 +30,5 @@ def spawn(name: str, run: Callable[[], Any], failed: Callable[[], None]) -> Gree
 
 
 def end_process() -> None:
-    """For `failed`, in parts that know nothing of the process around them: its main greenlet gets a SystemExit(1)."""
+    """Raise SystemExit(1) in the main greenlet: a `failed` for parts that know nothing about their process."""
     gevent.get_hub().handle_system_error(SystemExit, SystemExit(1))

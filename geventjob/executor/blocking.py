@@ -1,10 +1,10 @@
-"""A native thread that sees a hub held up by code that waits: a system call that blocks, and uses no CPU.
+"""A native thread that finds a hub held up by code that waits: by a system call that blocks and uses no CPU.
 
-Neither kernel timer sees such a call: the kernel restarts it after SIGALRM, and ITIMER_PROF counts CPU time. The
-thread lets SIGALRM interrupt the call, so that its action can be parked or ended like one that computes; a call that
-cannot be interrupted (docs/reference/blocking-calls.md) ends the process in the end.
+Neither kernel timer finds the call: the kernel restarts it after SIGALRM, and ITIMER_PROF counts CPU time. The thread
+lets SIGALRM interrupt the call, so that its action can be parked or ended like an action that computes. A call that
+cannot be interrupted (docs/reference/blocking-calls.md) ends the process at last.
 
-Nothing here takes a lock of gevent's: the greenlet that holds it may be the one that is blocked.
+No code here takes a lock of gevent: the greenlet that holds the lock may be the blocked one.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ native_ident: Any = monkey.get_original("_thread", "get_ident")
 TICK = 0.2
 """Seconds between two looks."""
 BUSY = 0.25
-"""Share of the CPU from which on the main thread computes; a blocked one that SIGALRM wakes each ms needs 0.1."""
+"""Share of the CPU from which on the main thread computes. A blocked thread that SIGALRM wakes each ms needs 0.1."""
 LAST_WORDS = 2.0
-"""Seconds for what a process has to write at its end: nobody may read its stderr."""
+"""Most seconds for the last line of a process: its stderr may have no reader."""
 
 
 @dataclass
 class Stage:
-    """What to do once the hub has been held up for so many `seconds`; at most once each time."""
+    """An act for a hub that has been held up for so many `seconds`; at most once each time."""
 
     seconds: float
     act: Callable[[], None]
 
 
 class Blocking:
-    """The thread. Made in the main thread, which is the one that is watched."""
+    """The native thread. Made in the main thread, which is watched."""
 
     def __init__(self, ran: Callable[[], float], *stages: Stage) -> None:
-        """`ran` tells when the hub last ran; each value differs from the last one."""
+        """Start the thread. `ran` returns when the hub last ran, a new value after each run."""
         self._ran = ran
         self._stages = sorted(stages, key=lambda stage: stage.seconds)
         self._closed = False
@@ -60,7 +60,7 @@ class Blocking:
         native_thread(self._run, ())
 
     def close(self) -> None:
-        """End within a tick."""
+        """End the thread within a tick."""
         self._closed = True
 
     def frame(self) -> FrameType | None:
@@ -68,7 +68,7 @@ class Blocking:
         return sys._current_frames().get(self._main)
 
     def _run(self) -> None:
-        # Signals are the main thread's: one that woke this thread first, after SIGCONT say, would come late to it.
+        # Signals are for the main thread: a signal that woke this thread first, after SIGCONT say, would be late there.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         waited, ran, now, cpu, due = 0.0, 0.0, time.monotonic(), 0.0, self._stages
         while not self._closed:
@@ -84,14 +84,14 @@ class Blocking:
                 due = due[1:]
 
     def _sleeps(self) -> bool:
-        """Whether the main thread waits, rather than wants a CPU that others have, or is held by a debugger."""
+        """Return whether the main thread waits: it neither wants a CPU that others have nor is held by a debugger."""
         with suppress(OSError, ValueError, IndexError), open(self._task, "rb") as stat:
             return stat.read().rpartition(b")")[2].split()[0] in (b"S", b"D")
         return True
 
 
 def blocked(runnings: Iterable[Running]) -> Running | None:
-    """Return the action whose code, or a greenlet of whose, the main thread executes; from another native thread."""
+    """Return the action whose code, or whose child, the main thread executes. Callable from other native threads."""
     for running in list(runnings):
         if any(map(_on_stack, (running.greenlet, *running.children))):
             return running
@@ -99,11 +99,11 @@ def blocked(runnings: Iterable[Running]) -> Running | None:
 
 
 def _on_stack(one: greenlet) -> bool:
-    return greenlet.__bool__(one) and one.gr_frame is None  # of a suspended one there is a frame
+    return greenlet.__bool__(one) and one.gr_frame is None  # a suspended greenlet has a frame
 
 
 def end_process(fd: int, running: Running | None, frame: FrameType | None, session_timeout: float) -> NoReturn:
-    """Write a line that names job, action and call, and the stack of each thread; exit with code 1."""
+    """Write a line with job, action and call, and the stack of each thread; exit with code 1."""
     who = f"{running.job_id} {running.action}" if running else "-"
     text = (
         f"the hub has not run for longer than the session lives ({session_timeout:g} s): held up without using the CPU"

@@ -1,4 +1,4 @@
-"""What an action class knows as `self.executor`."""
+"""The executor as its actions see it: `self.executor` of an action class."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ class ExecutorContext:
         self.ss_api = SsApi(client)
         self.settings = settings
         self.stop_event = Event()
-        """Set when the executor is asked to stop. Only its own end stops an action: this is for loops of old ones."""
+        """Set when the executor is asked to stop, for loops in actions of SlipStream's engine. It ends no action."""
 
     @property
     def args(self) -> Any:
-        """The options, as SlipStream's actions know them."""
+        """Return the options, under the name that SlipStream's actions use."""
         return self.settings
 
     @property
     def name(self) -> str:
-        """The name of the executor."""
+        """Return the name of the executor."""
         return str(self.settings.name)
 
     @cached_property
     def es(self) -> Any:
-        """A client for `--es-hosts-list`, made at first use, with a connection for each job that may run."""
+        """Return a client for `--es-hosts-list`, made at first use, with a connection for each job that may run."""
         from geventjob.executor import elastic
 
         hosts = getattr(self.settings, "es_hosts_list", ())

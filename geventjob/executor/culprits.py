@@ -1,8 +1,8 @@
-"""Notes of jobs that hold up their executor in a call that cannot be interrupted, for whoever gets them next.
+"""Notes of jobs that hold up their executor in a call that cannot be interrupted, for the next executor of each job.
 
-The executor that is held up cannot tell anybody: its hub does not run, and its lease ends before it does. So the note
-is a file in the data folder, which the executors of a machine share. Whoever takes the job from there runs it apart
-from others, tells the call in its message, and so hands the note on to other machines.
+An executor that is held up can send nothing: its hub does not run, and its lease ends before the hub runs again. So the
+note is a file in the data folder, which the executors of a machine share. The executor that takes the job next runs it
+apart from others, and writes the call into the job's message, where other machines find it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from geventjob.ownership import open_private, private_folder
 
 KEPT = 7 * 86400.0
-"""Seconds after which a note that nobody asked for is removed."""
+"""Seconds after which a note is removed if the job did not come back."""
 LONGEST = 2000
 """Characters of a note."""
 
@@ -31,7 +31,7 @@ class Culprits:
                     note.unlink()
 
     def note(self, job_id: str, call: str) -> None:
-        """Keep the call in which this job (an id, `job/…`) holds up its executor."""
+        """Note the call in which this job (an id, `job/…`) holds up its executor."""
         path = self._path(job_id)
         new = path.with_name(f"{path.name}.{os.getpid()}")
         with suppress(OSError):
@@ -46,7 +46,7 @@ class Culprits:
             self._path(job_id).unlink()
 
     def of(self, job_id: str) -> str:
-        """Return the call that was noted of this job; empty if there is none."""
+        """Return the call that was noted for this job; empty if none was."""
         try:
             return self._path(job_id).read_text(encoding="utf-8", errors="replace")
         except OSError:

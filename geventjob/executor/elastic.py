@@ -1,7 +1,7 @@
 """`executor.es`: Elasticsearch as actions of SlipStream's engine know it, through the client of today.
 
-That client speaks to servers of its own version and of the next. SlipStream's are of version 6: they take plain JSON
-only, and do not say in each answer what they are.
+That client talks to servers of its own version and of the next. The servers of SlipStream are of version 6: they accept
+plain JSON only, and do not name their product in each answer.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from elasticsearch import Elasticsearch
 
 PORT = 9200
 PATIENCE = 300.0
-"""Seconds that one request may take: to delete by query does so."""
+"""Seconds that a request may take: a delete by query may take minutes."""
 VERSIONED = re.compile(r"application/vnd\.elasticsearch\+([a-z-]+); *compatible-with=[0-9]+")
 
 
 def connect(hosts: Sequence[str], connections: int) -> OldClient:
-    """A client for these nodes, `HOST`, `HOST:PORT` or a URL, with so many connections to each. No I/O yet."""
+    """Return a client for these nodes (`HOST`, `HOST:PORT` or a URL) with so many connections to each. No I/O yet."""
     urls = [_url(host) for host in hosts]
     return OldClient(
         Elasticsearch(urls, connections_per_node=connections, request_timeout=PATIENCE, node_class=PlainNode)
@@ -30,8 +30,10 @@ def connect(hosts: Sequence[str], connections: int) -> OldClient:
 
 
 class OldClient:
-    """The methods of a client, or of a part of it, called as they were: `doc_type` means nothing any more and is left
-    out, and answers are plain dicts."""
+    """The methods of a client, or of a part of it, with the arguments of version 6.
+
+    `doc_type`, which has no meaning any more, is left out. Answers are plain dicts.
+    """
 
     def __init__(self, current: Any) -> None:
         self._current = current
@@ -45,16 +47,16 @@ class OldClient:
 
 
 class Missing:
-    """Stands for the client where no hosts were given: actions take it and may never use it."""
+    """A stand-in for the client where no hosts were given: actions fetch the client and may never use it."""
 
     def __getattr__(self, name: str) -> Any:
         raise RuntimeError("executor.es is not there: the executor was started without --es-hosts-list")
 
 
 class PlainNode(Urllib3HttpNode):
-    """Speaks plain JSON to a server of any version, and takes it for an Elasticsearch."""
+    """A node that sends plain JSON to a server of any version, and does not ask for the name of its product."""
 
-    def perform_request(  # type: ignore[no-untyped-def]  # (what it answers has no public name)
+    def perform_request(  # type: ignore[no-untyped-def]  # (the type of the answer has no public name)
         self,
         method: str,
         target: str,
@@ -69,7 +71,7 @@ class PlainNode(Urllib3HttpNode):
 
 
 def _url(host: str) -> str:
-    """As the client wants it, with a port."""
+    """Return the URL of a node as the client requires it, with a port."""
     url = host if "://" in host else f"http://{host}"
     authority = url.partition("://")[2].partition("/")[0].rpartition("@")[2]
     if re.search(r":[0-9]+$", authority):

@@ -1,4 +1,4 @@
-"""How the code of an action came to its end. What that means for the job is the runner's to say."""
+"""The ways in which the code of an action can end. `decide` says what each means for the job."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, Union
 
 @dataclass(frozen=True)
 class Returned:
-    """It ran to its end."""
+    """The code returned a value."""
 
     value: Any
 
 
 @dataclass(frozen=True, eq=False)
 class Raised:
-    """It failed by an exception of its own: any BaseException, SystemExit and its own gevent.Timeout included."""
+    """The code raised an exception of its own: any BaseException, SystemExit and its own gevent.Timeout included."""
 
     error: BaseException
     text: str
@@ -26,19 +26,19 @@ class Raised:
 
 @dataclass(frozen=True)
 class TimedOut:
-    """It ran longer than it may, whether or not it swallowed the Timeout."""
+    """The time limit was over, whether or not the code swallowed the Timeout."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """JobStopped was raised in it, whatever it made of that."""
+    """JobStopped was raised in the code, whether or not the code swallowed the exception."""
 
 
 @dataclass(frozen=True)
 class Lost:
-    """JobLost was raised in it, or its claim was lost before it began."""
+    """JobLost was raised in the code, or its claim was lost before the code began."""
 
 
 Ending = Union[Returned, Raised, TimedOut, Stopped, Lost]

@@ -1,4 +1,4 @@
-"""One executor process: its parts, wired, and how they start and stop."""
+"""The engine of an executor process: its parts, their start and their graceful shutdown."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from geventjob.executor.claims import HeldClaims
 from geventjob.executor.context import ExecutorContext
 from geventjob.executor.hooks import Hooks
 from geventjob.executor.limits import JobLimits
+from geventjob.executor.register import ABANDON
 from geventjob.executor.runner import Runner
 from geventjob.executor.stop_poll import StopPoll
 from geventjob.executor.take import Taker
@@ -30,12 +31,10 @@ from geventjob.plugins import Actions
 log = logging.getLogger(__name__)
 
 ROLE = "executors"
-ABANDON = 10.0
-"""Seconds after which an action that swallows its end is abandoned (DESIGN §5.1)."""
 
 
 class ExecutorEngine:
-    """`run` works until `stop` is called; nothing is lost whenever that is."""
+    """Runs jobs from `run` until `stop`; no job is lost, whenever the stop comes."""
 
     def __init__(
         self, coordination: Coordination, context: ExecutorContext, actions: Actions, limits: JobLimits, watch: Watch
@@ -80,7 +79,10 @@ class ExecutorEngine:
         return self._code
 
     def stop(self) -> None:
-        """Take nothing new, end when what runs has ended; again: end what runs. From any greenlet, or the hub."""
+        """Take no new jobs, and end when the running jobs have ended. A second call ends the running jobs.
+
+        Callable from any greenlet and from the hub.
+        """
         if self._stop.is_set():
             self._hurry.set()
         self._stop.set()
@@ -89,7 +91,7 @@ class ExecutorEngine:
     # --- the parts
 
     def _start(self, wait_for_name: bool) -> bool:
-        """False if it was stopped meanwhile."""
+        """Join, announce this executor and start its parts; return False if it was stopped meanwhile."""
         self._coordination.on_lost = self._lost
         self._coordination.on_session = self._session
         actions = list(self._actions.names)
@@ -119,7 +121,7 @@ class ExecutorEngine:
         self.stop()
         self.stop()
 
-    # --- what coordination tells
+    # --- called by coordination
 
     def _lost(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
@@ -127,7 +129,7 @@ class ExecutorEngine:
         self._watch.lose(set(claims))
 
     def _session(self, session: Session) -> None:
-        """Messages may have passed us by while there was no session: ask which of our jobs shall stop (DESIGN §5.9)."""
+        """Ask which jobs shall stop: messages may have been missed while there was no session."""
         gevent.spawn(self._ask_for_stops)
 
     def _ask_for_stops(self) -> None:
@@ -138,12 +140,12 @@ class ExecutorEngine:
         if "stop" in message:
             self._runner.stop(message["stop"])
         else:
-            log.warning("a message that we do not know: %.200r", message)
+            log.warning("unknown message: %.200r", message)
 
     # --- the end
 
     def _drain(self, timeout: float) -> None:
-        """In this order: no new work, time for what runs, an end to what still runs, and only then the session."""
+        """Take no new jobs, wait for the running ones, give the rest back, and only then end the session."""
         self._taker.stop()
         self._runner.drain()
         if self._runner.works:

@@ -1,7 +1,7 @@
-"""What actions are refused, with an error at the call: signals and timers, and waiting while garbage is collected.
+"""Calls that actions may not make, and that raise an error there: signals, timers, waiting in a finalizer.
 
-Signals, their handlers and timers are one for the process and belong to the executor: SIGALRM slices actions that
-compute, SIGTERM drains. `docs/how-to/write-safe-actions.md` says what to use instead.
+Signal handlers and timers belong to the whole process, and so to the executor: SIGALRM slices actions that compute,
+SIGTERM drains. docs/how-to/write-safe-actions.md names the calls to use instead.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TIMERS = frozenset((signal.SIGALRM, signal.SIGPROF))
 
 
 def refuse_signals() -> None:
-    """Let the calls that change signals or timers raise ValueError in actions, as they do in threads. Once."""
+    """Let the calls that change signals or timers raise ValueError in actions, as they do in threads. Call it once."""
     for where, names in (
         (signal, ("signal", "alarm", "setitimer", "siginterrupt", "set_wakeup_fd")),
         (gevent, ("signal_handler",)),
@@ -56,26 +56,26 @@ def _blocks_timers(how: int, mask: Any) -> bool:
 
 
 def _engine() -> bool:
-    """Whether the engine itself calls, at work in the greenlet of an action."""
+    """Return whether the caller is the engine itself, at work in the greenlet of an action."""
     caller = sys._getframe(1).f_back
     module = caller.f_globals.get("__name__", "") if caller else ""
     return module.startswith("geventjob.") and not module.startswith("geventjob.actions.")
 
 
 def refuse_waits_of_finalizers() -> None:
-    """Let waiting raise RuntimeError in what the garbage collector calls: `__del__`, weakref callbacks. Once.
+    """Let waiting raise RuntimeError in code that the garbage collector calls: `__del__`, weakref callbacks.
 
-    No garbage is collected anywhere while one of them waits.
+    No garbage is collected anywhere while such code waits. Call it once.
     """
     before: list[Any] = []
 
     def collection(phase: str, info: dict[str, int]) -> None:
         current: Any = getcurrent()
-        if isinstance(current, Hub):  # refuses to wait at any time
+        if isinstance(current, Hub):  # the hub refuses to wait at any time
             return
         if phase == "start":
             before.append(getattr(current, "switch_out", None))
-            current.switch_out = _refuse_wait  # gevent calls it ahead of each wait
+            current.switch_out = _refuse_wait  # called by gevent ahead of each wait
         elif before:
             current.switch_out = before.pop()
 

@@ -36,35 +36,37 @@ SETTERS = {
 
 
 class NoSuchAttribute(AttributeError, KeyError):
-    """The job has no such attribute. Actions of SlipStream's engine expect a KeyError here, `getattr` and `hasattr`
-    what they always do."""
+    """The job has no attribute of this name.
+
+    A KeyError for actions of SlipStream's engine, an AttributeError for `getattr` and `hasattr`.
+    """
 
     __str__ = Exception.__str__
 
 
 class Job(dict[str, Any]):
-    """A job that runs here: its document as a dict to read, and what its action may tell of it.
+    """The job that an action runs: its document as a read-only dict, and the calls by which the action reports.
 
-    Every call that reaches the server raises JobLost once the job is no longer this executor's; nothing of it
-    leaves the process then (DESIGN §5.1).
+    Once the job is lost to this executor, each call that would reach the server raises JobLost and sends nothing.
     """
 
     def __init__(self, document: Document, write: Callable[[Document], Document], client: Client) -> None:
-        """`write` edits the job as its owner; it raises JobLost past the lease."""
+        """Wrap a document. `write` edits the job as its owner, and raises JobLost once the lease is over."""
         super().__init__(document)
         self._write = write
         self._revoked = False
         self.client = client
-        """The executor's client, for everything else on the server."""
+        """The executor's client, for all other resources of the server."""
         self.said = False
         """Whether this run has set a message of its own."""
         self.end: str | None = None
         """The final state that the action has asked for by `set_state`."""
 
-    # --- what the job is
+    # --- the document
 
     @property
     def id(self) -> str:
+        """The id, `job/…`."""
         return str(self["id"])
 
     @property
@@ -80,12 +82,12 @@ class Job(dict[str, Any]):
 
     @property
     def attempt(self) -> int:
-        """1 for the first run of this job, one more for each that follows."""
+        """The number of this run: 1 for the first run of the job."""
         return int(self.get("attempts", 1))
 
     @property
     def interrupted(self) -> bool:
-        """Whether an earlier attempt ended without an outcome: resume, clean up or fail, as suits the action."""
+        """Whether an earlier run ended without an outcome: the action may resume, clean up or fail."""
         return bool(self.get("interrupted", False))
 
     def _read_only(self, *_: Any, **__: Any) -> NoReturn:
@@ -111,30 +113,30 @@ class Job(dict[str, Any]):
     def __repr__(self) -> str:
         return f"<Job {self.get('id')} {self.get('action')}>"
 
-    # --- what its action tells of it
+    # --- reports of the action
 
     def set_progress(self, progress: float) -> None:
-        """Set how far the work is, 0 to 100; a float is rounded. Raises ValueError for anything else."""
+        """Set the progress, a number from 0 to 100, which is rounded. Raises ValueError for other values."""
         if isinstance(progress, bool) or not isinstance(progress, (int, float)) or not 0 <= progress <= 100:
             raise ValueError(f"progress is a number from 0 to 100, not {shown(progress)}")
         self.edit(progress=round(progress))
 
     def set_status_message(self, message: object) -> None:
-        """A line for people; cut at 32,000 bytes."""
+        """Set a line for people; it is cut at 32,000 bytes."""
         self.edit(statusMessage=cut(str(message)))
 
     def set_return_code(self, code: int) -> None:
-        """Kept unless `do_work` returns a code itself. It does not decide between SUCCESS and FAILED."""
+        """Set the return code of an action that returns None. The code does not decide between SUCCESS and FAILED."""
         if isinstance(code, bool) or not isinstance(code, int):
             raise ValueError(f"a return code is an int, not {shown(code)}")
         self.edit(returnCode=code)
 
     def add_affected_resource(self, href: str) -> None:
-        """`href` is the id of a resource that the work touched."""
+        """Add the id of a resource that the work touched."""
         self.add_affected_resources([href])
 
     def add_affected_resources(self, hrefs: Iterable[str]) -> None:
-        """As `add_affected_resource`; what is there already is not added again."""
+        """Add the ids of resources that the work touched; an id is added once."""
         known = list(self.get("affectedResources", []))
         there = {resource["href"] for resource in known}
         new = [{"href": href} for href in dict.fromkeys(hrefs) if href not in there]
@@ -144,7 +146,7 @@ class Job(dict[str, Any]):
     def set_state(self, state: str) -> None:
         """Choose the state in which the job ends if `do_work` returns 0 or nothing: SUCCESS, FAILED or STOPPED.
 
-        RUNNING changes nothing. Raises ValueError for another state: QUEUED and STOPPING are not an action's to set.
+        RUNNING changes nothing. Raises ValueError for QUEUED, STOPPING and unknown states.
         """
         if state not in STATES:
             raise ValueError(f"a state is one of {', '.join(STATES)}, not {shown(state)}")
@@ -153,24 +155,25 @@ class Job(dict[str, Any]):
         self.end = state if state in FINAL else None
 
     def is_in_final_state(self) -> bool:
-        """Return whether the job has ended, or will in the state that `set_state` was given."""
+        """Return whether the job has ended, or will end in the state that `set_state` has chosen."""
         return self.end is not None or self.get("state") in FINAL
 
     def edit(self, **attributes: Any) -> None:
-        """Set attributes of the job (DESIGN §3: those that an executor sets, and `name`, `description`, `properties`).
+        """Set attributes of the job: the ones with a setter, and `name`, `description`, `properties`.
 
-        Raises JobLost; Refused if the server does not accept a value; RuntimeError in a forked child of the executor,
-        which tells its parent (by a Queue, say) what is to be written; ValueError, TypeError for what is no JSON.
+        Raises JobLost; Refused if the server does not accept a value; ValueError, TypeError for values that are no
+        JSON. Raises RuntimeError in a forked child of the executor: the child may hand the values to its parent, by a
+        Queue for example, to be written there.
         """
         if in_child():
             raise RuntimeError(f"{self.id} is run by the process {os.getppid()}: a forked child cannot write to it")
         if self._revoked:
             raise JobLost
-        # Plain values, made here: no code of the action's (a dict of a kind of its own) runs when they are sent.
+        # Plain values are made here: no code of the action (of its own kind of dict, say) runs when they are sent.
         attributes = msgspec.json.decode(encoded(attributes))
         try:
             document = self._write(attributes)
-        except (Conflict, NotFound) as refusal:  # stopped and done, deleted, or somebody else's by now
+        except (Conflict, NotFound) as refusal:  # stopped and done, deleted, or owned by another executor by now
             log.warning("%s is lost to us: %s", self.id, refusal)
             raise JobLost from refusal
         dict.update(self, document)
@@ -179,23 +182,26 @@ class Job(dict[str, Any]):
         self.said |= "statusMessage" in attributes
 
     def revoke(self) -> None:
-        """From now on every call raises JobLost."""
+        """Let every call raise JobLost from now on."""
         self._revoked = True
 
     @property
     def ss_api(self) -> SsApi:
-        """The API as old SlipStream actions know it."""
+        """The API of the server as actions of SlipStream's engine know it."""
         from geventjob.cimi.ss_api import SsApi
 
         return SsApi(self.client)
 
 
 def cut(message: str) -> str:
-    """The message within MESSAGE_BYTES bytes of UTF-8."""
+    """Return the message, cut to MESSAGE_BYTES bytes of UTF-8."""
     raw = message.encode(errors="replace")
     return message if len(raw) <= MESSAGE_BYTES else raw[:MESSAGE_BYTES].decode(errors="ignore")
 
 
 def shown(value: object) -> str:
-    """Return a value for an error message, without any code of an action's: of other than plain values, the type."""
+    """Return a plain value, or the name of the type of another value, for an error message.
+
+    No code of an action runs for the text.
+    """
     return repr(value) if type(value) in (bool, int, float, str, type(None)) else type(value).__name__

@@ -1,4 +1,4 @@
-"""What the operator set for the jobs of an executor."""
+"""The limits that the operator has set for the jobs of an executor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from geventjob.plugins import ActionSpec
 
 @dataclass(frozen=True)
 class JobLimits:
-    """Options of DESIGN §5 and §7 by their names; times in seconds, None for no limit."""
+    """Options by their names (docs/reference/options.md); times in seconds, None for no limit."""
 
     threads: int = 100
     cimi_patience: float = 120.0
@@ -21,15 +21,18 @@ class JobLimits:
     action_timeout: float | None = None
     max_timeout: float | None = None
     timeouts: Mapping[str, float] = field(default_factory=dict)
-    """The ini's `[timeouts]`."""
+    """Seconds by action, from the section `[timeouts]` of the ini file."""
 
     def timeout(self, job: Document, action: ActionSpec) -> float | None:
-        """The job's own, the ini's, the decorator's, the default: the first that is set, within the maximum."""
+        """Return the timeout of a job: its own, the ini file's, the decorator's or the default, within the maximum.
+
+        The first of these that is set counts.
+        """
         given = (job.get("timeout"), self.timeouts.get(action.name), action.timeout, self.action_timeout)
         chosen = [seconds for seconds in given if seconds is not None][:1]
         most = [self.max_timeout] if self.max_timeout is not None else []
         return min((float(seconds) for seconds in chosen + most), default=None)
 
     def suspects(self, interruptions: int) -> int:
-        """How many jobs that were interrupted this often may run here at once (DESIGN §5.7)."""
+        """Return how many jobs with so many interruptions may run here at once."""
         return max(1, self.threads >> 3 * (interruptions - 1))

@@ -1,9 +1,9 @@
-"""Places for suspects: jobs that were interrupted so often that they may be what kills executors (DESIGN §5.7).
+"""Places for suspects: jobs that were interrupted so often that they may be the ones that kill executors.
 
-A job that kills its executor takes its neighbours with it, which are then interrupted as often as itself. So suspects
-are spread thin: an executor runs only so many at once. A suspect without a place waits with its claim in hand, for a
-moment; then it is given back, since another executor may have a place. So a place that is free anywhere in the fleet
-is filled within HOLD, by a suspect that waits there or by one that is passed on.
+A job that kills its executor interrupts its neighbours too, as often as itself. So suspects are spread thin: each
+executor runs a few at a time. A suspect without a place waits for a moment with its claim in hand; then the claim is
+passed on, since another executor may have a place. A free place is filled within HOLD, by a suspect in hand there or by
+a suspect from another executor.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ from geventjob.coordination.base import Claim
 SUSPICIOUS = 2
 """Interruptions from which on a job is a suspect."""
 HOLD = 0.5
-"""Seconds for which a suspect waits for a place before it is passed on, at most; a quarter of it at least."""
+"""Most seconds that a suspect waits for a place before it is passed on; at least it waits a quarter of them."""
 PASSED_ON = 200
-"""Most suspects that one executor passes on in a second: with more of them in hand, each waits longer."""
+"""Most suspects that an executor passes on in a second: with more of them in hand, each waits longer."""
 
 
 class Quarantine:
-    """Counts the suspects that run, and starts those that wait as places become free."""
+    """Counts the suspects that run, and starts waiting suspects as places become free."""
 
     def __init__(self, slots: Semaphore, places: Callable[[int], int]) -> None:
-        """`places(n)`: how many jobs that were interrupted n times or more may run at once. Who waits for a place
-        holds none of `slots`, and takes one with the place."""
+        """Set the places: `places(n)` returns how many jobs with n interruptions or more may run at once.
+
+        A suspect that waits for a place holds none of `slots`, and takes a slot with the place.
+        """
         self._slots = slots
         self._places = places
         self._inside: dict[Claim, int] = {}
@@ -37,14 +39,14 @@ class Quarantine:
         self._closed = False
 
     def enter(self, claim: Claim, interruptions: int) -> bool:
-        """Take a place, without waiting; return whether there was one."""
+        """Take a place, without waiting; return whether a place was free."""
         if self._closed or not self._room(interruptions):
             return False
         self._inside[claim] = interruptions
         return True
 
     def wait(self, claim: Claim, interruptions: int) -> bool:
-        """Wait for a place and a slot, first come first served; False after a moment: give the claim back."""
+        """Wait for a place and a slot, first come first served; return False after a moment without them."""
         admitted = Event()
         self._waiting[claim] = interruptions, admitted
         try:
@@ -56,19 +58,19 @@ class Quarantine:
         return claim in self._inside
 
     def leave(self, claim: Claim) -> bool:
-        """Free the place of a claim; return whether it had one that nobody who waits here could take."""
+        """Free the place of a claim; return whether it had a place that no suspect in hand could take."""
         if self._inside.pop(claim, None) is None:
             return False
         return not self._admit()
 
     def close(self) -> None:
-        """Let nobody enter any more: those that wait are given back."""
+        """Let no suspect enter any more, and end all waiting."""
         self._closed = True
         for _, admitted in self._waiting.values():
             admitted.set()
 
     def _admit(self) -> int:
-        """Start those that wait and fit in; return how many."""
+        """Start the waiting suspects that fit in; return their number."""
         started = 0
         for claim, (interruptions, admitted) in list(self._waiting.items()):
             if self._closed or not self._room(interruptions):
@@ -82,7 +84,10 @@ class Quarantine:
         return started
 
     def _room(self, interruptions: int) -> bool:
-        """Return whether one more fits in, at its own number of interruptions and at each below it."""
+        """Return whether a suspect with so many interruptions may start.
+
+        At each count from 2 to its own, the suspects with as many interruptions or more must leave a place free.
+        """
         return all(
             sum(inside >= level for inside in self._inside.values()) < self._places(level)
             for level in range(SUSPICIOUS, interruptions + 1)

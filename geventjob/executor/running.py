@@ -1,4 +1,4 @@
-"""What is known of one action while its code runs."""
+"""An action while its code runs, and the exception that is to end it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ from geventjob.executor.ending import Ending, Lost, Raised, Stopped, TimedOut
 from geventjob.log import TREE
 
 TIMEOUT_AGAIN = 0.25
-"""Seconds after which a Timeout is raised again in code that swallowed it."""
+"""Seconds after which a Timeout is raised again in code that swallowed the first."""
 END_AGAIN = 1.0
-"""The same of JobStopped and JobLost."""
-_RANKS: tuple[type[BaseException], ...] = (Timeout, JobStopped, JobLost)  # the weaker never replaces the stronger
+"""The same for JobStopped and JobLost."""
+_RANKS: tuple[type[BaseException], ...] = (
+    Timeout,
+    JobStopped,
+    JobLost,
+)  # from weak to strong: a weaker end never replaces a stronger one
 
 
 class Running:
-    """One action. The log and the dump read `job_id`, `action` and `started`."""
+    """An action that runs. The log and the dump of stacks read `job_id`, `action` and `started`."""
 
     __slots__ = (
         "__weakref__",
@@ -67,34 +71,38 @@ class Running:
         self.greenlet = getcurrent()
         self.deadline = math.inf if timeout is None else monotonic() + timeout
         self.timer: Any = None
-        self.due: BaseException | None = None  # how it is to end
-        self.thrown: BaseException | None = None  # the strongest that was raised in its code
-        self.first = self.last = -math.inf  # when that was, monotonic
-        self.raised: Raised | None = None  # what its code has raised, from when on only its text is made
+        self.due: BaseException | None = None  # the exception that is to end it
+        self.thrown: BaseException | None = None  # the strongest exception that was raised to end it
+        self.first = self.last = -math.inf  # when the first and the last were raised, monotonic
+        self.raised: Raised | None = (
+            None  # an exception of its code; from then on only the text of the exception is made
+        )
         self._children: WeakSet[Greenlet[..., Any]] | None = None
 
     @property
     def children(self) -> WeakSet[Greenlet[..., Any]]:
-        """The greenlets that its code started, and theirs; threads too, which are greenlets here."""
+        """The greenlets that the action started, directly or by way of others; threads are greenlets here."""
         if self._children is None:
             self._children = WeakSet()
         return self._children
 
     @property
     def state(self) -> str:
+        """The exception that is ending the action, in words; empty without one."""
         return f"being ended by {type(self.thrown).__name__}" if self.thrown is not None else ""
 
     def ask(self, end: BaseException) -> None:
-        """It is to end by this; what ends it already counts more if it is stronger."""
+        """Schedule `end` for this action, unless a stronger one (JobLost > JobStopped > Timeout) is due."""
         if self.due is None or _rank(end) > _rank(self.due):
             self.due = end
 
     def time_is_up(self) -> None:
+        """Schedule a Timeout for this action, unless an exception is due."""
         if self.due is None:
             self.due = Timeout(self.timeout)
 
     def shot(self, now: float) -> BaseException | None:
-        """What to raise in its code at `now`; None if nothing is due, or the same was raised a moment ago."""
+        """Return the exception to raise in the code at `now`; None if none is due, or it was raised a moment ago."""
         end = self.due
         if end is None or (end is self.thrown and now - self.last < _again(end)):
             return None
@@ -102,11 +110,11 @@ class Running:
             self.first = now
         self.thrown = end
         self.last = now
-        end.__traceback__ = None  # of the last time
+        end.__traceback__ = None  # from the last raise
         return end
 
     def end_children(self, end: type[BaseException]) -> None:
-        """In the hub. What a child makes of it is nobody's business: its calls on the job fail from now on."""
+        """Throw `end` into the children, from the hub. A child may swallow it: its calls on the job fail anyway."""
         if self._children is None:
             return
         end = end if issubclass(end, GreenletExit) else GreenletExit
@@ -115,7 +123,7 @@ class Running:
                 child.throw(end())
 
     def judge(self, ending: Ending) -> Ending:
-        """How it ended, given what its code did. What was raised in it counts, also if it was swallowed."""
+        """Return how the action ended. An exception that the engine raised in the code counts, even if swallowed."""
         if self.thrown is not None:
             return self.ending_of(self.thrown)
         if isinstance(ending, Raised):
@@ -123,7 +131,7 @@ class Running:
         return ending
 
     def _judge_error(self, raised: Raised) -> Ending:
-        """A call on the job raises JobLost or JobStopped too, ahead of the watch."""
+        """Return how the code ended by its exception: a call on the job may raise JobLost ahead of the watch."""
         error = raised.error
         if isinstance(error, JobLost) and (self.claim.lost or isinstance(self.due, JobLost)):
             return Lost()
@@ -132,6 +140,7 @@ class Running:
         return raised
 
     def ending_of(self, end: BaseException) -> Ending:
+        """Return the ending that the exception `end` of the engine stands for."""
         if isinstance(end, JobLost):
             return Lost()
         if isinstance(end, JobStopped):
@@ -139,7 +148,7 @@ class Running:
         return self.raised or TimedOut(self.timeout or 0.0)
 
     def close(self) -> None:
-        """Its time runs no longer."""
+        """Close the timers of the action."""
         if self.timer is not None:
             self.timer.close()
             self.timer = None
@@ -148,7 +157,7 @@ class Running:
 
 
 def running_in(greenlet: object) -> Running | None:
-    """The action that this greenlet runs, or that started it (by way of others)."""
+    """Return the action that runs in this greenlet or has started it, by way of others too; None if there is none."""
     tree = getattr(greenlet, "spawn_tree_locals", None)
     return tree.get(TREE) if tree else None
 

@@ -1,8 +1,8 @@
-"""Where the code of an action may be interrupted: not where it would break what others rely on.
+"""The points where the code of an action may be interrupted without a break of state that others rely on.
 
-An interrupted action either gets an exception or is parked while other greenlets run. What a native thread could
-see there is no danger, the interpreter drops its lock at the same points; what differs is state that belongs to
-the native thread, which all greenlets share (FINDINGS §1b).
+An interrupted action gets an exception or is parked while other greenlets run. State that a native thread could see is
+no danger: the interpreter drops its lock at the same points. State that belongs to the native thread is a danger, since
+all greenlets share it (docs/measurements.md, "Slicing code that computes").
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from enum import Enum
 from types import FrameType
 from typing import Any
 
-# Code of these modules holds locks of the native thread, is half through a clean-up, or owns state that is per
-# thread and not per greenlet. Top-level names, exact: an action's own `queue_tools` is none of them.
+# Code of these modules holds locks of the native thread, is in the middle of a clean-up, or owns state of the thread
+# and not of the greenlet. Exact names of top-level modules: an action's own `queue_tools` is not among them.
 PROTECTED = frozenset(
     """_py_abc _queue _threading_local _weakref _weakrefset abc asyncio bdb cmd code concurrent contextlib faulthandler
     gc gevent kazoo logging multiprocessing pdb queue selectors signal socket sqlite3 ssl subprocess threading
     urllib3 warnings weakref""".split()  # noqa: SIM905
 )
-# Functions of theirs, and of the engine, that leave nothing half done where they call an action's code.
+# Functions of these modules and of the engine that leave nothing half done where they call an action's code.
 CALLERS = frozenset(
     (
         "asyncio.base_events._run_once",
@@ -50,26 +50,26 @@ CALLERS = frozenset(
         "multiprocessing.pool.worker",
     )
 )
-# Of these modules and functions, a call that waits may be interrupted: what they hold meanwhile is shared between
-# processes, never with the hub. Measured in docs/reference/blocking-calls.md.
+# A call of these modules and functions that waits may be interrupted: they hold objects meanwhile that are shared
+# between processes, never with the hub (docs/reference/blocking-calls.md).
 WAITING = frozenset(("multiprocessing", "gevent.os.waitpid"))
-# Below these, a module is being imported. It may fail at any line, but to be parked it would hold the import's locks.
+# Below these, a module is being imported. It may fail at any line, but must not be parked with the locks of the import.
 IMPORT = frozenset(("importlib", "_frozen_importlib", "_frozen_importlib_external", "zipimport"))
 ENGINE = "geventjob"
 ACTIONS = "geventjob.actions."  # the shipped actions are actions, not the engine
 
 # Called by the interpreter in the middle of its own bookkeeping: deallocation.
 DELETION = "__del__"
-# It may fail at any line, but parked it would hold what is noted per native thread: the list of what is in repr().
+# It may fail at any line, but must not be parked: the objects inside repr() are noted for the native thread.
 REPRESENTATION = "__repr__"
 
 
 def begin(body: Callable[[], Any]) -> Any:
-    """Call `body`. The frame of this function marks where an action begins; outside of it nothing is interrupted."""
+    """Call `body`. The frame of this function marks the beginning of an action: no outer code is interrupted."""
     return body()
 
 
-# What a walk outwards ends at: the action's beginning, or that of a thread (a greenlet) that the action started.
+# A walk outwards ends at the beginning of the action, or of a thread (a greenlet) that the action started.
 _BEGINNINGS = frozenset(
     function.__code__
     for function in (
@@ -92,35 +92,38 @@ CALL = dis.opmap.get("CALL")
 
 
 class Point(Enum):
-    """What may be done to a greenlet where it is."""
+    """The interruptions that a greenlet may get where it is."""
 
     NOTHING = 0
     RAISE = 1
-    """Raise an exception in it; not park it."""
+    """An exception may be raised in the greenlet, but it must not be parked."""
     ANY = 2
 
 
 class SafePoints:
-    """Tells what may be done to the greenlet that runs now. One for a process, made in its main thread."""
+    """Finds the interruptions that the running greenlet may get. One for a process, made in its main thread."""
 
     def __init__(self) -> None:
-        """Raises NotImplementedError on a Python that lacks the guards: nothing may be interrupted there."""
+        """Find the guards. Raises NotImplementedError on a Python without them: nothing may be interrupted there."""
         self._collecting = False
         self._reprs = reprs()
         gc.callbacks.append(self._collection)
 
     def close(self) -> None:
+        """Stop observing garbage collections."""
         if self._collection in gc.callbacks:
             gc.callbacks.remove(self._collection)
 
     def at(self, frame: FrameType, child: bool, waits: bool = False) -> Point:
-        """`frame` is the innermost one of the current greenlet; `waits`: it was interrupted in a system call.
+        """Return the interruptions that the current greenlet may get; `frame` is its innermost frame.
 
-        An action's own greenlet is only interrupted within `begin`; that of a `child` has no such frame.
+        The greenlet of an action is interrupted only within `begin`; the greenlet of a `child` has no such frame.
+        `waits` says that a system call of the greenlet was interrupted.
         """
         # A collection keeps list heads on the C stack: parked in a weakref callback, it made 2,131 of 2,132
-        # collections of the other greenlets do nothing. repr() notes per thread what it is inside of: parked in it,
-        # all of 659,798 others printed `[...]`; an exception takes the note away. Neither is to be seen in the frames.
+        # collections of the other greenlets do nothing. repr() notes the objects it is inside of for the thread: with
+        # a greenlet parked in repr(), all of 659,798 others printed `[...]`; an exception takes the note away. The
+        # frames show neither.
         if self._collecting or (LOOKS_BEFORE_EXIT and _exiting(frame)) or _entering(frame):
             return Point.NOTHING
         point = _point(frame, child, waits)
@@ -131,8 +134,11 @@ class SafePoints:
 
 
 def _point(frame: FrameType, child: bool, waits: bool = False) -> Point:
-    """Walk outwards to where the action begins. On the way its code may come first and then the engine's that
-    called it; the engine's inside of the action's is at work for it."""
+    """Walk outwards to the beginning of the action, and return the interruptions that every frame allows.
+
+    Code of the action may lie inside code of the engine that called it. Code of the engine inside code of the action
+    works for the action, and must not be interrupted.
+    """
     walk: FrameType | None = frame
     engine = False
     point = Point.ANY
@@ -160,28 +166,28 @@ def _point(frame: FrameType, child: bool, waits: bool = False) -> Point:
 
 
 def _open(walk: FrameType, module: str, innermost: FrameType, waits: bool) -> bool:
-    """Whether this frame of a protected module may be interrupted all the same."""
+    """Return whether this frame of a protected module may be interrupted all the same."""
     if waits and (f"{module}.{walk.f_code.co_name}" in WAITING or module.partition(".")[0] in WAITING):
         return True
     return walk is not innermost and _calls(walk, module)
 
 
 def _calls(frame: FrameType, module: str) -> bool:
-    """Whether it may be interrupted in the code of the action's that this function calls."""
-    # A coroutine of asyncio awaits one of the action's: `wait_for`, a task group.
+    """Return whether this function may be interrupted while it calls code of the action."""
+    # A coroutine of asyncio awaits a coroutine of the action: `wait_for`, a task group.
     awaits = module.partition(".")[0] == "asyncio" and frame.f_code.co_flags & inspect.CO_COROUTINE
     return f"{module}.{frame.f_code.co_name}" in CALLERS or bool(awaits)
 
 
 def _exiting(frame: FrameType) -> bool:
-    """Whether an exception is handled whose raising was the last thing that this frame did."""
+    """Return whether an exception is handled that the last instruction of this frame has raised."""
     error = sys.exc_info()[1]
     trace = error.__traceback__ if error is not None else None
     return trace is not None and trace.tb_frame is frame and trace.tb_lasti == frame.f_lasti
 
 
 def _entering(frame: FrameType) -> bool:
-    """Whether this frame has just called __enter__ and is not yet inside the block."""
+    """Return whether this frame has just called __enter__ and is not yet inside the block."""
     if LOAD_SPECIAL is None:
         return False
     code, last = frame.f_code.co_code, frame.f_lasti

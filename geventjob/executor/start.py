@@ -31,7 +31,7 @@ ADD_RETRY = 0.2
 
 
 class Starter:
-    """Starts the jobs of claims, one at a time each in its greenlet; ends the claims that may not run."""
+    """Starts the jobs of claims, and ends the claims whose jobs may not run."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Starter:
         slots: Semaphore,
         works: Callable[[], Collection[Work]],
     ) -> None:
-        """`works()` returns every claim in hand."""
+        """Start nothing yet. `works()` returns every claim in hand."""
         self._limits = limits
         self._writes = writes
         self._finisher = finisher
@@ -96,7 +96,7 @@ class Starter:
                 self._take_slot(work)
 
     def _start_suspect(self, work: Work, job: Document, call: str) -> Document | None:
-        """Start a job that may be the one that kills executors, once there is a place for it.
+        """Start a job that may kill its executor, once there is a place for the job.
 
         `call` is the noted call in which the job held up its last executor, or empty. Such a job starts when the jobs
         in hand have ended, or after LAST_WRITE seconds.

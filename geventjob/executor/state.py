@@ -1,8 +1,9 @@
 """State of the process that each action has for itself: streams, warnings, directory, environment, asyncio's loop.
 
-All greenlets share it, as threads would, and most of it is not made for that: two `asyncio.run` in one thread are an
-error, and of two overlapping `redirect_stdout` the wrong one stays. So what an action has changed is put aside while
-another greenlet runs, and put back in force with it. An action that ends takes its changes with it.
+All greenlets share the state of the process, as threads would, and most of the state is not made for sharing: two
+`asyncio.run` in a thread are an error, and after two overlapping `redirect_stdout` the wrong stream stays. So changes
+that an action has made are put aside while another greenlet runs, and put back when the action goes on. They end with
+the action.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Kind:
-    """One piece of state: `read` returns its value, `write` sets it."""
+    """A piece of state: `read` returns its value, `write` sets it."""
 
     name: str
     read: Callable[[], Any]
     write: Callable[[Any], object]
     base: Any = field(init=False)
-    """Its value while no action runs."""
+    """The value while no action runs."""
 
     def __post_init__(self) -> None:
         self.base = self.read()
@@ -56,7 +57,7 @@ class ActionState:
         ]
         try:
             reprs = safepoints.reprs()
-        except NotImplementedError:  # the watch tells
+        except NotImplementedError:  # logged by the watch
             reprs = []
         self._reprs = reprs
         self._of_greenlets = [
@@ -70,7 +71,7 @@ class ActionState:
         self._touching()
 
     def _touching(self) -> None:
-        """Note who calls what changes the state that is too dear to be compared at each switch."""
+        """Note the actions that call functions which change state that is too expensive to compare at each switch."""
         umask, chdir, tzset, setlocale = os.umask, os.chdir, time.tzset, locale.setlocale
         environment = os.environ.__class__
         set_variable, delete_variable = environment.__setitem__, environment.__delitem__
@@ -111,13 +112,13 @@ class ActionState:
     # --- in a greenlet of an action
 
     def wait(self) -> None:
-        """It is about to wait: from now on switches are watched, if there is anything to put aside."""
+        """Watch switches from now on if the greenlet has state to put aside; called when it is about to wait."""
         if self._before is None and self._changed(running_in(getcurrent())):
             self._before = gettrace() or _nothing
             settrace(self._switched)
 
     def ended(self, running: Running) -> None:
-        """Its code has come to an end: what it has left changed is put back, and told once for each action."""
+        """Put back the state that an action has left changed; log each kind once for each action."""
         left = self._take(self._shared(running))
         self._touched.pop(running, None)
         for who in (running, getcurrent()):
@@ -128,7 +129,7 @@ class ActionState:
                 log.warning("the action %r left %s changed: put back", running.action, kind.name)
 
     def _changed(self, running: Running | None) -> bool:
-        """Whether there may be something to put aside. Cheap: it is asked whenever an action waits."""
+        """Return whether there may be state to put aside. Cheap, since each wait of an action calls it."""
         out, err, filters, limit = self._streams
         return bool(
             running in self._touched
@@ -144,7 +145,7 @@ class ActionState:
     # --- at each switch, in the greenlet that goes on, while anything is put aside
 
     def _switched(self, event: str, args: tuple[greenlet, greenlet]) -> None:
-        with suppress(Exception):  # what is raised here would land in the greenlet
+        with suppress(Exception):  # an exception would land in the greenlet
             self._swap(*args)
         self._before(event, args)
         if not self._aside:
@@ -168,12 +169,12 @@ class ActionState:
             self._aside.pop(who, None)
 
     def _shared(self, running: Running) -> list[Kind]:
-        """What the greenlets of an action share, in the order in which it is written."""
+        """Return the kinds of state that the greenlets of an action share, in the order of writing."""
         touched = self._touched.get(running, ())
         return [*self._streams, *(kind for kind in self._dear if kind in touched)]
 
     def _take(self, kinds: list[Kind]) -> Values:
-        """What is not as it is for everybody; it is so from now on."""
+        """Return the values that differ from their base, and set them to the base."""
         values = {kind: value for kind in kinds if (value := kind.read()) != kind.base}
         for kind in values:
             _write(kind, kind.base)
@@ -186,7 +187,7 @@ def _write(kind: Kind, value: Any) -> None:
 
 
 def _directory() -> str | None:
-    """None for one that was removed."""
+    """Return the working directory; None for a directory that was removed."""
     try:
         return os.getcwd()
     except OSError:
@@ -194,11 +195,11 @@ def _directory() -> str | None:
 
 
 def _nothing(event: str, args: Any) -> None:
-    """The trace function where there was none."""
+    """Do nothing: the trace function where there was none."""
 
 
 def _warnings() -> Any:
-    """The number of the list first: `catch_warnings` begins with an equal one."""
+    """Return the state of `warnings`: the id of the list first, as `catch_warnings` begins with an equal list."""
     return id(warnings.filters), warnings.filters, warnings.showwarning, warnings._showwarnmsg_impl  # type: ignore[attr-defined]
 
 
@@ -213,7 +214,7 @@ def _runs_loop() -> bool:
 
 
 def _loop() -> Any:
-    """The running loop, its current task and the hooks of its generators; None without a loop."""
+    """Return the running loop, its current task and the hooks of its generators; None without a loop."""
     if not _runs_loop():
         return None
     loop = sys.modules["asyncio"]._get_running_loop()
@@ -232,4 +233,4 @@ def _set_loop(value: Any) -> None:
 
 
 TASK_OF_THREAD = sys.version_info >= (3, 14)
-"""Whether the current task is the thread's; before, it is the loop's."""
+"""Whether asyncio keeps the current task for each thread, and not for each loop as before Python 3.14."""

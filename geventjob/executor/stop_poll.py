@@ -1,4 +1,4 @@
-"""Which of the jobs that run here shall stop, when no message tells it (DESIGN §5.9)."""
+"""The question to the server which jobs of this executor shall stop, for stops whose message did not arrive."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ from geventjob.executor.watch import Watch
 log = logging.getLogger(__name__)
 
 INTERVAL = 5.0
-"""Seconds between two questions to a server that sends no messages. A job is asked for when it has run for so long:
-answers to its own writes tell the same."""
+"""Seconds between two questions to a server that sends no messages. A question names only the jobs that have run for so
+long: a shorter job learns about its stop from the answers to its own writes."""
 
 
 class StopPoll:
-    """Asks the server for them."""
+    """Asks the server for jobs to stop."""
 
     def __init__(self, client: Client, executor: str, watch: Watch, stop: Callable[[str], None]) -> None:
-        """`stop(job_id)` stops one that runs here."""
+        """Send nothing yet. `stop(job_id)` stops a job that runs here."""
         self._client = client
         self._executor = executor
         self._watch = watch
         self._stop = stop
 
     def ask(self, older: float = 0.0) -> None:
-        """Of the jobs that have run for `older` seconds. A server that is away is asked again some other time."""
+        """Stop the jobs that shall stop, of the jobs that have run for `older` seconds.
+
+        A server that is away is not asked again before the next call.
+        """
         since = boottime() - older
         running = [running.job_id for running in list(self._watch.running.values()) if running.started <= since]
         try:
@@ -42,7 +45,7 @@ class StopPoll:
             self._stop(job)
 
     def run(self) -> None:
-        """For ever, at an interval; sends nothing to a server that tells by itself."""
+        """Ask at an interval, for ever. Nothing is sent to a server that sends messages of stops itself."""
         while True:
             gevent.sleep(INTERVAL)
             if self._asks():

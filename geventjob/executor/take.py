@@ -1,4 +1,4 @@
-"""The one take loop of an executor: it fills the free slots of the whole pool (DESIGN §4)."""
+"""The take loop of an executor, which fills the free slots of the whole pool."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from geventjob.executor.claims import HeldClaims
 
 
 class Taker:
-    """Takes while there are free slots and the server answers; starts what it took."""
+    """Takes claims while slots are free and the server answers, and starts each in a greenlet."""
 
     def __init__(
         self,
@@ -23,7 +23,7 @@ class Taker:
         slots: Semaphore,
         start: Callable[[Claim], None],
     ) -> None:
-        """`start(claim)` runs in a greenlet of its own and gives the slot back."""
+        """Take nothing yet. `start(claim)` runs in a greenlet of its own and frees the slot."""
         self._coordination = coordination
         self._claims = claims
         self._up = up
@@ -32,19 +32,19 @@ class Taker:
         self._stopped = Event()
 
     def run(self) -> None:
-        """Until `stop`."""
+        """Take claims until `stop` is called."""
         while self._ready():
             exclude, until = self._claims.excluded()
             for claim in self._coordination.take(self._slots.counter, exclude, until):
                 self._begin(claim)
 
     def stop(self) -> None:
-        """Take nothing more. From any greenlet, or the hub."""
+        """Take no more claims. Callable from any greenlet and from the hub."""
         self._stopped.set()
         self._coordination.interrupt()
 
     def _ready(self) -> bool:
-        """Wait for the server and a free slot; False once stopped."""
+        """Wait for the server and for a free slot; return False once the loop is stopped."""
         while not self._stopped.is_set():
             gevent.wait([self._stopped, self._up], count=1)
             self._slots.wait(timeout=1)

@@ -1,7 +1,7 @@
-"""The text of an exception that an action has raised: code of the action's makes it, so it runs under the watch.
+"""The text of an exception that an action has raised. Code of the action makes the text, so it runs under the watch.
 
-`__str__`, `__repr__`, `__notes__` and the like may wait, compute for ever, raise or exit. What is made here is plain
-text; nothing of the exception is asked once the watch is over.
+`__str__`, `__repr__` and `__notes__` may wait, compute for ever, raise or exit. This module turns them into plain text;
+no method of the exception is called once the watch is over.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ SECONDS = 5.0
 
 
 def untold(error: BaseException) -> Raised:
-    """Return the exception with what can be said of it without any code of the action's."""
+    """Return the exception with the text made without any code of the action."""
     name = type(error).__name__
     frames = "".join(traceback.format_tb(error.__traceback__))
     return Raised(error, f"{name}: (its text cannot be had)", f"Traceback (most recent call last):\n{frames}{name}")
 
 
 def told(raised: Raised) -> Raised:
-    """Return the exception with its own text and its traceback. To be called under the watch, which may end it."""
+    """Return the exception with its own text and its traceback. Call it under the watch, which may end the call."""
     error, name = raised.error, type(raised.error).__name__
     try:
         text = str(error)

@@ -1,4 +1,4 @@
-"""Actions that this executor does not know: somebody else's, or nobody's (DESIGN §5.8)."""
+"""Actions that this executor does not have, and perhaps no other executor either."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Members = Callable[[], Mapping[str, Mapping[str, Any]]]
 
 
 class UnknownActions:
-    """Tells for how long no live executor has announced an action."""
+    """Finds the actions that no live executor has announced for a while."""
 
     def __init__(self, executors: Members, grace: float) -> None:
-        """`grace`: seconds without anybody announcing an action until its jobs fail."""
+        """Set the grace: the seconds without an announcement of an action after which its jobs fail."""
         self._executors = executors
         self._grace = grace
         self._announced: frozenset[str] = frozenset()
@@ -24,7 +24,7 @@ class UnknownActions:
         self._nobody_since: dict[str, float] = {}
 
     def hopeless(self, action: str) -> bool:
-        """Whether nobody has announced the action for all of the grace since this executor first met it."""
+        """Return whether no executor has announced the action for the whole grace, counted from the first question."""
         now = boottime()
         self._look(now)
         if action in self._announced:
@@ -33,19 +33,19 @@ class UnknownActions:
         return now - self._nobody_since.setdefault(action, now) >= self._grace
 
     def _look(self, now: float) -> None:
-        """At most each second: a queue may hold thousands of such jobs."""
+        """Read the announcements, at most once a second: a queue may hold thousands of jobs of unknown actions."""
         if now - self._looked < 1:
             return
         self._looked = now
         try:
             members = self._executors().values()
         except CoordinationAway:
-            return  # what was announced last still counts
+            return  # the last announcements still count
         self._announced = frozenset(action for info in members for action in info.get("actions", ()))
 
 
 def describe(action: str, actions: Actions) -> str:
-    """For the statusMessage: what is missing, and where it was looked for."""
+    """Return a statusMessage with the missing action and the places that were searched for it."""
     text = f"no executor knows the action {action!r}; searched: {', '.join(actions.folders) or 'the shipped actions'}"
     failures = "; ".join(f"{file}: {error}" for file, error in actions.failures.items())
     return f"{text}; did not import: {failures}" if failures else text

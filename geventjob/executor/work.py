@@ -9,35 +9,35 @@ from geventjob.coordination.base import Claim
 from geventjob.executor.job import Job
 
 LAST_WRITE = 10.0
-"""Seconds that each write may take while the executor shuts down (DESIGN §5.10)."""
+"""Seconds that each write may take while the executor shuts down."""
 
 
 @dataclass(eq=False)
 class Work:
-    """One claim and how far it has come. `Runner` drives it."""
+    """A claim and its progress. `Runner` drives it."""
 
     claim: Claim
     job: Job | None = None
-    """Set when the job is RUNNING here."""
+    """The job; None until it is RUNNING in this executor."""
     attempt: bool = False
     """Whether the server may have the job RUNNING in the name of this claim."""
     slot: bool = True
-    """Whether it occupies a slot of the pool: while it only waits it does not."""
+    """Whether the claim occupies a slot of the pool. A claim that waits occupies none."""
     waiting: bool = False
-    """Whether it waits for something before its action may begin."""
+    """Whether the claim waits for a condition before its action may begin."""
     stop: bool = False
-    """Whether somebody asked that the job be stopped."""
+    """Whether a stop of the job was requested."""
     giving_up: bool = False
-    """Whether the executor shuts down and waits no longer."""
+    """Whether the executor shuts down and waits no longer for this claim."""
     refusal: Refused | None = None
-    """The answer of the server that the job is no longer this executor's."""
+    """The refusal by which an edit of the action learned about the loss of the job."""
 
     @property
     def beginning(self) -> bool:
-        """Whether the job may be RUNNING for the server while its action has not begun."""
+        """Return whether the job may be RUNNING for the server while its action has not begun."""
         return not (self.job or self.waiting)
 
     @property
     def patience(self) -> float | None:
-        """Seconds that a write may take; None: as long as the claim holds."""
+        """Return the seconds that a write may take; None for as long as the claim holds."""
         return LAST_WRITE if self.giving_up else None

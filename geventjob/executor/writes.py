@@ -1,7 +1,7 @@
 """The executor's writes to its jobs: gathered into bulk edits, and tried again until the server has answered.
 
-The server being away is nobody's failure (docs/operations.md): what is in hand waits here, one request at a time probes
-whether it is back, and while it is away nothing new is taken (`up`).
+A server that is away fails no job (docs/operations.md): the writes wait here, single requests probe whether the server
+is back, and the executor takes no new jobs meanwhile (`up`).
 """
 
 from __future__ import annotations
@@ -27,38 +27,39 @@ log = logging.getLogger(__name__)
 
 
 SHORT = 200
-"""Characters that are left of a statusMessage that is too large for a proxy on the way to the server."""
+"""Characters to which a statusMessage is cut that was too large for a proxy on the way to the server."""
 WORDS = {"state", "returnCode", "statusMessage"}
-"""Attributes that an executor writes of its own accord. Their size must fail no job."""
+"""Attributes that the executor itself writes. Their size must fail no job."""
 
 
 class ClaimLost(Exception):
-    """The claim in whose name the write was to be made is no longer ours: nothing was written, or it is not known."""
+    """The claim of a write is lost: nothing was written, or the answer did not arrive."""
 
 
 class OutOfPatience(Exception):
-    """The server did not answer in the time that the caller had."""
+    """The server did not answer in the time that the caller has set."""
 
 
 @dataclass(eq=False)
 class Write:
-    """One edit of an owner, on its way."""
+    """An edit of a job by its owner, on its way to the server."""
 
     claim: Claim
     set: Mapping[str, Any]
     max_interruptions: int | None = None
-    """Of a write of RUNNING: begin no job that was interrupted more often."""
+    """For a write of RUNNING: the job stays QUEUED if it was interrupted more often."""
     late: bool = False
-    """Whether it is sent though the claim is lost: it tells only what has been."""
+    """Whether the write is sent although the claim is lost: it only reports the past."""
     wanted: bool = True
-    """False once its caller has gone: it is not sent any more."""
+    """False once the caller has gone: the write is not sent any more."""
 
     @property
     def held(self) -> bool:
-        """Whether it may be sent now."""
+        """Return whether the write may be sent now."""
         return self.late or not self.claim.lost
 
     def edit(self, executor: str) -> Document:
+        """Return the write as an item of a bulk edit (docs/reference/api.md, "Jobs")."""
         claim = self.claim
         most = {} if self.max_interruptions is None else {"maxInterruptions": self.max_interruptions}
         owner = {"entry": claim.entry, "fence": claim.fence, "executor": executor}
@@ -66,7 +67,7 @@ class Write:
 
 
 class Writes:
-    """Writes in the name of claims. `up` is set while the server answers."""
+    """Sends writes in the name of claims. `up` is set while the server answers."""
 
     def __init__(self, client: Client, executor: str, actions: Sequence[str]) -> None:
         self._client = client
@@ -89,11 +90,11 @@ class Writes:
     ) -> Document:
         """Edit the claim's job as its owner; return the job as it is then.
 
-        Tried again for as long as the claim holds, or `patience` seconds; with a shorter message where that is too
-        large. With `max_interruptions`, a job that was interrupted more often is not RUNNING then, but QUEUED. Raises
-        Refused, ClaimLost, OutOfPatience; ValueError, TypeError for what is no JSON.
+        The write is tried again for as long as the claim holds, or `patience` seconds; with a shorter message if the
+        message is too large. A job that was interrupted more often than `max_interruptions` stays QUEUED. Raises
+        Refused, ClaimLost, OutOfPatience; ValueError, TypeError for values that are no JSON.
         """
-        encoded(set)  # here, so that what is wrong with one edit is not raised to all that share its request
+        encoded(set)  # here: an error of this edit must not be raised to all callers that share its request
         return self._deliver(Write(claim, set, max_interruptions), patience)
 
     def report_end(self, claim: Claim, patience: float | None = None) -> None:
@@ -176,7 +177,7 @@ class Writes:
 
 
 def _answer(write: Write | None, answer: Document | CimiError) -> Document | BaseException:
-    """Return what the caller of a write gets; a refusal of what is lost anyway is the loss."""
+    """Return the result of a write for its caller; the refusal of a lost claim counts as ClaimLost."""
     lost = isinstance(answer, Conflict) and write is not None and not write.held
     return ClaimLost() if lost else answer
 

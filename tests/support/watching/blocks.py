@@ -163,7 +163,7 @@ def one(watch: Watch, call: Any) -> Any:
     said = act.said if act.greenlet.ready() else "still runs"
     beside.greenlet.join()
     shutil.rmtree(folder)
-    return {"said": said, "seconds": act.seconds, "steps": steps[0], "faults": watch.faults}
+    return {"said": said, "seconds": act.seconds, "steps": steps[0], "faults": watch.alarm.faults}
 
 
 def timed_out() -> None:

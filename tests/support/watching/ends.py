@@ -176,7 +176,7 @@ def limits() -> Any:
         act = Act(watch, kind, timeout=LIMIT)
         answers[kind.__name__] = [act.said, act.seconds]
     free = logging.getLogger("geventjob.test").handlers[0].lock.acquire(blocking=False)
-    return {"answers": answers, "imported": "endless_module" in sys.modules, "log": free, "faults": watch.faults}
+    return {"answers": answers, "imported": "endless_module" in sys.modules, "log": free, "faults": watch.alarm.faults}
 
 
 def swallows(how: str) -> Any:
@@ -335,7 +335,12 @@ def stops() -> Any:
     revoked = claim()
     revoked.revoked = True
     answers["revoked"] = [Act(watch, lambda: ran.append(1), revoked).said, ran]
-    answers["left"] = [len(watch.running), len(watch._sessions), len(watch._ending), len(watch.abandoned)]
+    answers["left"] = [
+        len(watch.running),
+        len(watch.register.sessions),
+        len(watch.register.ending),
+        len(watch.abandoned),
+    ]
     return answers
 
 
@@ -367,7 +372,7 @@ def leases() -> Any:
         "seconds": seconds,
         "kept": [not act.greenlet.ready() for act in kept],
         "steps after": steps["short"] - after,
-        "sessions": len(watch._sessions),
+        "sessions": len(watch.register.sessions),
     }
 
 
@@ -485,9 +490,9 @@ def races() -> Any:
         "endings": endings,
         "stray": stray,
         "wrong": wrong,
-        "raises": watch.raises,
+        "raises": watch.alarm.raises,
         "left": len(watch.running),
-        "faults": watch.faults,
+        "faults": watch.alarm.faults,
     }
 
 

@@ -15,7 +15,7 @@ from gevent import monkey
 
 from geventjob import debug
 from geventjob.executor import watch as watch_module
-from geventjob.executor import watchdog as hardend
+from geventjob.executor import watchdog
 from geventjob.executor.watch import Watch
 from tests.support.watching.base import Act, claim, until
 from tests.support.watching.shares import spin
@@ -77,7 +77,7 @@ def blocked() -> Any:
 def short_of_time(fd: int) -> Watch:
     """Its hard end comes after 0.3 s of CPU for each core."""
     watch_module.GRACE = 0.1
-    hardend.AGAIN = 0.05
+    watchdog.AGAIN = 0.05
     return Watch(session_timeout=0.2, fd=fd)
 
 
@@ -139,7 +139,7 @@ def dumps(path: str) -> Any:
         gevent.sleep(60)
 
     over: list[bool] = []
-    watch._abandon_after = 0.3
+    watch.register.abandon_after = 0.3
     acts = [Act(watch, body, claim(f"job/{n}")) for n, body in enumerate((waits_here, parked_here, starts))]
     acts.append(Act(watch, swallows_here, claim("job/9"), timeout=0.1))
     until(lambda: watch.abandoned)

@@ -80,9 +80,9 @@ def run(shots: str = "400") -> Any:
     kinds |= {"two, first": two[0], "two, second": two[1]}
     left: Counter[str] = Counter()
     endings: Counter[str] = Counter()
-    while watch.raises < int(shots):
+    while watch.alarm.raises < int(shots):
         for name, body in bodies.items():
-            act = Act(watch, body, timeout=0.001 + (watch.raises % 7) / 10_000, preempt=False)
+            act = Act(watch, body, timeout=0.001 + (watch.alarm.raises % 7) / 10_000, preempt=False)
             endings[act.said] += 1
             if act.said.startswith("Raised"):
                 left[name] += 1
@@ -92,4 +92,4 @@ def run(shots: str = "400") -> Any:
                     while not can_be_had(lock):
                         lock.release()
     watch.close()
-    return {"left": left, "endings": len(endings), "shots": watch.raises, "faults": watch.faults}
+    return {"left": left, "endings": len(endings), "shots": watch.alarm.raises, "faults": watch.alarm.faults}

@@ -69,7 +69,7 @@ def fair(computing: str = "10", seconds: str = "2") -> Any:
         "share of the least": min(loops) / max(loops),
         "largest gap": gaps.largest,
         "late": [late[len(late) // 2], late[-1]],
-        "yields": watch.yields,
+        "yields": watch.alarm.yields,
     }
 
 
@@ -112,7 +112,7 @@ def opted_out() -> Any:
         answers["the next"] = monotonic() - begun
 
     gevent.spawn(one_after_the_other).join()
-    answers["yields"] = watch.yields
+    answers["yields"] = watch.alarm.yields
     return answers
 
 
@@ -181,7 +181,13 @@ def states_of_the_thread() -> Any:
 
     acts = [Act(watch, body) for body in (prints, collects, calls_back, asks_sqlite, caches) for _ in range(3)]
     endings = Counter(type(act.ending).__name__ for act in acts)
-    return {"endings": endings, "wrong": +wrong, "counts": counts, "yields": watch.yields, "faults": watch.faults}
+    return {
+        "endings": endings,
+        "wrong": +wrong,
+        "counts": counts,
+        "yields": watch.alarm.yields,
+        "faults": watch.alarm.faults,
+    }
 
 
 def without_guards() -> Any:
@@ -193,7 +199,7 @@ def without_guards() -> Any:
     safepoints.reprs = none
     watch = Watch()
     acts = [Act(watch, lambda: spin(0.5), timeout=0.2), Act(watch, lambda: gevent.sleep(5), timeout=0.6)]
-    return {"said": [act.said for act in acts], "yields": watch.yields, "raises": watch.raises}
+    return {"said": [act.said for act in acts], "yields": watch.alarm.yields, "raises": watch.alarm.raises}
 
 
 def frozen(batch: str = "") -> Any:
@@ -227,7 +233,7 @@ def frozen(batch: str = "") -> Any:
     if batch:
         bodies += [spins] * 100
     acts = [Act(watch, body, claim(session=session)) for body in bodies]
-    until(lambda: len(watch.running) == len(bodies) and watch.yields > 5)
+    until(lambda: len(watch.running) == len(bodies) and watch.alarm.yields > 5)
     stops = f"read go; kill -STOP {os.getpid()}; sleep 1.2; kill -CONT {os.getpid()}"
     helper = subprocess.Popen(["/bin/sh", "-c", stops], stdin=subprocess.PIPE)
     assert helper.stdin

@@ -142,7 +142,7 @@ def kept_apart() -> Any:
         "folders": folders,
         "log": log.lines,
         "aside": len(watch._state._aside),
-        "faults": watch.faults,
+        "faults": watch.alarm.faults,
     }
 
 

@@ -331,7 +331,7 @@ def run(seconds: str = "8", seed: str = "1") -> Any:
     pool = Pool(24)
     end = monotonic() + float(seconds)
     for n in itertools.count():
-        enough = n > 1000 and watch.yields > 500 and all(outcomes[kind] > 20 for kind in ENDS)
+        enough = n > 1000 and watch.alarm.yields > 500 and all(outcomes[kind] > 20 for kind in ENDS)
         if monotonic() > end and (enough or monotonic() > end + LONGER):  # a busy machine needs more time
             break
         pool.spawn(one, n)
@@ -341,7 +341,13 @@ def run(seconds: str = "8", seed: str = "1") -> Any:
     bench.session.close()
     bench.server.stop()
     until(lambda: not watch._slices._parked, 3)  # those that were ended while they were parked still stand in the queue
-    left = [len(watch.running), len(watch._slices._parked), len(watch._sessions), len(watch._ending), len(pool)]
+    left = [
+        len(watch.running),
+        len(watch._slices._parked),
+        len(watch.register.sessions),
+        len(watch.register.ending),
+        len(pool),
+    ]
     watch.close()
     mask = os.umask(0o22)
     until(lambda: not greenlets(), 3)
@@ -349,10 +355,10 @@ def run(seconds: str = "8", seed: str = "1") -> Any:
         "actions": n,
         "kinds": len(kinds),
         "outcomes": outcomes,
-        "yields": watch.yields,
-        "raises": watch.raises,
-        "deferrals": watch.deferrals,
-        "faults": watch.faults,
+        "yields": watch.alarm.yields,
+        "raises": watch.alarm.raises,
+        "deferrals": watch.alarm.deferrals,
+        "faults": watch.alarm.faults,
         "wrong": bench.wrong,
         "stray": [len(stray), *stray[:3]],
         "free": free,

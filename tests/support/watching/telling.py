@@ -76,5 +76,5 @@ def texts() -> Any:
     until(lambda: never.abandoned)
     found["abandoned"] = [ending.text for ending in never.abandoned]
     over.append(True)
-    found["left"] = [len(watch.running), len(watch._ending), watch.faults]
+    found["left"] = [len(watch.running), len(watch.register.ending), watch.alarm.faults]
     return found
