@@ -1,4 +1,4 @@
-"""An action for trying things out."""
+"""A test action, which sleeps, computes or fails as its payload asks."""
 
 import time
 from typing import Any
@@ -12,13 +12,14 @@ WANTED = {"seconds": SECONDS, "compute": 0, "return_code": 0, "error": None}
 
 @action("dummy_test_action")
 class DummyTestAction(Action):
-    """Sleeps a little, with progress.
+    """An action that sleeps a little and sets its progress.
 
-    The payload may say `seconds` to sleep, seconds to `compute` (without a pause), the `return_code`, and the text of
+    The payload may hold `seconds` to sleep, seconds to `compute` without a pause, the `return_code`, and the text of
     an `error` to raise.
     """
 
     def do_work(self) -> int:
+        """Sleep and compute in steps, and return the return code. Raises ValueError, RuntimeError."""
         wanted = self.wanted()
         for step in range(STEPS):
             time.sleep(wanted["seconds"] / STEPS)
@@ -30,7 +31,7 @@ class DummyTestAction(Action):
         return int(wanted["return_code"])
 
     def wanted(self) -> dict[str, Any]:
-        """The payload, with what it leaves out. Raises ValueError in words."""
+        """Return the payload with defaults. Raises ValueError."""
         wanted = {**WANTED, **self.job.payload}
         for name, value in wanted.items():
             if name not in WANTED:

@@ -1,7 +1,7 @@
-"""Send one HTTP request. Neither headers nor bodies are ever logged, nor what a URL holds besides its host.
+"""The action that sends one HTTP request. Headers, bodies, and all of a URL but its host are never logged.
 
-Who may add jobs can make the machine of an executor send requests, into its own network too, save for what
-`--http-refuse` keeps out (`docs/security.md`).
+Users that may add jobs can make the machine of an executor send requests, also into its own network, except to
+networks of `--http-refuse` (`docs/security.md`, "http_request").
 """
 
 from __future__ import annotations
@@ -31,19 +31,21 @@ HARMLESS = {"accept", "accept-language", "content-type", "user-agent"}
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,8000}")
 OURS = {"content-length", "transfer-encoding", "connection"}
-"""Headers that the request makes itself."""
+"""Headers that requests sets itself."""
 EXCERPT = 200
+"""Characters of the answer in the status message."""
 CHUNK = 65_536
+"""Bytes that are read at once."""
 MEGABYTE = 1_000_000
 
 
 class RequestFailed(Exception):
-    """There was no answer that could be used. Holds no secret."""
+    """A request without a usable answer. The text holds no secret."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """The payload, checked."""
+    """A valid payload."""
 
     url: str
     method: str = "GET"
@@ -56,12 +58,14 @@ class Wanted:
     max_size: int = MEGABYTE
 
     def accepts(self, status: int) -> bool:
+        """Return whether a status is an expected one."""
         if self.expect is None:
             return 200 <= status < 300
         return status in ([self.expect] if isinstance(self.expect, int) else self.expect)
 
     @property
     def expected(self) -> str:
+        """The expected statuses in words."""
         if self.expect is None:
             return "2xx"
         return str(self.expect) if isinstance(self.expect, int) else " or ".join(map(str, self.expect))
@@ -71,7 +75,7 @@ class Wanted:
 
 
 def wanted(payload: Mapping[str, Any]) -> Wanted:
-    """What the payload asks for. Raises ValueError in words that show none of its values."""
+    """Return the checked payload. Raises ValueError, whose text shows no value of the payload."""
     for name, value in payload.items():
         if name not in CHECKS:
             raise ValueError(f"payload: unknown {name[:50]!r}, expected {', '.join(CHECKS)}")
@@ -86,7 +90,7 @@ def wanted(payload: Mapping[str, Any]) -> Wanted:
 
 
 def is_url(value: object) -> bool:
-    """An http(s) URL of a host, without a log-in."""
+    """Return whether a value is an http(s) URL of a host, without a log-in."""
     if not isinstance(value, str) or not value.isprintable() or " " in value or len(value) > 8000:
         return False
     try:
@@ -99,6 +103,7 @@ def is_url(value: object) -> bool:
 
 
 def are_headers(value: object) -> bool:
+    """Return whether a value is an object of header names and texts, without headers of OURS."""
     return isinstance(value, dict) and all(
         TOKEN.fullmatch(name) and name.lower() not in OURS and isinstance(text, str) and VALUE.fullmatch(text.strip())
         for name, text in value.items()
@@ -106,6 +111,7 @@ def are_headers(value: object) -> bool:
 
 
 def is_number(least: float, most: float, kinds: Any = int) -> Callable[[object], bool]:
+    """Return a check for a number from `least` to `most` of these types."""
     return lambda value: isinstance(value, kinds) and not isinstance(value, bool) and least <= value <= most
 
 
@@ -113,6 +119,7 @@ is_status = is_number(100, 599)
 
 
 def are_statuses(value: object) -> bool:
+    """Return whether a value is an HTTP status or a list of them."""
     return is_status(value) or (isinstance(value, list) and bool(value) and all(map(is_status, value)))
 
 
@@ -134,7 +141,7 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 @dataclass(frozen=True)
 class Step:
-    """One request of those to which redirects may lead."""
+    """One request: the first, or one after a redirect."""
 
     method: str
     url: str
@@ -142,13 +149,16 @@ class Step:
     data: bytes | None
 
     def after(self, status: int, location: str) -> Step:
-        """Where a redirect leads, with no more than may go there (RFC 9110 §15.4)."""
+        """Return the request after a redirect, without headers that must not go to another origin (RFC 9110 §15.4).
+
+        Raises RequestFailed for an invalid location, and for a request with a body to another origin.
+        """
         try:
             url = urljoin(self.url, location)
         except ValueError:
             url = ""
         if not is_url(url):
-            raise RequestFailed(f"{host(self.url)} redirects to what is no http(s) URL, or has a log-in in it")
+            raise RequestFailed(f"{host(self.url)} redirects to an invalid URL or to one with a log-in")
         headers, method, data = self.headers, self.method, self.data
         if origin(url) != origin(self.url):
             headers = {name: text for name, text in headers.items() if name.lower() in HARMLESS}
@@ -161,6 +171,7 @@ class Step:
 
 
 def first(wanted: Wanted) -> Step:
+    """Return the first request of a payload."""
     headers = {name: text.strip() for name, text in (wanted.headers or {}).items()}
     data = wanted.body.encode() if wanted.body is not None else None
     if wanted.json is not None:
@@ -171,11 +182,12 @@ def first(wanted: Wanted) -> Step:
 
 
 def host(url: str) -> str:
-    """What may be shown of a URL."""
+    """Return the part of a URL that may be shown."""
     return urlsplit(url).netloc
 
 
 def origin(url: str) -> tuple[str, str | None, int]:
+    """Return scheme, host and port of a URL."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 
@@ -199,16 +211,16 @@ def send(session: GuardedSession, step: Step, guard: Guard) -> requests.Response
         )
     except requests.exceptions.SSLError:
         raise RequestFailed(f"the certificate of {host(step.url)} is not trusted, or TLS failed") from None
-    except requests.RequestException as error:  # its text may hold the URL with all its secrets
+    except requests.RequestException as error:  # the text may hold the URL with its secrets
         raise RequestFailed(f"no answer from {host(step.url)}: {type(error).__name__}") from None
     except AddressRefused as refused:
         raise RequestFailed(str(refused)) from None
-    except (ValueError, HTTPError) as error:  # a host that cannot be one, say
+    except (ValueError, HTTPError) as error:  # for example an impossible host
         raise RequestFailed(f"{host(step.url)} cannot be asked: {type(error).__name__}") from None
 
 
 def body(response: requests.Response, most: int) -> bytes:
-    """The decoded body, of `most` bytes at most. Raises RequestFailed."""
+    """Return the decoded body, of `most` bytes at most. Raises RequestFailed."""
     found = bytearray()
     try:
         for chunk in response.iter_content(CHUNK):
@@ -221,7 +233,7 @@ def body(response: requests.Response, most: int) -> bytes:
 
 
 def told(response: requests.Response, found: bytes) -> str:
-    """The answer in a line."""
+    """Return the answer in a line."""
     text = found[: 4 * EXCERPT].decode(errors="replace") if "\0" not in found[:EXCERPT].decode("latin-1") else ""
     line = "".join(c if c.isprintable() else "?" for c in " ".join(text.split())[:EXCERPT])
     status = f"{response.status_code} {response.reason or ''}".strip()
@@ -230,14 +242,16 @@ def told(response: requests.Response, found: bytes) -> str:
 
 @action("http_request")
 class HttpRequest(Action):
-    """Sends the request of the payload: `url`; perhaps `method`, `headers`, `body` or `json`, `timeout` (seconds for
-    all of it), `expect` (a status or several, else any 2xx), `max_redirects`, `max_size` (bytes of the answer).
+    """An action that sends the HTTP request of its payload.
 
-    SUCCESS if the status is an expected one, else FAILED with the status as return code. The status message has the
+    The payload holds `url`; optional are `method`, `headers`, `body` or `json`, `timeout` (seconds for the whole
+    action), `expect` (a status or a list, by default any 2xx), `max_redirects`, `max_size` (bytes of the answer).
+    SUCCESS if the status is an expected one, else FAILED with the status as return code. The status message holds the
     status and the beginning of the answer.
     """
 
     def do_work(self) -> int:
+        """Send the request, and return 0 or the unexpected status. Raises RequestFailed, ValueError."""
         ask = wanted(self.job.payload)
         timeout = gevent.Timeout(ask.timeout)
         try:
@@ -252,7 +266,7 @@ class HttpRequest(Action):
         return 0 if accepted else status
 
     def ask(self, ask: Wanted) -> tuple[int, str]:
-        """The status, and the answer in a line."""
+        """Return the status, and the answer in a line. Raises RequestFailed."""
         settings = self.executor.settings
         servers = getattr(settings, "ss_url", None)
         guard = Guard(getattr(settings, "http_refuse", REFUSED), servers.split(",") if servers else ())
@@ -269,7 +283,7 @@ class HttpRequest(Action):
             response = send(session, step, guard)
             if ask.max_redirects == 0 or ask.accepts(response.status_code) or not response.is_redirect:
                 return response
-            response.close()  # nothing of its body is read
+            response.close()  # its body is not read
             if left:
                 step = step.after(response.status_code, response.headers["location"])
         raise RequestFailed(f"more than {ask.max_redirects} redirects")

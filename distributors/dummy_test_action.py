@@ -1,4 +1,4 @@
-"""A job every fifteen seconds, for trying things out."""
+"""The distributor that adds a test job every fifteen seconds."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,9 +8,10 @@ from geventjob import Distributor, distributor
 
 @distributor("dummy_test_action")
 class DummyTestAction(Distributor):
-    """Keeps one job of `dummy_test_action` going."""
+    """A distributor of one `dummy_test_action` at a time."""
 
     interval = 15
 
     def jobs(self) -> Iterator[dict[str, Any]]:
+        """Yield the job."""
         yield {"action": "dummy_test_action", "targetResource": {"href": "dummy"}}

@@ -1,4 +1,4 @@
-"""Once a day: delete the jobs that ended long ago."""
+"""The distributor that deletes jobs that ended long ago, once a day."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,10 +8,11 @@ from geventjob import Distributor, distributor
 
 @distributor("jobs_cleanup")
 class JobsCleanup(Distributor):
-    """The action, which SlipStream's engine has too, says how long ago, by `--cleanup-days`."""
+    """A distributor of `cleanup_jobs`, an action that SlipStream's engine has too."""
 
     interval = 86_400
-    election = "cleanup_jobs"  # as SlipStream's own, so that the two exclude each other
+    election = "cleanup_jobs"  # the name in SlipStream's engine, so that the two exclude each other
 
     def jobs(self) -> Iterator[dict[str, Any]]:
+        """Yield the job."""
         yield {"action": "cleanup_jobs", "targetResource": {"href": "job"}}

@@ -1,4 +1,4 @@
-"""`geventjob-distributor`: creates jobs on a schedule, while it leads."""
+"""`geventjob-distributor`: the process that creates jobs on a schedule while it leads."""
 
 import geventjob.patch  # noqa: F401, I001  (before any other import)
 
@@ -13,13 +13,13 @@ from geventjob.cli.connection import connect
 from geventjob.coordination import open_coordination
 from geventjob.coordination.base import CoordinationError
 from geventjob.coordination.naming import Numbered
-from geventjob.scheduling.engine import Engine, chosen
+from geventjob.scheduling.engine import DistributorEngine, chosen
 from geventjob.plugins import PluginError, find_distributors
 from geventjob.plugins.spawned import share
 
 
 def main() -> None:
-    """The process ends here: 0 after a stop, 1 when a part of it failed, 2 for what an operator has to mend."""
+    """Run the distributors and end the process: 0 after a stop, 1 when a part failed, 2 for wrong usage."""
     config.hide_secrets("geventjob-distributor")
     settings = config.parse("distributor")
     log.configure("distributor", settings.log_dir, settings.log_level)
@@ -34,23 +34,23 @@ def main() -> None:
     except (PluginError, CoordinationError) as error:
         config.refuse("distributor", str(error))
     sys.stderr.flush()
-    os._exit(code)  # code that swallows its end delays no exit
+    os._exit(code)  # so that code that swallows its end does not delay the exit
 
 
-def assemble(settings: config.Settings) -> Numbered[Engine]:
-    """The parts, from the options."""
+def assemble(settings: config.Settings) -> Numbered[DistributorEngine]:
+    """Make the parts of the process from its options. Raises PluginError, CoordinationError."""
     found = find_distributors(settings.distributors_dir, settings.allow_unsafe_plugins)
     share(settings.distributors_dir)
     specs = chosen(found, settings.names, settings.all)
     client = connect(
         settings,
         connections=len(specs) + 1,
-        patience=0,  # whoever leads tries again, and looks each time whether it still does
+        patience=0,  # the leader tries again by itself, and checks each time whether it still leads
     )
 
-    def engine(name: str) -> Engine:
+    def engine(name: str) -> DistributorEngine:
         settings.name = name
-        return Engine(open_coordination(settings, name), client, specs, settings, found.failures)
+        return DistributorEngine(open_coordination(settings, name), client, specs, settings, found.failures)
 
     return Numbered(settings.name, engine)
 

@@ -10,7 +10,7 @@ class UsageError(Exception):
     """Wrong usage that the parser could not see; the text is one line for the user."""
 
 
-class TimedOut(Exception):
+class WaitTimedOut(Exception):
     """`--timeout` passed before the end of the jobs; the text is one line for the user."""
 
 

@@ -1,4 +1,4 @@
-"""`geventjob-executor`: takes jobs off the queue and runs their actions."""
+"""`geventjob-executor`: the process that takes jobs off the queue and runs their actions."""
 
 import geventjob.patch  # noqa: F401, I001  (before any other import)
 
@@ -21,15 +21,16 @@ from geventjob.executor.limits import JobLimits
 from geventjob.executor.forbidden_calls import refuse_signals, refuse_waits_of_finalizers
 from geventjob.executor.state import ActionState
 from geventjob.executor.watch import Watch
+from geventjob.exit_code import ExitCode
 from geventjob.plugins import PluginError, find_actions
 from geventjob.plugins.spawned import share
 
 
 def main() -> None:
-    """The process ends here: 0 after a stop, 1 when a part of it failed, 2 for what an operator has to mend."""
+    """Run the executor and end the process: 0 after a stop, 1 when a part failed, 2 for wrong usage."""
     config.hide_secrets("geventjob-executor")
     settings = config.parse("executor")
-    if isinstance(sys.stdout, io.TextIOWrapper):  # an action that prints must not fail of a file's name
+    if isinstance(sys.stdout, io.TextIOWrapper):  # an action that prints a name that is not UTF-8 must not fail
         sys.stdout.reconfigure(errors="backslashreplace")
     log.configure("executor", settings.log_dir, settings.log_level)
     fork.isolate()
@@ -43,20 +44,17 @@ def main() -> None:
         code = engine.run(lambda engine, wait: engine.run(settings.shutdown_timeout, wait))
     except (PluginError, CoordinationError) as error:
         print(f"geventjob-executor: {error}", file=sys.stderr)
-        code = 2
+        code = ExitCode.USAGE
     sys.stderr.flush()
-    os._exit(code)  # abandoned actions and native threads delay no exit
+    os._exit(code)  # so that abandoned actions and native threads do not delay the exit
 
 
 def assemble(settings: config.Settings) -> Numbered[ExecutorEngine]:
-    """The parts, from the options."""
-    state = ActionState()  # first: action files import functions that it replaces
+    """Make the parts of the process from its options. Raises PluginError, CoordinationError."""
+    state = ActionState()  # first, since it replaces functions that action files import
     actions = find_actions(settings.actions_dir, settings.allow_unsafe_plugins)
     share(settings.actions_dir)
-    client = connect(
-        settings,
-        connections=settings.threads + 1,
-    )
+    client = connect(settings, connections=settings.threads + 1)
     limits = JobLimits(**{name: getattr(settings, name) for name in JobLimits.__dataclass_fields__})
     dumps = debug.Dumps(os.path.join(settings.log_dir, "executor.log") if settings.log_dir else None)
     watch = Watch(

@@ -21,7 +21,7 @@ from geventjob import config
 from geventjob.cimi.errors import CimiError
 from geventjob.cli import context, cron, fleet, jobs, key, submit, user, watch
 from geventjob.cli.context import CommandContext
-from geventjob.cli.errors import TimedOut, UsageError, explain
+from geventjob.cli.errors import UsageError, WaitTimedOut, explain
 from geventjob.config import kinds
 from geventjob.exit_code import ExitCode
 
@@ -184,7 +184,7 @@ def run(arguments: list[str]) -> int:
             return code
     except UsageError as error:
         config.refuse("client", str(error))
-    except TimedOut as error:
+    except WaitTimedOut as error:
         screen.note(str(error))
         return ExitCode.TIMEOUT
     except CimiError as error:

@@ -1,4 +1,4 @@
-"""`geventjob-server`: the job server."""
+"""`geventjob-server`: the process that serves jobs over HTTP."""
 
 import geventjob.patch  # noqa: I001  (before any other import)
 
@@ -16,6 +16,7 @@ from gevent.event import Event
 
 import geventjob
 from geventjob import config, debug, log as logs, supervise
+from geventjob.exit_code import ExitCode
 from geventjob.coordination import open_coordination
 from geventjob.coordination.member import about, announce, join
 from geventjob.coordination.base import Coordination, CoordinationAway, CoordinationError
@@ -34,28 +35,28 @@ from geventjob.server.store.base import Store, StoreAway, StoreError
 log = logging.getLogger("geventjob.server")
 
 GRACE = 20.0
-"""Seconds that requests under way get to end when the process is asked to stop."""
+"""Seconds for open requests to end after a request to stop."""
 SWEEP = 3600.0
-"""Seconds between two looks for expired sessions."""
+"""Seconds between two searches for expired sessions."""
 BACKLOG = 4096
-"""Connections that the kernel keeps until they are accepted; a client that it drops tries again after a second."""
+"""Connections that the kernel keeps until they are accepted; a dropped client tries again after a second."""
 SWITCH = 0.0005
 """Seconds for which a native thread (of the store, of a long filter) keeps the interpreter from the event loop.
 
-Python's own 5 ms are spent at each call to a socket, of which the answer to one request needs several.
+Python's default of 5 ms would pass at each call to a socket, of which one request needs several.
 """
 
 
-class Process:
+class ServerProcess:
     """The parts of the server, and the order in which they start and stop."""
 
     def __init__(self, settings: Namespace) -> None:
         self._settings = settings
         self._stop = Event()
-        self._code = 0
+        self._code = ExitCode.SUCCESS
 
-    def run(self) -> int:
-        """Until it is stopped; the exit code. Raises StoreError, CoordinationError, OSError."""
+    def run(self) -> ExitCode:
+        """Serve until SIGTERM or SIGINT, and return the exit code. Raises StoreError, CoordinationError, OSError."""
         sys.setswitchinterval(SWITCH)
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self._stop.set)
@@ -63,13 +64,13 @@ class Process:
         store = open_store(self._settings)
         store.start()
         try:
-            self._over(store, listener)
+            self._serve_store(store, listener)
         finally:
             store.close()
         return self._code
 
     def _bind(self) -> socket.socket:
-        """Before anything else, so that a port in use is told at once."""
+        """Bind the port before any other step, so that a port in use is an error at once. Raises OSError."""
         host, port = self._settings.host, self._settings.port
         bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -79,7 +80,8 @@ class Process:
             raise OSError(f"cannot listen on {host}:{port}: {error.strerror}") from None
         return bound
 
-    def _over(self, store: Store, listener: socket.socket) -> None:
+    def _serve_store(self, store: Store, listener: socket.socket) -> None:
+        """Join the fleet and serve the documents of a store until the stop."""
         passwords, sessions = Passwords(), Sessions(store, signing_key(store))
         first_user.ensure(store, passwords, self._settings.admin_pass, Path(self._settings.data_dir))
         coordination = open_coordination(self._settings, self._settings.name)
@@ -99,7 +101,8 @@ class Process:
             coordination.close()
 
     def _serve(self, server: HttpServer, coordination: Coordination, sessions: Sessions) -> None:
-        gc.freeze()  # what stands by now is looked at by no collection; each would hold the event loop for longer
+        """Serve requests until the stop, then let open requests end."""
+        gc.freeze()  # collections skip the objects of the start, and hold up the event loop for less time
         raise_open_file_limit(server.limits.connections)
         supervise.spawn("the sweep of old sessions", lambda: _sweep(sessions), self._failed)
         server.start()
@@ -108,32 +111,34 @@ class Process:
             if announce(coordination, "servers", about(url=address), self._stop):
                 log.info("geventjob-server %s listens on %s", geventjob.__version__, address)
                 self._stop.wait()
-            log.info("stopping: requests under way get %g s to end", GRACE)
+            log.info("stopping: open requests have %g s to end", GRACE)
         finally:
             server.finish(GRACE)
 
     def _failed(self) -> None:
-        self._code = 1
+        """Stop with exit code 1, since a part of the process has failed."""
+        self._code = ExitCode.FAILURE
         self._stop.set()
 
 
 def main() -> None:
-    """The process ends here: 0 after a stop, 1 when a part of it failed, 2 for what an operator has to mend."""
+    """Run the server and end the process: 0 after a stop, 1 when a part failed, 2 for wrong usage."""
     config.hide_secrets("geventjob-server")
     settings = config.parse("server")
     logs.configure("server", settings.log_dir, settings.log_level)
     debug.Dumps(os.path.join(settings.log_dir, "server.log") if settings.log_dir else None)
     try:
-        code = Process(settings).run()
+        code = ServerProcess(settings).run()
     except (StoreAway, CoordinationAway) as error:
         log.critical("%s", error)
-        code = 1
+        code = ExitCode.FAILURE
     except (StoreError, CoordinationError, OSError) as error:
         config.refuse("server", str(error))
     sys.exit(code)
 
 
 def _sweep(sessions: Sessions) -> None:
+    """Remove expired sessions for ever, at intervals."""
     while True:
         gevent.sleep(SWEEP)
         try:
@@ -143,6 +148,7 @@ def _sweep(sessions: Sessions) -> None:
 
 
 def _address(host: str, port: int | None) -> str:
+    """Return the URL of a host and port."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 

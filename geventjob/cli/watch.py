@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from geventjob.cimi.document import Document
 from geventjob.cli import jobs
 from geventjob.cli.context import CommandContext, Commands
-from geventjob.cli.errors import TimedOut
+from geventjob.cli.errors import WaitTimedOut
 from geventjob.cli.screen import STYLES, height, rendered
 from geventjob.exit_code import ExitCode
 from geventjob.job.states import FINAL
@@ -63,10 +63,10 @@ class Wait:
             self._context.screen.note(f"{self._unfinished} and goes on; to see more of it: {self._go_on}")
 
     def pause(self, seconds: float) -> None:
-        """Sleep, not beyond the end of `--timeout`. Raises TimedOut once it has passed."""
+        """Sleep, not beyond the end of `--timeout`. Raises WaitTimedOut once it has passed."""
         left = self._end - time.monotonic()
         if left <= 0:
-            raise TimedOut(f"{self._unfinished} within {self._seconds:g} s; to see more of it: {self._go_on}")
+            raise WaitTimedOut(f"{self._unfinished} within {self._seconds:g} s; to see more of it: {self._go_on}")
         time.sleep(min(seconds, left))
 
 
@@ -74,7 +74,7 @@ class Wait:
 
 
 def one(context: CommandContext, id: str, records: bool = False) -> int:
-    """Show a job until it has ended, and return the exit code; `records`: each change as JSON. Raises TimedOut."""
+    """Show a job until it has ended, and return the exit code; `records`: each change as JSON. Raises WaitTimedOut."""
     select = None if records else FOLLOWED
     with (
         Wait(context, f"{id} has not ended", f"{context.command} watch {id}") as wait,
@@ -140,7 +140,7 @@ def count(context: CommandContext, filter: str | None) -> Counts:
 
 
 def many(context: CommandContext, filter: str, total: int) -> int:
-    """Show the progress of `total` jobs that match until all have ended, and return the exit code. Raises TimedOut."""
+    """Show the progress of `total` matching jobs until all have ended; return the exit code. Raises WaitTimedOut."""
     go_on = f'{context.command} jobs --filter "{filter}"'
     with Wait(context, "not all jobs have ended", go_on) as wait, context.screen.progress(total, 5.0) as update:
         whole = time.monotonic()

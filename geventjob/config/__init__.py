@@ -37,9 +37,9 @@ __all__ = [
 
 
 def parse(command: str, argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """The settings of a command: executor, distributor, server, up or client (DESIGN §9).
+    """Return the settings of a command: executor, distributor, server, up or client.
 
-    Whatever is wrong is told in one line on stderr, and the process exits with 2.
+    Wrong usage prints one line on stderr and ends the process with exit code 2.
     """
     parser = OptionParser(command)
     settings, rest = parser.read(sys.argv[1:] if argv is None else argv, os.environ if environ is None else environ)
@@ -50,14 +50,14 @@ def parse(command: str, argv: Sequence[str] | None = None, environ: Mapping[str,
 def parse_known(
     command: str, argv: Sequence[str], environ: Mapping[str, str] | None = None
 ) -> tuple[Settings, list[str]]:
-    """As `parse`, and the arguments that are none of the command's own, in their order. `--help` is one of these."""
+    """Return the settings as `parse` does, and in their order the arguments of others; `--help` is among these."""
     parser = OptionParser(command, add_help=False)
     settings, rest = parser.read(argv, os.environ if environ is None else environ)
     return finish(parser, settings), rest
 
 
 def finish(parser: OptionParser, settings: Settings) -> Settings:
-    """Fill in what one option takes from another, or from this machine."""
+    """Fill in values that come from other options or from this machine, and return the settings."""
     settings.data_dir = settings.data_dir or default_data_dir()
     for option in parser.options:
         value = getattr(settings, option.dest)

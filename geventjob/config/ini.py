@@ -18,9 +18,9 @@ from geventjob.config.settings import SECRETS, Settings
 LARGEST = 1 << 20
 TIMEOUTS = "timeouts"
 VALUE = re.compile(r"""(?P<quote>['"]?)(?P<text>.*?)(?P=quote)(?P<note>\s+[;#].*)?""")
-"""One line of a value as SlipStream's parser reads it: quotes around it, and a note behind it, are no part of it."""
+"""One line of a value as SlipStream's parser reads it: without the quotes around it and the note behind it."""
 TOP = "\1"
-"""Heading of the lines above all headings."""
+"""Heading that stands for the lines above all headings."""
 RIGHTS = "rights"
 WITH_TIMEOUTS = ("executor", "up")
 """The commands that read a section `[timeouts]`."""
@@ -30,13 +30,14 @@ SWITCHED = ("true", "false", "yes", "no", "on", "off", "1", "0")
 
 
 class Broken(configargparse.ConfigFileParserException):  # type: ignore[misc]
-    """The file cannot be used; the message says why, in a line without any value: that may be a password."""
+    """An ini file that cannot be used. The message is one line without values: a value may be a password."""
 
 
 class IniFile(configargparse.ConfigFileParser):  # type: ignore[misc]
-    """One ini file. Headings but `[timeouts]` and `[rights]` are for the eye only; what is unknown is an error."""
+    """One ini file. Headings other than `[timeouts]` and `[rights]` have no meaning; unknown options are errors."""
 
     def __init__(self, command: str) -> None:
+        """Set the command whose options the file may have."""
         super().__init__()
         self._options = {option.name: option for option in options(command)}
         self.has_timeouts = command in WITH_TIMEOUTS
@@ -44,15 +45,16 @@ class IniFile(configargparse.ConfigFileParser):  # type: ignore[misc]
         self.timeouts: dict[str, float] = {}
         self.rights: dict[str, list[str]] = {}
         self.has_note = False
-        """Whether the password ends where a note seems to begin."""
+        """Whether a password without quotes ends before ` #` or ` ;`."""
         self.exposed: str | None = None
-        """The file, if it holds a password and everybody may read it."""
+        """The path of the file, if it holds a password and every user may read it."""
 
     def get_syntax_description(self) -> str:
+        """Return nothing: `--help` describes the syntax elsewhere."""
         return ""
 
     def parse(self, stream: IO[str]) -> dict[str, str]:
-        """Options and their values as text; one with nothing after its `=` is not set. Raises Broken."""
+        """Return options and their values as text, without options that have no value. Raises Broken."""
         try:
             found = self._options_of(read(stream))
         except Broken as broken:
@@ -72,14 +74,14 @@ class IniFile(configargparse.ConfigFileParser):  # type: ignore[misc]
                 continue
             for name, value in values.items():
                 if name in found:
-                    raise Broken(f"option {name!r} stands there twice")
+                    raise Broken(f"option {name!r} is given twice")
                 found[name] = self._checked(name, value)
         return {name: value for name, value in found.items() if value}
 
     def _checked(self, name: str, value: str | None) -> str:
         option = self._options.get(name)
         if option is None:
-            raise Broken("a line is no `option = value`" if value is None else f"unknown option {name!r}")
+            raise Broken("a line is not `option = value`" if value is None else f"unknown option {name!r}")
         if value is None and not option.switch:
             raise Broken(f"{name}: expected {name} = value")
         text = "true" if value is None else plain(value)
@@ -92,7 +94,7 @@ class IniFile(configargparse.ConfigFileParser):  # type: ignore[misc]
 
     def _timeouts_of(self, values: configparser.SectionProxy) -> dict[str, float]:
         if not self.has_timeouts:
-            raise Broken("a section [timeouts] is for executors only")
+            raise Broken("only executors have a section [timeouts]")
         found = {}
         for action, value in values.items():
             try:
@@ -103,7 +105,7 @@ class IniFile(configargparse.ConfigFileParser):  # type: ignore[misc]
 
     def _rights_of(self, values: configparser.SectionProxy) -> dict[str, list[str]]:
         if not self.has_rights:
-            raise Broken("a section [rights] is for servers only")
+            raise Broken("only servers have a section [rights]")
         found = {}
         for user, value in values.items():
             try:
@@ -129,12 +131,12 @@ def _text(line: str) -> str:
 
 
 def line(name: str, value: str) -> str:
-    """Return the line of an option; the value is quoted where it would be read as another one."""
+    """Return the line of an option; the value is quoted where quotes or a note would change it."""
     return f"{name} = {value}\n" if plain(value) == value else f'{name} = "{value}"\n'
 
 
 def read(stream: IO[str]) -> configparser.RawConfigParser:
-    """The sections of a file. Raises Broken."""
+    """Return the sections of a file. Raises Broken."""
     sections = configparser.RawConfigParser(delimiters=("=",), allow_no_value=True, default_section="\0")
     sections.optionxform = str  # type: ignore[method-assign,assignment]  # names keep their case
     try:
@@ -143,7 +145,7 @@ def read(stream: IO[str]) -> configparser.RawConfigParser:
             raise Broken("larger than 1 MB")
         sections.read_string(f"[{TOP}]\n{content}")
     except UnicodeDecodeError:
-        raise Broken("no UTF-8 text") from None
+        raise Broken("not UTF-8 text") from None
     except OSError as error:
         raise Broken(f"cannot be read: {error.strerror}") from None
     except configparser.Error as error:
@@ -152,17 +154,17 @@ def read(stream: IO[str]) -> configparser.RawConfigParser:
 
 
 def explained(error: configparser.Error) -> str:
-    """What is wrong, without the text of the line."""
+    """Return the error in words, without the text of the line."""
     if isinstance(error, configparser.DuplicateOptionError):
-        return f"line {(error.lineno or 1) - 1}: this option stands there twice"
+        return f"line {(error.lineno or 1) - 1}: this option is given twice"
     if isinstance(error, configparser.DuplicateSectionError):
-        return f"line {(error.lineno or 1) - 1}: this section stands there twice"
+        return f"line {(error.lineno or 1) - 1}: this section is given twice"
     lines = [line for line, _ in error.errors] if isinstance(error, configparser.ParsingError) else []
-    return f"line {lines[0] - 1} is no `option = value`" if lines else "no ini file"
+    return f"line {lines[0] - 1} is not `option = value`" if lines else "not an ini file"
 
 
 def as_ini(settings: Settings, command: str) -> str:
-    """An ini file with which another command has the same settings as far as it has them; without passwords."""
+    """Return an ini file that gives another command the same settings, as far as it has these options; no passwords."""
     lines = []
     for option in options(command):
         value = getattr(settings, option.dest, None)

@@ -1,4 +1,4 @@
-"""Every option, declared once: parser, `--help`, the shipped ini files and the reference page come from this table."""
+"""The table of options, from which parser, `--help`, the shipped ini files and the reference page come."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMANDS = {
     "up": "geventjob up",
     "client": "geventjob",
 }
-"""The commands by the names that `parse` takes; `client` is the operator's side of `geventjob`."""
+"""The commands by the names that `parse` takes; `client` is `geventjob` without `up`."""
 
 
 @dataclass(frozen=True)
@@ -27,52 +27,57 @@ class Option:
     name: str
     kind: Kind
     commands: str
-    """Names of those that have it, separated by spaces."""
+    """Names of the commands with this option, separated by spaces."""
     help: str
     default: Any = None
     shown: str | None = None
-    """What help says of the default where the value itself would not tell."""
+    """The default in words, for help, where the value itself would not explain it."""
     usual: str | None = None
-    """What stands in the shipped ini files where the default is made at run time."""
+    """The default in the shipped ini files, where the real default is made at run time."""
     metavar: str | None = None
     many: bool = False
-    """A list: repeatable, and several separated by commas."""
+    """Whether the value is a list: the option is repeatable, and takes values separated by commas."""
     several: bool = False
-    """Several words may follow it, too."""
+    """Whether several words may follow the option."""
 
     @property
     def dest(self) -> str:
+        """The name of the setting."""
         return self.name.replace("-", "_")
 
     @staticmethod
     def variable_of(name: str) -> str:
+        """Return the environment variable of an option's name."""
         return f"GEVENTJOB_{name.upper().replace('-', '_')}"
 
     @property
     def variable(self) -> str:
+        """The environment variable."""
         return self.variable_of(self.name)
 
     @property
     def secret(self) -> bool:
+        """Whether the value is never shown."""
         return self.kind is kinds.secret
 
     @property
     def switch(self) -> bool:
+        """Whether the option takes no value."""
         return self.kind is kinds.flag
 
     @property
     def written_default(self) -> str:
-        """The default as one would write it in an ini file; nothing where there is none."""
+        """The default as written in an ini file; an empty text for no default."""
         return "false" if self.switch else written(self.default)
 
     @property
     def default_text(self) -> str:
-        """The default for people."""
+        """The default in words."""
         return self.shown or self.usual or self.written_default or "none"
 
 
 def written(value: Any) -> str:
-    """A value of an option as one would write it in an ini file."""
+    """Return a value as written in an ini file."""
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, bool):
@@ -81,7 +86,7 @@ def written(value: Any) -> str:
 
 
 def default_data_dir() -> str:
-    """Return `geventjob` in the user's XDG state folder; nothing for a user without a home, as containers have."""
+    """Return `geventjob` in the user's XDG state folder; an empty text for a user without home, as in containers."""
     try:
         return str(Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "geventjob")
     except RuntimeError:  # neither $HOME nor an entry in the password file
@@ -92,7 +97,7 @@ ACTIONS = "/etc/slipstream/actions"
 DISTRIBUTORS = "/etc/slipstream/distributors"
 
 REFUSED = ("link-local", "server")
-"""What `http_request` does not reach unless told otherwise."""
+"""Networks that `http_request` does not reach by default."""
 
 DAEMONS = "executor distributor server"
 CLIENTS = "executor distributor client"
@@ -102,107 +107,109 @@ OPTIONS = (
            "the job server, or a SlipStream server; several addresses of one server are separated by commas",
            default="http://127.0.0.1:8200", metavar="URL"),
     Option("ss-user", kinds.text, CLIENTS, "user name on the job server", metavar="USER"),
-    Option("ss-pass", kinds.secret, CLIENTS, "the user's password; better is ss-pass-file, or the environment",
+    Option("ss-pass", kinds.secret, CLIENTS, "the user's password; ss-pass-file or the environment are safer",
            metavar="PASSWORD"),
     Option("ss-pass-file", kinds.readable, CLIENTS, "file whose first line is the password", metavar="FILE"),
-    Option("ss-key", kinds.text, CLIENTS, "API key to log in with in place of a user, made by `geventjob key new`",
+    Option("ss-key", kinds.text, CLIENTS, "API key to log in with instead of a user, made by `geventjob key new`",
            metavar="KEY"),
     Option("ss-secret-file", kinds.readable, CLIENTS, "file whose first line is the key's secret", metavar="FILE"),
-    Option("ss-ca", kinds.readable, CLIENTS, "PEM file of the authorities to trust instead of the usual ones",
+    Option("ss-ca", kinds.readable, CLIENTS, "PEM file of the certificate authorities to trust instead of the system's",
            metavar="FILE"),
     Option("ss-insecure", kinds.flag, CLIENTS, "do not check the server's certificate"),
     Option("max-body", kinds.size, CLIENTS,
-           "bytes that a proxy before the server takes in one request, as 900k or 1m; batches of jobs are kept below",
-           shown="what the server takes", metavar="SIZE"),
+           "largest request in bytes that a proxy in front of the server accepts, as 900k or 1m; batches stay below it",
+           shown="the limit of the server", metavar="SIZE"),
     Option("zk-hosts", kinds.listed(kinds.endpoint), DAEMONS,
-           "ZooKeeper, as HOST:PORT,…; without it the queue is a file in data-dir, for the processes of one machine",
+           "ZooKeeper, as HOST:PORT,…; without it the queue is a file in data-dir, for one machine",
            metavar="HOST", many=True, several=True),
-    Option("zk-root", kinds.root, DAEMONS, "path in ZooKeeper under which everything lies", default="",
+    Option("zk-root", kinds.root, DAEMONS, "path in ZooKeeper above all nodes of geventjob", default="",
            metavar="PATH"),
     Option("zk-tls-ca", kinds.readable, DAEMONS,
-           "PEM file of the authorities that ZooKeeper's certificate may come from; with this or zk-tls-cert the"
-           " connection is TLS", metavar="FILE"),
-    Option("zk-tls-cert", kinds.readable, DAEMONS, "PEM file of the certificate to show to ZooKeeper", metavar="FILE"),
-    Option("zk-tls-key", kinds.readable, DAEMONS, "PEM file of its key, if that is not in zk-tls-cert", metavar="FILE"),
+           "PEM file of the certificate authorities for ZooKeeper; with this or zk-tls-cert the connection uses TLS",
+           metavar="FILE"),
+    Option("zk-tls-cert", kinds.readable, DAEMONS, "PEM file of the client certificate for ZooKeeper", metavar="FILE"),
+    Option("zk-tls-key", kinds.readable, DAEMONS, "PEM file of that certificate's key, unless zk-tls-cert holds it",
+           metavar="FILE"),
     Option("zk-auth-file", kinds.readable, DAEMONS,
-           "file with USER:PASSWORD, the digest log-in to ZooKeeper; all nodes are then for this user alone",
+           "file with USER:PASSWORD, the digest log-in to ZooKeeper; only this user can then use the nodes",
            metavar="FILE"),
     Option("es-hosts-list", kinds.listed(kinds.search_host), "executor server",
-           "Elasticsearch nodes, as HOST:PORT or URL: where the server keeps its documents (without it, in a file in"
-           " data-dir), and what actions of old have as executor.es", default=(), metavar="HOST", many=True,
+           "Elasticsearch nodes, as HOST:PORT or URL, for the documents of the server (without it, a file in data-dir)"
+           " and for executor.es in actions of SlipStream's engine", default=(), metavar="HOST", many=True,
            several=True),
     Option("es-user", kinds.text, "server", "user name in Elasticsearch", metavar="USER"),
     Option("es-pass-file", kinds.readable, "server", "file whose first line is that user's password", metavar="FILE"),
     Option("es-api-key-file", kinds.readable, "server",
-           "file whose first line is an API key of Elasticsearch, as ID:KEY or encoded, in place of a user",
+           "file whose first line is an API key of Elasticsearch, as ID:KEY or encoded, instead of a user",
            metavar="FILE"),
     Option("es-ca", kinds.readable, "server",
-           "PEM file of the authorities that Elasticsearch's certificates may come from; hosts without a scheme are"
-           " then https", metavar="FILE"),
-    Option("es-index-prefix", kinds.index_prefix, "server", "what the names of the indexes in Elasticsearch begin with",
+           "PEM file of the certificate authorities for Elasticsearch; hosts without a scheme then use https",
+           metavar="FILE"),
+    Option("es-index-prefix", kinds.index_prefix, "server", "prefix of the names of the indexes in Elasticsearch",
            default="geventjob", metavar="PREFIX"),
     Option("name", kinds.node_name, DAEMONS,
-           "name of this process; an executor or distributor adds a number where another has it: NAME-2",
+           "name of this process; an executor or distributor whose name is in use adds a number, as NAME-2",
            shown="<host>-<pid>", metavar="NAME"),
     Option("data-dir", kinds.path, "executor distributor server up client",
-           "folder of the embedded queue and store, and of the client.ini that `geventjob up` writes",
+           "folder of the embedded queue and store, and of client.ini, which `geventjob up` writes",
            usual="~/.local/state/geventjob", metavar="DIR"),
     Option("session-timeout", kinds.seconds, f"{DAEMONS} up",
-           "seconds without a sign of life after which a process is taken for dead", default=10.0),
-    Option("threads", kinds.count, "executor up", "jobs that run at once, each in a greenlet", default=100,
+           "seconds without a heartbeat after which a process counts as dead", default=10.0),
+    Option("threads", kinds.count, "executor up", "number of jobs that run at once, each in a greenlet", default=100,
            metavar="N"),
     Option("relist-interval", kinds.seconds, "executor up",
-           "shortest time between two looks at the queue over ZooKeeper, in seconds; each of n executors that wait"
-           " looks after n times that, or 0.05", default=0.005),
+           "shortest time in seconds between two reads of the queue in ZooKeeper; each of n waiting executors waits"
+           " n times as long, 0.05 at most", default=0.005),
     Option("max-interruptions", kinds.count, "executor up",
-           "a job that was interrupted so often (its executor died, say) is given up", default=5, metavar="N"),
+           "number of interruptions, as by the death of its executor, after which a job is given up",
+           default=5, metavar="N"),
     Option("unknown-grace", kinds.seconds, "executor up",
-           "seconds after which a job fails whose action no live executor has", default=60.0),
+           "seconds after which a job fails if no live executor has its action", default=60.0),
     Option("not-found-grace", kinds.seconds, "executor up",
-           "seconds for which the server may not know a job that is in the queue", default=5.0),
+           "seconds for which a job in the queue may be unknown to the server", default=5.0),
     Option("cimi-patience", kinds.seconds, "executor up",
-           "seconds for which a job that was taken waits for a server that is away", default=120.0),
+           "seconds for which a taken job waits for a server that is away", default=120.0),
     Option("shutdown-timeout", kinds.seconds, "executor up",
-           "seconds that running actions get to end when the process is asked to stop", default=120.0),
+           "seconds for running actions to end after a request to stop", default=120.0),
     Option("action-timeout", kinds.seconds, "executor up",
-           "seconds that an action may take if neither the job nor [timeouts] nor the action itself says"),
-    Option("max-timeout", kinds.seconds, "executor up", "seconds that no action may exceed, whoever says otherwise"),
+           "time limit in seconds of an action without one in the job, in [timeouts] and in its code"),
+    Option("max-timeout", kinds.seconds, "executor up", "upper bound in seconds of the running time of every action"),
     Option("max-blocking", kinds.seconds, f"{DAEMONS} up",
-           "seconds for which the event loop may stand still before the log says what holds it, and an executor"
-           " interrupts a system call that blocks it (after a third of session-timeout at the latest)", default=2.0),
+           "seconds for which the event loop may be blocked before the log names the code, and an executor"
+           " interrupts a blocking system call (a third of session-timeout at most)", default=2.0),
     Option("actions-dir", kinds.listed(kinds.folder), "executor up", "folder of action files, loaded at start",
            shown=f"{ACTIONS} where it exists", usual=ACTIONS, metavar="DIR", many=True),
     Option("distributors-dir", kinds.listed(kinds.folder), "distributor up",
            "folder of distributor files, loaded at start", shown=f"{DISTRIBUTORS} where it exists", usual=DISTRIBUTORS,
            metavar="DIR", many=True),
     Option("http-refuse", kinds.listed(kinds.network), "executor up",
-           "what the action http_request does not reach: networks as ADDRESS/BITS, link-local, server (the job server"
+           "networks that the action http_request must not reach: ADDRESS/BITS, link-local, server (the job server"
            " itself); or nothing", default=REFUSED, metavar="NETWORK", many=True),
     Option("allow-unsafe-plugins", kinds.flag, "executor distributor up",
-           "load action and distributor files that others than root and the process's own user may change"),
+           "load action and distributor files that users other than root and the process's own may change"),
     Option("reconcile-interval", kinds.seconds, "server",
-           "seconds between two looks whether each job that is not final stands in the queue", default=60.0),
+           "seconds between two checks that each job that is not final is in the queue", default=60.0),
     Option("cleanup-days", kinds.days, "executor distributor up",
-           "jobs that ended longer ago than this are deleted by cleanup_jobs", default=7.0, metavar="DAYS"),
+           "age in days from which on cleanup_jobs deletes jobs that have ended", default=7.0, metavar="DAYS"),
     Option("host", kinds.host, "server up", "address to listen on; 0.0.0.0 for all", default="127.0.0.1"),
-    Option("port", kinds.port, "server up", "port to listen on; 0 for any that is free", default=8200),
+    Option("port", kinds.port, "server up", "port to listen on; 0 for any free port", default=8200),
     Option("base-uri", kinds.url, "server",
-           "address at which clients reach the server, as https://jobs.example; without it, what a client calls it",
-           metavar="URL"),
+           "address at which clients reach the server, as https://jobs.example",
+           shown="the address that a client uses", metavar="URL"),
     Option("admin-pass-file", kinds.readable, "server",
            "file whose first line becomes the password of the administrator, super", metavar="FILE"),
-    Option("distributor", kinds.listed(kinds.text), "up", "distributor to run besides jobs_cleanup", default=(),
+    Option("distributor", kinds.listed(kinds.text), "up", "distributor to run in addition to jobs_cleanup", default=(),
            metavar="NAME", many=True),
     Option("reload", kinds.flag, "up",
-           "start the executor again when a file of an action changes, the distributor when one of its files does"),
-    Option("demo", kinds.flag, "up", "run a hundred jobs of several kinds for show"),
+           "restart the executor when an action file changes, and the distributor when a distributor file does"),
+    Option("demo", kinds.flag, "up", "run a demo of a hundred jobs"),
     Option("log-dir", kinds.path, f"{DAEMONS} up", "folder of the log files; without it the log goes to stderr",
            metavar="DIR"),
-    Option("log-level", kinds.level, f"{DAEMONS} up", "debug, info, warning, error or critical", default="info",
-           metavar="LEVEL"),
+    Option("log-level", kinds.level, f"{DAEMONS} up", "level of the log: debug, info, warning, error or critical",
+           default="info", metavar="LEVEL"),
 )  # fmt: skip
 
 
 def options(command: str) -> list[Option]:
-    """The options that a command has, in the order in which people read them."""
+    """Return the options of a command in the order of help and pages."""
     return [option for option in OPTIONS if command in option.commands.split()]

@@ -1,4 +1,4 @@
-"""ConfigArgParse with our manners: one line for what is wrong, naming where it stands, and no secret in it."""
+"""The parser of options, over ConfigArgParse: each error is one line that names its source and shows no secret."""
 
 from __future__ import annotations
 
@@ -19,26 +19,27 @@ from geventjob.config.ini import Broken, IniFile
 from geventjob.config.nearest import nearest
 from geventjob.config.options import COMMANDS, Option, default_data_dir, options
 from geventjob.config.settings import Settings
+from geventjob.exit_code import ExitCode
 
 DESCRIPTIONS = {
     "executor": "Take jobs off the queue and run their actions.",
     "distributor": "Create jobs on a schedule; of all processes that run one distributor, one leads.",
-    "server": "The job server: jobs behind HTTP, in SlipStream's CIMI API.",
-    "up": "Server, executor and distributors on this machine, as one.",
+    "server": "Serve jobs over HTTP, with SlipStream's CIMI API.",
+    "up": "Run server, executor and distributors on this machine, with one command.",
     "client": "Submit jobs and look after them.",
 }
-EPILOG = "A flag counts before the environment, that before the ini file, that before the default."
+EPILOG = "A flag overrides the environment, which overrides the ini file, which overrides the default."
 LONGEST_PASSWORD = 10_000
 
 
 def refuse(command: str, message: str) -> NoReturn:
-    """End the process as for wrong usage: one line on stderr, exit code 2."""
+    """Print one line on stderr, and end the process with the exit code of wrong usage."""
     print(f"{COMMANDS[command]}: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit(ExitCode.USAGE)
 
 
 class Gather(argparse.Action):
-    """The values of all occurrences in one list."""
+    """An action of argparse that gathers the values of all occurrences in one list."""
 
     def __call__(self, parser: Any, namespace: Namespace, values: Any, option_string: str | None = None) -> None:
         gathered = [item for one in (values if self.nargs else [values]) for item in one]
@@ -47,7 +48,7 @@ class Gather(argparse.Action):
 
 
 class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
-    """The parser of one command, with all its options; see `parse`."""
+    """The parser of one command with all its options; see `parse`."""
 
     def __init__(self, command: str, add_help: bool = True) -> None:
         self.command = command
@@ -75,12 +76,13 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
 
     @property
     def ini_help(self) -> str:
+        """The syntax of the ini file."""
         timeouts = ", and a section [timeouts] of lines ACTION = SECONDS" if self.ini.has_timeouts else ""
         rights = ", and a section [rights] of lines USER = ACTION, …" if self.ini.has_rights else ""
         return f"lines OPTION = VALUE, with the options below{timeouts}{rights}"
 
     def declare(self, option: Option) -> None:
-        """Add one option of the table."""
+        """Declare one option of the table."""
         told = f"{option.help} (default {option.default_text}; ${option.variable})".replace("%", "%%")
         how: dict[str, Any] = {"help": told, "env_var": option.variable}
         if option.switch:
@@ -96,7 +98,7 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
     # --- reading
 
     def read(self, argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
-        """Settings as they were given, and what is left of `argv`. A variable that is empty is not set."""
+        """Return the settings as given, and the rest of `argv`. An empty variable counts as not set."""
         argv = list(argv)
         self.refuse_bytes(argv)
         given = {name: value for name, value in environ.items() if value.strip()}
@@ -122,9 +124,9 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
         return settings, rest
 
     def own_file(self, argv: list[str], environ: Mapping[str, str]) -> list[str]:
-        """`<data-dir>/client.ini` of `geventjob up`, for a client that is told neither a file nor a server.
+        """Return `<data-dir>/client.ini` of `geventjob up`, for a client that names neither a file nor a server.
 
-        It has a log-in for its own server alone, so whoever names another one does not get it.
+        The file has a log-in for its own server, which no other server must get.
         """
         if not any(option.name == "ss-url" for option in self.options):
             return []
@@ -134,7 +136,7 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
         look.add_argument("--data-dir", default=environ.get("GEVENTJOB_DATA_DIR") or default_data_dir())
         try:
             told = look.parse_known_args(argv)[0]
-        except argparse.ArgumentError:  # the parser proper will say what is wrong
+        except argparse.ArgumentError:  # the main parser reports the error
             return []
         if told.config or told.ss_url or not told.data_dir:
             return []
@@ -142,13 +144,14 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
         return [glob.escape(file)] if os.access(file, os.R_OK) else []
 
     def opened(self, path: str) -> IO[str]:
+        """Open an ini file; a file that cannot be read is wrong usage."""
         try:
             return open(path, encoding="utf-8-sig")
         except OSError as error:
             self.error(f"cannot read {path}: {error.strerror}")
 
     def log_in(self, settings: Namespace) -> None:
-        """Leave one of user and key, with what it needs: the one that was given in the place that counts first."""
+        """Keep either user or key, with password or secret: whichever came from the source of higher precedence."""
         user, key = self.source("ss-user"), self.source("ss-key")
         if settings.ss_user and settings.ss_key and user == key:
             self.error(f"--ss-user and --ss-key are both given in {key[1]}: one is enough")
@@ -164,7 +167,7 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
             settings.ss_pass = self.password(settings)
 
     def password(self, settings: Namespace) -> str | None:
-        """`ss-pass`, or what `ss-pass-file` holds: whichever was given in the place that counts first."""
+        """Return the password of `ss-pass` or `ss-pass-file`, whichever came from the source of higher precedence."""
         own, file = self.source("ss-pass"), self.source("ss-pass-file")
         if settings.ss_pass and settings.ss_pass_file and own == file:
             self.error(f"--ss-pass and --ss-pass-file are both given in {own[1]}: one is enough")
@@ -173,13 +176,13 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
         return settings.ss_pass  # type: ignore[no-any-return]
 
     def first_line(self, option: str, file: str, what: str = "password") -> str:
-        """The password in a file, or another secret."""
+        """Return the password or other secret in the first line of a file."""
         try:
             with open(file, encoding="utf-8") as lines:
                 line = lines.readline(LONGEST_PASSWORD).rstrip("\r\n")
                 exposed = os.fstat(lines.fileno()).st_mode & stat.S_IROTH
         except (OSError, UnicodeDecodeError) as error:
-            self.error(f"--{option}: cannot read {file}: {getattr(error, 'strerror', 'no UTF-8 text')}")
+            self.error(f"--{option}: cannot read {file}: {getattr(error, 'strerror', 'not UTF-8 text')}")
         if not line:
             self.error(f"--{option}: expected a {what} in the first line of {file}, which is empty")
         if exposed:
@@ -189,7 +192,7 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
     # --- what is wrong
 
     def source(self, name: str) -> tuple[int, str]:
-        """Where an option was given: a rank, the lowest of which counts, and a word for it. (3, "") is the default."""
+        """Return the source of an option: a rank, of which the lowest wins, and a name; (3, "") is the default."""
         variable = Option.variable_of(name)
         for source, given in getattr(self, "_source_to_settings", {}).items():
             if source == "command_line" and any(word.split("=", 1)[0] == f"--{name}" for word in given[""][1]):
@@ -201,7 +204,7 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
         return 3, ""
 
     def check(self, settings: Namespace) -> None:
-        """What must be given, and what does not go together."""
+        """Check for missing options and for options that exclude each other."""
         by_key = getattr(settings, "ss_key", None)
         if self.command in ("executor", "distributor") and not (by_key or (settings.ss_user and settings.ss_pass)):
             self.error(
@@ -216,6 +219,7 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
             self.error("--data-dir is needed: the user of this process has no home folder")
 
     def check_elasticsearch(self, settings: Namespace) -> None:
+        """Check the log-in to Elasticsearch."""
         if bool(settings.es_user) != bool(settings.es_pass_file):
             given, missing = ("es-user", "es-pass-file") if settings.es_user else ("es-pass-file", "es-user")
             self.error(f"--{given}: --{missing} is needed with it")
@@ -223,24 +227,25 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
             self.error("--es-user and --es-api-key-file are both given: one is enough")
 
     def refuse_rest(self, rest: Sequence[str]) -> None:
-        """Arguments that nobody knows. Values are not shown: one might be a password that was quoted badly."""
+        """Refuse unknown arguments, without their values: one may be part of a password with a blank."""
         names = [word.split("=", 1)[0] for word in rest if word.startswith("-")]
         if names:
             self.error(f"unknown option {names[0]}{nearest(names[0], self._option_string_actions)}")
         if rest:
-            self.error("a word too many; quote what has spaces")
+            self.error("one word too many; quote a value that has spaces")
 
     def refuse_bytes(self, argv: Sequence[str]) -> None:
-        """Refuse an argument that is no text: it would fail later, where it is sent or printed."""
+        """Refuse an argument that is not UTF-8: it would fail later, where it is sent or printed."""
         for number, word in enumerate(argv, 1):
             if any("\udc80" <= character <= "\udcff" for character in word):
                 self.error(f"word {number} of the command line is not UTF-8 text")
 
     def warn_exposed(self, what: str, file: str) -> None:
+        """Warn of a file with a secret that every user can read."""
         print(f"{self.prog}: warning: everybody can read {what} in {file}; chmod o-r {file}", file=sys.stderr)
 
     def error(self, message: str) -> NoReturn:
-        """One line that names the option, and where it was given if that was not the command line; exit code 2."""
+        """Print a line with the option, and its source if that is not the command line; exit with 2."""
         message = message.removeprefix("argument ")
         rank, place = self.source(message.partition(":")[0].removeprefix("--"))
         refuse(self.command, f"{message} (in {place})" if rank in (1, 2) else message)

@@ -1,6 +1,6 @@
-"""What is written from the table of options: the shipped ini files and the reference page.
+"""The shipped ini files and the reference page of options, both made from the table of options.
 
-`python -m geventjob.config.reference` writes them into the folder of the project; a test holds them to the table.
+`python -m geventjob.config.reference` (`make docs`) writes the files; a test holds them to the table.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from geventjob.config.parser import DESCRIPTIONS, EPILOG
 
 SHIPPED = ("executor", "distributor", "server")
 ACTIVE = {"log-dir": "/var/log/slipstream/log"}
-"""What the shipped files set, rather than only show."""
+"""Options that the shipped files set; all others are commented out."""
 
 TIMEOUTS = """
-# Seconds that an action may take, in place of what its author says. The job's own timeout counts before this.
+# Time limits of actions in seconds, which override the author's. The timeout of a job overrides both.
 #[timeouts]
 #cleanup_jobs = 3600
 """
 
 RIGHTS = """
 # Actions of which a user with the role SUBMITTER may add jobs, as names or patterns with * and ?. The line of *
-# is for every submitter that has no line; without a line nothing may be added. ADMIN adds jobs of all actions.
+# is for all submitters without a line of their own; a submitter without any line may add no job. ADMIN may add all.
 #[rights]
 #alice = report_*, mirror
 """
@@ -32,31 +32,42 @@ SECTIONS = {"executor": TIMEOUTS, "server": RIGHTS}
 PAGE_HEAD = f"""# Options
 
 {EPILOG}
-A variable that is empty, and a line of the ini file with nothing after its `=`, do not count as given.
+An empty environment variable, and a line of the ini file without a value, do not count as given.
 
-The ini file has one `option = value` a line. Comments begin with `#` or `;`, in lines of their own or behind a
-value and a blank. A value may stand in quotes, which are no part of it: `ss-pass = "a # b"`. Headings such as
-`[executor]` are for the eye, but for `[timeouts]` of an executor, whose lines are `action = seconds`, and
-`[rights]` of a server, whose lines are `user = action, …`: names or patterns (`report_*`) of the actions of which
-this user, with the role SUBMITTER, may add jobs; the user `*` is every submitter without a line. What is unknown
-or wrong ends a command with one line on stderr and exit code 2.
+Besides the options below, every command takes `--help` and `-c FILE`, the ini file. `geventjob-distributor` takes the
+names of the distributors to run, or `--all`.
 
-Durations are in seconds and may have a fraction. Where several values may be given, the option is repeated or the
-values are separated by commas; in the environment and the ini file it is commas.
+## Values
 
-Besides these, every command takes `--help` and `-c FILE`, the ini file; `geventjob-distributor` the names of the
-distributors to run, or `--all`.
+Durations are in seconds and may have a fraction. An option for several values is repeated, or its values are separated
+by commas; in the environment and the ini file they are separated by commas. An unknown option or an invalid value ends
+a command with one line on stderr and [exit code](cli.md#exit-codes) 2.
+
+## The ini file
+
+A line is `option = value`. A comment begins with `#` or `;`, in a line of its own or after a value and a blank. A value
+may stand in quotes, which are removed: `ss-pass = "a # b"`. Headings such as `[executor]` have no meaning, except two:
+
+| section | of | lines |
+|---|---|---|
+| `[timeouts]` | executors | `action = seconds`: time limits of actions |
+| `[rights]` | servers | `user = action, …`: names or patterns (`report_*`) of actions |
+
+A user with the role SUBMITTER may add jobs of the actions in the line of this user. The user `*` stands for all
+submitters without a line of their own.
+
+## All options
 """
 
 
 def ini(command: str) -> str:
-    """The shipped ini file of a command: every option with its default."""
-    head = f"# {COMMANDS[command]}: {DESCRIPTIONS[command]}\n# What is commented out shows the default.\n"
+    """Return the shipped ini file of a command: every option with its default."""
+    head = f"# {COMMANDS[command]}: {DESCRIPTIONS[command]}\n# Lines that are commented out show the defaults.\n"
     return head + "".join(entry(option) for option in options(command)) + SECTIONS.get(command, "")
 
 
 def entry(option: Option) -> str:
-    """One option in an ini file, with a line on what it is."""
+    """Return one option of an ini file, with its description."""
     said = textwrap.fill(
         f"{option.help[0].upper()}{option.help[1:]}.", 110, initial_indent="# ", subsequent_indent="# "
     )
@@ -66,13 +77,14 @@ def entry(option: Option) -> str:
 
 
 def page() -> str:
-    """The reference page of all options."""
-    rows = ["| option | variable | default | commands | |", "|---|---|---|---|---|"]
+    """Return the reference page of all options."""
+    rows = ["| option | variable | default | commands | description |", "|---|---|---|---|---|"]
     rows += [row(option) for option in OPTIONS]
     return f"{PAGE_HEAD}\n" + "\n".join(rows) + "\n"
 
 
 def row(option: Option) -> str:
+    """Return the row of an option in the reference page."""
     commands = ", ".join(COMMANDS[c].removeprefix("geventjob-") for c in COMMANDS if c in option.commands.split())
     default = option.default_text
     if default != "none" and " " not in default:
@@ -81,7 +93,7 @@ def row(option: Option) -> str:
 
 
 def write(top: Path) -> None:
-    """Write all of it below the project's folder."""
+    """Write all files below the project's folder."""
     for command in SHIPPED:
         (top / "conf" / f"{command}.ini").write_text(ini(command), encoding="utf-8")
     reference = top / "docs" / "reference"

@@ -1,12 +1,12 @@
-"""Actions and distributors: how one is written (`marks`), and how a process finds them (`find`)."""
+"""Actions and distributors: the interface for authors (`marks`), and the search at the start of a process (`find`)."""
 
 from geventjob.plugins.find import (
     Actions,
     ActionSpec,
     Distributors,
     DistributorSpec,
-    Found,
     PluginError,
+    PluginSet,
     find_actions,
     find_distributors,
     marked,
@@ -20,8 +20,8 @@ __all__ = [
     "Distributor",
     "DistributorSpec",
     "Distributors",
-    "Found",
     "PluginError",
+    "PluginSet",
     "action",
     "distributor",
     "find_actions",

@@ -1,8 +1,9 @@
-"""Drop-in folders as packages: each file is a module of its own, and may import those beside it.
+"""Drop-in folders as packages: each file is a module, and may import the files beside it.
 
 A folder becomes the package `geventjob_actions_<number>`, or `slipstream.job.geventjob_actions_<number>` where one of
-its files imports relative to the package of SlipStream's engine in which it lay (`from ..util import wait`). So
-`from .helper import x` works. `import helper` finds the file too, after everything that is installed.
+its files imports relative to its package in SlipStream's engine (`from ..util import wait`). So `from .helper import x`
+works. `import helper` finds the file too, after all installed modules; see
+docs/decisions/0014-drop-in-folders-are-packages.md.
 """
 
 from __future__ import annotations
@@ -19,35 +20,36 @@ from types import ModuleType
 from typing import Any
 
 OLD = re.compile(rb"^\s*(from|import)\s+(slipstream\.job|\.\.)", re.MULTILINE)
-"""How a file imports that was written for SlipStream's engine."""
+"""An import in a file that was written for SlipStream's engine."""
 RELATIVE = re.compile(rb"^\s*from\s+\.\.", re.MULTILINE)
 PARENT = "slipstream.job."
 PACKAGE = re.compile(r"(slipstream\.job\.)?geventjob_[a-z]+_(?P<number>[0-9a-f]{8})")
 LAZY = {"map", "filter", "zip"}
-"""What did its work at once in Python 2 and does nothing in Python 3 unless its result is used."""
+"""Functions that worked at once in Python 2 and do nothing in Python 3 unless their result is used."""
 
 
 class FreshLoader(SourceFileLoader):
-    """Loads without a bytecode cache: none is left in /etc, and none can be older than an edit of the same second."""
+    """A loader without a bytecode cache, which would lie in /etc and could miss an edit within a second."""
 
     def path_stats(self, path: str) -> Any:
+        """Refuse, so that no cache is read or written."""
         raise OSError(path)
 
     def source_to_code(self, data: Any, path: Any, **options: Any) -> Any:  # type: ignore[override,unused-ignore]
-        """Raises SyntaxError for a file of the old engine with a statement that does nothing in Python 3."""
+        """Compile a file. Raises SyntaxError for an old file with a statement that does nothing in Python 3."""
         if isinstance(data, bytes) and OLD.search(data):
             _check_lazy(ast.parse(data, path))
         return super().source_to_code(data, path, **options)
 
 
 class Finder:
-    """Finds packages and modules of drop-in folders, for `sys.meta_path`; the last one in it."""
+    """The finder of packages and modules in drop-in folders, the last entry of `sys.meta_path`."""
 
     def __init__(self) -> None:
         self._folders: list[Path] = []
 
     def open(self, folders: Iterable[Path]) -> None:
-        """Let modules of these folders be imported, before those of folders that were opened earlier."""
+        """Find modules of these folders, before modules of folders that were opened earlier."""
         self._folders = list(dict.fromkeys([*folders, *self._folders]))
         if self not in sys.meta_path:
             sys.meta_path.append(self)
@@ -55,7 +57,7 @@ class Finder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return the spec of a folder's package, of a module in it, or of a top-level module that nothing else has."""
+        """Return the spec of a folder's package, of a module in it, or of a top-level module no other finder has."""
         package, _, stem = name.rpartition(".")
         if PACKAGE.fullmatch(name):
             return ModuleSpec(name, None, is_package=True) if self._of(name) else None
@@ -66,6 +68,7 @@ class Finder:
         return None
 
     def _of(self, package: str) -> Path | None:
+        """Return the folder of a package."""
         match = PACKAGE.fullmatch(package)
         return next((f for f in self._folders if match and match["number"] == _number(f)), None)
 
@@ -74,7 +77,7 @@ finder = Finder()
 
 
 def package_of(folder: Path, files: Sequence[Path], group: str) -> str:
-    """Return the name of the folder's package, forget what was imported of it, and let it be imported anew."""
+    """Return the name of the folder's package; unload its modules, and let them be imported anew."""
     finder.open([folder])
     parent = PARENT if any(RELATIVE.search(file.read_bytes()) for file in files) else ""
     package = f"{parent}{group.replace('.', '_')}_{_number(folder)}"
@@ -85,7 +88,7 @@ def package_of(folder: Path, files: Sequence[Path], group: str) -> str:
 
 
 def load(file: Path, package: str) -> ModuleType:
-    """Import a file as a module of its folder's package, unless a file beside it has done so."""
+    """Return a file as a module of its folder's package, imported unless a file beside it has imported it."""
     name = f"{package}.{file.stem}"
     if name in sys.modules:
         return sys.modules[name]
@@ -103,18 +106,17 @@ def load(file: Path, package: str) -> ModuleType:
 
 
 def is_drop_in(module: ModuleType) -> bool:
-    """Return whether the module is one of a folder's package."""
+    """Return whether a module belongs to the package of a drop-in folder."""
     return bool(PACKAGE.fullmatch(str(getattr(module, "__name__", "")).rpartition(".")[0]))
 
 
 def is_old(file: Path) -> bool:
-    """Return whether the file was written for SlipStream's engine."""
+    """Return whether a file was written for SlipStream's engine."""
     return bool(OLD.search(file.read_bytes()))
 
 
 def doubles(files: Iterable[Path]) -> list[tuple[Path, str]]:
-    """Return the files that `import NAME` beside them does not find, each with the file of another folder that it
-    does."""
+    """Return files that `import NAME` beside them does not find, each with the file of another folder found instead."""
     found = []
     for file in files:
         loader = getattr(sys.modules.get(file.stem), "__loader__", None)
@@ -124,6 +126,7 @@ def doubles(files: Iterable[Path]) -> list[tuple[Path, str]]:
 
 
 def _check_lazy(tree: ast.AST) -> None:
+    """Check for statements that do nothing in Python 3. Raises SyntaxError."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Name):
             called = node.value.func.id
@@ -133,10 +136,11 @@ def _check_lazy(tree: ast.AST) -> None:
 
 
 def _lies_in(module: ModuleType, folder: Path) -> bool:
+    """Return whether a top-level module was loaded from a file in a folder."""
     loader = getattr(module, "__loader__", None)
     return isinstance(loader, FreshLoader) and Path(loader.path).parent == folder and "." not in loader.name
 
 
 def _number(folder: Path) -> str:
-    """Return what tells the packages of folders apart, from the absolute path."""
+    """Return the number of a folder's package, from the absolute path."""
     return f"{zlib.crc32(str(folder).encode()):08x}"

@@ -1,7 +1,6 @@
-"""How a process finds actions and distributors when it starts; a restart finds new ones.
+"""The search for actions and distributors at the start of a process; a restart finds new ones.
 
-They are looked for in the package that is shipped, in the `*.py` of each drop-in folder, and among the entry
-points of installed packages (DESIGN §7, §8).
+Sources are the shipped package, the `*.py` in each drop-in folder, and entry points of installed packages.
 """
 
 from __future__ import annotations
@@ -28,31 +27,34 @@ OLD_PREFIX = "job_distributor_"
 
 
 class PluginError(Exception):
-    """What was found cannot be used together or at all; one line that names the files."""
+    """Plugins that cannot be used, or not together. The text is one line that names the files."""
 
 
 @dataclass(frozen=True)
 class ActionSpec:
-    """An action that was found."""
+    """An action: its name, its code and its options."""
 
     name: str
     target: Any
     timeout: float | None
-    """Seconds, as its decorator says."""
+    """Time limit in seconds, from the decorator."""
     preempt: bool
     source: str
     """The file, for messages."""
     aliases: tuple[str, ...] = ()
 
     def instance(self, executor: Any, job: Any) -> Callable[[], Any]:
-        """What does the work of one job. May run the author's constructor, so call it where its errors count as his."""
+        """Return the callable that does the work of one job.
+
+        The author's constructor may run, so call this where its errors count as errors of the action.
+        """
         make = self.target
         return make(executor, job).do_work if inspect.isclass(self.target) else partial(make, job)
 
 
 @dataclass(frozen=True)
 class DistributorSpec:
-    """A distributor that was found. `old`: of SlipStream's kind, with `job_generator` and `collect_interval`."""
+    """A distributor. `old`: of SlipStream's kind, with `job_generator` and `collect_interval`."""
 
     name: str
     target: Any
@@ -64,29 +66,30 @@ class DistributorSpec:
 Spec = TypeVar("Spec", bound="ActionSpec | DistributorSpec")
 
 
-class Found(Generic[Spec]):
-    """What was found, by name."""
+class PluginSet(Generic[Spec]):
+    """The actions or distributors of a process, by name."""
 
     def __init__(
         self, specs: Iterable[Spec] = (), folders: Sequence[str] = (), failures: dict[str, str] | None = None
     ) -> None:
-        """Raises PluginError if two of `specs` have one name."""
+        """Enter the specs under their names and aliases. Raises PluginError if two of them share a name."""
         self.folders = tuple(folders)
         """The drop-in folders that were searched."""
         self.failures: dict[str, str] = failures or {}
-        """File (or entry point) → why it did not import."""
+        """File (or entry point) → reason why it did not import."""
         self._specs: dict[str, Spec] = {}
         for spec in specs:
             for name in (spec.name, *spec.aliases):
                 self._enter(name, spec)
 
     def _enter(self, name: str, spec: Spec) -> None:
+        """Enter a spec under a name. Raises PluginError for a name that another spec has."""
         other = self._specs.setdefault(name, spec)
         if other.target is not spec.target:
             raise PluginError(f"two are named {name!r}: one in {other.source}, one in {spec.source}")
 
     def get(self, name: str) -> Spec | None:
-        """The one of this name or alias."""
+        """Return the spec of a name or alias; None if there is none."""
         return self._specs.get(name)
 
     @property
@@ -95,14 +98,14 @@ class Found(Generic[Spec]):
         return sorted(self._specs)
 
 
-Actions = Found[ActionSpec]
-Distributors = Found[DistributorSpec]
+Actions = PluginSet[ActionSpec]
+Distributors = PluginSet[DistributorSpec]
 
 
 def find_actions(dirs: Sequence[str] = (), unsafe: bool = False) -> Actions:
     """Return the shipped actions, those of each folder, and those of entry points `geventjob.actions`.
 
-    `unsafe`: also from folders and files that others may change. Raises PluginError.
+    `unsafe`: also from folders and files that other users may change. Raises PluginError.
     """
     return find("geventjob.actions", dirs, actions_in, unsafe)
 
@@ -116,7 +119,10 @@ def find_distributors(dirs: Sequence[str] = (), unsafe: bool = False) -> Distrib
 
 
 def actions_in(thing: Any, source: str, fallback: str) -> Iterator[ActionSpec]:
-    """Of a module, or of what an entry point names: that needs no mark, its name is then the entry point's."""
+    """Yield the actions of a module or of the target of an entry point.
+
+    A target without a mark has the name of the entry point. Raises TypeError, ValueError, PluginError.
+    """
     if inspect.ismodule(thing):
         for target in own(thing):
             if "__geventjob_action__" in vars(target):
@@ -129,6 +135,7 @@ def actions_in(thing: Any, source: str, fallback: str) -> Iterator[ActionSpec]:
 
 
 def action_spec(target: Any, source: str) -> ActionSpec:
+    """Return the spec of a marked target. Raises PluginError for an isolation that does not exist yet."""
     mark: ActionMark = target.__geventjob_action__
     if mark.isolation is not None:
         raise PluginError(f"action {mark.name!r} in {source} asks for isolation={mark.isolation!r}: there is none yet")
@@ -136,7 +143,7 @@ def action_spec(target: Any, source: str) -> ActionSpec:
 
 
 def distributors_in(thing: Any, source: str, fallback: str) -> Iterator[DistributorSpec]:
-    """As `actions_in`; a class of the old kind has the name of its file without `job_distributor_`."""
+    """Yield distributors as `actions_in` does; a class of the old kind has its file's name without OLD_PREFIX."""
     for target in own(thing) if inspect.ismodule(thing) else [thing]:
         if "__geventjob_distributor__" in vars(target):
             yield DistributorSpec(target.__geventjob_distributor__, target, source)
@@ -148,43 +155,43 @@ def distributors_in(thing: Any, source: str, fallback: str) -> Iterator[Distribu
 
 
 def own(module: ModuleType) -> list[Any]:
-    """Functions and classes that a module defines, not those that it imports; each once."""
+    """Return functions and classes that a module defines, each once, without imported ones."""
     things = [thing for thing in vars(module).values() if inspect.isfunction(thing) or inspect.isclass(thing)]
     return list(dict.fromkeys(thing for thing in things if thing.__module__ == module.__name__))
 
 
 def marked(module: ModuleType, name: str) -> list[Any]:
-    """Return what a shipped or drop-in module defines as the action of this name."""
+    """Return the targets that a shipped or drop-in module defines as the action of this name."""
     if not str(getattr(module, "__name__", "")).startswith("geventjob.actions.") and not dropins.is_drop_in(module):
         return []
     marks = [(vars(thing).get("__geventjob_action__"), thing) for thing in own(module)]
     return [thing for mark, thing in marks if mark and name in (mark.name, *mark.aliases)]
 
 
-# --- where they are looked for
+# --- sources
 
 ENGINE = {"job_executor", "job_executor_one_action"}
-"""Scripts of SlipStream's engine that lay beside its distributors, and are its executors."""
+"""Scripts of SlipStream's engine that lie beside its distributors and are its executors."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where something may be found."""
+class PluginSource:
+    """A module or entry point that may hold plugins."""
 
     name: str
-    """For messages."""
+    """Name for messages."""
     fallback: str
-    """The name of what has none of its own."""
+    """Name of a plugin without a name of its own."""
     load: Callable[[], Any]
     shipped: bool = False
     old: bool = False
-    """Whether it was written for SlipStream's engine."""
+    """Whether the file was written for SlipStream's engine."""
 
 
 def find(
     group: str, dirs: Sequence[str], among: Callable[[Any, str, str], Iterator[Spec]], unsafe: bool
-) -> Found[Spec]:
-    """Return all of a kind. What does not import is logged and left out; so is an old file of what is shipped."""
+) -> PluginSet[Spec]:
+    """Return all plugins of a group; log and leave out files that do not import, and old files of shipped plugins."""
     specs: list[Spec] = []
     failures: dict[str, str] = {}
     named: set[str] = set()
@@ -209,11 +216,11 @@ def find(
     for path, other in dropins.doubles(file for each in files.values() for file in each):
         log.warning("`import %s` means %s for the files beside %s too: give them names of their own",
                     path.stem, other, path)  # fmt: skip
-    return Found(specs, dirs, failures)
+    return PluginSet(specs, dirs, failures)
 
 
 def described(error: BaseException) -> str:
-    """An error in one line."""
+    """Return an error in one line."""
     try:
         text = " ".join(str(error).split())
     except Exception:
@@ -221,20 +228,22 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def shipped(package: str) -> Iterator[Source]:
+def shipped(package: str) -> Iterator[PluginSource]:
+    """Yield the modules of the shipped package."""
     for module in pkgutil.iter_modules(import_module(package).__path__):
         name = f"{package}.{module.name}"
-        yield Source(name, module.name, partial(import_module, name), shipped=True)
+        yield PluginSource(name, module.name, partial(import_module, name), shipped=True)
 
 
-def installed(group: str) -> Iterator[Source]:
+def installed(group: str) -> Iterator[PluginSource]:
+    """Yield the entry points of a group."""
     points: Iterable[EntryPoint] = entry_points(group=group)
     for point in points:
-        yield Source(f"entry point {point.name} = {point.value}", point.name, point.load)
+        yield PluginSource(f"entry point {point.name} = {point.value}", point.name, point.load)
 
 
 def dropped(dirs: Sequence[str], unsafe: bool) -> dict[Path, list[Path]]:
-    """Return the drop-in folders, each with its files. Raises PluginError."""
+    """Return drop-in folder → its files. Raises PluginError."""
     found: dict[Path, list[Path]] = {}
     for folder in dict.fromkeys(Path(d).resolve() for d in dirs):
         try:
@@ -248,13 +257,13 @@ def dropped(dirs: Sequence[str], unsafe: bool) -> dict[Path, list[Path]]:
     return found
 
 
-def sources(files: Mapping[Path, Sequence[Path]], group: str) -> Iterator[Source]:
-    """What lies in drop-in folders, but for the old engine's own executors."""
+def sources(files: Mapping[Path, Sequence[Path]], group: str) -> Iterator[PluginSource]:
+    """Yield the files of drop-in folders, except executors of SlipStream's engine."""
     for folder, each in files.items():
         package = dropins.package_of(folder, each, group)
         for file in each:
             old = dropins.is_old(file)
             if old and file.stem in ENGINE:
-                log.warning("%s is left out: geventjob-executor stands in its place", file)
+                log.warning("%s is left out: geventjob-executor replaces it", file)
             else:
-                yield Source(str(file), file.stem, partial(dropins.load, file, package), old=old)
+                yield PluginSource(str(file), file.stem, partial(dropins.load, file, package), old=old)

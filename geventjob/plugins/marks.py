@@ -1,7 +1,7 @@
-"""What an author of actions and distributors writes.
+"""The interface for authors of actions and distributors.
 
-The decorators only mark what they stand on; nothing is registered anywhere, so that two engines in one process
-never share what they found. An action in five lines:
+The decorators only mark their targets; there is no registry, so that two engines in one process never share plugins
+(docs/decisions/0004-no-global-registries.md). An action in five lines:
 
     from geventjob import action
 
@@ -25,7 +25,7 @@ Target = TypeVar("Target", bound=Callable[..., Any])
 
 
 class Action(ABC):
-    """One run of an action on one job. `self.job` is the job, `self.executor` who runs it.
+    """One run of an action on one job. `self.job` is the job, `self.executor` the executor.
 
     @action("resize_image", timeout=60)
     class ResizeImage(Action):
@@ -40,11 +40,14 @@ class Action(ABC):
 
     @abstractmethod
     def do_work(self) -> int | None:
-        """Do it. 0 or None is SUCCESS, another int FAILED with that return code, an error FAILED with its text."""
+        """Do the work of the job.
+
+        0 or None is SUCCESS, another int FAILED with this return code, an exception FAILED with its text.
+        """
 
 
 class Distributor(ABC):
-    """Creates jobs on a schedule, while its process leads (DESIGN §8).
+    """A source of jobs on a schedule, while its process leads (docs/reference/distributors.md).
 
     @distributor("nightly_report")
     class NightlyReport(Distributor):
@@ -54,14 +57,14 @@ class Distributor(ABC):
     """
 
     interval: float | None = None
-    """Seconds from one firing to the next; either this or `cron`."""
+    """Seconds from one firing to the next; exclusive with `cron`."""
     cron: str | None = None
-    """The firings as a crontab line, in UTC."""
+    """The firings as a crontab line in UTC."""
     election: str | None = None
-    """The election in which it stands, where that has not the distributor's own name: whoever stands in the same one,
-    also SlipStream's engine, never leads at the same time."""
+    """The name of the election, by default the name of the distributor. Candidates of one election, those of
+    SlipStream's engine included, never lead at the same time."""
     unless_pending: bool = True
-    """Whether a job is left out while one of the same action and target is QUEUED or RUNNING."""
+    """Whether a job is left out while another job of its action and target is QUEUED or RUNNING."""
 
     def __init__(self, client: Any, settings: Any) -> None:
         self.client = client
@@ -69,12 +72,12 @@ class Distributor(ABC):
 
     @abstractmethod
     def jobs(self) -> Iterator[dict[str, Any]]:
-        """The jobs of one firing, as the server takes them."""
+        """Yield the jobs of one firing, as the server takes them."""
 
 
 @dataclass(frozen=True)
 class ActionMark:
-    """What `@action` leaves on its target."""
+    """The mark that `@action` leaves on its target."""
 
     name: str
     timeout: float | None
@@ -104,9 +107,10 @@ def action(
 ) -> Any:
     """Mark a function `(job)` or a class with `do_work()` as an action; bare `@action` takes the target's own name.
 
-    `timeout`: seconds (DESIGN §7 tells what else has a say). `preempt=False`: never sliced, for code that cannot
-    bear it; it then holds up the whole executor. `aliases`: other names that jobs may call it by. `isolation` is
-    for later, and refused until then. Raises TypeError, ValueError on what no action can be.
+    `timeout`: time limit in seconds, which the job and the ini file override. `preempt=False`: never interrupted for
+    a slice of another action, for code that slices would break; such code holds up the whole executor. `aliases`:
+    other names of the action. `isolation` is reserved, and refused. Raises TypeError, ValueError for a target or name
+    that no action can have.
     """
     if callable(name):
         return action()(name)
@@ -124,7 +128,7 @@ def action(
 
 
 def distributor(name: str) -> Callable[[Target], Target]:
-    """Mark a class with `jobs()` as the distributor `name`. Raises TypeError, ValueError on what none can be."""
+    """Mark a class with `jobs()` as the distributor `name`. Raises TypeError, ValueError for other targets or names."""
 
     def mark(target: Target) -> Target:
         if not inspect.isclass(target):
@@ -137,13 +141,14 @@ def distributor(name: str) -> Callable[[Target], Target]:
 
 
 def checked(name: object) -> str:
+    """Return a name of an action, distributor or election. Raises ValueError."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(f"a name is up to 100 of letters, digits and _.:@+-, not {name!r}")
     return name
 
 
 def check_runs(target: Any, method: str) -> None:
-    """A coroutine or generator would be a SUCCESS that never ran."""
+    """Check that a target can run. Raises TypeError, also for coroutines and generators: they would never run."""
     if inspect.isclass(target):
         check_method(target, method)
         target = getattr(target, method)
@@ -154,5 +159,6 @@ def check_runs(target: Any, method: str) -> None:
 
 
 def check_method(target: Any, method: str) -> None:
+    """Check that a class has a method and is not abstract. Raises TypeError."""
     if not callable(getattr(target, method, None)) or inspect.isabstract(target):
         raise TypeError(f"class {target.__qualname__} has no method {method}()")

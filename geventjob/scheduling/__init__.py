@@ -1,1 +1,1 @@
-"""Distributors: leader-elected processes that create jobs on a schedule (DESIGN.md §8)."""
+"""Distributors: leader-elected processes that create jobs on a schedule (docs/reference/distributors.md)."""

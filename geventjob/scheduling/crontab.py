@@ -1,7 +1,7 @@
 """Crontab lines as crontab(5) of Debian reads them: five fields, or a name as `@daily`.
 
-A line knows nothing of time zones: it speaks of the minutes of a calendar, counted from 1970-01-01 00:00 on that
-calendar's own clock. For UTC these are the minutes of Unix time. docs/reference/distributors.md is the reference.
+A line has no time zone: it names minutes of a calendar, counted from 1970-01-01 00:00 on the clock of the calendar.
+For UTC these are the minutes of Unix time. docs/reference/distributors.md, "Crontab lines", has the rules.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LONGEST = 1000
 DAY = 24 * 60
 EPOCH = date(1970, 1, 1)
 HORIZON = 41 * 366
-"""Days within which a line that fires at all does: a weekday on February 29 comes back after 40 years at most."""
+"""Days within which every line fires that ever does: a weekday on February 29 returns after 40 years at most."""
 
 NAMED = {
     "@yearly": "0 0 1 1 *",
@@ -37,7 +37,7 @@ WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 
 @dataclass(frozen=True)
 class Field:
-    """What may stand in one field."""
+    """One field of a line: its name and values."""
 
     name: str
     least: int
@@ -49,11 +49,11 @@ class Field:
 FIELDS = (
     Field("minute", 0, 59),
     Field("hour", 0, 23),
-    Field("day of the month", 1, 31),
+    Field("day-of-month", 1, 31),
     Field("month", 1, 12, tuple(MONTHS)),
     Field("weekday", 0, 7, tuple(WEEKDAYS)),
 )
-LAYOUT = "minute hour day-of-month month weekday"
+LAYOUT = " ".join(field.name for field in FIELDS)
 
 # --- the calendar
 
@@ -69,11 +69,11 @@ class Crontab:
     weekdays: frozenset[int]
     """0 is Sunday."""
     both_days: bool
-    """Whether the day of the month and the weekday must match both: if one of their fields begins with `*`."""
+    """Whether day of month and weekday must both match: if one of their fields begins with `*`."""
 
     @cached_property
     def times(self) -> list[int]:
-        """The minutes of a day that fires, in order."""
+        """The minutes of a day that fires, sorted."""
         return sorted(60 * hour + minute for hour in self.hours for minute in self.minutes)
 
     def fires_on(self, day: date) -> bool:
@@ -107,6 +107,7 @@ class Crontab:
 
 
 def _date(day: int) -> date:
+    """Return the date of a day since 1970-01-01."""
     return EPOCH + timedelta(days=day)
 
 
@@ -114,7 +115,7 @@ def _date(day: int) -> date:
 
 
 def parse(line: str) -> Crontab:
-    """Return what a line means. Raises ValueError, which says what to write instead."""
+    """Return the crontab of a line. Raises ValueError, whose text says what to write instead."""
     if len(line) > LONGEST:
         raise ValueError(f"{len(line)} characters: {LONGEST} at most")
     words = _named(line.strip()).split()
@@ -129,15 +130,17 @@ def parse(line: str) -> Crontab:
 
 
 def _named(line: str) -> str:
+    """Return a line, with a name as `@daily` replaced by its five fields. Raises ValueError."""
     if line.startswith("@") and line not in NAMED:
         raise ValueError(f"unknown name {line}{nearest(line.lower(), NAMED)}; expected one of {' '.join(NAMED)}")
     return NAMED.get(line, line)
 
 
 def _miscounted(words: list[str]) -> str:
+    """Return the error for a wrong number of fields."""
     told = f"{len(words)} fields: a crontab line has five, {LAYOUT}"
     if words and "=" in words[0]:
-        return f"{told}; a time zone does not belong into the line"
+        return f"{told}; a time zone does not belong in the line"
     if len(words) == 6:
         told += f"; where the first are seconds, write '{' '.join(words[1:])}'"
     if len(words) == 7:
@@ -146,6 +149,7 @@ def _miscounted(words: list[str]) -> str:
 
 
 def _values(text: str, field: Field) -> frozenset[int]:
+    """Return the values of a field. Raises ValueError."""
     found: set[int] = set()
     for item in text.split(","):
         base, slash, step = item.partition("/")
@@ -160,6 +164,7 @@ def _values(text: str, field: Field) -> frozenset[int]:
 
 
 def _range(text: str, field: Field, item: str) -> tuple[int, int]:
+    """Return first and last value of a range. Raises ValueError."""
     if text == "*":
         return field.least, field.most
     begin, dash, end = text.partition("-")
@@ -173,6 +178,7 @@ def _range(text: str, field: Field, item: str) -> tuple[int, int]:
 
 
 def _value(text: str, field: Field, item: str) -> int:
+    """Return a single value. Raises ValueError."""
     if _NUMBER.fullmatch(text):
         value = int(text)
         if not field.least <= value <= field.most:
@@ -184,10 +190,10 @@ def _value(text: str, field: Field, item: str) -> int:
 
 
 def _instead(item: str, field: Field) -> str:
-    """Return what to write for what other engines know."""
+    """Return what to write instead of an item that other engines know."""
     if item == "?":
         return "write *"
-    if field.name in ("day of the month", "weekday"):
+    if field.name in ("day-of-month", "weekday"):
         if "#" in item:
             return "fire on each of the days, as 8-14 for a second week, and let jobs() look at the weekday"
         if re.fullmatch(r"(?i)l|lw|l-\d+|l\d|\w+l", item):
@@ -200,7 +206,7 @@ def _instead(item: str, field: Field) -> str:
 
 
 def text_like(item: str) -> bool:
-    """Return whether an item is made of letters: a name was meant."""
+    """Return whether an item consists of letters, and so is meant as a name."""
     return item.replace("-", "").isalpha()
 
 

@@ -1,4 +1,4 @@
-"""Distributors of SlipStream's kind: an endless generator that sleeps by itself (DESIGN §8)."""
+"""Distributors of SlipStream's kind: an endless generator that sleeps by itself."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ PAUSE = 1.0
 
 
 class Endless:
-    """Runs one as it is while this process leads: no ticks, no keys, and what is pending does not matter."""
+    """An old distributor, run as it is while this process leads: without ticks, keys and regard to pending jobs."""
 
     def __init__(self, spec: DistributorSpec, client: Client, settings: Namespace) -> None:
-        """The author's constructor runs; what it raises is his."""
+        """Make the distributor. Errors of the author's constructor are raised."""
         self._name = spec.name
         self._client = client
         self._old = spec.target.__new__(spec.target)
@@ -36,7 +36,7 @@ class Endless:
 
     @property
     def election(self) -> str:
-        """The election in which SlipStream's engine lets it stand, or the name of its file if it says none."""
+        """The election in which SlipStream's engine lets the distributor stand; by default the name of its file."""
         try:
             named: str = self._old._get_jobs_type()
         except (AttributeError, NotImplementedError):
@@ -44,7 +44,7 @@ class Endless:
         return named
 
     def __call__(self, leadership: Leadership) -> None:
-        """Until this process leads no longer."""
+        """Run the generator until this process leads no longer."""
         pause = max(PAUSE, float(getattr(self._old, "collect_interval", PAUSE)))
         while leadership.held:
             try:
@@ -53,11 +53,11 @@ class Endless:
                         return
                     self._add(job, leadership)
             except (Exception, gevent.Timeout):
-                log.exception("%s failed, it is run again in %g s", self._name, pause)
+                log.exception("%s failed and is run again in %g s", self._name, pause)
             gevent.sleep(pause)
 
     def _add(self, job: Any, leadership: Leadership) -> None:
-        """Add a job, again while the server is away and this process leads. A job that is refused is logged."""
+        """Add a job, again while the server is away and this process leads. A refused job is logged."""
         level = logging.WARNING
 
         def attempt() -> None:

@@ -1,4 +1,4 @@
-"""One distributor process: its parts, wired, and how they start and stop."""
+"""One distributor process: its parts, and the order in which they start and stop."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from geventjob import supervise
 from geventjob.cimi.client import Client
 from geventjob.coordination.base import Coordination, Leadership, NameInUse
 from geventjob.coordination.member import about, announce, join, left_out
+from geventjob.exit_code import ExitCode
 from geventjob.plugins import Distributors, DistributorSpec, PluginError
 from geventjob.plugins.marks import checked
 from geventjob.scheduling.endless import Endless
@@ -26,7 +27,7 @@ ROLE = "distributors"
 
 
 def chosen(found: Distributors, names: Sequence[str], all: bool) -> list[DistributorSpec]:
-    """The distributors to run, each once. Raises PluginError for a name that was not found."""
+    """Return the distributors to run, each once. Raises PluginError for a name that was not found."""
     unknown = [name for name in names if found.get(name) is None]
     if unknown:
         failed = "".join(f"; {file} did not import: {why}" for file, why in found.failures.items())
@@ -37,8 +38,8 @@ def chosen(found: Distributors, names: Sequence[str], all: bool) -> list[Distrib
     return list(dict.fromkeys(specs))
 
 
-class Engine:
-    """`run` works until `stop` is called."""
+class DistributorEngine:
+    """The distributors of one process. `run` works until `stop` is called."""
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class Engine:
         settings: Namespace,
         failures: Mapping[str, str] | None = None,
     ) -> None:
-        """Make the distributors. `failures`: files that did not import, with reasons, to be announced.
+        """Make the distributors. `failures`: file that did not import → reason, to be announced.
 
         Raises PluginError for a distributor that cannot be used.
         """
@@ -63,12 +64,12 @@ class Engine:
                 )
         self._leaders = {name: Leader(election, coordination, work, name) for name, (election, work) in works.items()}
         self._stop = Event()
-        self._code = 0
+        self._code = ExitCode.SUCCESS
 
     def _work(
         self, spec: DistributorSpec, client: Client, settings: Namespace
     ) -> tuple[str, Callable[[Leadership], None]]:
-        """Return the election in which a distributor stands, and what it does while it leads."""
+        """Return the election of a distributor, and the work that it does while it leads. Raises PluginError."""
         try:
             if spec.old:
                 endless = Endless(spec, client, settings)
@@ -81,9 +82,9 @@ class Engine:
             raise PluginError(f"distributor {spec.name!r} in {spec.source}: {type(error).__name__}: {error}") from error
 
     def run(self, wait_for_name: bool = True) -> int:
-        """Work until `stop`; return the exit code of the process.
+        """Work until `stop`, and return the exit code of the process.
 
-        Raises NameInUse when another distributor of this name lives, with `wait_for_name` after a session timeout.
+        Raises NameInUse when another live distributor has this name; with `wait_for_name` after a session timeout.
         """
         try:
             return self._run(wait_for_name)
@@ -104,9 +105,10 @@ class Engine:
         return self._code
 
     def stop(self) -> None:
-        """Resign and end. From any greenlet, or the hub."""
+        """Resign and end; may be called from any greenlet and from the hub."""
         self._stop.set()
 
     def _failed(self) -> None:
-        self._code = 1
+        """Stop with exit code 1, since a part of the process has failed."""
+        self._code = ExitCode.FAILURE
         self.stop()

@@ -1,4 +1,4 @@
-"""The jobs of one tick, on their way to the server."""
+"""One firing: the jobs of one tick, added to the server."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ NewJob = Mapping[str, Any]
 """A job as a distributor makes it."""
 
 PAGE = 500
-"""Jobs that are added between two looks whether this process still leads."""
+"""Jobs that are added between two checks whether this process still leads."""
 NAMED = 20
-"""Targets that a search for pending jobs names at most; with more of them it asks for all of the action."""
+"""Targets that a search for pending jobs names at most; for more targets it asks for all jobs of the action."""
 
 
 class NotLeading(Exception):
-    """Somebody else may lead by now: nothing more is created."""
+    """This process leads no longer: another leader may create jobs."""
 
 
 def key(distributor: str, tick: int, job: NewJob) -> str:
-    """The idempotencyKey of a job of this firing: alike in every leader that fires this tick (DESIGN §8)."""
+    """Return the idempotencyKey of a job, the same in every leader that fires this tick."""
     what = [job.get("action"), job.get("targetResource"), job.get("payload")]
     return f"{distributor}@{tick}#{crc32(msgspec.json.encode(what, order='deterministic')):08x}"
 
 
 def gathered(distributor: str, tick: int, jobs: Callable[[], Iterable[NewJob]]) -> list[NewJob]:
-    """What the distributor makes, each with its key. Its errors are logged, and what it made until then is kept.
+    """Return the jobs of a distributor, each with its key. Errors are logged, and jobs made before are kept.
 
-    Raises CimiError: it asked the server for something, and shall be asked again.
+    Raises CimiError from a request of the distributor: the whole firing is tried again.
     """
     found: dict[str, NewJob] = {}
     try:
         for job in jobs():
             if wrong := _wrong(job):
-                log.error("%s made what is no job, %s: %.200r", distributor, wrong, job)
+                log.error("%s made an invalid job, %s: %.200r", distributor, wrong, job)
             else:
                 name = key(distributor, tick, job)
                 found[name] = {"idempotencyKey": name, **job}
@@ -58,7 +58,7 @@ def gathered(distributor: str, tick: int, jobs: Callable[[], Iterable[NewJob]]) 
 
 
 def _wrong(job: Any) -> str | None:
-    """Why a search for jobs like this one could not be made; all else is for the server to judge."""
+    """Return why a job cannot be searched for; None for a job that the server may judge."""
     if not isinstance(job, Mapping):
         return "expected a dict"
     action, href = _about(job)
@@ -73,12 +73,13 @@ def _wrong(job: Any) -> str | None:
 
 
 def without_pending(client: Client, jobs: Sequence[NewJob]) -> list[NewJob]:
-    """Those of whose action and target none is QUEUED or RUNNING. Raises CimiError."""
+    """Return jobs without those whose action and target another QUEUED or RUNNING job has. Raises CimiError."""
     pending = set(_found(client, _pending(jobs))) if jobs else set()
     return [job for job in jobs if _about(job) not in pending]
 
 
 def _found(client: Client, wanted: str) -> Iterator[tuple[Any, Any]]:
+    """Yield action and target of each job that matches a filter. Raises CimiError."""
     for first in count(1, WINDOW):
         page = client.search("job", filter=wanted, select="action,targetResource", first=first, last=first + WINDOW - 1)
         yield from map(_about, page["jobs"])
@@ -87,7 +88,7 @@ def _found(client: Client, wanted: str) -> Iterator[tuple[Any, Any]]:
 
 
 def _pending(jobs: Sequence[NewJob]) -> str:
-    """A filter for what may keep these jobs from being added."""
+    """Return a filter for pending jobs that may keep these jobs from being added."""
     wanted = f"(state='QUEUED' or state='RUNNING') and ({_any('action', (_about(job)[0] for job in jobs))})"
     targets = {_about(job)[1] for job in jobs}
     if None in targets or len(targets) > NAMED:
@@ -96,6 +97,7 @@ def _pending(jobs: Sequence[NewJob]) -> str:
 
 
 def _any(attribute: str, values: Iterable[str]) -> str:
+    """Return a filter for any of several values of an attribute."""
     return " or ".join(f"{attribute}={quoted(value)}" for value in sorted(set(values)))
 
 
@@ -111,7 +113,7 @@ def described(job: Any) -> str:
 
 
 class Firing:
-    """What is left to be added of one tick."""
+    """The jobs of one tick that are still to be added."""
 
     def __init__(self, distributor: str, tick: int, jobs: list[NewJob]) -> None:
         self.tick = tick
@@ -120,9 +122,9 @@ class Firing:
         self._added = 0
 
     def add(self, client: Client, leads: Callable[[], bool]) -> int:
-        """Add them; how many were. What the server refuses is logged and given up.
+        """Add the jobs, and return their number. Refused jobs are logged and given up.
 
-        Raises CimiError: what is left may be added by calling this again. Raises NotLeading.
+        Raises CimiError, after which another call adds the rest. Raises NotLeading.
         """
         while self._left:
             if not leads():
@@ -137,5 +139,5 @@ class Firing:
         if isinstance(result, str):
             self._added += 1
             log.info("%s added %s: %s", self._distributor, result, described(job))
-        elif not isinstance(result, Conflict):  # that is our own key: this tick's job is there
+        elif not isinstance(result, Conflict):  # a conflict is this tick's own key: the job exists
             log.error("%s: a job of %s was refused: %s", self._distributor, job.get("action"), result)

@@ -1,4 +1,4 @@
-"""Of all processes that run a distributor of one name, one leads; only that one creates jobs (DESIGN §8)."""
+"""The election of a distributor: of all processes that run it, only the leader creates jobs."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from geventjob.coordination.base import Coordination, CoordinationAway, Leadersh
 log = logging.getLogger(__name__)
 
 LOOK = 0.1
-"""Seconds between two looks whether this process still leads."""
+"""Seconds between two checks whether this process still leads."""
 RESIGNING = 1.0
-"""Seconds for which the others are told so; whom that does not reach sees the end of the session."""
+"""Seconds for the resignation to reach the others; otherwise they see the end of the session."""
 ENDING = 10.0
-"""Seconds that a distributor's code gets to end when this process leads no longer."""
+"""Seconds for a distributor's code to end once this process leads no longer."""
 
 
 class Leader:
-    """Stands for election again and again, and does the work while it leads."""
+    """A candidate that stands for election again and again, and works while it leads."""
 
     def __init__(
         self, election: str, coordination: Coordination, work: Callable[[Leadership], None], name: str | None = None
     ) -> None:
-        """`name`: of the distributor, where that is not the name of the election."""
+        """Set the work. `name`: of the distributor, by default the name of the election."""
         self._election = election
         self._name = name or election
         self._coordination = coordination
         self._work = work
 
     def run(self) -> None:
-        """For ever, until it is killed; resigns then. What `work` raises ends it too."""
+        """Stand for election until killed, then resign. Errors of `work` are raised."""
         while True:
             leadership = self._coordination.lead(self._election)
             if leadership is None:
@@ -47,6 +47,7 @@ class Leader:
                 log.info("%s: %s leads no longer", self._name, self._coordination.name)
 
     def _work_while(self, leadership: Leadership) -> None:
+        """Work until the leadership ends. Errors of `work` are raised."""
         work = gevent.spawn(self._work, leadership)
         work.name = f"distributor {self._name}"
         try:
@@ -57,4 +58,4 @@ class Leader:
         finally:
             work.kill(timeout=ENDING)
             if not work.ready():
-                log.error("%s: its code swallows its end; what it still creates is not added", self._name)
+                log.error("%s: its code swallows its end; further jobs of it are not added", self._name)

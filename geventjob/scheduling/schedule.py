@@ -1,7 +1,7 @@
-"""When a distributor fires: time cut into ticks, alike in every process. Pure; ticks are Unix milliseconds.
+"""The schedule of a distributor: its ticks, in Unix milliseconds, the same in every process.
 
-All processes of one name must come to the same ticks without speaking to each other, so an interval is counted from
-the epoch and a crontab line is read in UTC.
+Processes of one name come to the same ticks without communication, so an interval is counted from the epoch and a
+crontab line is read in UTC.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ class Schedule(ABC):
 
     @abstractmethod
     def latest(self, now: int) -> int | None:
-        """The last tick at or before `now`."""
+        """Return the last tick at or before `now`; None if there is none."""
 
     @abstractmethod
     def following(self, now: int) -> int | None:
-        """The first tick after `now`."""
+        """Return the first tick after `now`; None if there is none."""
 
     at_once: bool
-    """Whether a distributor that never fired does so without waiting for its next tick."""
+    """Whether a distributor that has never fired fires without waiting for its next tick."""
 
 
 @dataclass(frozen=True)
 class Every(Schedule):
-    """Each `step` milliseconds."""
+    """A tick each `step` milliseconds."""
 
     step: int
     at_once = True
@@ -48,7 +48,7 @@ class Every(Schedule):
 
 @dataclass(frozen=True)
 class Cron(Schedule):
-    """The minutes of a crontab line in UTC. A new distributor waits for the first, which may be one in the night."""
+    """The minutes of a crontab line in UTC. A new distributor waits for its first tick, which may be at night."""
 
     crontab: Crontab
     at_once = False
@@ -61,11 +61,12 @@ class Cron(Schedule):
 
 
 def _tick(minute: int | None) -> int | None:
+    """Return the tick of a minute."""
     return None if minute is None else minute * MINUTE
 
 
 def schedule(interval: object, cron: object) -> Schedule:
-    """Return the schedule of a distributor's `interval` (seconds) or `cron`. Raises ValueError in words."""
+    """Return the schedule of a distributor's `interval` (seconds) or `cron`. Raises ValueError."""
     if (interval is None) == (cron is None):
         raise ValueError("expected either `interval`, seconds, or `cron`, a crontab line")
     if cron is not None:
@@ -76,6 +77,7 @@ def schedule(interval: object, cron: object) -> Schedule:
 
 
 def _cron(line: object) -> Cron:
+    """Return the schedule of a crontab line. Raises ValueError."""
     if not isinstance(line, str):
         raise ValueError(f"`cron` is a crontab line as '0 3 * * *', not {line!r}")
     try:
@@ -85,13 +87,13 @@ def _cron(line: object) -> Cron:
 
 
 def reckoned(schedule: Schedule, stored: int | None, now: int) -> int | None:
-    """The tick from which a leader goes on: the stored one, unless it is later than now (a clock was stepped)."""
+    """Return the tick from which a leader goes on: the stored one, unless it is later than now (a stepped clock)."""
     if stored is not None and stored <= now:
         return stored
     return None if schedule.at_once else schedule.latest(now)
 
 
 def due(schedule: Schedule, fired: int | None, now: int) -> int | None:
-    """The tick to fire at `now`, if there is one; `fired` is the last that did. Those between collapse into it."""
+    """Return the tick to fire at `now`, or None; ticks between `fired`, the last one, and this tick collapse."""
     latest = schedule.latest(now)
     return latest if latest is not None and (fired is None or latest > fired) else None

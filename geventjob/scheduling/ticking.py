@@ -1,4 +1,4 @@
-"""Fires a distributor at its ticks for as long as this process leads (DESIGN §8)."""
+"""The ticks of a distributor, fired while this process leads (docs/reference/distributors.md, "Ticks")."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from geventjob.scheduling.schedule import Schedule, due, reckoned
 log = logging.getLogger(__name__)
 
 LONGEST_SLEEP = 10.0
-"""Seconds after which the clock is looked at again: it may have been stepped."""
+"""Seconds after which the clock is read again: it may have been stepped."""
 
 
 class Ticking:
-    """The work of one leadership after the other of one distributor."""
+    """The work of one distributor, during one leadership after the other."""
 
     def __init__(
         self, name: str, distributor: Distributor, schedule: Schedule, client: Client, coordination: Coordination
@@ -38,10 +38,10 @@ class Ticking:
         self._firing: Firing | None = None
 
     def __call__(self, leadership: Leadership) -> None:
-        """Until this process leads no longer."""
+        """Fire tick after tick until this process leads no longer."""
         self._firing = None
         try:
-            self._patiently(leadership, self._recall)
+            self._patiently(leadership, self._load_tick)
             while leadership.held:
                 if self._due() is None:
                     gevent.sleep(self._until_next())
@@ -75,25 +75,28 @@ class Ticking:
 
     # --- ticks
 
-    def _recall(self) -> None:
-        """Go on where the last leader was."""
+    def _load_tick(self) -> None:
+        """Load the tick that the last leader fired. Raises CoordinationAway."""
         note = self._coordination.load_note(self._name) or {}
         stored = note.get("tick")
         self._reckon(stored if isinstance(stored, int) else None)
 
     def _reckon(self, stored: int | None) -> None:
+        """Set the last tick that fired, from a stored one."""
         now = _now()
         if stored is not None and stored > now:
-            log.warning("%s: the tick %d that fired last is later than now, it is passed over", self._name, stored)
+            log.warning("%s: the last fired tick %d is later than now, and is ignored", self._name, stored)
         self._fired = reckoned(self._schedule, stored, now)
 
     def _due(self) -> int | None:
+        """Return the tick that is due now, if there is one."""
         now = _now()
         if self._fired is not None and self._fired > now:
             self._reckon(self._fired)
         return due(self._schedule, self._fired, now)
 
     def _until_next(self) -> float:
+        """Return the seconds until the next tick, LONGEST_SLEEP at most."""
         now = _now()
         following = self._schedule.following(now)
         return LONGEST_SLEEP if following is None else min(LONGEST_SLEEP, (following - now) / 1000)
@@ -101,23 +104,28 @@ class Ticking:
     # --- firing
 
     def _fire(self, leadership: Leadership) -> None:
-        """One attempt at what is due now; a tick that became due while the server was away takes the others in."""
+        """Try to fire the tick that is due now; ticks that passed while the server was away collapse into it.
+
+        Raises CimiError, CoordinationAway, NotLeading.
+        """
         tick = self._due()
         if tick is None:
             return
         if self._firing is None or self._firing.tick != tick:
             self._firing = Firing(self._name, tick, self._jobs(tick))
         added = self._firing.add(self._client, lambda: leadership.held)
-        if not leadership.held:  # the next leader may have noted a later one
+        if not leadership.held:  # the next leader may have stored a later tick
             raise NotLeading
         self._coordination.save_note(self._name, {"tick": tick})
         self._fired = tick
         log.info("%s fired its tick %d: %d jobs", self._name, tick, added)
 
     def _jobs(self, tick: int) -> list[Any]:
+        """Return the jobs of a tick, without jobs that are pending. Raises CimiError."""
         jobs = gathered(self._name, tick, self._distributor.jobs)
         return without_pending(self._client, jobs) if self._distributor.unless_pending else jobs
 
 
 def _now() -> int:
+    """Return the wall-clock time in Unix milliseconds."""
     return time.time_ns() // 1_000_000

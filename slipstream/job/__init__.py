@@ -1,4 +1,4 @@
-"""What actions and distributors of SlipStream's job engine import, so that they run here as they are.
+"""Modules of SlipStream's job engine for its actions and distributors, which so run unchanged.
 
-Only what such files use is here. `slipstream` itself is a namespace: `slipstream.api` may be installed beside this.
+Only names that these files use exist. `slipstream` is a namespace: `slipstream.api` may be installed beside `job`.
 """

@@ -1,4 +1,4 @@
-"""How an old distributor started itself."""
+"""The start of an old distributor as a script."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ PREFIX = "job_distributor_"
 
 
 def main(command: type) -> None:
-    """Become `geventjob-distributor` for the distributor of this class, with the options that the script was given.
+    """Replace this process by `geventjob-distributor` for the distributor of a class, with the script's options.
 
-    It finds all that lies in the script's folder, and refuses two of one name.
+    The command finds all files in the script's folder, and refuses two distributors of one name.
     """
     script = Path(inspect.getfile(command)).resolve()
     found = ["--distributors-dir", str(script.parent), script.stem.removeprefix(PREFIX)]

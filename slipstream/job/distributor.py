@@ -1,4 +1,4 @@
-"""What an old distributor derives from."""
+"""The base class of old distributors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from geventjob.cimi.ss_api import SsApi
 
 
 class Distributor:
-    """Run by `geventjob-distributor`, which sets all attributes before the constructor runs, and leads elections."""
+    """An old distributor. `geventjob-distributor` sets all attributes before the constructor runs."""
 
     ACTION_NAME: str
     ss_api: SsApi
@@ -20,18 +20,18 @@ class Distributor:
     stop_event: threading.Event
 
     def __init__(self) -> None:
-        """The options of the author's own have their defaults: a command line has no place for them."""
+        """Set the author's own options to their defaults: the command line cannot set them."""
         parser = argparse.ArgumentParser(add_help=False)
         self._set_command_specific_options(parser)
         parser.parse_args([], self.args)
 
     def _set_command_specific_options(self, parser: argparse.ArgumentParser) -> None:
-        """May add options."""
+        """Add options; for authors."""
 
     def job_generator(self) -> Iterator[dict[str, Any]]:
-        """Yields jobs, for ever, and sleeps by itself."""
+        """Yield jobs for ever, with sleeps between them; for authors."""
         raise NotImplementedError
 
     def _get_jobs_type(self) -> str:
-        """Named the election, which has the name of the file here."""
+        """Return the name of the election; by default the name of the file."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Small things that old actions and distributors import."""
+"""Small functions that old actions and distributors import."""
 
 from __future__ import annotations
 
@@ -35,35 +35,35 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class InterruptException(Exception):
-    """Nobody raises it here: an action is ended by JobStopped, JobLost or a Timeout."""
+    """An error that geventjob never raises: JobStopped, JobLost or a Timeout ends an action."""
 
 
 def wait(secs: float) -> None:
-    """Sleep; not at all for a time that is over."""
+    """Sleep; return at once for a negative time."""
     time.sleep(max(0.0, secs))
 
 
 def random_wait(secs_min: float, secs_max: float) -> None:
-    """Sleep for some time between the two."""
+    """Sleep for a random time between two bounds."""
     wait(random.uniform(secs_min, secs_max))  # noqa: S311  (no secret)
 
 
 def override(func: Method) -> Method:
-    """Says of a method that it stands for one of the base class."""
+    """Mark a method as an override of the base class; return the method unchanged."""
     return func
 
 
 def classlogger(c: Target) -> Target:
-    """Give a class a `logger` of its name."""
+    """Set `logger` of a class to the logger of its name."""
     c.logger = logging.getLogger(c.__name__)  # type: ignore[attr-defined]
     return c
 
 
 def load_module(module_name: str) -> ModuleType:
-    """Import by name."""
+    """Import a module by name."""
     return import_module(module_name)
 
 
 def assure_path_exists(path: str) -> None:
-    """Make the folder of a file."""
+    """Make the folder of a file unless it exists."""
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)

@@ -532,7 +532,7 @@ def test_masking_leaves_the_rest_alone(words: Any) -> None:
         (["--por=3"], "unknown option --por: did you mean --port?"),
         (["--host=\udce9"], "word 1 of the command line is not UTF-8 text"),
         (["-x"], "unknown option -x"),
-        (["word"], "a word too many; quote what has spaces"),
+        (["word"], "one word too many; quote a value that has spaces"),
         (["-c", "/no/such.ini"], "cannot read /no/such.ini: No such file or directory"),
         (["-c", "/etc"], "cannot read /etc: Is a directory"),
         (["-c"], "-c/--config: expected one argument"),
@@ -560,11 +560,11 @@ def test_there_is_one_log_in_to_elasticsearch(refused: Any, tmp_path: Path) -> N
         ("threads = 3", "{ini}: unknown option 'threads'"),
         ("port = x", "--port: expected a port from 0 to 65535, not 'x' (in {ini})"),
         ("port", "{ini}: port: expected port = value"),
-        ("port 3", "{ini}: a line is no `option = value`"),
-        ("[a]\nport = 3\n[b]\nport = 3", "{ini}: option 'port' stands there twice"),
-        ("#\nport = 3\nport = 3", "{ini}: line 3: this option stands there twice"),
-        ("\n= 3", "{ini}: line 2 is no `option = value`"),
-        ("[timeouts]\na = 3", "{ini}: a section [timeouts] is for executors only"),
+        ("port 3", "{ini}: a line is not `option = value`"),
+        ("[a]\nport = 3\n[b]\nport = 3", "{ini}: option 'port' is given twice"),
+        ("#\nport = 3\nport = 3", "{ini}: line 3: this option is given twice"),
+        ("\n= 3", "{ini}: line 2 is not `option = value`"),
+        ("[timeouts]\na = 3", "{ini}: only executors have a section [timeouts]"),
         ("[rights]\nalice =", "{ini}: [rights] alice: expected actions, as report_*, mirror"),
         ("port = 3\0", "--port: expected a port from 0 to 65535, not '3\\x00' (in {ini})"),
         ("#" * (1 << 20) + "\n", "{ini}: larger than 1 MB"),
@@ -578,7 +578,7 @@ def test_a_wrong_file_is_one_line(text: str, said: str, ini: Any, refused: Any) 
 def test_a_file_that_is_no_text(tmp_path: Path, refused: Any) -> None:
     file = tmp_path / "x.ini"
     file.write_bytes(b"port = \xff\n")
-    assert refused("-c", str(file)) == f"{file}: no UTF-8 text"
+    assert refused("-c", str(file)) == f"{file}: not UTF-8 text"
 
 
 def test_a_wrong_timeout_names_its_action(ini: Any, refused: Any) -> None:

@@ -19,7 +19,7 @@ from geventjob.coordination.base import Coordination, CoordinationAway
 from geventjob.coordination.sqlite import SqliteCoordination
 from geventjob.plugins import Distributors, DistributorSpec, PluginError, find_distributors
 from geventjob.scheduling.endless import Endless
-from geventjob.scheduling.engine import Engine, chosen
+from geventjob.scheduling.engine import DistributorEngine, chosen
 from geventjob.scheduling.firing import PAGE, gathered, key, without_pending
 from geventjob.scheduling.leader import Leader
 from geventjob.scheduling.schedule import Every
@@ -182,7 +182,7 @@ def test_an_error_of_the_server_is_raised() -> None:
 )
 def test_what_is_no_job_is_left_out(wrong: Any, caplog: pytest.LogCaptureFixture) -> None:
     assert [job["action"] for job in gathered("d", 1, lambda: [wrong, JOB])] == ["act"]
-    assert "no job" in caplog.text
+    assert "invalid job" in caplog.text
 
 
 # --- what is pending
@@ -485,7 +485,7 @@ def test_all_old_names_stand_in_the_elections_in_which_the_old_engine_stands(
     found = find_distributors([str(tmp_path)])
     specs = chosen(found, list(ELECTIONS), all=False)
     assert sum(spec.old for spec in specs) == 6, "two of them are shipped"
-    assert Engine(member("a"), client, specs, Namespace(name="me"))._elections == ELECTIONS
+    assert DistributorEngine(member("a"), client, specs, Namespace(name="me"))._elections == ELECTIONS
     cleanup = next(spec for spec in specs if spec.name == "jobs_cleanup").target(None, None)
     assert [job["action"] for job in cleanup.jobs()] == ["cleanup_jobs"]
 
@@ -497,7 +497,7 @@ def test_two_in_one_election_are_refused(client: Client, member: Any) -> None:
 
     specs = [DistributorSpec(name, Second, "a.py", old=True) for name in ("a", "b")]
     with pytest.raises(PluginError, match="'a' and 'b' stand in one election, 'one'"):
-        Engine(member("a"), client, specs, Namespace(name="me"))
+        DistributorEngine(member("a"), client, specs, Namespace(name="me"))
 
 
 def test_an_election_that_is_no_name_is_refused(client: Client, member: Any) -> None:
@@ -506,7 +506,7 @@ def test_an_election_that_is_no_name_is_refused(client: Client, member: Any) -> 
             return "a/b"
 
     with pytest.raises(PluginError, match="a name is up to 100"):
-        Engine(member("a"), client, [DistributorSpec("d", Strange, "a.py", old=True)], Namespace(name="me"))
+        DistributorEngine(member("a"), client, [DistributorSpec("d", Strange, "a.py", old=True)], Namespace(name="me"))
 
 
 # --- the process's parts
@@ -540,7 +540,7 @@ def test_what_has_no_schedule_is_refused(attributes: dict[str, Any], words: str)
     coordination = SqliteCoordination("unused", "a", 2.0)
     client = Client(f"http://127.0.0.1:{free_port()}")
     with pytest.raises(PluginError, match=r"'w' in w\.py: ValueError") as refused:
-        Engine(coordination, client, [spec("w", Wrong)], Namespace())
+        DistributorEngine(coordination, client, [spec("w", Wrong)], Namespace())
     assert words in str(refused.value)
 
 
@@ -550,4 +550,4 @@ def test_a_constructor_that_fails_is_named() -> None:
 
     coordination = SqliteCoordination("unused", "a", 2.0)
     with pytest.raises(PluginError, match=r"'f' in f\.py: LookupError: no such thing"):
-        Engine(coordination, Client("http://127.0.0.1:1"), [spec("f", fails)], Namespace())
+        DistributorEngine(coordination, Client("http://127.0.0.1:1"), [spec("f", fails)], Namespace())

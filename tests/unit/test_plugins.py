@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from geventjob.plugins import Action, Distributor, Found, PluginError, action, distributor, find_actions
+from geventjob.plugins import Action, Distributor, PluginError, PluginSet, action, distributor, find_actions
 from geventjob.plugins import find_distributors as find_distributors_in
 from geventjob.plugins.find import ActionSpec
 
@@ -332,7 +332,7 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_what_is_built_by_hand() -> None:
     spec = ActionSpec("a", print, None, True, "here")
-    found = Found([spec])
+    found = PluginSet([spec])
     assert (found.get("a"), found.get("b"), found.names, found.failures) == (spec, None, ["a"], {})
 
 

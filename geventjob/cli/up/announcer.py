@@ -38,7 +38,7 @@ class Announcer:
         return bool(self._seen)
 
     def look_at(self, children: Sequence[Child]) -> None:
-        """Welcome the user once all children are at work; print the files that each new child left out."""
+        """Print the welcome once all children are at work, and the files that each new child left out."""
         new = {child.pid for child in children if child.pid and child.pid not in self._seen}
         if not new:
             return

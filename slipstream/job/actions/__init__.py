@@ -1,4 +1,4 @@
-"""How an old action says that it is one."""
+"""The decorators of old actions."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Target = TypeVar("Target", bound=type)
 
 
 class ActionNotImplemented(Exception):
-    """Nobody raises it here: what happens to jobs of unknown actions is the executor's affair."""
+    """An error that geventjob never raises: the executor handles jobs of unknown actions."""
 
 
 def register_action(action_name: str, action_class: Target) -> Target:
-    """As `@action(action_name)` on the class, which must be one of the file that calls this."""
+    """Mark a class of the calling file as `@action(action_name)` does."""
     return action(action_name)(action_class)
 
 
