@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
+from requests.structures import CaseInsensitiveDict
+
 from geventjob.cimi.document import COOKIE
 
 
@@ -102,7 +104,8 @@ def answering(reply: Callable[[Asked], Reply]) -> Iterator[Answering]:
             body = self.rfile.read(length)
             if len(body) < length:
                 raise ConnectionError("the request breaks off")
-            asked = Asked(self.command, parts.path, parse_qs(parts.query), dict(self.headers), body)
+            headers = CaseInsensitiveDict(self.headers.items())
+            asked = Asked(self.command, parts.path, parse_qs(parts.query), headers, body)
             if asked.path == "/api/cloud-entry-point" and not getattr(reply, "entry_point", False):
                 self.answer(Reply(200, what.entry_point))
                 return
