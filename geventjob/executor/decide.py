@@ -1,7 +1,6 @@
 """The rules that decide about a claim in hand: after a run, after a refusal of the server, after interruptions.
 
-docs/how-to/write-safe-actions.md says what the end of an action means, docs/reference/api.md (Errors) what a refusal
-asks for.
+docs/how-to/write-safe-actions.md, "How an action ends", and docs/job-lifecycle.md, "Refusals", list the rules.
 """
 
 from __future__ import annotations
