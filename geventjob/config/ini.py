@@ -18,7 +18,7 @@ from geventjob.config.settings import SECRETS, Settings
 LARGEST = 1 << 20
 TIMEOUTS = "timeouts"
 VALUE = re.compile(r"""(?P<quote>['"]?)(?P<text>.*?)(?P=quote)(?P<note>\s+[;#].*)?""")
-"""One line of a value as SlipStream's parser reads it: without the quotes around it and the note behind it."""
+"""One line of a value as SlipStream's parser reads it: without surrounding quotes and a note behind the value."""
 TOP = "\1"
 """Heading that stands for the lines above all headings."""
 RIGHTS = "rights"
@@ -121,7 +121,7 @@ def patterns(value: str) -> list[str]:
 
 
 def plain(value: str) -> str:
-    """Return a value without the quotes around it and the note behind it, line by line."""
+    """Return a value without surrounding quotes and notes, line by line."""
     return "\n".join(_text(line.strip()) for line in value.strip().split("\n"))
 
 

@@ -1,4 +1,4 @@
-"""The shipped actions, as an executor runs them: against a real HTTP server (DESIGN §7)."""
+"""The shipped actions, run as an executor runs them, against a real HTTP server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SECRET = "s3cr3t-value"
 
 
 class Run:
-    """One run of an action on a job; what it wrote, and what it returned."""
+    """One run of an action on a job, with its writes and its return value."""
 
     def __init__(self, action: str, payload: Any = None, client: Any = None, **settings: Any) -> None:
         self.document: dict[str, Any] = {"id": "job/1", "action": action, "state": "RUNNING"}
@@ -124,7 +124,7 @@ def test_dummy_refuses(payload: dict[str, Any], words: str) -> None:
 
 
 class Cleaned:
-    """A server with so many old jobs, of which one request deletes a thousand."""
+    """A server with a number of old jobs, of which one request deletes a thousand."""
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
@@ -278,7 +278,7 @@ def test_an_answer_that_is_too_large(packed: bool) -> None:
 
 
 def failing(run: Run) -> str:
-    """The words of its failure; what its traceback in the log shows holds no secret."""
+    """Return the text of a failure, after a check that its traceback holds no secret."""
     with pytest.raises(Exception, match=r"\w") as failed:
         run.do_work()
     assert type(failed.value).__name__ == "RequestFailed"
@@ -303,7 +303,7 @@ def test_an_answer_that_breaks_off() -> None:
 
 
 def test_an_answer_that_trickles() -> None:
-    """Each byte comes in time, and all of them never: the time-out is for the whole."""
+    """Each byte arrives in time and the end never does: the timeout covers the whole answer."""
 
     def trickle(connection: socket.socket) -> None:
         with suppress(OSError):
@@ -329,7 +329,7 @@ def test_the_jobs_own_timeout_passes_through() -> None:
 
 
 class Chain:
-    """`/n` redirects to `/n-1`, `/0` is the end; `away` is another server's URL."""
+    """`/n` redirects to `/n-1`, `/0` ends; `away` is the URL of another server."""
 
     def __init__(self, status: int = 302, away: str = "") -> None:
         self.status = status
@@ -397,7 +397,7 @@ def test_a_method_without_a_body_may_go_to_another_origin() -> None:
 
 
 def test_nothing_of_a_redirects_body_is_read() -> None:
-    """It comes only once the redirect was followed."""
+    """The body is sent only after the redirect was followed."""
     followed = threading.Event()
 
     def late(connection: socket.socket) -> None:
@@ -422,7 +422,7 @@ def test_nothing_of_a_redirects_body_is_read() -> None:
 
 
 def names(monkeypatch: pytest.MonkeyPatch, table: dict[str, list[str]]) -> list[str]:
-    """Let names have these addresses, one answer after the other; which were asked for."""
+    """Give names these addresses, one answer after the other, and return the names that were asked for."""
     real, asked = socket.getaddrinfo, []
 
     def answer(host: Any, port: Any, *rest: Any, **options: Any) -> Any:

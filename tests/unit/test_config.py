@@ -1,4 +1,4 @@
-"""Options: where a value comes from, what is refused and how, and that nothing shows a secret."""
+"""Options: the sources of values, refusals, and secrets that are never shown."""
 
 import argparse
 import io
@@ -39,7 +39,7 @@ def ini(tmp_path: Path) -> Any:
 
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str]) -> Any:
-    """What the one line on stderr says, of an exit with 2."""
+    """Parse wrong usage, and return the text of its one line on stderr."""
 
     def run(*argv: Any, command: str = "server", environ: Any = None) -> Any:
         with pytest.raises(SystemExit) as ended:
@@ -111,14 +111,14 @@ def test_every_option_is_read_from_all_three_places(option: Any, ini: Any, tmp_p
 
 
 def beside(option: Any) -> Any:
-    """Options that this one does not go without."""
+    """Return the options that an option needs beside it."""
     pairs = [("ss-key", "ss-secret-file"), ("es-user", "es-pass-file")]
     names = [other for pair in pairs if option.name in pair for other in pair if other != option.name]
     return [(o.name, o) for o in OPTIONS if o.name in names]
 
 
 def sample(option: Any, tmp_path: Path) -> Any:
-    """A value as text that is not the default, and what it is read as."""
+    """Return a value as text that is not the default, and the value that the parser reads."""
     file = tmp_path / "file"
     file.write_text("x")
     known = {
@@ -417,7 +417,7 @@ def test_settings_show_no_secret() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_settings_show_no_secret_of_a_file(command: str, tmp_path: Path) -> None:
-    """Every option that names a file of one line: its content is shown nowhere."""
+    """Covers every option that names a file of one line."""
     secret = tmp_path / "secret"
     secret.write_text("hunter2\n")
     secret.chmod(0o600)
@@ -479,7 +479,7 @@ def test_the_password_leaves_the_list_of_processes() -> None:
 
 @pytest.mark.parametrize("command", ["executor", "distributor", "server", "main"])
 def test_the_password_is_masked_before_anything_heavy_is_loaded(command: str) -> None:
-    """What the title says when the first heavy library is asked for."""
+    """Reads the title at the import of the first heavy library."""
     code = f"""if True:
         import sys
         class Heavy:
@@ -611,7 +611,7 @@ def test_a_distributor_needs_a_name_or_all(refused: Any) -> None:
 
 @given(st.text())
 def test_any_text_is_a_value_or_wrong_usage(value: Any) -> None:
-    """No kind fails in another way than by saying what it expected."""
+    """Each kind fails only with the text of its expectation."""
     for option in OPTIONS:
         if not option.switch:
             try:

@@ -1,4 +1,4 @@
-"""Crontab lines against Debian's cron: what its own code said of 117 lines, and its rules on random lines."""
+"""Crontab lines against Debian's cron: 117 lines with the results of its code, and random lines by its rules."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from geventjob.scheduling.crontab import NAMED, parse
 
 VECTORS = json.loads((Path(__file__).parent / "crontab_of_debian.json").read_text())
-"""Line, window (UTC) and the instants at which cron 3.0pl1-162 starts it; null where it refuses the line."""
+"""Line, window (UTC) and the instants at which cron 3.0pl1-162 starts the job; null where cron refuses the line."""
 OURS = {
     "a range that wraps, which never fires there": "G15 G19 G48 G49 G50 G51 G101 H11 H13",
     "a day that never comes": "G58 G59 G61",
     "what follows a number is not looked at there": "G25 G26 G27 G28 G91 G95 G96 G97 G100",
     "more than five fields, the rest of which is the command there": "G84 G85",
 }
-"""Lines that Debian takes and we refuse, since they do not mean what they say."""
+"""Lines that Debian accepts and geventjob refuses, since their meaning differs from their text."""
 REFUSED = {id for ids in OURS.values() for id in ids.split()}
 
 
@@ -110,7 +110,7 @@ lines = st.tuples(*fields).map(" ".join)
 
 
 def rule(line: str) -> Callable[[datetime], bool]:
-    """Return whether cron starts the line in a minute: cron.c and entry.c, in the plainest words."""
+    """Return whether cron starts the line in a minute: cron.c and entry.c, in the simplest code."""
     words = line.split()
     sets = []
     for word, (least, most) in zip(words, RANGES, strict=True):

@@ -1,4 +1,4 @@
-"""A leader and its firings: over the real election, against a server that has bad days (DESIGN §8)."""
+"""A leader and its firings: over real elections, against a server that fails at times."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from tests.support.waiting import eventually
 
 JOB = {"action": "act", "targetResource": {"href": "dummy"}}
 AGE = 10**12
-"""Milliseconds of a step whose next tick no run of these tests sees: it is in 2033."""
+"""Milliseconds of a step whose next tick lies in 2033, after all runs of these tests."""
 
 
 class Server:
-    """Bulk adds as the real one does them, and searches that find `pending`; away while `away`."""
+    """A server with bulk adds as the real one, searches that find `pending`, and `away` as a switch."""
 
     def __init__(self) -> None:
         self.away = False
@@ -87,7 +87,7 @@ def client(http: Answering) -> Client:
 
 @pytest.fixture
 def member(tmp_path: Path) -> Iterator[Callable[[str], Coordination]]:
-    """Makes a process's part in one fleet."""
+    """Return a function that joins the fleet as one more process."""
     made: list[Coordination] = []
 
     def make(name: str) -> Coordination:
@@ -112,7 +112,7 @@ class Made(Distributor):
 
 @pytest.fixture
 def running() -> Iterator[Callable[..., gevent.Greenlet[..., Any]]]:
-    """Runs a leader until the test is over."""
+    """Return a function that runs a leader until the end of the test."""
     greenlets: list[gevent.Greenlet[..., Any]] = []
 
     def run(coordination: Coordination, work: Any) -> gevent.Greenlet[..., Any]:
@@ -340,7 +340,7 @@ def test_one_leads_and_the_next_takes_over(client: Client, server: Server, membe
 
 
 def test_what_was_lost_creates_nothing_more(client: Client, server: Server, member: Any, running: Any) -> None:
-    """Between two pages of a large firing the leadership is lost: the rest is the next leader's."""
+    """The leadership is lost between two pages of a large firing; the next leader adds the rest."""
     one, two = member("a"), member("b")
     jobs = [{"action": "act", "payload": {"n": n}} for n in range(3 * PAGE)]
 

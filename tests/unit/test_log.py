@@ -1,4 +1,4 @@
-"""The log: what a line says, that it raises nothing and waits for nobody, and files that many processes share."""
+"""The log: its lines, its errors, its waits, and files that many processes share."""
 
 import fcntl
 import logging
@@ -35,7 +35,7 @@ class Running:
 
 @pytest.fixture
 def lines(tmp_path: Path) -> Iterator[Any]:
-    """A logger whose lines go to a file; calling it gives what is there."""
+    """Return a logger whose lines go to a file, and a function that returns the lines."""
     handler = FileHandler(tmp_path / "x.log")
     logger = logging.Logger("test.lines")
     logger.addHandler(handler)
@@ -44,7 +44,7 @@ def lines(tmp_path: Path) -> Iterator[Any]:
 
 
 def program(code: str, *argv: Any, **how: Any) -> Any:
-    """Run a gevent process of its own."""
+    """Run code in a new process that gevent patches."""
     how = {"capture_output": True, "text": True, "timeout": 60, **how}
     return subprocess.run([sys.executable, "-c", PATCHED + textwrap.dedent(code), *map(str, argv)], **how)
 
@@ -267,7 +267,7 @@ def test_a_folder_that_goes_and_comes_back(tmp_path: Path) -> None:
 
 
 def test_native_threads_log_beside_greenlets_without_hanging(tmp_path: Path) -> None:
-    """With a lock of gevent's nearly every greenlet hangs (FINDINGS §8)."""
+    """With a lock of gevent's nearly every greenlet hangs (docs/measurements.md)."""
     code = """
         log.configure("executor", sys.argv[1])
         sys.setswitchinterval(1e-6)

@@ -1,4 +1,4 @@
-"""Who else may write to a folder or file, and what is refused for that."""
+"""Folders and files that other users may write to, and their refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is published holds all that runs, and what the project's commands are made of is sound."""
+"""The published packages are complete, and the scripts behind `make` work."""
 
 import os
 import re
@@ -23,7 +23,7 @@ SHIPPED = {f"{kind}/{f.name}" for kind in ("actions", "distributors") for f in (
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The source distribution of a clean copy, and the wheel that is built of that."""
+    """Build the source distribution of a clean copy, and a wheel of the distribution."""
     folder = tmp_path_factory.mktemp("dist")
     shutil.copytree(TOP, folder / "tree", ignore=MADE)
     build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(folder / "tree")]
@@ -34,7 +34,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="module")
 def installed(dist: Any) -> Any:
-    """The wheel's content, as it lies in site-packages."""
+    """Unpack the wheel as into site-packages, and return the folder."""
     [wheel] = dist.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(dist / "site")
@@ -99,7 +99,7 @@ def test_what_is_installed_finds_what_is_shipped(installed: Any, tmp_path: Path)
 
 
 def test_what_is_installed_shares_its_namespace(installed: Any, tmp_path: Path) -> None:
-    """`slipstream-api` lies in another folder here, and in the same one where both are installed."""
+    """`slipstream-api` lies in another folder here, and in the same folder once both are installed."""
     code = "import slipstream.api, slipstream.job.actions as job; print(job.__file__, slipstream.api.__file__)"
     environ = {**os.environ, "PYTHONPATH": str(installed)}
     run = [sys.executable, "-c", code]
@@ -111,7 +111,7 @@ def test_what_is_installed_shares_its_namespace(installed: Any, tmp_path: Path) 
 
 @pytest.mark.parametrize("name", ["geventjob", "geventjob-executor", "geventjob-distributor", "geventjob-server"])
 def test_each_command_starts_and_helps(name: Any) -> None:
-    """As the wheel's script would start it, in a process of its own."""
+    """Starts the command in a new process, as the wheel's script does."""
     [point] = [point for point in entry_points(group="console_scripts") if point.name == name]
     start = f"import sys; from {point.module} import {point.attr} as main; sys.argv[0] = {name!r}; sys.exit(main())"
     ran = subprocess.run([sys.executable, "-c", start, "--help"], capture_output=True, text=True, timeout=60)
@@ -146,7 +146,7 @@ def test_the_scripts_can_be_run(script: Any) -> None:
 
 @pytest.fixture
 def bare_machine(tmp_path: Path) -> Any:
-    """Runs `tools/prepare` where there is no apt-get and nothing else to speak of."""
+    """Return a function that runs `tools/prepare` without apt-get and most other programs."""
     shutil.copytree(TOP / "tools", tmp_path / "tools")
     tools = tmp_path / "bin"
     tools.mkdir()
@@ -167,7 +167,7 @@ def bare_machine(tmp_path: Path) -> Any:
 
 
 def test_a_python_that_is_old_or_cannot_make_environments_is_passed_over(bare_machine: Any, tmp_path: Path) -> None:
-    """The good one is real, but for the ten seconds that a real environment takes."""
+    """The good interpreter is real, without the ten seconds that a real environment takes."""
     made = tmp_path / ".venv/bin/python"
     for name, code in (
         ("old", "exit 1"),

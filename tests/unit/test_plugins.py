@@ -1,4 +1,4 @@
-"""Actions and distributors: how they are marked, and how they are found."""
+"""Actions and distributors: marks and the search for plugins."""
 
 import logging
 import subprocess
@@ -19,7 +19,7 @@ HEAD = "from geventjob.plugins import Action, Distributor, action, distributor\n
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Any:
-    """Drop-in files by name; a new folder each."""
+    """Write drop-in files by name into a new folder for each call."""
     made: list[Path] = []
 
     def make(**files: Any) -> Any:
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Any:
 
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Installed packages with entry points; their modules are forgotten afterwards."""
+    """Install packages with entry points, and unload their modules after the test."""
     before = set(sys.modules)
     monkeypatch.syspath_prepend(str(tmp_path))
 

@@ -1,4 +1,4 @@
-"""What a user imports."""
+"""The names of `import geventjob`."""
 
 from __future__ import annotations
 

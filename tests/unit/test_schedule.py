@@ -1,4 +1,4 @@
-"""Ticks: alike in every process, never doubled, never skipped but for those that passed."""
+"""Ticks: the same in every process, never doubled, never skipped except ticks that passed."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_another_interval_than_before_waits_for_its_own_tick() -> None:
 )
 @settings(max_examples=200, deadline=None)
 def test_leaders_come_and_go(ticks: Schedule, now: int, looks: list[tuple[int, bool, bool]]) -> None:
-    """At each look time has passed, there may be a new leader, and the tick of the one before may not be stored."""
+    """At each step time has passed, a new leader may begin, and the last leader may not have stored its tick."""
     stored: int | None = None
     fired = reckoned(ticks, stored, now)
     fires: list[int] = []

@@ -1,4 +1,4 @@
-"""What old actions and distributors import and expect (CIMI.md §7)."""
+"""Imports and expectations of old actions and distributors (docs/slipstream.md)."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_the_api_has_its_address_and_its_user() -> None:
 
 
 def test_a_conflict_names_what_is_there() -> None:
-    """Old actions go on with it: `e.response.json()["resource-id"]`."""
+    """Old actions read `e.response.json()["resource-id"]`."""
     conflict = Reply(409, {"message": "conflict with vm/1", "resource-id": "vm/1"})
     with answering(lambda asked: conflict) as server, Client(server.url) as client:
         api = SsApi(client)
@@ -361,7 +361,7 @@ def test_a_new_file_of_a_shipped_name_is_an_error_still(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("late", ["map(print, [1])", "filter(None, [1])", "zip([1], [2])"])
 def test_a_statement_that_does_nothing_in_python_3_leaves_the_file_out(tmp_path: Path, late: str) -> None:
-    """SlipStream's own virtual_machines_collect would delete each record of a machine that it did not look at."""
+    """SlipStream's own virtual_machines_collect would delete the record of each machine without a look at it."""
     found = find_actions([written(tmp_path, a=old("lazy", "0", late=late), b=old("eager", "0", late=f"list({late})"))])
     assert runs(found, "eager") == 0
     [(file, why)] = found.failures.items()
