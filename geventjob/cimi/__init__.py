@@ -1,1 +1,1 @@
-"""HTTP client of a CIMI server."""
+"""The HTTP client of a CIMI server."""

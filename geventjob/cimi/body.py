@@ -1,4 +1,4 @@
-"""JSON bodies: what cannot be said in JSON is an error of the caller, never something else on the wire."""
+"""JSON bodies. A value that JSON cannot hold is an error of the caller and never goes out as another value."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 def encoded(document: Any) -> bytes:
     """Return a document as JSON.
 
-    Raises ValueError for a number that JSON does not have (NaN, infinity) with its place, as `payload.sizes[2]`;
-    msgspec would send null in its stead. Raises TypeError for a value that is no JSON at all. What has no UTF-8 (half
-    of a surrogate pair, as `os.fsdecode` makes of bytes that are no text) becomes U+FFFD.
+    Raises ValueError for a number that JSON lacks (NaN, infinity), with its place, such as `payload.sizes[2]`: msgspec
+    would send null. Raises TypeError for a value of another type. Half of a surrogate pair, as `os.fsdecode` makes of
+    bytes that are no text, has no UTF-8 and becomes U+FFFD.
     """
     _check(document, "")
     try:
@@ -38,7 +38,7 @@ def _as_text(value: Any) -> Any:
 
 
 def _check(value: Any, place: str) -> None:
-    """Raise ValueError if there is such a number somewhere in `value`, which stands at `place`."""
+    """Raise ValueError if `value`, at `place`, contains a number that JSON lacks."""
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{place or 'the document'}: {value} is no number of JSON")

@@ -1,4 +1,4 @@
-"""What one request of a bulk operation may hold (DESIGN §6)."""
+"""The limits of one bulk request (docs/reference/api.md, "Jobs")."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from collections.abc import Iterator, Sequence
 from geventjob.cimi.errors import Invalid
 
 COUNT = 1000
+"""Most items of one request."""
 SIZE = 3_900_000
-"""Items of one request and their bytes, at most: 4 MB with room for what stands around them."""
+"""Most bytes of the items of one request: 4 MB, less room for the bytes around the items."""
 
 
 ROUND = 512
-"""Bytes around the items of a request, and of its head, which a proxy may count too."""
+"""Bytes around the items of a request and of its head, which a proxy may count too."""
 
 
 def pages(items: Sequence[bytes], limit: int | None = None) -> Iterator[Sequence[bytes]]:
-    """Cut items that are JSON already into what one request may hold; `limit`: bytes of its whole body, if fewer."""
+    """Cut items, which are JSON already, into pages that one request may hold.
+
+    `limit`: bytes of a whole body, if fewer.
+    """
     most = SIZE if limit is None else min(SIZE, limit - ROUND)
     start = size = 0
     for at, item in enumerate(items):
@@ -29,7 +33,7 @@ def pages(items: Sequence[bytes], limit: int | None = None) -> Iterator[Sequence
 
 
 def oversize(item: bytes) -> Invalid | None:
-    """The refusal of an item that no request may hold, so that it fails alone."""
+    """Return the refusal of an item that no request may hold, so that the item fails alone; else None."""
     if len(item) <= SIZE:
         return None
     return Invalid(413, f"{len(item)} bytes: one item of a bulk request may have {SIZE}")

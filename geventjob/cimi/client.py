@@ -1,4 +1,4 @@
-"""The client of a job server, for any program: plain requests, safe for threads and for greenlets, never patching."""
+"""The client of a job server, for any program: safe for threads and greenlets, without monkey-patching."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class NewKey(msgspec.Struct):
-    """An API key as it is made."""
+    """An API key just after it was made."""
 
     id: str = msgspec.field(name="resource-id")
     secret: str = msgspec.field(name="secretKey")
@@ -36,16 +36,18 @@ class _Nodes(msgspec.Struct):
 
 
 class _Searched(msgspec.Struct):
+    """The part of a search's answer that is checked."""
+
     count: int
-    """SlipStream answers null where its store refused the query (CIMI.md §3)."""
+    """SlipStream answers null if its store refused the query (docs/slipstream.md)."""
 
 
 class Client:
-    """Speaks to a CIMI server as one user.
+    """A client that speaks to a CIMI server as one user.
 
-    Every method raises ServerAway (no connection, no answer in time, 5xx, 429: `retry_after` is what the server asked
-    for), LoginRefused, or one of the kinds of Refused: NotFound, Forbidden, Invalid, Conflict. It logs in by itself,
-    and again when its session has ended.
+    Every method raises ServerAway (no connection, no answer in time, 5xx, 429; `retry_after`: the pause that the server
+    asked for), LoginRefused, or a kind of Refused: NotFound, Forbidden, Invalid, Conflict. The client logs in by
+    itself, and again when its session has ended.
     """
 
     def __init__(
@@ -63,18 +65,19 @@ class Client:
         patience: float = 30,
         max_body: int | None = None,
     ) -> None:
-        """Nothing is sent yet.
+        """Keep the settings, and send nothing yet.
 
-        `url` may hold several addresses of one service, comma-separated: it stays with one that answers. It logs in as
-        `user`, or with an API `key`, or not at all. `ca` is a file or folder of certificates to trust, `insecure`
-        trusts any. `connections` is how many calls may be under way at once; more of them wait. `timeout` is seconds to
-        connect and to wait for an answer. `patience` is for how many seconds an add is tried again while the server is
-        away. `max_body` is the bytes that a proxy on the way takes in one request: what many jobs share is kept below
-        (without it, as much as the server takes, and less where that is refused for its size).
-        Raises ValueError for a URL that cannot be one, and for a user and a key at once.
+        `url` may hold several addresses of one service, comma-separated; the client stays with an address that answers.
+        The log-in is as `user`, with an API `key`, or none. `ca`: file or folder of certificates to trust; `insecure`
+        trusts any. `connections`: most calls at once, further calls wait. `timeout`: seconds to connect, seconds to
+        wait for an answer. `patience`: seconds for which an add is tried again while the server is away. `max_body`:
+        bytes that a proxy on the way takes in one request; bulk requests stay below (without it: as much as the server
+        takes, less after a refusal for size).
+
+        Raises ValueError for an impossible URL, and for a user together with a key.
         """
         if user is not None and key is not None:
-            raise ValueError("both a user and a key were given: one of them is enough")
+            raise ValueError("both a user and a key were given: give one of them")
         self.url = url
         self.user = user
         self.key = key
@@ -100,35 +103,37 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the idle connections; the client may still be used."""
+        """Close the idle connections. The client may still be used."""
         self._session.transport.close()
 
     def log_out(self) -> None:
-        """End the session on the server, if there is one. Raises nothing of CimiError."""
+        """End the session on the server, if there is one. Raises no CimiError."""
         self._session.log_out()
 
     # --- one resource
 
     def get(self, id: str, select: Iterable[str] | None = None) -> Document:
-        """The resource of this id, or only its id and those of its attributes that are named."""
+        """Return the resource with this id; with `select`, only its id and the named attributes."""
         query = [("$select", ",".join(_with_id(select)))] if select is not None else []
         return self._session.call("GET", id, query=query, answer=Document)
 
     def add(self, kind: str, doc: Mapping[str, Any]) -> str:
-        """Add a resource to a collection (`job`); its id.
+        """Add a resource to a collection (`job`), and return its id.
 
-        A job is given an idempotencyKey unless it has one, so that trying again, as this does for `patience` seconds
-        while the server is away, never doubles it (docs/reference/api.md, Jobs). A SlipStream server knows no keys:
-        there it is not tried again, and after ServerAway the job may have been added. Raises ValueError for a number
-        that JSON does not have, with its place.
+        A job without an idempotencyKey is given one, so that the repeated tries during `patience` seconds never double
+        the job (docs/reference/api.md, "Jobs"). A SlipStream server knows no keys: there an add is not tried again, and
+        may have succeeded when ServerAway is raised. Raises ValueError for a number that JSON lacks, with its place.
         """
         if kind != "job":
             return self._session.call("POST", kind, json=doc, answer=AddedAnswer).id
         return self._jobs.add_one(encoded(_keyed(doc)))
 
     def new_key(self, *, name: str | None = None, days: float | None = None, roles: Sequence[str] = ()) -> NewKey:
-        """Make an API key of one's own: one that lasts so many days (None: for ever) and has no other roles than these
-        (none given: all that one has). Its secret is never shown again."""
+        """Make an API key for this user. The secret is never shown again.
+
+        `days`: days until the key expires, None for never. `roles`: the roles of the key; without, all roles of the
+        user.
+        """
         template: Document = {"href": NEW_KEY}
         if days is not None:
             template["ttl"] = max(1, round(days * 86_400))
@@ -138,23 +143,26 @@ class Client:
         return self._session.call("POST", "credential", json=doc, answer=NewKey)
 
     def edit(self, id: str, set: Mapping[str, Any], delete: Iterable[str] = ()) -> Document:
-        """Set attributes and delete others (those that are not set); the whole resource as it is then."""
+        """Set attributes and delete others, and return the whole resource. An attribute that is set is not deleted."""
         names = ",".join(delete)
         query = [("$select", names)] if names else []
         return self._session.call("PUT", id, query=query, json=set, answer=Document)
 
     def delete(self, id: str) -> Document:
-        """Delete a resource; what the server says."""
+        """Delete a resource, and return the answer of the server."""
         return self._session.call("DELETE", id, answer=Document)
 
     def operation(self, id: str, rel: str, data: Mapping[str, Any] | None = None) -> Document:
-        """Carry out an operation of a resource by its name (`stop`) or its full URI; what the server answers."""
+        """Carry out an operation of a resource, by name (`stop`) or full URI, and return the answer of the server."""
         return self._session.call("POST", f"{id}/{rel.rpartition('/')[2]}", json=data, answer=Document)
 
     # --- many
 
     def entry_points(self) -> dict[str, str]:
-        """The collections of the server by the plural of their names, `jobs` → `job`; asked for once."""
+        """Return the collections of the server by the plurals of their names (`jobs` → `job`).
+
+        The server is asked once.
+        """
         if self._entry_points is None:
             found = self._entry_point()
             hrefs = {name: value.get("href") for name, value in found.items() if isinstance(value, dict)}
@@ -162,10 +170,11 @@ class Client:
         return self._entry_points
 
     def search(self, kind: str, **params: Any) -> Document:
-        """Search a collection (`job`): a page with `count` (of all matches), `jobs` and perhaps `aggregations`.
+        """Search a collection (`job`), and return a page: `count` (of all matches), `jobs`, and `aggregations` if asked
+        for.
 
-        Parameters are `filter`, `first`, `last`, `orderby`, `select`, `aggregation`; a list stands for a repeated one,
-        None for none. `id` is always selected.
+        Parameters: `filter`, `first`, `last`, `orderby`, `select`, `aggregation`. A list stands for a repeated
+        parameter, None for no parameter. `id` is always selected.
         """
         if params.get("select") is not None:
             params["select"] = _with_id(_listed(params["select"]))
@@ -178,9 +187,9 @@ class Client:
         return page
 
     def bulk_add(self, jobs: Iterable[Mapping[str, Any]]) -> list[str | Refused]:
-        """Add many jobs, as `add` does each; in their order the id of each, or its refusal.
+        """Add many jobs, as `add` does, and return in their order the id of each job or its refusal.
 
-        A job that shall be added once even if this call fails and is made again needs an idempotencyKey of its own.
+        Give a job an idempotencyKey if it must be added once even when this call fails and is repeated.
         """
         return self._jobs.add([encoded(_keyed(job)) for job in jobs])
 
@@ -192,54 +201,58 @@ class Client:
         answer: EditAnswer = "job",
         held: Callable[[Mapping[str, Any]], bool] | None = None,
     ) -> list[Document | CimiError]:
-        """Edit many jobs: `{"id", "set", "delete", "entry", "fence", "executor"}` each (docs/reference/api.md, Jobs).
+        """Edit many jobs: `{"id", "set", "delete", "entry", "fence", "executor"}` each (docs/reference/api.md, "Many at
+        once").
 
-        In their order each job as it is then (or `{"status": 200}` for `answer="status"`), or its error: Refused, or
-        ServerAway where the server could not write this one. An edit to RUNNING of a job whose action is not among
-        `actions` is refused. `held(edit)` is asked at the moment at which an edit is sent; one for which it is
-        False is not sent, and a Conflict with the reason `fence`.
+        Return in their order each job (`{"status": 200}` with `answer="status"`) or its error: Refused, or ServerAway
+        if the server could not write this job. An edit to RUNNING is refused for a job whose action is not among
+        `actions`. `held` is called with each edit at the moment of sending; an edit for which it returns False is not
+        sent, and its result is a Conflict with the reason `fence`.
         """
         return self._jobs.edit(list(edits), actions, answer, held)
 
     def bulk_delete(self, filter: str) -> int:
-        """Delete all jobs that match the filter; how many that were."""
+        """Delete all jobs that match the filter, and return their number."""
         return self._jobs.delete(filter)
 
     def stopping(self, executor: str, running: Sequence[str]) -> list[str]:
-        """The ids of those jobs that run on this executor and shall stop. `running` are all that run there."""
+        """Return the ids of the jobs on this executor that must stop. `running`: the ids of all jobs that run there."""
         return self._jobs.stopping(executor, running)
 
     @property
     def dialect(self) -> Dialect:
-        """Ours, or a SlipStream server's. Asked for on first need, and again when the server was away."""
+        """The dialect of the server: geventjob's or SlipStream's.
+
+        Asked for at first need, and again after ServerAway.
+        """
         return self._jobs.dialect
 
     def _entry_point(self) -> Document:
-        """The cloud entry point. Raises ServerAway where there is none: what lies behind the URL is no CIMI server."""
+        """Return the cloud entry point. Raises ServerAway if there is none: the URL leads elsewhere."""
         try:
             found = self.get("cloud-entry-point")
         except (Refused, ForeignAnswer) as error:
             raise ServerAway(f"{self.url} is no CIMI server: it has no cloud-entry-point: {error}") from error
         if not str(found.get("resourceURI", "")).endswith("/CloudEntryPoint"):
-            raise ServerAway(f"{self.url} is no CIMI server: what it calls its cloud-entry-point is none")
+            raise ServerAway(f"{self.url} is no CIMI server: its cloud-entry-point is no CloudEntryPoint")
         return found
 
     # --- for operators
 
     def nodes(self) -> list[Document]:
-        """The executors, distributors and servers that live now (DESIGN §6)."""
+        """Return the live executors, distributors and servers (docs/reference/api.md, "For operators")."""
         return self._ours("GET", "node", answer=_Nodes).nodes
 
     def queue(self) -> Document:
-        """The queue at a glance (DESIGN §6)."""
+        """Return the figures of the queue (docs/reference/api.md, "For operators")."""
         return self._ours("GET", "queue", answer=Document)
 
     def reconcile(self, dry_run: bool = False) -> Document:
-        """Make the queue and the store agree; what was done: `jobs`, `requeued`, `removed`. It takes some seconds."""
+        """Make the queue and the store agree, within seconds. Return the counts `jobs`, `requeued`, `removed`."""
         return self._ours("POST", "queue/reconcile", json={"dryRun": dry_run}, answer=Document)
 
     def _ours(self, method: str, path: str, *, json: object = None, answer: type[T]) -> T:
-        """What no other server has."""
+        """Send a request that only geventjob's server knows."""
         try:
             return self._session.call(method, path, json=json, answer=answer)
         except Refused as error:
@@ -248,7 +261,7 @@ class Client:
             raise Refused(error.status, f"{self.url} is a SlipStream server, which has no {path}") from error
 
     def healthy(self) -> bool:
-        """Whether the server says that it can serve. Needs no user, raises nothing of CimiError."""
+        """Return whether the server reports that it can serve. Needs no user, raises no CimiError."""
         try:
             return self._session.transport.send(Request("GET", "/healthz", repeatable=True)).status == 200
         except CimiError:
@@ -266,7 +279,7 @@ def _keyed(job: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _with_id(names: Iterable[Any]) -> list[str]:
-    """A SlipStream server leaves the id out unless it is named (CIMI.md §3)."""
+    """Return the names with `id`: a SlipStream server omits an id that is not named (docs/reference/cimi.md)."""
     named = list(names)
     there = {part.strip() for name in named for part in str(name).split(",")}
     return named if there & {"id", "*"} else [*named, "id"]

@@ -1,4 +1,4 @@
-"""What can go wrong between a client and a CIMI server. An error of the infrastructure is never one of a job."""
+"""Errors between a client and a CIMI server. An error of the infrastructure is never an error of a job."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 
 class CimiError(Exception):
-    """Anything below."""
+    """The base of all errors of the client."""
 
 
 class ServerAway(CimiError):
-    """No connection, no answer in time, 5xx, 429: trying again later may help. Whether it had its effect is not known.
+    """No connection, no answer in time, 5xx or 429: a later try may succeed. The effect of the request is unknown.
 
-    `retry_after`: seconds that the server asked for, if it did. `status`: of the answer, if there was one.
+    `retry_after`: the pause that the server asked for, seconds, or None. `status`: the status of the answer, or None.
     """
 
     def __init__(self, message: str, retry_after: float | None = None, status: int | None = None) -> None:
@@ -22,13 +22,13 @@ class ServerAway(CimiError):
 
 
 class ForeignAnswer(ServerAway):
-    """A 4xx in a shape that is not a job server's, which a proxy gave: no verdict on what the request asked for."""
+    """A 4xx in a shape that a job server never sends, given by a proxy: it says nothing about the request."""
 
 
 class LoginRefused(CimiError):
-    """The server is there and refuses the user, the password or the key.
+    """The server refuses the user, the password or the key.
 
-    Trying the same again does not help a command. An executor or a distributor waits until the log-in is mended.
+    The same log-in again does not help a command. An executor or a distributor waits until the log-in is repaired.
     """
 
     def __init__(self, message: str, status: int | None = None) -> None:
@@ -37,7 +37,7 @@ class LoginRefused(CimiError):
 
 
 class Refused(CimiError):
-    """A 4xx: the server is well and says no to this request. Trying the same again does not help."""
+    """A 4xx: the server works and refuses this request. The same request again does not help."""
 
     def __init__(
         self,
@@ -52,24 +52,24 @@ class Refused(CimiError):
         self.status = status
         self.message = message
         self.reason = reason
-        """Of a 409: final, stopping, entry, fence, action or transition (DESIGN.md §3)."""
+        """The reason of a 409: final, stopping, entry, fence, action or transition (docs/job-lifecycle.md)."""
         self.job = job
-        """Of a job's 409: the job as it is."""
+        """The job as it is, with a 409 of a job."""
         self.resource_id = resource_id
-        """The resource that the server named, if it did: of an add's 409 the one that is there already."""
+        """The resource that the server named, or None: in the 409 of an add, the resource that exists already."""
 
 
 class Invalid(Refused):
-    """400, 413: the body, filter or parameter is wrong; the message says how."""
+    """400, 413: the body, the filter or a parameter is wrong. The message tells how."""
 
 
 class Forbidden(Refused):
-    """403 after a good log-in: this user may not do this to this resource."""
+    """403 after a good log-in: this user lacks the right."""
 
 
 class NotFound(Refused):
-    """404."""
+    """404: the resource does not exist, or this user may not see it."""
 
 
 class Conflict(Refused):
-    """409: see `reason`."""
+    """409: `reason` tells which."""

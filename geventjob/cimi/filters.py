@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 def quoted(value: str) -> str:
-    """A text as it stands in a filter. Raises ValueError for one that the language cannot hold (CIMI.md §5).
+    """Return a text as a filter holds it.
+
+    Raises ValueError for a text that the language cannot hold (docs/reference/filters.md).
 
     >>> quoted("it's"), quoted("plain")
     ('"it\\'s"', "'plain'")

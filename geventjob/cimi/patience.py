@@ -1,4 +1,4 @@
-"""Trying again while a server is away."""
+"""Repeated tries while a server is away."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 def patiently(call: Callable[[], T], seconds: float) -> T:
-    """Return what `call()` returns; try again on ServerAway for so many seconds, then raise its last error.
+    """Return the result of `call()`. Try again on ServerAway for `seconds`, then raise the last error.
 
-    Waits as long as the server asked for, or 0.1 s doubling to 5 s, with jitter.
+    A pause is as long as the server asked for, or 0.1 s doubling to 5 s, with jitter.
     """
     end = time.monotonic() + seconds
 

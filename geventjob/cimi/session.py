@@ -1,4 +1,4 @@
-"""Requests to a CIMI server as one user: logs in when it is needed, turns answers into values or errors."""
+"""Requests to a CIMI server as one user: log-in where it is needed, and answers turned into values or errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ WORDS = 2000
 
 @dataclass(frozen=True, eq=False)
 class _Login:
-    """A session on the server. Good until the server says otherwise, or `until` (monotonic) has come."""
+    """A session on the server, good until the server refuses it or `until` (monotonic)."""
 
     cookie: str = field(repr=False)
     until: float
@@ -48,10 +48,13 @@ class _Login:
 
 
 class CimiSession:
-    """What `Client` speaks through. Safe for threads and greenlets; no I/O before the first call."""
+    """The requests of `Client`. Safe for threads and greenlets; no I/O before the first call."""
 
     def __init__(self, transport: Transport, template: Mapping[str, str] | None) -> None:
-        """`template`: of a session, filled in (`by_password`, `by_key`); None to stay anonymous."""
+        """Keep the parts.
+
+        `template`: a filled session template (`by_password`, `by_key`), or None to stay anonymous.
+        """
         self.transport = transport
         self._template = template
         self._login: _Login | None = None
@@ -69,11 +72,11 @@ class CimiSession:
         check: Callable[[], None] | None = None,
         answer: type[T],
     ) -> T:
-        """One request to `/api/<path>`; the answer's JSON, checked to be of the type `answer`.
+        """Send one request to `/api/<path>`, and return the JSON of the answer, checked to be of the type `answer`.
 
-        `json` may be bytes that are JSON already. `repeatable` is told by the method unless given,
-        `check` is called each time just before it is sent, and may keep it back by raising something.
-        Raises ServerAway, LoginRefused, Refused (one of its kinds), CimiError.
+        `json` may be bytes that are JSON already. `repeatable`: whether sending twice is harmless; without it, GET and
+        PUT are. `check` is called each time just before the request is sent; an exception from it keeps the request
+        back. Raises ServerAway, LoginRefused, Refused (one of its kinds), CimiError.
         """
         body, content_type = _body(form, json)
         target = "/api/" + checked(path) + ("?" + urlencode(list(query)) if query else "")
@@ -82,7 +85,7 @@ class CimiSession:
         return _value(self._authorised(Request(method, target, body, content_type, repeatable, check)), answer)
 
     def log_out(self) -> None:
-        """End the session on the server, if there is one; its time would end it anyway."""
+        """End the session on the server, if there is one. A session left behind ends by its own time."""
         login, self._login = self._login, None
         if login is not None and login.id is not None:
             with contextlib.suppress(CimiError):
@@ -106,7 +109,10 @@ class CimiSession:
         return answer
 
     def _renew(self, seen: _Login | None) -> _Login:
-        """A login newer than the one that was seen to be of no use; whoever comes second takes the first one's."""
+        """Return a login newer than `seen`, which was of no use.
+
+        Of two callers the second takes the login of the first.
+        """
         with self._one_at_a_time:
             if self._login is None or self._login is seen:
                 self._login = self._log_in()
@@ -126,24 +132,24 @@ class CimiSession:
 
 
 def by_password(user: str, password: str) -> dict[str, str]:
-    """A log-in as a user."""
+    """Return the session template of a log-in as a user."""
     return {"href": USER_LOG_IN, "username": user, "password": password}
 
 
 def by_key(key: str, secret: str) -> dict[str, str]:
-    """A log-in with an API key."""
+    """Return the session template of a log-in with an API key."""
     return {"href": KEY_LOG_IN, "key": key, "secret": secret}
 
 
 def checked(path: str) -> str:
-    """The id of a resource or collection as it stands in a URL. Raises ValueError for what cannot be one."""
+    """Return the id of a resource or collection, quoted for a URL. Raises ValueError for an impossible id."""
     if any(part in ("", ".", "..") for part in path.split("/")):
         raise ValueError(f"{path!r} is no id of a resource")
     return quote(path, safe="/")
 
 
 class _Said(msgspec.Struct):
-    """The body of an answer that is no resource. A job's 409 has more (DESIGN §3)."""
+    """The body of an answer that is no resource. A job's 409 has more fields (docs/job-lifecycle.md)."""
 
     message: str = ""
     status: Any = None
@@ -159,7 +165,7 @@ def refusal(
     job: dict[str, Any] | None = None,
     resource_id: str | None = None,
 ) -> CimiError:
-    """Return the error that an HTTP status stands for: of a whole request, or of one item of a bulk operation."""
+    """Return the error of an HTTP status: of a whole request, or of one item of a bulk request."""
     if status >= 500 or status in AWAY:
         return ServerAway(message, status=status)
     kinds: Mapping[int, type[Refused]] = {
@@ -193,11 +199,11 @@ def _value(answer: HttpAnswer, kind: type[T]) -> T:
         raise ServerAway(f"{answer.to} answered {answer.status} in a shape that is not CIMI's: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         start = answer.body[:60].decode(errors="replace")
-        raise ServerAway(f"{answer.to} answered {answer.status} with what is no JSON: {start!r}") from None
+        raise ServerAway(f"{answer.to} answered {answer.status} and no JSON: {start!r}") from None
 
 
 def _refused(answer: HttpAnswer) -> CimiError:
-    """Return the error of a 4xx. What is not a job server's own is no verdict, except on the size of the request."""
+    """Return the error of a 4xx. Only a job server's own answer counts as a refusal, but for the size of a request."""
     said = _said(answer)
     if _is_ours(answer):
         message = said.message or f"{answer.to} answered {answer.status}"
@@ -211,8 +217,10 @@ def _refused(answer: HttpAnswer) -> CimiError:
 
 
 def _is_ours(answer: HttpAnswer) -> bool:
-    """Return whether an error has the shape of a job server's: JSON with its own status in it (docs/reference/api.md,
-    SlipStream's too)."""
+    """Return whether an error has a job server's shape: JSON with the status inside (docs/reference/api.md).
+
+    SlipStream's too.
+    """
     try:
         return bool(msgspec.json.decode(answer.body, type=_Said).status == answer.status)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -240,7 +248,7 @@ def _away(answer: HttpAnswer) -> ServerAway:
 
 
 def _retry_after(answer: HttpAnswer) -> float | None:
-    """Seconds; None if the header is missing or senseless."""
+    """Return the seconds of Retry-After; None if the header is missing or makes no sense."""
     text = answer.headers.get("Retry-After", "").strip()
     if text.isdecimal() and len(text) < 10:
         return float(text)
@@ -249,7 +257,7 @@ def _retry_after(answer: HttpAnswer) -> float | None:
 
 
 def _moment(text: str) -> float:
-    """An HTTP date in Unix seconds; not a number for anything else."""
+    """Return an HTTP date in Unix seconds; NaN for any other text."""
     try:
         return parsedate_to_datetime(text).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
@@ -257,7 +265,10 @@ def _moment(text: str) -> float:
 
 
 def _login(answer: HttpAnswer) -> _Login | None:
-    """The session's cookie. Its life is taken from the server's two dates, since this machine's clock may differ."""
+    """Return the login in the cookies of an answer, or None.
+
+    The lifetime is the difference of two dates of the server, since the clock of this machine may differ.
+    """
     pairs, lives = [], []
     for line in answer.cookies:
         pair, *attributes = (part.strip() for part in line.split(";"))

@@ -1,7 +1,7 @@
-"""The API as SlipStream's actions and distributors know it: `executor.ss_api`, `job.ss_api` (CIMI.md §1, §7).
+"""The API as SlipStream's actions and distributors know it: `executor.ss_api`, `job.ss_api` (docs/slipstream.md).
 
-The calls, responses and errors of its old Python client, over ours: no operation is looked up before it is used, and
-neither log-ins nor connections are anybody's concern.
+Calls, responses and errors are those of SlipStream's old Python client. Log-in and connections need no calls, and no
+operation is looked up before use.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from geventjob.cimi.client import Client
 from geventjob.cimi.document import Document
 from geventjob.cimi.errors import Refused, ServerAway
 
-try:  # an action that catches the old client's error catches ours
+try:  # an action that catches the old client's error must catch ours
     from slipstream.api import SlipStreamError as _OldError  # type: ignore[import-untyped,unused-ignore]
 except ImportError:
     _OldError = Exception
@@ -29,7 +29,7 @@ SUMMITS = re.compile(r"(.)([A-Z][a-z]+)"), re.compile(r"([a-z0-9])([A-Z])")
 
 @dataclass(frozen=True)
 class ErrorResponse:
-    """What is left of the HTTP response in an error."""
+    """The HTTP response of an error, as far as it is kept."""
 
     status_code: int
     message: str
@@ -47,9 +47,9 @@ class ErrorResponse:
 
 
 class SlipStreamError(_OldError):  # type: ignore[misc]
-    """The server said no, or could not: `reason` in words, `response.status_code`.
+    """The server refused or failed: `reason` in words, and `response.status_code`.
 
-    A server that cannot be reached is ServerAway as everywhere: that is no answer.
+    A server out of reach is ServerAway, as everywhere: there is no response.
     """
 
     def __init__(self, reason: str, response: ErrorResponse) -> None:
@@ -59,7 +59,7 @@ class SlipStreamError(_OldError):  # type: ignore[misc]
 
 
 class CimiResponse:
-    """A JSON object with its attributes as attributes, `statusMessage` as `status_message`. `json` is the object."""
+    """A JSON object with its fields as attributes (`statusMessage` as `status_message`). `json` is the object."""
 
     def __init__(self, json: Document) -> None:
         self.json = json
@@ -84,7 +84,7 @@ class CimiResource(CimiResponse):
 
 
 class CimiCollection(CimiResource):
-    """A page of what was found: `count` (of all matches), and the resources of this page by iteration."""
+    """A page of a search: `count` (of all matches), and the resources of the page by iteration."""
 
     def __init__(self, json: Document, resource_type: str) -> None:
         super().__init__(json)
@@ -99,19 +99,19 @@ class CimiCollection(CimiResource):
 
 
 class SsApi:
-    """The calls.
+    """The calls of the old client.
 
-    Raises SlipStreamError, ServerAway, LoginRefused; KeyError for a resource type that the server lacks.
+    Each raises SlipStreamError, ServerAway, LoginRefused; KeyError for a resource type that the server lacks.
     """
 
     def __init__(self, client: Client, check: Callable[[], None] | None = None) -> None:
-        """`check` is called before each request, and what it raises keeps the request from being sent."""
+        """Keep the client. `check` is called before each request; an exception from it keeps the request back."""
         self._client = client
         self._check = check
 
     @property
     def endpoint(self) -> str:
-        """The address of the server, as the client was given it."""
+        """The address of the server, as given to the client."""
         return self._client.url
 
     @property
@@ -169,7 +169,7 @@ class SsApi:
 
 
 def snake(name: str) -> str:
-    """`resourceURI` → `resource_uri`."""
+    """Return a name in snake case: `resourceURI` → `resource_uri`."""
     for summit in SUMMITS:
         name = summit.sub(r"\1_\2", name)
     return name.lower()

@@ -1,4 +1,4 @@
-"""HTTP with one service at one or several addresses: bounded in time and size, never redirected, never patched."""
+"""HTTP with one service at one or several addresses: bounded in time and size, no redirects, no monkey-patching."""
 
 from __future__ import annotations
 
@@ -21,54 +21,55 @@ from geventjob.cimi.errors import CimiError, ServerAway
 
 CHUNK = 64 * 1024
 LIMIT = 256 * 1024 * 1024
-"""Bytes of an answer that are read at most: a thousand jobs with all the payload and message that they may have."""
+"""Bytes of an answer that are read at most: a thousand jobs with the largest payload and message."""
 TRICKLE = 4
-"""A whole answer may take so many times as long as one wait for its next bytes."""
+"""A whole answer may take this many times as long as one wait for its next bytes."""
 
 
 class AnswerTooLarge(CimiError):
-    """The answer is longer than LIMIT: asking for less may help, asking again does not."""
+    """The answer is longer than LIMIT. A request for less may help, the same request does not."""
 
 
 class _Unreached(ServerAway):
-    """The request never left: it can be sent to another address."""
+    """The request was not sent and may go to another address."""
 
 
 class _Broken(ServerAway):
-    """The connection ended before an answer had come, as an idle one does that the server has closed meanwhile."""
+    """The connection ended before an answer, as an idle connection does that the server has closed."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is sent; `target` is the path with its query."""
+    """A request. `target` is the path with its query."""
 
     method: str
     target: str
     body: bytes | None = None
     content_type: str | None = None
     repeatable: bool = False
-    """Whether sending it twice has the effect of sending it once."""
+    """Whether sending twice has the effect of sending once."""
     check: Callable[[], None] | None = None
-    """Called each time just before it is sent, and with a body again before that: what this raises keeps it back."""
+    """Called each time just before the request is sent, and with a body also before each part; an exception keeps it
+    back."""
 
 
 @dataclass(frozen=True)
 class HttpAnswer:
-    """What came back, whatever its status. `to` names the request in words: `PUT http://host/api/job`."""
+    """An answer of any status. `to` names the request in words: `PUT http://host/api/job`."""
 
     to: str
     status: int
     headers: Mapping[str, str]
     cookies: tuple[str, ...]
-    """The Set-Cookie lines as they are: a cookie jar would drop them by this machine's clock."""
+    """The Set-Cookie lines as they are. A cookie jar would drop cookies by the clock of this machine."""
     body: bytes
 
 
 class _Checked(BytesIO):
-    """A body that is checked as it leaves, when a connection is there and half the request may be sent already.
+    """A body that is checked as it leaves, when a connection exists and half the request may be sent already.
 
-    To find a connection takes as long as it takes, above all if the process is stopped meanwhile; no server heeds a
-    request whose body does not end.
+    Finding a connection may take long, above all if the process is stopped meanwhile. No server obeys a request whose
+    body does not end.
     """
 
     def __init__(self, body: bytes, check: Callable[[], None]) -> None:
@@ -77,13 +78,13 @@ class _Checked(BytesIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         part = super().read(size)
-        if part:  # at its end it has left
+        if part:  # an empty part: the body has left
             self._check()
         return part
 
 
 class Transport:
-    """A pool of connections. It stays with an address that answers, and goes on to the next when one does not."""
+    """A pool of connections. It stays with an address that answers, and moves to the next when an address fails."""
 
     def __init__(
         self, url: str, *, ca: str | None, insecure: bool, connections: int, timeout: tuple[float, float]
@@ -100,11 +101,11 @@ class Transport:
             warnings.filterwarnings("ignore", category=urllib3.exceptions.InsecureRequestWarning)
 
     def _connect(self) -> None:
-        """Begin with a pool of its own, in a forked child too: two processes cannot share a connection."""
+        """Begin with a new pool, also in a forked child: two processes cannot share a connection."""
         self._adapter = requests.adapters.HTTPAdapter(len(self.addresses), self._connections, pool_block=True)
 
     def send(self, request: Request, cookie: str | None = None) -> HttpAnswer:
-        """One exchange with the first address that can be reached, from the present one on.
+        """Send a request to the first address in reach, from the present one on, and return the answer.
 
         Raises ServerAway, AnswerTooLarge.
         """
@@ -191,7 +192,7 @@ class Transport:
         return _Unreached(f"{address}: {_reason(error)}")
 
     def _environment_ca(self) -> bool | str:
-        """What requests itself would use for a session of its own (and no .netrc: that is none of its business)."""
+        """Return the certificates of the environment, as a session of requests would use them. `.netrc` is not read."""
         return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
 
     def _proxies_for(self, address: str) -> dict[str, str]:
@@ -200,7 +201,7 @@ class Transport:
         return self._proxies[address]
 
 
-_open: WeakSet[Transport] = WeakSet()  # for the one who has to know them all: a fork
+_open: WeakSet[Transport] = WeakSet()  # for the handler of forks
 
 
 def _after_fork() -> None:
@@ -213,7 +214,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def addresses(url: str) -> list[str]:
-    """The addresses in a comma-separated list, without trailing slashes. Raises ValueError in words.
+    """Return the addresses in a comma-separated list, without trailing slashes. Raises ValueError in words.
 
     >>> addresses("http://one:8201/, https://two")
     ['http://one:8201', 'https://two']
@@ -232,7 +233,7 @@ def addresses(url: str) -> list[str]:
 
 
 def on_this_machine(address: str) -> bool:
-    """No proxy can reach it, whatever the environment says of proxies."""
+    """Return whether an address is on this machine. No proxy reaches it, whatever the environment says of proxies."""
     host = urlsplit(address).hostname or ""
     return host in ("localhost", "::1") or host.startswith("127.")
 
@@ -248,7 +249,7 @@ def _prepared(address: str, request: Request, cookie: str | None) -> requests.Pr
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause in words, without the layers around it."""
+    """Return the innermost cause in words, without the layers around."""
     inner: BaseException = error
     while True:
         nested = getattr(inner, "reason", None) or next((a for a in inner.args if isinstance(a, BaseException)), None)

@@ -799,7 +799,7 @@ def test_a_server_without_bulk_operations_is_named_as_such() -> None:
     with (
         answering(always(404, {"message": "undefined action"})) as server,
         Client(server.url) as client,
-        pytest.raises(CimiError, match="none of geventjob's"),
+        pytest.raises(CimiError, match="not a server of geventjob"),
     ):
         client.bulk_edit([{"id": "job/1"}])
 

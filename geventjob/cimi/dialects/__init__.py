@@ -1,4 +1,4 @@
-"""What a server can do at once and what it knows of a job's life: ours (DESIGN §6), and SlipStream's (CIMI.md §3)."""
+"""The dialects of job servers: geventjob's (docs/reference/api.md) and SlipStream's (docs/slipstream.md)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from geventjob.cimi.errors import CimiError
 
 EditAnswer = Literal["job", "status"]
 Held = Callable[[int], bool]
-"""Of an edit by its place in what is sent: whether its owner holds the job still."""
+"""Return whether the owner of an edit, given by its place in the call, still holds the job."""
 
 
 class Dialect(Protocol):
-    """Many jobs in one call. Items are JSON already and come as one page; results come in their order.
+    """Requests about many jobs. Items are JSON already and form one page; results come in their order.
 
-    A result of one item alone is its error where it failed. What fails as a whole is raised.
+    The result of an item that failed alone is its error. The error of a whole page is raised.
     """
 
     @property
@@ -25,34 +25,37 @@ class Dialect(Protocol):
 
     @property
     def keeps_keys(self) -> bool:
-        """Whether an add with the idempotencyKey of an earlier one is no second job."""
+        """Return whether a repeated add with the same idempotencyKey adds no second job."""
 
     @property
     def sends_stops(self) -> bool:
-        """Whether an executor is sent a message when a job of its shall stop. Otherwise it has to ask."""
+        """Return whether an executor gets a message when one of its jobs must stop.
+
+        Otherwise the executor has to ask.
+        """
 
     @property
     def forgives(self) -> bool:
-        """Whether an attempt that was counted as an interruption can be taken back by its executor."""
+        """Return whether an executor can take back an attempt that was counted as an interruption."""
 
     def add_one(self, job: bytes) -> str:
-        """Add a job that has an idempotencyKey; its id. Its error is raised."""
+        """Add a job that has an idempotencyKey, and return its id. Raises its error."""
 
     def add(self, jobs: Sequence[bytes]) -> Sequence[str | CimiError]:
-        """Add jobs that each have an idempotencyKey; their ids."""
+        """Add jobs that each have an idempotencyKey, and return their ids."""
 
     def edit(
         self, edits: Sequence[bytes], actions: Sequence[str] | None, answer: EditAnswer, held: Held | None = None
     ) -> Sequence[Document | CimiError]:
-        """Edit jobs; each as it is then, or `{"status": 200}`.
+        """Edit jobs, and return each job after its edit, or `{"status": 200}`.
 
-        `held` is asked about each edit at the moment at which it is sent, since it may have been held back, with the
-        whole process, past the end of its owner's lease. An edit that is held no longer is not sent, and its result
-        is a Conflict with the reason `fence`.
+        `held` is called about each edit at the moment of sending: the whole process may have been held up beyond the
+        end of the owner's lease. An edit that is no longer held is not sent; its result is a Conflict with the reason
+        `fence`.
         """
 
     def delete(self, filter: str) -> int:
-        """Delete what matches; how many."""
+        """Delete the jobs that match, and return their number."""
 
     def stopping(self, executor: str, running: Sequence[str]) -> list[str]:
-        """The ids of those jobs, all of which run on this executor, that shall stop."""
+        """Return which of the jobs that run on this executor must stop."""

@@ -1,4 +1,4 @@
-"""Our own server: many jobs in one request, by its bulk operations (DESIGN §6)."""
+"""Our own server: many jobs in one bulk request (docs/reference/api.md, "Jobs")."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Deleted(msgspec.Struct):
 
 
 class Geventjob:
-    """See `Dialect`. Each call is one request."""
+    """See `Dialect`. Each call is one request, unless its page must be divided."""
 
     name = "geventjob"
     keeps_keys = True
@@ -79,12 +79,12 @@ class Geventjob:
         return self._call("job/bulk-delete", msgspec.json.encode({"filter": filter}), _Deleted).deleted
 
     def stopping(self, executor: str, running: Sequence[str]) -> list[str]:
-        """Messages may have passed by an executor that had no session (DESIGN §5.9)."""
+        """Return which jobs must stop. An executor without a session may have missed messages."""
         form = [("$filter", f"state='STOPPING' and executor='{executor}'"), ("$select", "id")]
         return [job.id for job in self._session.call("PUT", "job", form=form, answer=JobPage).jobs]
 
     def _unless_away(self, results: list[T | CimiError]) -> list[T | CimiError]:
-        """Return the results. Raises ServerAway where a proxy refused every one, and refuses a bare question too."""
+        """Return the results. Raises ServerAway if a proxy refused every item, and refuses a search too."""
         if results and all(isinstance(result, ForeignAnswer) for result in results):
             self._session.call("PUT", "job", form=[("$last", "0")], answer=JobPage)
         return results
@@ -100,20 +100,20 @@ class Geventjob:
             return self._session.call("POST", path, json=body, answer=answer, repeatable=True, check=check)
         except Refused as error:
             if isinstance(error, NotFound) or error.status == 405:
-                raise ServerAway(f"the server has no {path}: it is none of geventjob's ({error})") from error
+                raise ServerAway(f"the server has no {path}: it is not a server of geventjob ({error})") from error
             raise
 
 
 class _NotHeld(CimiError):
-    """Some of the edits in a request are held by their owners no longer; the request was not sent."""
+    """An edit in a request is no longer held by its owner. The request was not sent."""
 
 
 def _divided(items: Sequence[int], send: Callable[[Sequence[int]], list[T | CimiError]]) -> list[T | CimiError]:
-    """Return the results of `send(items)`; where a request is refused as a whole, send its halves, down to one item.
+    """Return the results of `send(items)`. If a request is refused as a whole, send its halves, down to single items.
 
-    A refusal of the whole is no verdict on its parts: it may be too large for a proxy or its answer for us, or hold
-    one thing that a proxy does not let pass. The same item again is answered as before. What is refused alone has the
-    refusal as its result. Raises what says that there is no server.
+    A refusal of the whole says nothing about the parts: the request may be too large for a proxy, the answer too large
+    for us, or one item may hold a text that a proxy blocks. A repeated item gets the same answer as before. An item
+    that is refused alone has the refusal as its result. Raises the errors that mean that there is no server.
     """
     try:
         return send(items)
@@ -129,7 +129,7 @@ def _divided(items: Sequence[int], send: Callable[[Sequence[int]], list[T | Cimi
 def _while_held(
     items: Sequence[int], held: Held, send: Callable[[Sequence[int]], list[Document | CimiError]]
 ) -> list[Document | CimiError]:
-    """Return the results of `send` for those that are held, and a Conflict for each that is held no longer."""
+    """Return the results of `send` for the items that are held, and a Conflict for each item that is not."""
     while True:
         due = [at for at in items if held(at)]
         try:
@@ -141,7 +141,7 @@ def _while_held(
 
 
 def _check_held(items: Sequence[int], held: Held) -> None:
-    """Raise _NotHeld unless all of them are."""
+    """Raise _NotHeld unless all items are held."""
     if not all(held(at) for at in items):
         raise _NotHeld("an edit is held by its owner no longer")
 

@@ -1,6 +1,6 @@
-"""A SlipStream server, as it is: each job by requests of its own, and the rules of a job's life kept on this side.
+"""A SlipStream server: single requests for each job, and the rules of a job's life kept on this side.
 
-`docs/slipstream.md` tells what of our contract cannot be kept there.
+docs/slipstream.md tells which parts of the contract cannot be kept there.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 REMEMBERED = 10_000
-"""Keys of adds that are remembered, so that to repeat one that was answered adds nothing."""
+"""Keys of adds that are remembered: a repeated add that was answered adds nothing."""
 PAGE = 1000
 NAMED = 100
-"""Ids in one filter."""
+"""Most ids in one filter."""
 LINGER = 3.0
-"""Seconds for which a search may find what was deleted (CIMI.md §3)."""
+"""Seconds for which a search may still find a deleted job (docs/reference/cimi.md, "Jobs")."""
 
 
 class SlipStream:
@@ -41,14 +41,13 @@ class SlipStream:
     forgives = False
 
     def __init__(self, session: CimiSession, most: int) -> None:
-        """`most`: requests that are under way at once, at most."""
+        """Keep the session. `most`: most requests at once."""
         self._session = session
         self._most = most
         self._added: OrderedDict[str, str] = OrderedDict()
 
     def add_one(self, job: bytes) -> str:
-        """A job that was added under the same key by this client is not added again. Any other may be, if the answer
-        to its add was lost."""
+        """Add a job, unless this client has added one under the same key. A lost answer may double the job."""
         return self._add(msgspec.json.decode(job, type=Document))
 
     def add(self, jobs: Sequence[bytes]) -> Sequence[str | CimiError]:
@@ -57,7 +56,7 @@ class SlipStream:
     def edit(
         self, edits: Sequence[bytes], actions: Sequence[str] | None, answer: EditAnswer, held: Held | None = None
     ) -> Sequence[Document | CimiError]:
-        """Those of one job are made one after the other, in their order."""
+        """Edit jobs. The edits of one job go out one after the other, in their order."""
         decoded = [msgspec.json.decode(edit, type=Document) for edit in edits]
         by_job: dict[str, list[int]] = {}
         for at, edit in enumerate(decoded):
@@ -70,7 +69,7 @@ class SlipStream:
                 try:
                     results[at] = self._edit(decoded[at], actions, answer, held and partial(held, at))
                 except (ServerAway, LoginRefused):
-                    raise  # the following ones must not pass it
+                    raise  # later edits must not overtake this one
                 except CimiError as error:
                     results[at] = error
 
@@ -80,7 +79,7 @@ class SlipStream:
         return [results[at] for at in range(len(edits))]
 
     def delete(self, filter: str) -> int:
-        """One by one. What others delete meanwhile is not counted. Raises the first refusal."""
+        """Delete the jobs one by one, and count those that this call deleted. Raises the first refusal."""
         deleted = 0
         for ids in self._pages_to_delete(filter):
             for result in self._each(ids, self._delete):
@@ -90,7 +89,7 @@ class SlipStream:
         return deleted
 
     def stopping(self, executor: str, running: Sequence[str]) -> list[str]:
-        """SlipStream's `stop` makes a running job STOPPED and tells nobody."""
+        """Return which jobs were stopped. SlipStream's `stop` makes a running job STOPPED and sends no message."""
         found: list[str] = []
         for first in range(0, len(running), NAMED):
             named = " or ".join(f"id='{id}'" for id in running[first : first + NAMED])
@@ -116,7 +115,7 @@ class SlipStream:
 
         def check() -> None:
             if held is not None and not held():
-                raise translation.conflict(job, "fence", "was lost before an edit of it was sent")
+                raise translation.conflict(job, "fence", "was lost before its edit was sent")
 
         wanted = translation.change(job, edit, actions)
         if wanted is not None:
@@ -139,7 +138,7 @@ class SlipStream:
         return [job.id for job in self._session.call("PUT", "job", form=form, answer=JobPage).jobs]
 
     def _pages_to_delete(self, filter: str) -> Iterator[list[str]]:
-        """Ids that match and were not given before; what was deleted may be found for a moment still."""
+        """Yield ids that match and were not yielded before. A search may still find a deleted job for a moment."""
         given: set[str] = set()
         until = time.monotonic() + LINGER
         while found := self._search(filter, PAGE):
@@ -171,25 +170,25 @@ class SlipStream:
             except CimiError as error:
                 results[at] = error
                 if isinstance(error, (ServerAway, LoginRefused)) and not _of_one_job(error):
-                    away.append(error)  # the others would only wait for the same
+                    away.append(error)  # the other calls would wait in vain
 
         _at_once(one, range(len(items)), self._most)
         failures = [error for error in results.values() if isinstance(error, (ServerAway, LoginRefused))]
         if failures and len(failures) == len(items):
             if away:
                 raise away[0]
-            self._search("state='RUNNING'", 0)  # or is it the server after all?
+            self._search("state='RUNNING'", 0)  # raises if the server is away after all
         return [results[at] for at in range(len(items))]
 
 
 def _of_one_job(error: CimiError) -> bool:
-    """Return whether the others may fare better: SlipStream answers 500 for a document that its store refuses, and a
-    proxy may refuse what stands in one request."""
+    """Return whether the other jobs may succeed: SlipStream answers 500 for a document that its store refuses, and a
+    proxy may refuse the text of one request."""
     return isinstance(error, ForeignAnswer) or (isinstance(error, ServerAway) and error.status == 500)
 
 
 def _at_once(call: Callable[[int], Any], items: Sequence[int], most: int) -> None:
-    """In greenlets where the process is patched; else in turn, since no library starts threads unasked."""
+    """Call in greenlets if the process is patched, else in turn: a library starts no threads unasked."""
     monkey = sys.modules.get("gevent.monkey")
     if len(items) > 1 and monkey is not None and monkey.is_module_patched("socket"):
         from gevent.pool import Pool
