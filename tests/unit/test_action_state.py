@@ -1,4 +1,4 @@
-"""What belongs to the process, in actions that overlap: the lines of `docs/how-to/write-safe-actions.md`."""
+"""State of the process in actions that overlap: the lines of docs/how-to/write-safe-actions.md."""
 
 from typing import Any
 

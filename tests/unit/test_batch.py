@@ -1,4 +1,4 @@
-"""Natural batching: what gathers during one request goes out with the next."""
+"""Natural batching: the items collected during a request are sent with the next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`executor.es` against a server that answers as Elasticsearch 6 does: plain JSON only, and no word of what it is."""
+"""`executor.es` against a server that answers like Elasticsearch 6: plain JSON only, and no name of the product."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from geventjob.plugins import ActionSpec
 
 
 class Clock:
-    """`boottime` as the test has it."""
+    """A `boottime` that the test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -52,7 +52,7 @@ def test_progress_is_rounded() -> None:
 
 
 def test_what_an_action_writes_is_plain_and_can_be_encoded() -> None:
-    """`os.fsdecode(b"caf\\xe9")`, and a dict that is asked for nothing once the edit is made."""
+    """`os.fsdecode(b"caf\\xe9")`, and a dict that is read while the edit is made, and not later."""
     written: list[dict[str, Any]] = []
     job = job_of(written)
     job.set_status_message("caf\udce9")
@@ -112,7 +112,7 @@ def test_suspects_are_spread_ever_thinner() -> None:
 
 
 class Queue:
-    """Coordination that notes what is released, and may be away."""
+    """A coordination that notes the released claims, and may be away."""
 
     def __init__(self) -> None:
         self.released: list[Claim] = []

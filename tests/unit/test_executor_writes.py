@@ -1,4 +1,4 @@
-"""Writes wait for a server that is away as long as the claim holds (DESIGN §5.6)."""
+"""Writes wait for a server that is away for as long as the claim holds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from geventjob.executor.writes import ClaimLost, OutOfPatience, Writes
 
 
 class Server:
-    """A client whose server comes and goes as the test says. What it was sent is in `requests`."""
+    """A client whose server comes and goes as the test sets. `requests` holds the edits that were sent."""
 
     def __init__(self) -> None:
         self.away: bool | Exception = False

@@ -1,4 +1,4 @@
-"""What counts as an interruption of a job: an attempt whose executor ended without telling (docs/operations.md)."""
+"""Interruptions of a job: attempts whose executor ended without a report."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write(job: Document, owner: Owner | None, state: str, most: int | None = Non
 
 
 def begun(*owners: Owner, job: Document | None = None) -> Document:
-    """A job that each of these has begun, one after the other, without an end."""
+    """Return a job that each of these executors has begun, one after the other, without an end."""
     job = job or new()
     for owner in owners:
         job = write(job, owner, "RUNNING")

@@ -1,4 +1,4 @@
-"""Places for suspects: who gets one, who waits, who is passed on (DESIGN §5.7)."""
+"""Places for suspects (docs/architecture.md, "Delivery contract", rule 7)."""
 
 from __future__ import annotations
 

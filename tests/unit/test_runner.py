@@ -37,7 +37,7 @@ NUMBERS = count(1)
 
 
 class Executor:
-    """The parts of an executor around a runner, and what its hooks were told of each job."""
+    """The parts of an executor around a runner, and the calls of its hooks."""
 
     def __init__(self, url: str, folder: Path) -> None:
         self.code: Callable[[Job], Any] = lambda job: None

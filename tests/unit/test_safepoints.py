@@ -1,4 +1,4 @@
-"""Where the code of an action may be interrupted, told from its frames."""
+"""The points where the code of an action may be interrupted, found from its frames."""
 
 import sys
 from typing import Any
@@ -14,8 +14,10 @@ FRAME = greenlet(lambda: sys._getframe()).switch()
 
 
 def point_of(layers: Any, child: bool = False, waits: bool = False) -> Any:
-    """What may be done to the innermost of these functions, each given as `module` or `module:function`, which call
-    one another; `begin` is where the action begins."""
+    """Return the interruptions that the innermost of these functions may get, which call one another in this order.
+
+    Each is given as `module` or `module:function`; `begin` marks the beginning of the action.
+    """
 
     def probe() -> None:
         found.append(safepoints._point(sys._getframe(1), child, waits))

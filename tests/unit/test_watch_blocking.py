@@ -55,7 +55,7 @@ def test_a_call_that_was_interrupted_has_its_result() -> None:
 
 
 def test_calls_that_cannot_be_interrupted_run_to_their_end() -> None:
-    """As docs/reference/blocking-calls.md says of them."""
+    """The list is in docs/reference/blocking-calls.md, "What cannot be interrupted, and what to write instead"."""
     for name in CANNOT:
         found = found_by[SEVERAL][name]
         assert found["said"] == ("Raised OperationalError" if name == "waits_for_sqlite" else "Returned None")

@@ -1,4 +1,4 @@
-"""How actions are ended (DESIGN §7, FINDINGS §1). Bounds are generous: the machine may be busy."""
+"""The ends of actions. Bounds of time are generous: the machine may be busy."""
 
 from typing import Any
 

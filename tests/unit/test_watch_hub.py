@@ -1,4 +1,4 @@
-"""A hub that is held up or never comes back, and the stacks on SIGUSR1 (DESIGN §7, §9)."""
+"""A hub that is held up or never runs again, and the stacks on SIGUSR1."""
 
 import signal
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Time slices (FINDINGS §1b): who runs beside what computes, and what is never interrupted."""
+"""Time slices: the actions that run beside code that computes, and the points that are never interrupted."""
 
 from tests.support.watching.scenario import Answers, answer, run
 
@@ -64,7 +64,7 @@ def test_a_process_that_was_stopped_past_its_lease_goes_on_with_nothing() -> Non
 def test_of_an_interrupted_batch_of_callbacks_only_the_rest_runs() -> None:
     found = found_by["shares.frozen batch"]
     assert found["endings"] == {"Lost": 505}
-    assert sum(found["after"].values()) <= 102, "gevent runs a batch of callbacks to its end (FINDINGS §1b)"
+    assert sum(found["after"].values()) <= 102, "gevent runs a batch of callbacks to its end"
 
 
 def test_fork_and_the_programs_of_an_action_have_no_timers() -> None:

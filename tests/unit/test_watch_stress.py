@@ -1,4 +1,4 @@
-"""Twenty-two kinds of action, ended at random, with thousands of yields: nothing breaks (FINDINGS §1b)."""
+"""Twenty-two kinds of action, ended at random, with thousands of yields: nothing breaks."""
 
 from tests.support.watching.scenario import answer
 

@@ -1,4 +1,4 @@
-"""What the scenarios share: an action that is run under a watch, a claim, a measure of how late the hub is."""
+"""The tools of the scenarios: an action under a watch, a claim, a measure of the gaps in which the hub does not run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def claim(job: str = "job/1", session: Session | None = None) -> Claim:
 
 
 def living(seconds: float = math.inf) -> Session:
-    """A session whose lease ends in so many seconds."""
+    """Return a session whose lease ends in so many seconds."""
     from geventjob.clock import boottime
 
     session = Session("1", 10.0)
@@ -29,7 +29,7 @@ def living(seconds: float = math.inf) -> Session:
 
 
 class Act:
-    """One action in a greenlet of its own."""
+    """An action in a greenlet of its own."""
 
     def __init__(self, watch: Watch, body: Callable[[], Any], held: Claim | None = None, **options: Any) -> None:
         self.claim = held or claim()
@@ -48,12 +48,12 @@ class Act:
 
     @property
     def ending(self) -> Any:
-        """Waits for it."""
+        """The ending of the action, after a wait for it."""
         return self.greenlet.get()
 
     @property
     def said(self) -> str:
-        """Its ending in a word or two, once it has ended."""
+        """The ending in a word or two, after a wait for it."""
         return said(self.ending)
 
 
@@ -68,7 +68,7 @@ def said(ending: Ending | None) -> str:
 
 
 class Gaps:
-    """How long the hub did not come to run, at most."""
+    """The longest time for which the hub did not run."""
 
     def __init__(self) -> None:
         self.largest = 0.0
@@ -88,7 +88,7 @@ class Gaps:
 
 
 def until(condition: Callable[[], Any], seconds: float = 10.0) -> bool:
-    """Wait for it; whether it came true in time."""
+    """Wait for the condition; return whether it came true in time."""
     end = monotonic() + seconds
     while not condition():
         if monotonic() > end:

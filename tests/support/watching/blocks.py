@@ -1,4 +1,4 @@
-"""System calls that block: which are parked and ended like code that computes."""
+"""System calls that block: the calls that are parked and ended like code that computes, and the others."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def waits_for_sqlite() -> None:
 
 
 def answer(found: Any) -> None:
-    """Print what was found, and end with all that the calls left behind."""
+    """Print the result, and exit with everything that the calls left behind."""
     os.write(ANSWER, json.dumps(found).encode())
     for child in psutil.Process().children(recursive=True):
         child.kill()
@@ -140,7 +140,7 @@ def answer(found: Any) -> None:
 
 
 def several(*names: str) -> None:
-    """Each call beside an action that stops it as soon as it has had a few turns of the hub."""
+    """Run each call beside an action that stops the call after a few turns of the hub."""
     watch = Watch(max_blocking=0.3)
     answer({name: one(watch, globals()[name]) for name in names})
 
@@ -167,14 +167,14 @@ def one(watch: Watch, call: Any) -> Any:
 
 
 def timed_out() -> None:
-    """Calls of actions without slices, and without any neighbour."""
+    """Run the calls in actions without slices, each alone."""
     watch = Watch(max_blocking=0.3)
     acts = [Act(watch, call, timeout=0.5, preempt=False) for call in (gets_from_a_queue, reads_a_pipe)]
     answer([[act.said, act.seconds] for act in acts])
 
 
 def at_last() -> None:
-    """A call that is interrupted often, and returns what it waited for."""
+    """Interrupt a call often, and return its result."""
     watch = Watch(max_blocking=0.3)
     reads, writes = os.pipe()
     steps = [0]
@@ -191,7 +191,7 @@ def at_last() -> None:
 
 
 def lost() -> None:
-    """A loss, which the hub has to learn of while the call blocks."""
+    """Lose the claim while the call blocks the hub, which must find the loss."""
     watch = Watch(max_blocking=0.3)
     act = Act(watch, reads_a_pipe)
     gevent.sleep(0.05)
@@ -200,7 +200,7 @@ def lost() -> None:
 
 
 def restarted() -> None:
-    """Calls are interrupted only while they hold up the hub: the same process before, meanwhile and after."""
+    """Return the modes of SIGALRM before, during and after a call that holds up the hub."""
     watch = Watch(max_blocking=0.3)
     modes = []
 
@@ -218,12 +218,12 @@ def restarted() -> None:
 
 
 def hopeless(notes: str) -> None:
-    """A call that cannot be interrupted, for longer than the session lives."""
+    """Make a call that cannot be interrupted, for longer than the session lives."""
     Act(Watch(session_timeout=0.8, culprits=Culprits(notes)), calls_system).greenlet.join()
 
 
 def frozen(notes: str) -> None:
-    """The same for a shorter time, in which the process is stopped for long."""
+    """Make the same call for a shorter time, in which the process is stopped for long."""
     watch = Watch(session_timeout=0.8, culprits=Culprits(notes))
     subprocess.Popen(["/bin/sh", "-c", f"sleep 0.2; kill -STOP {os.getpid()}; sleep 2; kill -CONT {os.getpid()}"])
     act = Act(watch, lambda: os.system("sleep 2.5"))
@@ -233,7 +233,7 @@ def frozen(notes: str) -> None:
 
 
 def returns(notes: str) -> None:
-    """A call that was noted, and comes back in time."""
+    """Make a call that is noted, and returns in time."""
     watch = Watch(session_timeout=1.5, culprits=Culprits(notes))
     found = []
 

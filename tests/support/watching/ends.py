@@ -1,4 +1,4 @@
-"""How actions are ended, and what is made of how they end."""
+"""The ends of actions, and the endings that are reported for them."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ COMPUTE += (logs, imports, recursion, reduces, decorated, in_a_pool, waits)
 
 
 def limits() -> Any:
-    """Each kind of code that never ends, one after the other."""
+    """Run each kind of code that never ends, one after the other, with a timeout."""
     logging.getLogger("geventjob.test").addHandler(logging.StreamHandler(open("/dev/null", "w")))  # noqa: SIM115
     logging.getLogger("geventjob.test").propagate = False
     watch = Watch()
@@ -180,7 +180,7 @@ def limits() -> Any:
 
 
 def swallows(how: str) -> Any:
-    """Code that swallows whatever is raised in it, and at last comes to its end; then the like that is shorter."""
+    """Run code that swallows every exception, until it is abandoned; then the same code for a shorter time."""
     watch = Watch(abandon=1.2)
     caught: list[float] = []
     enough = [8]
@@ -235,7 +235,7 @@ def swallows(how: str) -> Any:
 
 
 def own_errors() -> Any:
-    """What an action raises by itself, with and without an end that was asked for and came too late."""
+    """Run actions that raise errors of their own, with and without an end that came too late."""
     watch = Watch()
 
     def own_timeout() -> None:
@@ -280,7 +280,7 @@ def own_errors() -> Any:
 
 
 def stops() -> Any:
-    """Stops and losses of what waits, computes, is parked, swallows, cleans up, or has not begun."""
+    """Stop and lose actions that wait, compute, are parked, swallow, clean up, or have not begun."""
     watch = Watch()
     answers: dict[str, Any] = {}
 
@@ -345,7 +345,7 @@ def stops() -> Any:
 
 
 def leases() -> Any:
-    """Sessions whose lease ends: theirs are lost, the others' run on."""
+    """Let the leases of some sessions end: their actions are lost, the others go on."""
     watch = Watch()
     short, long = living(0.5), living()
     steps: Counter[str] = Counter()
@@ -377,7 +377,7 @@ def leases() -> Any:
 
 
 def children() -> Any:
-    """Greenlets and threads that an action started, when it is ended and when it just ends."""
+    """End actions that have started greenlets and threads; let others end by themselves."""
     watch = Watch(abandon=0.5)
     answers: dict[str, Any] = {}
     beside = gevent.spawn(gevent.sleep, 60)
@@ -444,7 +444,7 @@ def children() -> Any:
 
 
 def races() -> Any:
-    """Thousands of actions that end within milliseconds of their time: nothing stray, no result lost."""
+    """Run thousands of actions that end near their timeouts; count stray exceptions and lost results."""
     watch = Watch()
     rng = random.Random(7)
     endings: Counter[str] = Counter()

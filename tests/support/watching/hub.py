@@ -1,4 +1,4 @@
-"""A hub that is held up, or never comes back: who is to blame, and how the process ends."""
+"""A hub that is held up, or never runs again: the code that the log names, and the end of the process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Lines(logging.Handler):
 
 
 def blocked() -> Any:
-    """Everything that may hold up a hub for longer than it ought to, and one thing that does not."""
+    """Hold up the hub in each way for longer than allowed, and in one way for less."""
     log = Lines()
     watch = Watch(max_blocking=0.25)
     answers = {}
@@ -75,14 +75,14 @@ def blocked() -> Any:
 
 
 def short_of_time(fd: int) -> Watch:
-    """Its hard end comes after 0.3 s of CPU for each core."""
+    """Return a watch whose watchdog ends the process after 0.3 s of CPU on each core."""
     watch_module.GRACE = 0.1
     watchdog.AGAIN = 0.05
     return Watch(session_timeout=0.2, fd=fd)
 
 
 def never_back(path: str) -> None:
-    """C code that keeps the GIL."""
+    """Run C code that keeps the GIL."""
     dumps = debug.Dumps(path)
     watch = short_of_time(dumps.fd)
 
@@ -95,7 +95,7 @@ def never_back(path: str) -> None:
 
 
 def survives(path: str) -> Any:
-    """A process that is stopped for longer than the limit uses no CPU; one that works is not ended either."""
+    """Stop the process for longer than the limit, which uses no CPU; then work for longer than the limit."""
     dumps = debug.Dumps(path)
     watch = short_of_time(dumps.fd)
     Act(watch, lambda: spin(1.0)).greenlet.join()
@@ -110,7 +110,7 @@ def survives(path: str) -> Any:
 
 
 def dumps(path: str) -> Any:
-    """SIGUSR1 to a hub that runs, to one that is blocked, and after the log was rotated."""
+    """Send SIGUSR1 to a hub that runs, to a hub that is blocked, and after a rotation of the log."""
     log = Lines()
     writes = debug.Dumps(path)
     watch = Watch()

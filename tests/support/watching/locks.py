@@ -1,4 +1,4 @@
-"""Context managers of all kinds that are written in C, ended at random: none may be left entered.
+"""Context managers of all kinds written in C, ended at random: all must be left again.
 
 An exception that is raised between the end of `__enter__` and the block leaves a lock locked. Python 3.14 looks for
 signals there.
@@ -24,7 +24,7 @@ PACE = Pace(lag=0.002, slice=0.001, beat=0.001, turn=0.002)
 
 
 def can_be_had(lock: Any) -> bool:
-    """Whether nobody holds it; it is held by nobody afterwards."""
+    """Return whether the lock is free, and leave it free."""
     if not lock.acquire(False):
         return False
     lock.release()
@@ -50,7 +50,7 @@ def both(first: Any, second: Any) -> Callable[[], None]:
 
 
 def decimals() -> None:
-    """A context that is left entered would be seen after the block."""
+    """Enter contexts of `decimal`: a context that was not left would show after the block."""
     try:
         while True:
             with decimal.localcontext(decimal.Context(prec=7)):

@@ -1,4 +1,4 @@
-"""Runs a scenario in a process of its own."""
+"""Scenarios in processes of their own."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ def run(name: str, *args: str, code: int = 0, timeout: float = 60) -> subprocess
 
 
 def answer(name: str, *args: str) -> Any:
-    """What the scenario found; it must have ended well."""
+    """Run a scenario and return its result; the process must have ended well."""
     return json.loads(run(name, *args).stdout)
 
 
 class Answers:
-    """What several scenarios found, each a name and its arguments. The first that is asked for starts them all, three
-    at a time, since they wait for most of theirs."""
+    """The results of several scenarios, each a name and its arguments.
+
+    The first question starts all of them, three at a time, since scenarios mostly wait.
+    """
 
     def __init__(self, *scenarios: str) -> None:
         self._scenarios = scenarios

@@ -1,4 +1,4 @@
-"""Actions that compute beside others: who gets to run, and what must not be interrupted."""
+"""Actions that compute beside others: their shares of the time, and the points where no code is interrupted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.watching.base import Act, Gaps, claim, living, until
 
 
 def spin(seconds: float) -> int:
-    """Loops in so many seconds."""
+    """Return the loops done in so many seconds."""
     end = monotonic() + seconds
     loops = 0
     while monotonic() < end:
@@ -38,7 +38,7 @@ def loop() -> None:
 
 
 def fair(computing: str = "10", seconds: str = "2") -> Any:
-    """Actions that compute for longer than a session may be silent, beside a hundred that sleep."""
+    """Run actions that compute for longer than a session timeout, beside a hundred that sleep."""
     watch = Watch()
     late: list[float] = []
     session = living(1.0)  # renewed by the hub each tenth of a second, or lost
@@ -74,7 +74,7 @@ def fair(computing: str = "10", seconds: str = "2") -> Any:
 
 
 def throughput(seconds: str = "2") -> Any:
-    """Loops that one action that computes gets done, sliced and not, alone in the process."""
+    """Return the loops that a single action does, with slices and without."""
     watch = Watch()
     rates: dict[str, list[float]] = {"sliced": [], "not": []}
     for _ in range(3):
@@ -84,7 +84,7 @@ def throughput(seconds: str = "2") -> Any:
 
 
 def opted_out() -> Any:
-    """preempt=False: no slices, in its children neither; time-outs all the same."""
+    """Run an action with preempt=False: no slices, nor in its children; timeouts all the same."""
     watch = Watch()
     gaps = Gaps()
     act = Act(watch, lambda: spin(0.6), preempt=False)
@@ -117,7 +117,7 @@ def opted_out() -> Any:
 
 
 def states_of_the_thread() -> Any:
-    """What the interpreter keeps per thread is never seen half done: repr(), the garbage collector, callbacks of C."""
+    """Run actions in state of the thread: repr(), the garbage collector, callbacks of C. Count broken state."""
     watch = Watch()
     wrong: Counter[str] = Counter()
     counts: Counter[str] = Counter()
@@ -191,7 +191,7 @@ def states_of_the_thread() -> Any:
 
 
 def without_guards() -> Any:
-    """A Python that does not tell what may be interrupted: nothing is, and the hub ends what waits."""
+    """Run on a Python without the guards: no code that computes is interrupted, and the hub ends code that waits."""
 
     def none() -> Any:
         raise NotImplementedError("this Python lacks 'Py_Repr'")
@@ -203,7 +203,7 @@ def without_guards() -> Any:
 
 
 def frozen(batch: str = "") -> Any:
-    """The process is stopped for longer than its lease: everything is lost when it wakes, and does nothing more."""
+    """Stop the process for longer than its lease: every action is lost at the wake-up, and does nothing more."""
     watch = Watch()
     session = living()
     steps = [0]
@@ -247,7 +247,7 @@ def frozen(batch: str = "") -> Any:
 
 
 def forks() -> Any:
-    """A forked child has no timers; a program that is run has none; after close() one may exec."""
+    """Look for timers in a forked child and in a program; exec after close()."""
     watch = Watch(session_timeout=60)
     until(lambda: False, 0.2)
     child = os.fork()
@@ -268,7 +268,7 @@ def forks() -> Any:
 
 
 def becomes_another() -> None:
-    """The last thing that it does is to exec, closed."""
+    """Close the watch, then exec."""
     watch = Watch(session_timeout=60)
     until(lambda: False, 0.2)
     watch.close()

@@ -1,4 +1,4 @@
-"""What belongs to the process, in actions that overlap: two of each kind, that wait for each other in between."""
+"""State of the process in actions that overlap: two actions for each kind of state, which wait for each other."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from tests.support.watching.shares import spin
 
 
 def watched() -> Watch:
-    """As an executor is set up."""
+    """Return a watch with the state of actions kept apart, as in an executor."""
     refuse_signals()
     refuse_waits_of_finalizers()
     return Watch(state=ActionState(), pace=Pace(lag=0.01, slice=0.005, turn=0.02, beat=0.004))
 
 
 def overlap(watch: Watch, *bodies: Callable[..., Any]) -> list[Any]:
-    """What each body returns, or the error in words; each is handed a call that gives way to the others."""
+    """Return the result of each body, or its error in words. Each body is handed a call that lets the others run."""
     acts = [Act(watch, partial(body, give_way), claim(f"job/{n}"), action="a") for n, body in enumerate(bodies)]
     endings = [act.ending for act in acts]
     return [repr(ending.error) if hasattr(ending, "error") else ending.value for ending in endings]
@@ -51,7 +51,7 @@ def give_way() -> None:
 
 
 def kept_apart() -> Any:
-    """Of each kind: what two actions saw of their own change, what the hub saw meanwhile, and what was left."""
+    """Return the values of each kind of state as two actions saw them, as the hub saw them, and at the end."""
     log = Lines()
     folders = [os.path.realpath(tempfile.mkdtemp()) for _ in range(2)]
 
@@ -147,7 +147,7 @@ def kept_apart() -> Any:
 
 
 def look(outside: Callable[[], Any], seen: set[str]) -> None:
-    """What somebody sees who is no action."""
+    """Return the state outside of any action."""
     while True:
         seen.add(repr(outside()))
         gevent.sleep(0.001)
@@ -166,7 +166,7 @@ def of_a_child() -> str:
 
 
 def refusals() -> Any:
-    """Calls that are refused in actions, and that an action that overlaps is sliced and timed out all the same."""
+    """Make the calls that are refused in actions, beside an action that is sliced and times out all the same."""
     watch = watched()
     calls: dict[str, Callable[[], Any]] = {
         "SIG_IGN": lambda: signal.signal(signal.SIGALRM, signal.SIG_IGN),
@@ -196,7 +196,7 @@ def refusals() -> Any:
 
 
 def finalizers() -> Any:
-    """Of the garbage collector: one that waits is told so, and garbage is collected meanwhile and later."""
+    """Let a finalizer wait that the garbage collector calls, and collect garbage meanwhile and later."""
     watch = watched()
     errors: list[str] = []
     sys.unraisablehook = lambda args: errors.append(repr(args.exc_value))
@@ -246,7 +246,7 @@ class Node:
 
 
 def reprs() -> Any:
-    """Of one list, whose element waits in its `__repr__`, in two actions."""
+    """Call repr() of a list in two actions; the element waits in its `__repr__`."""
     watch = watched()
 
     class Slow:
@@ -261,7 +261,7 @@ def reprs() -> Any:
 
 
 def loops(count: str) -> Any:
-    """So many `asyncio.run` at once, with all that shares a thread; then the ends of some more."""
+    """Run so many `asyncio.run` at once, with all state of a thread; then end some more."""
     watch = watched()
 
     async def numbers(n: int) -> Any:

@@ -58,7 +58,7 @@ EXPECTED = {size: burn(size) for size in SIZES}
 
 
 class Bench:
-    """What the actions share, and what they found wrong."""
+    """The objects that the actions share, and the errors that they found."""
 
     def __init__(self) -> None:
         self.wrong: Counter[str] = Counter()
@@ -242,7 +242,7 @@ class Bench:
         return [getattr(self, name) for name in dir(self) if name.startswith("do_")]
 
     def free(self) -> list[str]:
-        """What can still be had when all is over."""
+        """Return the locks and connections that can be used when all actions are over."""
         had = []
         for name in ("lock", "rlock", "semaphore", "gevent_rlock"):
             with gevent.Timeout(2, False), getattr(self, name):  # type: ignore[arg-type]
@@ -255,7 +255,7 @@ class Bench:
 
 
 def greenlets() -> list[str]:
-    """Those that live; connections that were dropped end with the garbage that holds them."""
+    """Return the living greenlets; connections that were dropped end with the garbage that holds them."""
     gc.collect()
     return [repr(thing) for thing in gc.get_objects() if isinstance(thing, gevent.Greenlet) and not thing.dead]
 

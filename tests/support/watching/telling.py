@@ -51,7 +51,7 @@ def raising(error: BaseException, cause: BaseException | None = None) -> Callabl
 
 
 def texts() -> Any:
-    """Each as the action's exception, in its chain, and as the key that a KeyError shows by `__repr__`."""
+    """Raise each exception in an action, in a chain, and as the key that a KeyError shows by `__repr__`."""
     telling.SECONDS = 0.3
     watch = Watch(abandon=0.3)
     found: dict[str, Any] = {}
