@@ -43,12 +43,12 @@ class Decider:
         if isinstance(refusal, Conflict):
             return self._after_conflict(job_id, refusal)
         if isinstance(refusal, Forbidden):
-            log.error("%s: the server forbids us to work on it: %s", job_id, refusal)
+            log.error("%s: the server forbids this executor to work on the job: %s", job_id, refusal)
             return GiveBack(To.OTHERS)
         if isinstance(refusal, NotFound):
             log.warning("%s does not exist (any more): its entry is removed", job_id)
             return Discard()
-        log.error("%s: the server refused it: %s", job_id, refusal)
+        log.error("%s: the server refused the write: %s", job_id, refusal)
         return Fail(cut(refusal.message), refusal=refusal)
 
     def _after_conflict(self, job_id: str, conflict: Conflict) -> Decision:

@@ -50,7 +50,7 @@ class Missing:
     """A stand-in for the client where no hosts were given: actions fetch the client and may never use it."""
 
     def __getattr__(self, name: str) -> Any:
-        raise RuntimeError("executor.es is not there: the executor was started without --es-hosts-list")
+        raise RuntimeError("executor.es is missing: the executor was started without --es-hosts-list")
 
 
 class PlainNode(Urllib3HttpNode):

@@ -152,7 +152,7 @@ class ExecutorEngine:
             log.info("%d jobs run: waiting %g s for them", len(self._runner.works), timeout)
         gevent.wait([self._runner.idle, self._hurry], timeout=timeout, count=1)
         if self._runner.works:
-            log.warning("%d jobs still run: they are ended and given back", len(self._runner.works))
+            log.warning("%d jobs still run: each is ended and goes back to the queue", len(self._runner.works))
             self._runner.give_up()
             self._runner.idle.wait(ABANDON + 2 * LAST_WRITE)
         self._coordination.close()

@@ -174,7 +174,7 @@ class Job(dict[str, Any]):
         try:
             document = self._write(attributes)
         except (Conflict, NotFound) as refusal:  # stopped and done, deleted, or owned by another executor by now
-            log.warning("%s is lost to us: %s", self.id, refusal)
+            log.warning("%s is lost to this executor: %s", self.id, refusal)
             raise JobLost from refusal
         dict.update(self, document)
         for gone in self.keys() - document.keys():

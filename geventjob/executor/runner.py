@@ -103,8 +103,8 @@ class Runner:
         except ClaimLost:
             pass
         except OutOfPatience:
-            log.warning("%s: could not be given back in good order", work.claim.job)
-        except Exception:  # a fault of the engine: the job must not hang on it
+            log.warning("%s: its end could not be written in time", work.claim.job)
+        except Exception:  # a fault of the engine must not leave the job without an end
             log.exception("%s: a fault of the executor", work.claim.job)
             self._claims.release(work.claim)
         finally:

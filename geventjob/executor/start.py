@@ -60,7 +60,7 @@ class Starter:
         """
         claim = work.claim
         if not JOB_ID.fullmatch(claim.job):
-            log.error("%s holds no job id but %.100r: removed", claim.entry, claim.job)
+            log.error("%s is removed: it holds %.100r, which is no job id", claim.entry, claim.job)
             self._finisher.finish(work, Discard())
             return None
         try:

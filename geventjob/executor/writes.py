@@ -164,7 +164,7 @@ class Writes:
 
     def _away(self, error: CimiError, delay: float) -> float:
         if not self._told:
-            log.warning("the server is away, what is in hand waits: %s", error)
+            log.warning("the server is away, the writes of this executor wait: %s", error)
         self._told = True
         self.up.clear()
         return delay

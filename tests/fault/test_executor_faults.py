@@ -135,7 +135,7 @@ def test_a_job_that_the_server_forbids_is_left_to_who_may(engine: Fleet, notes: 
     engine.login = ["--ss-user", "bob", *root[2:]]
     bobs = engine.executor("bobs", *SESSION)
     [id] = add(admin, notes, 1, "noted", 0)
-    until(lambda: f"{id}: the server forbids us to work on it" in bobs.log)
+    until(lambda: f"{id}: the server forbids this executor to work on the job" in bobs.log)
     bob = {"principal": "bob", "type": "USER"}
     [own] = add(admin, notes, 1, "noted", 0, acl={"owner": bob, "rules": [{**bob, "right": "ALL"}]})
     assert ended(admin, [own])[own]["executor"] == "bobs"

@@ -203,7 +203,7 @@ def test_a_job_that_is_forbidden_is_left_alone(engine: SlipStreamFleet) -> None:
     engine.user("worker")
     executor = engine.executor("one")
     assert job_ended(client, allowed)["state"] == "SUCCESS"
-    until(lambda: f"{forbidden}: the server forbids us to work on it" in executor.log)
+    until(lambda: f"{forbidden}: the server forbids this executor to work on the job" in executor.log)
     assert client.get(forbidden)["state"] == "QUEUED"
     until(lambda: len(engine.entries()) == 1)
     client.edit(forbidden, {"acl": {"owner": owner, "rules": [rule]}})
