@@ -138,6 +138,19 @@ def test_every_unit_on_a_page_spares_the_programs_of_actions_and_stops_at_wrong_
         assert [page for page, unit in units if line not in unit.splitlines()] == []
 
 
+FINDINGS = [str(script.relative_to(TOP)) for script in sorted((TOP / "findings").glob("*.sh"))]
+
+
+@pytest.mark.parametrize("script", FINDINGS)
+def test_a_finding_parses_pins_its_packages_and_says_what_was_seen(script: str) -> None:
+    text = (TOP / script).read_text()
+    subprocess.run(["bash", "-n", str(TOP / script)], check=True, timeout=60)
+    assert re.match(r"#!/usr/bin/env bash\n(#.*\n)+set -euo pipefail\n", text)
+    assert re.search(r"^# Seen", text, re.MULTILINE)
+    installed = re.findall(r'pip" install --quiet --disable-pip-version-check (.*)', text)
+    assert all("==" in package for line in installed for package in line.split())
+
+
 @pytest.mark.parametrize("script", [".ci/run", "tools/prepare"])
 def test_the_scripts_can_be_run(script: Any) -> None:
     assert os.access(TOP / script, os.X_OK)
