@@ -45,6 +45,8 @@ class Target:
         self.admin = admin
         self.job = job
         self.until = until
+        self.ids: list[str] = []
+        """Jobs that `small_edits` edits, once they are known."""
 
     @property
     def over(self) -> bool:
@@ -144,16 +146,26 @@ def edits_of_one(target: Target, number: int) -> None:
 
 def small_edits(target: Target, number: int) -> None:
     """Edit 100 jobs in one request, the most that need no permit; each job has 2 KB."""
-    listed = target.ask(target.request("GET", "/api/job?$first=1&$last=100&$select=id")).partition(b"\r\n\r\n")[2]
-    ids = re.findall(rb'"(job/[0-9a-f-]{36})"', listed)
-    edits = [{"id": id.decode(), "set": {"progress": number}} for id in dict.fromkeys(ids)]
-    while not target.over:
-        target.ask(target.request("POST", "/api/job/bulk-edit", json.dumps({"edits": edits}).encode()))
+    if not target.ids:
+        listed = target.ask(target.request("GET", "/api/job?$first=1&$last=100&$select=id"))
+        target.ids = sorted({id.decode() for id in re.findall(rb'"(job/[0-9a-f-]{36})"', listed)})
+    edits = [{"id": id, "set": {"progress": number}} for id in target.ids]
+    target.ask(target.request("POST", "/api/job/bulk-edit", json.dumps({"edits": edits}).encode()))
 
 
 def small_adds(target: Target, number: int) -> None:
-    """Add 100 jobs of 2 KB in one request, which needs no permit."""
-    body = json.dumps({"jobs": [{"action": "a", "payload": {"x": "y" * 2000}}] * 100}).encode()
+    """Add 20 jobs of 2 KB in one request, the most that need no permit."""
+    adds(target, 20)
+
+
+def large_adds(target: Target, number: int) -> None:
+    """Add 100 jobs of 2 KB in one request."""
+    adds(target, 100)
+
+
+def adds(target: Target, number: int) -> None:
+    """Add jobs of 2 KB in one request."""
+    body = json.dumps({"jobs": [{"action": "a", "payload": {"x": "y" * 2000}}] * number}).encode()
     target.ask(target.request("POST", "/api/job/bulk-add", body, cookie=target.admin))
 
 
@@ -190,6 +202,7 @@ KINDS: dict[str, Attack] = {
         edits_of_one,
         small_edits,
         small_adds,
+        large_adds,
         bulk_deletes,
         acls,
         log_ins,

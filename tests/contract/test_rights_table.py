@@ -29,7 +29,7 @@ ROLES = {
     "EXECUTOR": "EXECUTOR USER",
     "ADMIN": "ADMIN USER",
 }
-"""Column of the first table → roles of the user who stands for it; `nobody` has none."""
+"""Column of the first table → roles of the user who stands for it; `anonymous` has none."""
 ACL = {
     "owner": {"principal": "owner", "type": "USER"},
     "rules": [{"principal": right.lower(), "type": "USER", "right": right} for right in ("VIEW", "MODIFY")],
@@ -53,7 +53,7 @@ class Callers(dict[str, Caller]):
     """Who asks, by the columns of the table, in one of three ways."""
 
     def __init__(self, here: House, way: str) -> None:
-        super().__init__(nobody=Caller(here.url))
+        super().__init__(anonymous=Caller(here.url))
         self.here = here
         self.way = way
         for name, roles in ROLES.items():
@@ -119,9 +119,9 @@ REQUESTS: dict[str, Request] = {
     "`POST /api/job/bulk-delete`": lambda c, t, name: c.post("job/bulk-delete", {"filter": "name='nosuch'"}),
     "`POST /api/user`": lambda c, t, name: c.post("user", {"username": uuid4().hex, "password": PASSWORD}),
     "`GET /api/user`": lambda c, t, name: c.get("user?$last=0"),
-    "`GET /api/user/<name>` of oneself": lambda c, t, name: c.get(own(c, name)),
-    "`PUT /api/user/<name>` of oneself": lambda c, t, name: c.put(own(c, name), {"name": "x"}),
-    "`PUT /api/user/<name>` with `roles` of oneself": lambda c, t, name: c.put(
+    "`GET /api/user/<name>` of the caller": lambda c, t, name: c.get(own(c, name)),
+    "`PUT /api/user/<name>` of the caller": lambda c, t, name: c.put(own(c, name), {"name": "x"}),
+    "`PUT /api/user/<name>` with `roles` of the caller": lambda c, t, name: c.put(
         own(c, name), {"roles": ROLES.get(name, "USER")}
     ),
     "`GET /api/user/<name>` of another": lambda c, t, name: c.get("user/bystander"),
@@ -147,14 +147,14 @@ def _same(one: Any, other: Any) -> Any:
 
 
 def test_the_table_has_a_row_for_each_request() -> None:
-    columns, rows = table("api.md", "| request | nobody |")
-    assert columns == ["nobody", *ROLES, "with an API key"]
+    columns, rows = table("api.md", "| request | anonymous |")
+    assert columns == ["anonymous", *ROLES, "with an API key"]
     assert list(rows) == list(REQUESTS)
 
 
 @pytest.mark.parametrize("way", ["password", "key", "bearer"])
 def test_each_cell_of_requests(here: House, way: str) -> None:
-    (*columns, _), rows = table("api.md", "| request | nobody |")
+    (*columns, _), rows = table("api.md", "| request | anonymous |")
     callers, targets = Callers(here, way), Targets(here)
     found = {
         label: [str(REQUESTS[label](callers[name], targets, name).status_code) for name in columns] for label in rows
@@ -188,7 +188,7 @@ OTHER: dict[str, Any] = {attribute.name: attribute.type.examples[1] for attribut
 }
 """The values that the callers try to set."""
 RUNNERS, EDITORS = ("EXECUTOR", "ADMIN"), ("MODIFY", "owner")
-OTHERS = ("nobody", "stranger", "VIEW", "SUBMITTER", "VIEWER")
+OTHERS = ("anonymous", "stranger", "VIEW", "SUBMITTER", "VIEWER")
 COLUMNS = {
     "add": ("add", ("SUBMITTER", "ADMIN")),
     "edit with MODIFY": ("edit", EDITORS),

@@ -34,8 +34,8 @@ DELETING = 20.0
 BREATH = 32 * 1024
 """Bytes of items that are checked between two turns of the event loop, some ms."""
 
-MANY = 100
-"""Edits above which a request is expensive, however short each edit is."""
+MANY_EDITS, MANY_ADDS = 100, 20
+"""Items above which a request is expensive, however short each item is (decision 21)."""
 
 AT_ONCE = 200
 """Jobs that one request changes in one commit. Each takes memory of up to twice its 256 KB of payload."""
@@ -59,6 +59,8 @@ class BulkResource:
         caller = self._sessions.caller_of(req)
         caller.require_may_add()
         items = decode_as(BulkAddBody, read_body(req, BULK)).jobs
+        if len(items) > MANY_ADDS:
+            admit(req, HEAVY_WORK, caller)
         results = _each(items, lambda item: parse_job_add(decode(item)), lambda bodies: self._jobs.add(bodies, caller))
         set_json(resp, {"results": [_added(result) for result in results]})
 
@@ -68,7 +70,7 @@ class BulkResource:
         caller.require_role("USER")
         body = decode_as(BulkEditBody, read_body(req, BULK))
         actions = frozenset(body.actions) if isinstance(body.actions, list) else None
-        is_costly = len(body.edits) > MANY
+        is_costly = len(body.edits) > MANY_EDITS
         if is_costly:
             admit(req, HEAVY_WORK, caller)
         results = _each(
