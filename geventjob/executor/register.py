@@ -81,8 +81,8 @@ class Register:
     def _end(self, runnings: Iterable[Running], end: type[JobLost] | type[JobStopped]) -> None:
         # In the hub, and only if the action still runs by then: kill() could land in the runner, after the action.
         for running in list(runnings):
-            running.ask(end())
-            self._hub.loop.run_callback(self._shoot, running)
+            running.schedule(end())
+            self._hub.loop.run_callback(self._throw_due, running)
 
     # --- in the hub
 
@@ -91,26 +91,26 @@ class Register:
         for session in list(self.sessions):
             if session.over:
                 for running in self.sessions.pop(session):
-                    running.ask(JobLost())
-                    self._shoot(running)
+                    running.schedule(JobLost())
+                    self._throw_due(running)
 
-    def press(self, now: float) -> None:
+    def throw_again(self, now: float) -> None:
         """Raise the exception again in actions that swallowed it; abandon an action whose time to end is over."""
         for running in list(self.ending):
             if now - running.first > self.abandon_after:
                 self._abandon(running)
             else:
-                self._shoot(running)
+                self._throw_due(running)
 
     def _time_is_up(self, running: Running) -> None:
-        running.time_is_up()
-        self._shoot(running)
+        running.schedule_timeout()
+        self._throw_due(running)
 
-    def _shoot(self, running: Running) -> None:
+    def _throw_due(self, running: Running) -> None:
         """Throw the due exception into the action and its children, unless the action is over or got it just now."""
         if self.running.get(running.greenlet) is not running:
             return
-        end = running.shot(monotonic())
+        end = running.take_due(monotonic())
         if end is None:
             return
         self.ending.add(running)
@@ -135,10 +135,10 @@ class Register:
         The hub, which finds lost claims and timeouts otherwise, does not run.
         """
         if running.claim.lost:
-            running.ask(JobLost())
+            running.schedule(JobLost())
         elif now > running.deadline:
-            running.time_is_up()
-        end = running.shot(now)
+            running.schedule_timeout()
+        end = running.take_due(now)
         if end is not None:
             self.ending.add(running)
         return end

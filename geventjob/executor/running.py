@@ -91,17 +91,17 @@ class Running:
         """The exception that is ending the action, in words; empty without one."""
         return f"being ended by {type(self.thrown).__name__}" if self.thrown is not None else ""
 
-    def ask(self, end: BaseException) -> None:
+    def schedule(self, end: BaseException) -> None:
         """Schedule `end` for this action, unless a stronger one (JobLost > JobStopped > Timeout) is due."""
         if self.due is None or _rank(end) > _rank(self.due):
             self.due = end
 
-    def time_is_up(self) -> None:
+    def schedule_timeout(self) -> None:
         """Schedule a Timeout for this action, unless an exception is due."""
         if self.due is None:
             self.due = Timeout(self.timeout)
 
-    def shot(self, now: float) -> BaseException | None:
+    def take_due(self, now: float) -> BaseException | None:
         """Return the exception to raise in the code at `now`; None if none is due, or it was raised a moment ago."""
         end = self.due
         if end is None or (end is self.thrown and now - self.last < _again(end)):

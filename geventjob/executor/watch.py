@@ -23,17 +23,17 @@ from gevent import Greenlet
 
 from geventjob import debug, fork
 from geventjob.coordination.base import Claim
-from geventjob.executor import blocking, telling
+from geventjob.executor import blocking, exception_text
 from geventjob.executor.alarm import Alarm
 from geventjob.executor.blocking import Blocking, Stage
 from geventjob.executor.culprits import Culprits
 from geventjob.executor.ending import Ending, Lost, Raised, Returned
+from geventjob.executor.exception_text import with_text, without_text
 from geventjob.executor.register import ABANDON, Register
 from geventjob.executor.running import Running, running_in
 from geventjob.executor.safepoints import begin
 from geventjob.executor.slices import Pace, Slices
 from geventjob.executor.state import ActionState
-from geventjob.executor.telling import told, untold
 from geventjob.executor.watchdog import Watchdog
 from geventjob.log import TREE
 
@@ -80,12 +80,18 @@ class Watch:
         self._blocking = Blocking(lambda: self._slices.ran, *self._stages(session_timeout, max_blocking, fd))
         self._closed = False
         Greenlet.add_spawn_callback(self._spawned)
-        # A forked child has the hub's timers, which would arm the kernel's; an interpreter that shuts down with an
-        # armed one dies of "Alarm clock".
+        self._close_with_process()
+        self._slices.start(self.alarm.handle, self._beat)
+
+    def _close_with_process(self) -> None:
+        """Have the watch closed in forked children and at exit.
+
+        A forked child has the hub's timers, which would arm the kernel's. An interpreter that shuts down with an armed
+        timer dies of "Alarm clock".
+        """
         close = WeakMethod(self.close)
         os.register_at_fork(after_in_child=lambda: (method := close()) and method())
         atexit.register(self.close)
-        self._slices.start(self.alarm.handle, self._beat)
 
     def close(self) -> None:
         """End slices and watchdog. A forked child does so by itself.
@@ -163,13 +169,13 @@ class Watch:
             return Returned(begin(body))
         except BaseException as error:
             # Without the engine's frames: they would hold what holds them.
-            raised = untold(BaseException.with_traceback(error, _inner(error)))
+            raised = without_text(BaseException.with_traceback(error, _inner(error)))
         if running.thrown is not None or fork.in_child():
             return raised
         running.raised = raised
-        self.register.limit(running, telling.SECONDS)
+        self.register.limit(running, exception_text.SECONDS)
         with suppress(BaseException):
-            running.raised = begin(partial(told, raised))
+            running.raised = begin(partial(with_text, raised))
         return running.raised
 
     def _enter(self, running: Running) -> Any:
@@ -250,7 +256,7 @@ class Watch:
         self._blocked.beat()
         if self._watchdog:
             self._watchdog.put_off(now)
-        self.register.press(now)
+        self.register.throw_again(now)
 
 
 def _inner(error: BaseException) -> Any:

@@ -13,10 +13,10 @@ from geventjob.ends import JobLost
 from geventjob.executor.decide import Decider, after_code
 from geventjob.executor.decision import Decision, Discard, Fail, GiveBack, LetGo, Stop, Succeed, To, attributes
 from geventjob.executor.ending import Ending, Lost, Raised, Returned, Stopped, TimedOut
+from geventjob.executor.exception_text import with_text, without_text
 from geventjob.executor.finish import Finisher
 from geventjob.executor.job import Job
 from geventjob.executor.quarantine import Quarantine
-from geventjob.executor.telling import told, untold
 from geventjob.executor.work import Work
 from geventjob.plugins import find_actions
 
@@ -41,7 +41,7 @@ class Unspeakable(Exception):
 
 
 def raised(error: BaseException) -> Raised:
-    return told(untold(error))
+    return with_text(without_text(error))
 
 
 class Odd(int):

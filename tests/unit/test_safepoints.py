@@ -62,7 +62,7 @@ def point_of(layers: Any, child: bool = False, waits: bool = False) -> Any:
         ("begin plugin:__del__ plugin", Point.NOTHING),
         ("begin plugin plugin:__repr__", Point.RAISE),
         ("begin plugin plugin:__repr__ plugin", Point.RAISE),
-        ("begin geventjob.executor.telling traceback plugin:__str__", Point.ANY),
+        ("begin geventjob.executor.exception_text traceback plugin:__str__", Point.ANY),
         ("begin plugin geventjob.executor.job:set_status_message plugin:__str__", Point.ANY),
         ("begin plugin geventjob.executor.job:set_status_message", Point.NOTHING),
         ("begin plugin geventjob.executor.job:edit geventjob.cimi.body:encoded plugin", Point.ANY),

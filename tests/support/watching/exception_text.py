@@ -7,7 +7,7 @@ from typing import Any
 
 import gevent
 
-from geventjob.executor import telling
+from geventjob.executor import exception_text
 from geventjob.executor.watch import Watch
 from tests.support.watching.base import Act, claim, until
 from tests.support.watching.ends import loop
@@ -52,7 +52,7 @@ def raising(error: BaseException, cause: BaseException | None = None) -> Callabl
 
 def texts() -> Any:
     """Raise each exception in an action, in a chain, and as the key that a KeyError shows by `__repr__`."""
-    telling.SECONDS = 0.3
+    exception_text.SECONDS = 0.3
     watch = Watch(abandon=0.3)
     found: dict[str, Any] = {}
     bodies = {text.__name__: raising(kind(text)()) for text in (sleeps, computes, exits)}

@@ -15,14 +15,14 @@ SECONDS = 5.0
 """Seconds that the text of an exception may take."""
 
 
-def untold(error: BaseException) -> Raised:
+def without_text(error: BaseException) -> Raised:
     """Return the exception with the text made without any code of the action."""
     name = type(error).__name__
     frames = "".join(traceback.format_tb(error.__traceback__))
     return Raised(error, f"{name}: (its text cannot be had)", f"Traceback (most recent call last):\n{frames}{name}")
 
 
-def told(raised: Raised) -> Raised:
+def with_text(raised: Raised) -> Raised:
     """Return the exception with its own text and its traceback. Call it under the watch, which may end the call."""
     error, name = raised.error, type(raised.error).__name__
     try:

@@ -6,7 +6,7 @@ LATE = 3.0
 
 
 def test_an_exception_whose_text_cannot_be_had_is_told_by_its_type() -> None:
-    found = answer("telling.texts")
+    found = answer("exception_text.texts")
     for how in ("sleeps", "computes", "exits"):
         text, seconds, traced = found[how]
         assert text == "Hard: (its text cannot be had)", how
