@@ -69,6 +69,6 @@ def test_a_module_imports_from_its_room_or_rooms_below(module: str, path: Path) 
 
 def test_the_page_lists_the_same_rooms() -> None:
     page = (ROOT / "docs/architecture.md").read_text()
-    block = page.partition("## Imports")[2].split("```")[1]
+    block = page.partition("## Imports")[2].split("```")[1].removeprefix("text")
     listed = [line.split("  ")[0].strip().split(" · ") for line in block.strip().splitlines()]
     assert listed == [[name.removeprefix("geventjob.").replace(".", "/") for name in names] for names in ROOMS]

@@ -12,7 +12,7 @@ import pytest
 
 from geventjob.plugins import Action, Distributor, PluginError, PluginSet, action, distributor, find_actions
 from geventjob.plugins import find_distributors as find_distributors_in
-from geventjob.plugins.find import ActionSpec
+from geventjob.plugins.specs import ActionSpec
 
 HEAD = "from geventjob.plugins import Action, Distributor, action, distributor\n"
 

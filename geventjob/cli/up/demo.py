@@ -24,17 +24,17 @@ Job = dict[str, Any]
 def jobs() -> Iterator[Job]:
     """Yield a hundred jobs: most sleep a little, some fail in several ways, one computes, one is stopped."""
     kinds: list[tuple[int, str, dict[str, Any]]] = [
-        (80, "sleeps", {"seconds": 0.5}),
-        (8, "returns 3", {"seconds": 0.2, "return_code": 3}),
-        (8, "raises", {"seconds": 0.2, "error": "an error of the demo"}),
-        (2, "runs out of time", {"seconds": 60}),
-        (1, "computes", {"compute": 3}),
-        (1, "is stopped", {"seconds": 60}),
+        (80, "sleep", {"seconds": 0.5}),
+        (8, "return code 3", {"seconds": 0.2, "return_code": 3}),
+        (8, "exception", {"seconds": 0.2, "error": "an error of the demo"}),
+        (2, "time limit", {"seconds": 60}),
+        (1, "compute", {"compute": 3}),
+        (1, "stop", {"seconds": 60}),
     ]
     for count, name, payload in kinds:
         for _ in range(count):
             job = {"action": ACTION, "name": name, "targetResource": {"href": "dummy"}, "payload": payload}
-            yield job | ({"timeout": 2} if name == "runs out of time" else {})
+            yield job | ({"timeout": 2} if name == "time limit" else {})
 
 
 class Demo:
@@ -70,7 +70,7 @@ class Demo:
         return Counter({bucket["key"]: bucket["doc_count"] for bucket in buckets})
 
     def _stop_one(self) -> bool:
-        running = self._search("name='is stopped' and state='RUNNING'")["jobs"]
+        running = self._search("name='stop' and state='RUNNING'")["jobs"]
         for job in running:
             self._client.operation(job["id"], "stop")
         return bool(running)
@@ -86,7 +86,7 @@ def main() -> None:
     settings = config.parse("client", ["-c", client_ini])
     client = Client(settings.ss_url, settings.ss_user, settings.ss_pass, key=settings.ss_key, secret=settings.ss_secret)
     demo = Demo(client, console)
-    table = Table("jobs", "that", "ended")
+    table = Table("jobs", "kind", "outcome")
     for (kind, state), count in demo.run().items():
         table.add_row(str(count), kind, state)
     console.print(table)

@@ -1,0 +1,85 @@
+"""Actions and distributors that a process has found, by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+
+class PluginError(Exception):
+    """Plugins that cannot be used, or not together. The text is one line that names the files."""
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """An action: its name, its code and its options."""
+
+    name: str
+    target: Any
+    timeout: float | None
+    """Time limit in seconds, from the decorator."""
+    preempt: bool
+    source: str
+    """The file, for messages."""
+    aliases: tuple[str, ...] = ()
+
+    def instance(self, executor: Any, job: Any) -> Callable[[], Any]:
+        """Return the callable that does the work of one job.
+
+        The author's constructor may run, so call this where its errors count as errors of the action.
+        """
+        make = self.target
+        return make(executor, job).do_work if inspect.isclass(self.target) else partial(make, job)
+
+
+@dataclass(frozen=True)
+class DistributorSpec:
+    """A distributor. `old`: of SlipStream's kind, with `job_generator` and `collect_interval`."""
+
+    name: str
+    target: Any
+    source: str
+    old: bool = False
+    aliases: tuple[str, ...] = ()
+
+
+Spec = TypeVar("Spec", bound="ActionSpec | DistributorSpec")
+
+
+class PluginSet(Generic[Spec]):
+    """The actions or distributors of a process, by name."""
+
+    def __init__(
+        self, specs: Iterable[Spec] = (), folders: Sequence[str] = (), failures: dict[str, str] | None = None
+    ) -> None:
+        """Enter the specs under their names and aliases. Raises PluginError if two of them share a name."""
+        self.folders = tuple(folders)
+        """The drop-in folders that were searched."""
+        self.failures: dict[str, str] = failures or {}
+        """File (or entry point) → reason why it did not import."""
+        self._specs: dict[str, Spec] = {}
+        for spec in specs:
+            for name in (spec.name, *spec.aliases):
+                self._enter(name, spec)
+
+    def _enter(self, name: str, spec: Spec) -> None:
+        """Enter a spec under a name. Raises PluginError for a name that another spec has."""
+        other = self._specs.setdefault(name, spec)
+        if other.target is not spec.target:
+            raise PluginError(f"two are named {name!r}: one in {other.source}, one in {spec.source}")
+
+    def get(self, name: str) -> Spec | None:
+        """Return the spec of a name or alias; None if there is none."""
+        return self._specs.get(name)
+
+    @property
+    def names(self) -> list[str]:
+        """All names and aliases, sorted."""
+        return sorted(self._specs)
+
+
+Actions = PluginSet[ActionSpec]
+Distributors = PluginSet[DistributorSpec]
