@@ -39,29 +39,29 @@ class Attribute:
     name: str
     type: ValueType
     help: str
-    """What the attribute means, in one sentence without its full stop."""
+    """The meaning, in one phrase without a full stop."""
     sent: str = "add edit"
-    """Requests in which the value of a client counts: `add`, `edit`, both, or none. Elsewhere it is ignored."""
+    """The requests in which a client sets the value: `add`, `edit`, both, or none. Other requests ignore the value."""
     guarded: bool = False
-    """Whether only the roles EXECUTOR and ADMIN may edit it: it decides what is run, on what and when."""
+    """Whether only the roles EXECUTOR and ADMIN may edit the value, as it decides which code runs, on what and when."""
     owned: bool = False
-    """Whether, while an executor runs the job and holds its entry, that executor alone writes it."""
+    """Whether the executor that runs the job and holds its entry is the only one to write the value."""
     after_end: bool = False
-    """Whether a job in a final state may still be edited in it."""
+    """Whether the value may still be edited in a final state."""
     delete: Literal["deleted", "kept", "refused"] = "deleted"
-    """What becomes of an edit that deletes it: the attribute goes, or stays silently, or the edit is a 400."""
+    """The effect of an edit that deletes the attribute: deleted, silently kept, or refused with a 400."""
     search: Type | None = Type.TERMS
-    """How a search compares it; None: no search sees it. All types but TERMS hold one value at most."""
+    """How a search compares the value; None: not searched. All types but TERMS have one value at most."""
     part: str = ""
-    """The part of an object that is compared by this type, as `href`; its other parts are compared as terms."""
+    """The part of an object that is compared by this type, as `href`; other parts are compared as terms."""
     words: bool = False
-    """Whether its words are in `fulltext`."""
+    """Whether the words of the value are in `fulltext`."""
     indexed: bool = False
-    """Whether it has a column of its own, with an index, in SQLite. Elasticsearch indexes all."""
+    """Whether SQLite has a column with an index for the value. Elasticsearch indexes all values."""
     rerun: bool = False
-    """Whether `geventjob rerun` copies it."""
+    """Whether `geventjob rerun` copies the value."""
     slipstream: Literal["set", "added", "noted", "computed", "own", "dropped", "refused"] = "refused"
-    """What becomes of it on a SlipStream server; `SLIPSTREAM` says each in words."""
+    """The treatment on a SlipStream server; `SLIPSTREAM` has the words."""
 
     @property
     def path(self) -> Path:
@@ -70,7 +70,7 @@ class Attribute:
 
     @property
     def fraction(self) -> bool:
-        """Whether its numbers may have a fraction."""
+        """Whether numbers may have a fraction."""
         return getattr(self.type.checked, "__origin__", None) is float
 
 
@@ -157,7 +157,7 @@ def named(holds: Callable[[Attribute], bool]) -> tuple[str, ...]:
 SERVERS = frozenset(named(lambda attribute: not attribute.sent))
 """Attributes that the server alone sets: values of a client are ignored."""
 AT_ADD = frozenset(named(lambda attribute: attribute.sent == "add"))
-"""Attributes that an add sets; an edit ignores them."""
+"""Attributes that an add sets, and an edit ignores."""
 REQUIRED = frozenset(named(lambda attribute: attribute.delete == "refused"))
 """Attributes that every job has: an edit that deletes one is refused."""
 KEPT = frozenset(named(lambda attribute: attribute.delete != "deleted"))

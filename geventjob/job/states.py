@@ -1,11 +1,11 @@
-"""The states of a job, and which state may follow which (docs/job-lifecycle.md)."""
+"""The states of a job, and the transitions between them (docs/job-lifecycle.md, "Transitions")."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 OWNER, TAKER = "owner", "taker"
-"""Which claim may write a transition: only the one that began the job, or also a newer one."""
+"""The claims that may write a transition: only the claim that began the job, or also a newer claim."""
 
 TRANSITIONS: Mapping[str, Mapping[str, str]] = {
     "QUEUED": {"RUNNING": TAKER, "STOPPED": TAKER, "SUCCESS": TAKER, "FAILED": TAKER},
@@ -22,9 +22,9 @@ TRANSITIONS: Mapping[str, Mapping[str, str]] = {
     "FAILED": {},
     "STOPPED": {},
 }
-"""State → following state → OWNER or TAKER. Unfenced writes need a transition of this table and no claim.
+"""State → following state → OWNER or TAKER. Unfenced writes need a transition of this table, and no claim.
 
-A write of the state that the job has is no transition.
+A write of the current state is no transition.
 """
 
 STATES = tuple(TRANSITIONS)

@@ -1,4 +1,4 @@
-"""The types of the values of a job's attributes: what msgspec checks, and how errors and the reference name it."""
+"""The types of a job's values: the annotations that msgspec checks, and the words of errors and the reference."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ class ValueType:
     """The type of an attribute's values."""
 
     checked: Any
-    """The annotation that msgspec checks a value against."""
+    """The annotation for msgspec."""
     words: str
-    """The type in words, after "expected"."""
+    """The words after "expected" in an error."""
     examples: tuple[Any, Any]
-    """Two different values that a client may send; tests send both."""
+    """Two different valid values; tests send both."""
 
 
 _HREF = "lower-case letters and dashes, then at most one `/` and a name, as `job` or `credential/ab-1`"

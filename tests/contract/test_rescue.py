@@ -1,4 +1,4 @@
-"""Jobs of executors that have gone wait again, over a real store and a real queue."""
+"""Jobs of executors that have gone are QUEUED again, over a real store and a real queue."""
 
 from __future__ import annotations
 

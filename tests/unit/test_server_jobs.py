@@ -18,7 +18,7 @@ from geventjob.server.accounts.sessions import Sessions, signing_key
 from geventjob.server.accounts.users import new_user
 from geventjob.server.app import application
 from geventjob.server.http.errors import problem_of
-from geventjob.server.jobs import service as jobs_module
+from geventjob.server.jobs import adding
 from geventjob.server.jobs.lifecycle import Edit, Owner
 from geventjob.server.jobs.service import JobEdit, Jobs
 from geventjob.server.resources import bulk
@@ -159,7 +159,7 @@ def test_without_a_queue_nothing_is_stored(http: testing.TestClient, store: BadS
 def test_health_tells_of_a_queue_that_takes_no_jobs(
     http: testing.TestClient, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs_module, "REFUSING", 0.0)
+    monkeypatch.setattr(adding, "REFUSING", 0.0)
 
     def health(away: bool) -> str:
         queue.away = away
@@ -168,9 +168,9 @@ def test_health_tells_of_a_queue_that_takes_no_jobs(
 
     assert health(away=True) == "ok"
     assert health(away=True) == "the queue takes no jobs"
-    monkeypatch.setattr(jobs_module, "RECENT", 0.0)
+    monkeypatch.setattr(adding, "RECENT", 0.0)
     assert http.simulate_get("/healthz").text == "ok"
-    monkeypatch.setattr(jobs_module, "RECENT", 10.0)
+    monkeypatch.setattr(adding, "RECENT", 10.0)
     assert health(away=False) == "ok"
     assert health(away=True) == "ok"
 
@@ -252,7 +252,7 @@ def test_a_job_whose_add_is_under_way_is_waited_for(call: Any, jobs: Jobs, queue
     assert began.wait(3)
     (id,) = queue.entries.values()
     calling = gevent.spawn(call, jobs, id)
-    until(lambda: jobs._adding[id].linkcount())
+    until(lambda: jobs._adder._in_flight[id].linkcount())
     assert not calling.ready()
     go.set()
     assert adding.get(timeout=3) == id
@@ -272,7 +272,7 @@ def test_who_waits_for_an_add_that_fails_gets_404(jobs: Jobs, queue: Queue) -> N
     adding = gevent.spawn(error_of, lambda: add(jobs))
     until(lambda: seen)
     getting = gevent.spawn(error_of, lambda: jobs.get(seen[0], ADMIN))
-    until(lambda: jobs._adding[seen[0]].linkcount())
+    until(lambda: jobs._adder._in_flight[seen[0]].linkcount())
     go.set()
     assert isinstance(adding.get(timeout=3), CoordinationAway)
     assert problem_of(getting.get(timeout=3)).status == 404

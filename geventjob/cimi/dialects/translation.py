@@ -1,8 +1,8 @@
-"""What our edits of a job mean for one of SlipStream's, which knows no owner, no fence and no final state (CIMI.md §3).
+"""Translate edits of a job for a SlipStream server, which has no owners, fences or final states.
 
-Pure functions of documents. What SlipStream's closed schema has no place for stands in the job's `properties`, a map
-of strings, under our own names. Our server checks each write against the job as it is at that moment; here the check
-is made on a copy that was got just before, so a write of somebody else may come between.
+docs/reference/cimi.md, "Jobs", describes SlipStream's jobs. All functions are pure. Attributes that SlipStream's closed
+schema lacks stand in the job's `properties`, a map of strings. Geventjob's server checks each write against the current
+job; here the check uses a copy that was read just before, so a write of another client may come between.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from geventjob.job.states import FINAL, TAKER, TRANSITIONS
 NEWER_ENDS = {
     state: frozenset(end for end in FINAL if following.get(end) == TAKER) for state, following in TRANSITIONS.items()
 }
-"""State → final states that a newer claim may write, which holds the job and does not run it.
+"""State → final states that may be written by a newer claim, without running the job.
 
-SlipStream allows every state after a final one, and its own `stop` makes a running job STOPPED.
+SlipStream allows every state after a final one, and SlipStream's own `stop` makes a running job STOPPED.
 """
 
 NOTES = named(lambda attribute: attribute.slipstream == "noted")
-"""Attributes that stand in `properties`."""
+"""Attributes that are kept in `properties`."""
 KEPT = (ENTRY, *NOTES)
 """Properties that no edit of a client changes."""
 
 EDITED = frozenset(named(lambda attribute: attribute.slipstream == "set"))
 ADDED = EDITED | frozenset(named(lambda attribute: attribute.slipstream == "added"))
 DROPPED = frozenset(named(lambda attribute: attribute.slipstream == "dropped"))
-"""Attributes that serve the add alone, and are left out."""
+"""Attributes that an add leaves out."""
 
 
 def addable(job: Mapping[str, Any]) -> Document:
-    """The body of an add, without what is ours alone and only serves the add. Raises Invalid.
+    """Return the body of an add, without DROPPED. Raises Invalid.
 
-    SlipStream queues a job before it validates it, so what it would refuse must not be sent.
+    SlipStream queues a job before validating the body, so a body that the server would refuse must not be sent.
     """
     return _acceptable({name: value for name, value in job.items() if name not in DROPPED}, ADDED)
 
 
 def change(job: Document, edit: Mapping[str, Any], actions: Collection[str] | None) -> Document | None:
-    """What to PUT for an edit of ours (DESIGN §6); None if the job is that way already. Raises Conflict, Invalid."""
+    """Return the body to PUT for an edit; None if the job already is so. Raises Conflict, Invalid."""
     wanted = _acceptable(edit.get("set", {}), EDITED)
     if "properties" in wanted:
         kept = {name: value for name, value in _properties(job).items() if name in KEPT}
@@ -61,9 +61,9 @@ def change(job: Document, edit: Mapping[str, Any], actions: Collection[str] | No
 
 
 def ours(job: Document, edit: Mapping[str, Any] | None = None) -> Document:
-    """The job with the attributes that ours have (DESIGN §3), as the answer to this edit.
+    """Return the job as geventjob's server would answer this edit.
 
-    A job that was stopped while this owner runs it is STOPPING to him.
+    A job that was stopped while the sender of the edit runs it is STOPPING.
     """
     notes = _properties(job)
     attempts = _attempts(job)
@@ -80,21 +80,21 @@ def ours(job: Document, edit: Mapping[str, Any] | None = None) -> Document:
 
 
 def _still_runs(job: Document, edit: Mapping[str, Any]) -> bool:
-    """Whether it was stopped, and the one who makes this edit has yet to end it."""
+    """Return whether the job was stopped, and the sender of this edit has yet to end its action."""
     return job.get("state") == "STOPPED" and _owned(job, edit) and edit.get("set", {}).get("state") not in FINAL
 
 
 def _said_before(job: Document, edit: Mapping[str, Any], target: str | None) -> bool:
-    """Whether this owner has written this state already, and the answer was lost."""
+    """Return whether this owner has written this state already, and the answer was lost."""
     return target is not None and job.get("state") == target and _owned(job, edit)
 
 
 def _begun(
     job: Document, edit: Mapping[str, Any], actions: Collection[str] | None, wanted: Document
 ) -> Document | None:
-    """Return what begins a job, or has it wait QUEUED if it was interrupted too often; None if it waits already.
+    """Return the body that begins a job, or makes it QUEUED after too many interruptions; None if it is QUEUED.
 
-    Who holds its entry may always begin it: the last owner is gone.
+    The sender holds the entry, so the last owner is gone. Raises Conflict.
     """
     state = job.get("state")
     if state in FINAL:
@@ -112,21 +112,21 @@ def _begun(
 
 
 def _owners(job: Document, wanted: Document, target: str | None) -> Document:
-    """A write of the one who began the job last."""
+    """Return the body for a write of the claim that began the job last. Raises Conflict."""
     state = job.get("state")
     if state == "STOPPED" and target is None:
-        return wanted  # what an action says while it is being stopped
+        return wanted  # a message of an action that is being stopped
     if state in FINAL:
         raise conflict(job, "final", f"is {state} already")
     if state == "QUEUED":
-        raise conflict(job, "fence", "is nobody's")
+        raise conflict(job, "fence", "has no owner")
     if state == "STOPPING" and target == "QUEUED":
         raise conflict(job, "stopping", "is being stopped")
     return wanted
 
 
 def _newcomers(job: Document, edit: Mapping[str, Any], wanted: Document, target: str | None) -> Document:
-    """A write of somebody else, who may end a job that he holds and does not run."""
+    """Return the body for a write of another claim, which may end a job without running it. Raises Conflict."""
     state = str(job.get("state"))
     if state in FINAL:
         raise conflict(job, "final", f"is {state} already")
@@ -136,16 +136,18 @@ def _newcomers(job: Document, edit: Mapping[str, Any], wanted: Document, target:
 
 
 def _owned(job: Document, edit: Mapping[str, Any]) -> bool:
-    """Whether this claim began the job, or ended it, last. An old engine leaves no note of itself."""
+    """Return whether this claim was the last to begin or end the job. An old engine leaves no note."""
     notes = _properties(job)
     return all(notes.get(name) == value for name, value in _owner(edit).items())
 
 
 def _owner(edit: Mapping[str, Any]) -> dict[str, str]:
+    """Return the notes that name the owner."""
     return {"executor": str(edit.get("executor")), "fence": str(edit.get("fence"))}
 
 
 def conflict(job: Document, reason: str, what: str) -> Conflict:
+    """Return the error that geventjob's server would answer, with the job."""
     return Conflict(409, f"{job.get('id')} {what}", reason=reason, job=ours(job))
 
 
@@ -153,10 +155,10 @@ def conflict(job: Document, reason: str, what: str) -> Conflict:
 
 
 def _acceptable(changes: Mapping[str, Any], known: Collection[str]) -> Document:
-    """What SlipStream's schema takes: no other attributes, no null, no fraction, nothing that is empty."""
+    """Return the changes without empty lists and objects. Raises Invalid for values outside SlipStream's schema."""
     for name, value in changes.items():
         if name not in known:
-            raise Invalid(400, f"{name}: a job of a SlipStream server has no such attribute, or it is not to be set")
+            raise Invalid(400, f"{name}: a job of a SlipStream server has no such attribute, or clients cannot set it")
         if value is None or isinstance(value, float):
             raise Invalid(400, f"{name}: a SlipStream server takes no {'null' if value is None else 'fraction'}")
     properties = changes.get("properties", {})
@@ -167,13 +169,15 @@ def _acceptable(changes: Mapping[str, Any], known: Collection[str]) -> Document:
 
 
 def _properties(job: Document) -> dict[str, str]:
+    """Return a copy of the job's properties."""
     return dict(job.get("properties") or {})
 
 
 def _attempts(job: Document) -> int:
-    """An old engine counts none, but a job that it began has a time of its start."""
+    """Return the attempts of the job. An old engine counts none, but a job begun by one has a time of its start."""
     return _number(_properties(job).get("attempts")) or int("started" in job)
 
 
 def _number(text: str | None) -> int:
+    """Return the number in a note; 0 if there is none."""
     return int(text) if text is not None and text.isdecimal() and len(text) < 20 else 0

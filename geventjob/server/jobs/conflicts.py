@@ -8,7 +8,7 @@ from geventjob.server.jobs.changes import entry_of
 
 
 class Refusal(Exception):
-    """A write that the life of the job does not allow: HTTP 409 with this `reason` and the job as it is."""
+    """A write in conflict with the state or owner of the job: HTTP 409 with a `reason` and the current job."""
 
     def __init__(self, reason: str, message: str, job: Document) -> None:
         super().__init__(message)
@@ -27,7 +27,7 @@ class EntryDiffers(Refusal):
 
 
 class OwnerHolds(Refusal):
-    """An unfenced edit of an attribute that the owner writes. It may land once `executor` does not hold `entry`."""
+    """An unfenced edit of an attribute of the owner. The edit may land once `executor` does not hold `entry`."""
 
     def __init__(self, job: Document) -> None:
         self.entry: str = entry_of(job) or ""
@@ -38,5 +38,5 @@ class OwnerHolds(Refusal):
 
 
 def stopping(job: Document) -> Refusal:
-    """Return the refusal of a write that would keep a job alive that is being stopped."""
+    """Return the refusal of a write to a job that is being stopped."""
     return Refusal("stopping", f"{job['id']} is being stopped", job)

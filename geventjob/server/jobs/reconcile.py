@@ -1,10 +1,10 @@
-"""The queue and the store made to agree again: after ZooKeeper's data were lost, say, or jobs moved to another queue.
+"""Reconcile the queue with the store, for example after a loss of ZooKeeper's data, or a move to another queue.
 
-A job that is not final and whose entry is gone, or older than the job's last claim, is put into the queue anew; an
-entry whose job does not exist or is final is removed. An entry is older when coordination was restored from an older
-copy: its fencing tokens have gone back, so no claim of that entry can begin the job. Whatever looks wrong is looked at
-again after a grace, since an add or an end may have been under way. It is safe beside executors and beside another
-reconciler: which entry counts is decided in the job, once.
+An unfinished job whose entry is gone, or older than the last claim of the job, is put into the queue again. An entry
+whose job does not exist or is in a final state is removed. An entry is older where coordination was restored from an
+older copy: the fencing tokens have gone back, so no claim of the entry can begin the job. Each difference is checked
+again after a grace, since an add or an end may have been in flight. Reconciling is safe beside executors and beside
+another reconciler: the job decides, once, which entry counts.
 """
 
 from __future__ import annotations
@@ -29,36 +29,36 @@ log = logging.getLogger(__name__)
 
 ELECTION = "reconciler"
 GRACE = 5.0
-"""Seconds between the two looks at what seems wrong."""
+"""Seconds between the two checks of a difference."""
 PAGE = 1_000
-"""Jobs that are looked at together, and entries of the head of the queue."""
+"""Jobs of one search, and entries of the head of the queue."""
 REST = 3
-"""Times as long as a page took, that is rested after it: the server has other work to do."""
+"""The pause after a page, as a multiple of the time that the page took: the server has other work to do."""
 UNFINISHED: Filter = Or(tuple(Compare(("state",), "=", state) for state in ("QUEUED", "RUNNING", "STOPPING")))
 
 
 @dataclass
 class Report:
-    """What one round has seen and done."""
+    """The counts of one round."""
 
     jobs: int = 0
-    """Jobs that are not final."""
+    """Jobs that are not in a final state."""
     requeued: int = 0
-    """Jobs without an entry, that were put into the queue."""
+    """Jobs without an entry, which were put into the queue."""
     removed: int = 0
-    """Entries without a job that is to run, that were taken out of it."""
+    """Entries without a job to run, which were removed from the queue."""
 
 
 class Reconciler:
-    """Compares the two; raises StoreError and CoordinationError as they come."""
+    """The comparison of queue and store. Methods raise StoreError and CoordinationError."""
 
     def __init__(self, store: Store, coordination: Coordination) -> None:
         self._store = store
         self._coordination = coordination
 
     def keep(self, interval: float) -> None:
-        """Whenever this server is the elected one: a round each `interval` seconds. It does not return."""
-        trouble = Trouble(log, "the queue and the store cannot be compared")
+        """Run a round each `interval` seconds while this server is the leader. Does not return."""
+        trouble = Trouble(log, "the queue and the store cannot be reconciled")
         leadership: Leadership | None = None
         while True:
             try:
@@ -73,7 +73,7 @@ class Reconciler:
             _rest(pause, leadership)
 
     def run(self, *, dry: bool = False, grace: float = GRACE) -> Report:
-        """One round. `dry` only counts what it would do; `grace` in seconds."""
+        """Run one round. `dry`: only count the differences. `grace`: seconds between the two checks."""
         report = Report()
         lost, restored = [], 0
         for page in self._pages(report):
@@ -82,7 +82,7 @@ class Reconciler:
             restored += len(older)
         orphans = self._orphans()
         if restored:
-            grace = max(grace, self._tell_restored(restored))
+            grace = max(grace, self._log_restored(restored))
         if lost or orphans:
             gevent.sleep(grace)
         for first in range(0, len(lost), PAGE):
@@ -99,7 +99,7 @@ class Reconciler:
         return report
 
     def _pages(self, report: Report) -> Iterator[list[Document]]:
-        """The jobs that are not final, by their ids."""
+        """Yield pages of the jobs that are not in a final state, in the order of their ids."""
         last: str | None = None
         while True:
             began = boottime()
@@ -114,8 +114,8 @@ class Reconciler:
             last = page[-1]["id"]
             gevent.sleep(REST * (boottime() - began))
 
-    def _tell_restored(self, count: int) -> float:
-        """Return the seconds for which owners may still run what they took before coordination went back."""
+    def _log_restored(self, count: int) -> float:
+        """Log the restored copy. Return the seconds for which owners may still run jobs that they took before."""
         log.error(
             "%d jobs have entries older than their last claim: coordination was restored from an older copy; they are "
             "put into the queue anew, and run again as after an interruption", count,
@@ -124,11 +124,13 @@ class Reconciler:
         return session.timeout if session else 0.0
 
     def _without_entry(self, jobs: list[Document]) -> list[Document]:
+        """Return the jobs whose entry the queue lacks, or has for another job."""
         entries = [entry_of(job) or "" for job in jobs]
         said = self._coordination.jobs(entries) if jobs else []
         return [job for job, id in zip(jobs, said, strict=True) if id not in (job["id"], "")]
 
     def _with_older_entry(self, jobs: list[Document]) -> list[Document]:
+        """Return the jobs whose fence is above all fencing tokens of their entry."""
         begun = [job for job in jobs if "fence" in job]
         if not begun:
             return []
@@ -138,7 +140,7 @@ class Reconciler:
         return [job for job, entry, id in said if id == job["id"] and (fences[entry] or 0) < job["fence"]]
 
     def _requeue(self, ids: list[str], dry: bool) -> int:
-        """Put those into the queue that are still not final and still without an entry; how many."""
+        """Put jobs into the queue that are still unfinished and without an entry. Return their number."""
         found = [job for job in self._store.get(ids) if job is not None and job["state"] not in FINAL]
         older = self._with_older_entry(found)
         lost = self._without_entry(found) + older
@@ -149,13 +151,13 @@ class Reconciler:
         results = self._store.write(
             [Update(job["id"], _move(job, entry)) for job, entry in zip(lost, entries, strict=True)]
         )
-        # Not moved: deleted, ended, begun, or put by another reconciler meanwhile. An older entry that is held stays:
-        # its holder consumes it when told that another one counts.
+        # Jobs that were not moved were deleted, ended, begun, or put by another reconciler meanwhile. An older entry
+        # that is taken stays: its executor consumes the entry after the server's 409 `entry`.
         pairs = zip(entries, results, strict=True)
         moved = [isinstance(result, dict) and entry_of(result) == entry for entry, result in pairs]
         replaced = [entry_of(job) for job, done in zip(lost, moved, strict=True) if done and job in older]
-        vain = [entry for entry, done in zip(entries, moved, strict=True) if not done]
-        if useless := [*vain, *filter(None, replaced)]:
+        unused = [entry for entry, done in zip(entries, moved, strict=True) if not done]
+        if useless := [*unused, *filter(None, replaced)]:
             self._coordination.remove(useless)
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, NoSuchDocument):
@@ -163,9 +165,10 @@ class Reconciler:
         return sum(moved)
 
     def _orphans(self) -> dict[str, bool]:
-        """Return entries at the head of the queue whose job is final (True), or does not exist and nobody holds them.
+        """Return entries at the head of the queue without a job to run, each with whether the job is in a final state.
 
-        A final job's entry may be held: an executor of another engine gives it back and takes it again, for ever.
+        The entry of a missing job counts only if no executor has taken the entry. The entry of a job in a final state
+        counts even if taken: an executor of another engine releases the entry and takes it again, without end.
         """
         head = [waiting for waiting in self._coordination.stats(PAGE).head if waiting.job.startswith("job/")]
         jobs = self._store.get([waiting.job for waiting in head])
@@ -176,7 +179,7 @@ class Reconciler:
         }
 
     def _take_out(self, orphans: Mapping[str, bool]) -> int:
-        """Remove these entries; return how many are gone."""
+        """Remove these entries, and return the number of entries that are gone."""
         over = sorted(entry for entry, is_over in orphans.items() if is_over)
         if over:
             self._coordination.discard(over)
@@ -184,7 +187,7 @@ class Reconciler:
 
 
 def _rest(seconds: float, leadership: Leadership | None) -> None:
-    """Sleep, but no longer than the leadership is held: its end may mean that coordination lost its data."""
+    """Sleep until the leadership ends at most: its end may mean that coordination has lost its data."""
     until = boottime() + seconds
     held = leadership is not None and leadership.held
     while (left := until - boottime()) > 0 and not (held and leadership and not leadership.held):
@@ -192,6 +195,8 @@ def _rest(seconds: float, leadership: Leadership | None) -> None:
 
 
 def _move(seen: Document, new: str) -> Change:
+    """Return a change that gives the job a new entry, unless the job has changed since it was seen."""
+
     def change(job: Document) -> Document:
         if job["state"] in FINAL or entry_of(job) != entry_of(seen) or job.get("fence") != seen.get("fence"):
             return job

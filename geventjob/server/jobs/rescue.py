@@ -1,8 +1,8 @@
-"""Jobs that are RUNNING on an executor that has gone are queued: nobody holds them, so they wait.
+"""Write QUEUED to orphaned jobs: RUNNING jobs whose executor has gone.
 
-Whoever takes such a job finds that out anyway; but while all executors are busy, or none lives, the job would be shown
-as RUNNING for as long. An attempt holds its entry of the queue for as long as the job is RUNNING, so an executor that
-holds nothing, seen after the job was, has no attempt of it.
+The next executor that takes such a job finds out anyway. But while all executors are busy, or none lives, the job would
+be shown as RUNNING. A running attempt holds its entry of the queue, so an executor without any entry, listed after
+the job was read, does not run the job.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ log = logging.getLogger(__name__)
 
 ELECTION = "rescue"
 INTERVAL = 2.0
-"""Seconds between two looks."""
+"""Seconds between two searches."""
 PAGE = 1_000
-"""Jobs that one look queues at most."""
+"""Most jobs of one search."""
 
 
 class Rescue:
-    """Queues orphaned jobs."""
+    """The search for orphaned jobs."""
 
     def __init__(self, store: Store, coordination: Coordination) -> None:
         self._store = store
         self._coordination = coordination
 
     def keep(self) -> None:
-        """Look every two seconds, whenever this server is the elected one. Does not return."""
-        trouble = Trouble(log, "orphaned jobs cannot be looked for")
+        """Search every INTERVAL seconds while this server is the leader. Does not return."""
+        trouble = Trouble(log, "the search for orphaned jobs failed")
         leadership: Leadership | None = None
         while True:
             try:
@@ -54,13 +54,13 @@ class Rescue:
             gevent.sleep(pause)
 
     def run(self) -> int:
-        """Look once; return how many jobs were queued. Raises StoreError, CoordinationError."""
+        """Search once, and return the number of orphaned jobs. Raises StoreError, CoordinationError."""
         jobs = self._running_elsewhere(self._coordination.members("executors"))
         if not jobs:
             return 0
-        # After the search, and what lives first: over ZooKeeper that is as the leader has it, the holders may not be.
+        # Read after the search, and members before holders: only members are read from ZooKeeper's leader.
         known = {*self._coordination.members("executors"), *self._coordination.stats(1).holders}
-        # A job that an old engine runs names no executor.
+        # A job that an executor of an old engine runs has no attribute `executor`.
         orphans = [job for job in jobs if "executor" in job and job["executor"] not in known]
         moment = now()
         changes = [
@@ -71,11 +71,11 @@ class Rescue:
         for job, result in zip(orphans, self._store.write(changes), strict=True):
             if isinstance(result, Exception) and not isinstance(result, NoSuchDocument):
                 raise result
-            if isinstance(result, dict) and result["updated"] == cimi_time(moment):  # or the search was of the past
+            if isinstance(result, dict) and result["updated"] == cimi_time(moment):  # else the search was out of date
                 queued.append(job)
         if queued:
             names = ", ".join(sorted({job["executor"] for job in queued}))
-            log.warning("%d jobs of executors that have gone wait again: %s", len(queued), names)
+            log.warning("%d jobs are QUEUED again, as their executors have gone: %s", len(queued), names)
         return len(queued)
 
     def _running_elsewhere(self, alive: Iterable[str]) -> list[Document]:

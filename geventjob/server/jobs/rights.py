@@ -1,6 +1,6 @@
-"""Rights on jobs: which actions a caller may add jobs of, and which attributes a caller may edit.
+"""Rights on jobs: the actions of which a caller may add jobs, and the attributes that a caller may edit.
 
-`docs/reference/api.md` has both as tables.
+docs/reference/job.md, "Who may set and delete", has the attributes as a table.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from geventjob.server.problem import Problem, forbidden
 
 @dataclass(frozen=True)
 class Rights:
-    """Which actions submitters may add jobs of."""
+    """The actions of which submitters may add jobs."""
 
     actions: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """User → patterns of actions, as `report_*`; `*` is every user that is not named."""
+    """User → patterns of actions, as `report_*`; `*` is every user without patterns."""
 
     def refusal(self, caller: Caller, action: str) -> Problem | None:
-        """Why the caller may not add a job of this action; None if that is allowed."""
+        """Return the 403 for a caller that may not add a job of this action; None: the caller may."""
         if caller.is_admin:
             return None
         if not caller.may_add:
@@ -36,17 +36,18 @@ class Rights:
 
 
 def permitted(caller: Caller, job: Mapping[str, Any], edit: Edit) -> Edit:
-    """Return the edit without attributes that only `RUNNERS` may change and that keep their value.
+    """Return the edit without the attributes that this caller may not change, where their values stay the same.
 
-    Clients may send the whole document that they have read. Raises Problem 403 that names the attribute.
+    Clients may send back the whole document that they have read. Raises Problem 403 with the name of an attribute
+    whose value would change.
     """
     if caller.runs_jobs:
         return edit
-    governed = [name for name in GUARDED if edit.owner is None or name not in OWNED]
-    for name in governed:
+    guarded = [name for name in GUARDED if edit.owner is None or name not in OWNED]
+    for name in guarded:
         deleted = name in edit.delete and name in job and name not in KEPT
         differs = edit.set[name] != job.get(name) if name in edit.set else deleted
         if differs:
             raise Problem(403, f"{name} of a job is for the roles ADMIN and EXECUTOR to edit")
-    rest = {name: value for name, value in edit.set.items() if name not in governed}
-    return replace(edit, set=rest, delete=[name for name in edit.delete if name not in governed])
+    rest = {name: value for name, value in edit.set.items() if name not in guarded}
+    return replace(edit, set=rest, delete=[name for name in edit.delete if name not in guarded])

@@ -1,6 +1,6 @@
-"""Check what a client sends of a job against the table of attributes: a closed schema, attribute by attribute.
+"""Check the bodies of clients against the table of attributes: a closed schema.
 
-The text of an error begins as SlipStream's does, and then names the attribute and the expected value in one line.
+The text of an error begins with SlipStream's words, and then names the attribute and the expected value in one line.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from geventjob.job.types import PAYLOAD_BYTES
 
 
 class SchemaError(ValueError):
-    """A body that the schema refuses: HTTP 400. Its text is one line for people."""
+    """A body that the schema refuses: HTTP 400. The text is one line."""
 
     status = 400
 
@@ -37,7 +37,7 @@ Job = msgspec.defstruct(
     [(attribute.name, Union[attribute.type.checked, UnsetType], UNSET) for attribute in ATTRIBUTES],
     forbid_unknown_fields=True,
 )
-"""Every attribute that may be sent. Those that the server sets are checked too, and ignored."""
+"""The attributes that a client may send. The attributes of the server are checked too, and ignored."""
 
 EXPECTED = {attribute.name: attribute.type.words for attribute in ATTRIBUTES}
 
@@ -51,10 +51,10 @@ def validate_add(body: Any) -> Document:
 
 
 def validate_edit(set: Any, delete: Sequence[str] = ()) -> Document:
-    """Return what an edit sets, without attributes of the server or of the add. Raises SchemaError, PayloadTooLarge.
+    """Return the body of an edit, without attributes of the server or of the add. Raises SchemaError, PayloadTooLarge.
 
-    A delete of an attribute that a job must have is refused; a delete of an attribute of the server is ignored, as
-    SlipStream ignores it.
+    To delete an attribute that each job must have is an error; to delete an attribute of the server has no effect, as
+    on SlipStream's server.
     """
     change = _checked(set)
     for name in delete:
@@ -79,7 +79,7 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 
 
 def _explained(said: str) -> SchemaError:
-    """Return msgspec's error as one that names the attribute and the expected value."""
+    """Return the error for a text of msgspec, with the attribute and the expected value."""
     placed = _PLACED.fullmatch(said)
     what, path = (placed["what"], placed["path"] or "") if placed else (said, "")
     if unknown := _UNKNOWN.fullmatch(what):

@@ -22,8 +22,9 @@ from geventjob.server.http.decode import decode, decode_as
 from geventjob.server.http.errors import problem_of
 from geventjob.server.http.request_body import BULK, read_body
 from geventjob.server.http.response import encode_items, result_of, set_json
+from geventjob.server.jobs.adding import SLICE
 from geventjob.server.jobs.lifecycle import Edit
-from geventjob.server.jobs.service import SLICE, JobEdit, Jobs
+from geventjob.server.jobs.service import JobEdit, Jobs
 from geventjob.server.problem import unavailable
 from geventjob.server.resources.bodies import BulkAddBody, BulkDeleteBody, BulkEditBody, BulkEditItem
 from geventjob.server.resources.job_body import parse_job_add, parse_job_edit

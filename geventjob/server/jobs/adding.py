@@ -1,0 +1,155 @@
+"""Add jobs: put entries into the queue, then store the jobs (docs/architecture.md, "Delivery contract", rule 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from gevent.event import Event
+
+from geventjob.batch import Batcher
+from geventjob.cimi.document import Document
+from geventjob.clock import boottime, now
+from geventjob.coordination.base import Coordination, CoordinationError
+from geventjob.job.attributes import ENTRY
+from geventjob.server.accounts.caller import Caller
+from geventjob.server.jobs.changes import added
+from geventjob.server.jobs.entries import remove
+from geventjob.server.jobs.rights import Rights
+from geventjob.server.problem import Problem
+from geventjob.server.store.base import DuplicateKey, Insert, Store
+
+SLICE = 1_000
+"""Most jobs that one commit adds."""
+SEPARATOR = "\x1f"
+"""The character between the name of a user and an idempotency key, which cannot contain the character."""
+REFUSING = 5.0
+"""Seconds of failing adds after which the queue counts as refusing."""
+RECENT = 10.0
+"""Seconds after the last failed add in which the queue still counts as refusing."""
+
+
+@dataclass(frozen=True)
+class _NewJob:
+    job: Document
+    key: str | None
+    """The idempotency key, unique among all jobs."""
+
+
+class JobAdder:
+    """Adds jobs in batches. Adds of several callers share one commit."""
+
+    def __init__(self, store: Store, coordination: Coordination, rights: Rights) -> None:
+        self._store = store
+        self._coordination = coordination
+        self._rights = rights
+        self._commit: Batcher[list[_NewJob], list[str | Exception]] = Batcher(self._commit_all, size=len, limit=SLICE)
+        self._in_flight: dict[str, Event] = {}
+        """Id of a job whose add is in flight → event that is set at the end of the add."""
+        self._failing: tuple[float, float] | None = None
+        """Times of the first and the last put that failed since a put succeeded."""
+
+    def add(self, bodies: Sequence[Mapping[str, Any]], caller: Caller) -> list[str | Exception]:
+        """Queue and store jobs from validated bodies. Return the id of each job, or the error.
+
+        Raises CoordinationAway: no job was stored; StoreAway: some jobs may have been stored.
+        """
+        refusals = [self._rights.refusal(caller, body["action"]) for body in bodies]
+        news = [_new(body, caller) for body, no in zip(bodies, refusals, strict=True) if no is None]
+        firsts = self._find_firsts(news)
+        ids = iter(self._queue_and_store([new for new in news if new.key not in firsts]))
+        results = iter([_answer_again(firsts[new.key], new) if new.key in firsts else next(ids) for new in news])
+        return [next(results) if no is None else no for no in refusals]
+
+    def settle(self, ids: Sequence[str]) -> None:
+        """Wait until no add of these jobs is in flight: an executor may be quicker than the store."""
+        if self._in_flight:
+            for id in ids:
+                if id in self._in_flight:
+                    self._in_flight[id].wait()
+
+    def queue_refuses(self) -> bool:
+        """Return whether puts have failed for REFUSING seconds, the last of them less than RECENT seconds ago.
+
+        A live session does not imply a queue that takes jobs. After RECENT seconds without an add the answer is False,
+        so that a load balancer sends another add.
+        """
+        if self._failing is None:
+            return False
+        first, last = self._failing
+        return last - first > REFUSING and boottime() - last < RECENT
+
+    def _find_firsts(self, news: Sequence[_NewJob]) -> dict[str | None, Document]:
+        """Return the existing jobs with idempotency keys of new jobs, by key."""
+        keys = [new.key for new in news if new.key is not None]
+        found = self._store.find("job", keys) if keys else []
+        return {key: first for key, first in zip(keys, found, strict=True) if first is not None}
+
+    def _queue_and_store(self, news: list[_NewJob]) -> list[str | Exception]:
+        """Commit new jobs; return the id or the error of each."""
+        if not news:
+            return []
+        self._in_flight.update(dict.fromkeys([new.job["id"] for new in news], Event()))
+        return self._commit(news)
+
+    def _commit_all(self, lists: list[list[_NewJob]]) -> list[list[str | Exception]]:
+        """Commit the new jobs of several callers, in a greenlet of the batcher: no disconnect halves an add."""
+        news = [new for some in lists for new in some]
+        try:
+            entries = self._put(news)
+            for new, entry in zip(news, entries, strict=True):
+                new.job["properties"] = {**new.job.get("properties", {}), ENTRY: entry}
+            results = self._store.write([Insert(new.job, new.key) for new in news])
+        finally:
+            for new in news:
+                self._in_flight.pop(new.job["id"]).set()
+        failed = [entry for entry, result in zip(entries, results, strict=True) if isinstance(result, Exception)]
+        remove(self._coordination, failed)
+        answers = map(_answer, news, results)
+        return [[next(answers) for _ in some] for some in lists]
+
+    def _put(self, news: Sequence[_NewJob]) -> list[str]:
+        """Put new jobs into the queue, and return their entries. Raises CoordinationError."""
+        try:
+            entries = self._coordination.put([(new.job["id"], new.job["priority"]) for new in news])
+        except CoordinationError:
+            moment, session = boottime(), self._coordination.session
+            alive = session is not None and not session.over  # without a session /healthz fails anyway
+            self._failing = (self._failing[0] if self._failing else moment, moment) if alive else None
+            raise
+        self._failing = None
+        return entries
+
+
+def _new(body: Mapping[str, Any], caller: Caller) -> _NewJob:
+    """Return the new job for a validated body, with an idempotency key that no other submitter shares."""
+    job = added(body, id=f"job/{uuid4()}", now=now(), acl=body.get("acl") or caller.acl())
+    key = body.get("idempotencyKey")
+    if key is not None:
+        job["_body"] = _digest(body)
+        if not caller.is_admin:  # a shared key would disclose jobs that the caller may not see
+            key = f"{caller.username}{SEPARATOR}{key}"
+    return _NewJob(job, key)
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    """Return a digest of a body, by which a repeated add is known."""
+    return blake2b(msgspec.json.encode(body, order="deterministic"), digest_size=16).hexdigest()
+
+
+def _answer_again(first: Document, new: _NewJob) -> str | Exception:
+    """Return the answer to another add with the key of an existing job: the same id for the same body."""
+    if first.get("_body") == new.job["_body"]:
+        return str(first["id"])
+    return Problem(409, f"another job has this idempotencyKey: {first['id']}", resource_id=first["id"], job=first)
+
+
+def _answer(new: _NewJob, result: Document | Exception | None) -> str | Exception:
+    """Return the id of a new job, or the error of its insert."""
+    if isinstance(result, DuplicateKey):
+        return _answer_again(result.document, new)
+    return result if isinstance(result, Exception) else str(new.job["id"])
