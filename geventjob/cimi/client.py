@@ -201,8 +201,7 @@ class Client:
         answer: EditAnswer = "job",
         held: Callable[[Mapping[str, Any]], bool] | None = None,
     ) -> list[Document | CimiError]:
-        """Edit many jobs: `{"id", "set", "delete", "entry", "fence", "executor"}` each (docs/reference/api.md, "Many at
-        once").
+        """Edit many jobs: `{"id", "set", "delete", "entry", "fence", "executor"}` each (docs/reference/api.md, "Jobs").
 
         Return in their order each job (`{"status": 200}` with `answer="status"`) or its error: Refused, or ServerAway
         if the server could not write this job. An edit to RUNNING is refused for a job whose action is not among
@@ -240,11 +239,11 @@ class Client:
     # --- for operators
 
     def nodes(self) -> list[Document]:
-        """Return the live executors, distributors and servers (docs/reference/api.md, "For operators")."""
+        """Return the live executors, distributors and servers (docs/reference/api.md)."""
         return self._ours("GET", "node", answer=_Nodes).nodes
 
     def queue(self) -> Document:
-        """Return the figures of the queue (docs/reference/api.md, "For operators")."""
+        """Return the figures of the queue (docs/reference/api.md)."""
         return self._ours("GET", "queue", answer=Document)
 
     def reconcile(self, dry_run: bool = False) -> Document:

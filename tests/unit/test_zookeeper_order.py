@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 from kazoo.protocol.serialization import int_struct, write_string
+from kazoo.recipe.queue import LockingQueue
 
+from geventjob.coordination import names as entry_names
 from geventjob.coordination.names import parse_entry, signed
 from geventjob.coordination.zookeeper.nodes import entry_path
 from geventjob.coordination.zookeeper.order import by_sequence, first_of
@@ -77,3 +81,53 @@ def test_a_list_tells_its_cpu() -> None:
     request = EntryNames("/job/entries", None)
     assert len(request.deserialize(answer([name(100, n) for n in range(1000)]), len("header"))) == 1000
     assert 0 < request.cpu < 0.1
+
+
+# --- agreement with kazoo's own queue
+
+
+class Creations:
+    """A client of ZooKeeper that numbers the nodes which kazoo's queue creates, and keeps their paths."""
+
+    def __init__(self, first: int) -> None:
+        """Number from `first` on."""
+        self.paths: list[str] = []
+        self._next = first
+        self.handler = SimpleNamespace(lock_object=None, event_object=None)
+
+    def ensure_path(self, path: str) -> None:
+        """Accept a folder."""
+
+    def create(self, path: str, value: bytes, **_: Any) -> None:
+        """Create a node as a server does: behind the path comes the next number, as `%010d`."""
+        self.paths.append(f"{path}{self._next:010d}")
+        self._next += 1
+
+
+@given(
+    first=st.integers(0, 2**31 - 100),
+    puts=st.lists(priorities, max_size=30),
+    taken=st.sets(st.integers(0, 29)),
+    count=st.integers(0, 40),
+)
+def test_kazoo_s_queue_and_ours_read_the_same_names_in_the_same_order(
+    first: int, puts: list[int], taken: set[int], count: int
+) -> None:
+    """kazoo writes the names and sorts them; we parse the names, and find the free ones in the same order."""
+    client = Creations(first)
+    queue = LockingQueue(client, "/job")
+    for priority in puts:
+        queue.put(b"job/a", priority)
+    assert [parse_entry(path) for path in client.paths] == [(puts[n], first + n) for n in range(len(puts))]
+    names = [path.rpartition("/")[2] for path in client.paths]
+    assert sorted(listed(names)) == sorted(names)
+    held = [name for number, name in enumerate(names) if number in taken]
+    free = random.Random(count).sample([name for name in names if name not in held], len(names) - len(held))
+    assert first_of(free, count) == queue._filter_locked(names, held)[:count]
+
+
+@given(priority=priorities, sequence=st.integers(0, 2**31 - 1))
+def test_our_name_of_an_entry_is_that_of_kazoo_s_queue(priority: int, sequence: int) -> None:
+    client = Creations(sequence)
+    LockingQueue(client, "/job").put(b"job/a", priority)
+    assert client.paths == [entry_names.entry_path(priority, sequence)]
