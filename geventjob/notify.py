@@ -1,0 +1,60 @@
+"""Messages to systemd: ready, stopping, and the watchdog (sd_notify(3), systemd.service(5): Type=notify).
+
+The variables of the protocol leave the environment when they are read, so that programs which actions start neither
+speak for the service nor see its command line.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import MutableMapping
+
+import gevent
+
+PRIVATE = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "DAEMON_ARGS")
+"""Variables that concern the service alone. DAEMON_ARGS may hold a password."""
+
+
+class Notifier:
+    """The service manager of this process; nobody, for a process that systemd has not started."""
+
+    def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
+        """Read the variables of the protocol and remove them, and `DAEMON_ARGS`, from `environ`."""
+        address, timeout, pid, _ = (environ.pop(name, "") for name in PRIVATE)
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        watched = timeout.isdecimal() and pid in ("", str(os.getpid()))
+        self.watchdog: float | None = int(timeout) / 1e6 if watched else None
+        """Seconds within which systemd expects a sign of life; None without a watchdog."""
+        self._feeding: gevent.Greenlet[..., None] | None = None
+
+    def ready(self) -> None:
+        """Tell that the service works now, and feed the watchdog from here on."""
+        self._send("READY=1")
+        if self.watchdog is not None and self._feeding is None:
+            self._feeding = gevent.spawn(self._feed, self.watchdog / 2)
+
+    def stopping(self, timeout: float) -> None:
+        """Tell that the service ends within `timeout` seconds; the watchdog is fed until the process is gone."""
+        self._send(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={int(timeout * 1e6)}")
+
+    def status(self, text: str) -> None:
+        """Show `text` in `systemctl status`."""
+        self._send(f"STATUS={' '.join(text.split())}")
+
+    def _feed(self, interval: float) -> None:
+        """Give signs of life from a greenlet: they cease when code holds the hub."""
+        while True:
+            self._send("WATCHDOG=1")
+            gevent.sleep(interval)
+
+    def _send(self, message: str) -> None:
+        """Send a datagram; a manager that does not listen is no reason to end."""
+        if not self._address:
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(1)
+            try:
+                sock.sendto(message.encode(), self._address)
+            except OSError:
+                return
