@@ -19,6 +19,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import manual
+
 TOP = Path(__file__).resolve().parents[1]
 HOME = Path("opt/slipstream/job")
 COMMANDS = ("geventjob", "geventjob-executor", "geventjob-distributor", "geventjob-server")
@@ -39,6 +41,7 @@ def main() -> None:
     relocate(root)
     compiled(root)
     files(root)
+    manual.write(root)
     refuse_build_paths(root)
 
 
