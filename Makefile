@@ -4,10 +4,10 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 CACHES := .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help run test check test-unit test-coordination test-store test-processes bench findings audit reference docs dist clean
+.PHONY: help run test check test-unit test-coordination test-store test-processes bench findings audit reference docs dist deb rpm lock clean
 
 help:  ## This list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 run: .venv/made  ## Bring the engine up, run a demo of a hundred jobs, and stay up (ARGS: options of `geventjob up`)
 	@exec .venv/bin/geventjob up --demo $(ARGS)
@@ -52,6 +52,16 @@ docs: .venv/made  ## Build the pages into HTML in build/docs, which opens from d
 
 dist: .venv/made  ## Build the wheel and the source distribution into dist/ (REPOSITORY: its address, for links)
 	@GEVENTJOB_REPOSITORY=$(REPOSITORY) $(PY) -m build --no-isolation --outdir dist .
+
+deb rpm: .venv/made  ## Build the Debian package or the RPM into dist/ (see docs/deploy.md)
+	@tools/prepare $@
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[package]'
+	@package/build $@
+
+lock: .venv/made  ## Pin the versions and hashes of what the packages hold, in package/requirements.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[package]'
+	@.venv/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+	    --no-annotate --upgrade --output-file package/requirements.lock pyproject.toml
 
 clean:  ## Remove what was made here, .venv too
 	rm -rf .venv build dist *.egg-info $(CACHES)

@@ -10,8 +10,6 @@ import os
 import socket
 from collections.abc import MutableMapping
 
-import gevent
-
 PRIVATE = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "DAEMON_ARGS")
 """Variables that concern the service alone. DAEMON_ARGS may hold a password."""
 
@@ -26,27 +24,31 @@ class Notifier:
         watched = timeout.isdecimal() and pid in ("", str(os.getpid()))
         self.watchdog: float | None = int(timeout) / 1e6 if watched else None
         """Seconds within which systemd expects a sign of life; None without a watchdog."""
-        self._feeding: gevent.Greenlet[..., None] | None = None
 
     def ready(self) -> None:
-        """Tell that the service works now, and feed the watchdog from here on."""
+        """Tell that the service works now."""
         self._send("READY=1")
-        if self.watchdog is not None and self._feeding is None:
-            self._feeding = gevent.spawn(self._feed, self.watchdog / 2)
+
+    def alive(self) -> None:
+        """Give a sign of life."""
+        if self.watchdog is not None:
+            self._send("WATCHDOG=1")
 
     def stopping(self, timeout: float) -> None:
-        """Tell that the service ends within `timeout` seconds; the watchdog is fed until the process is gone."""
+        """Tell that the service ends within `timeout` seconds; `feed` goes on until the process is gone."""
         self._send(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={int(timeout * 1e6)}")
 
     def status(self, text: str) -> None:
         """Show `text` in `systemctl status`."""
         self._send(f"STATUS={' '.join(text.split())}")
 
-    def _feed(self, interval: float) -> None:
-        """Give signs of life from a greenlet: they cease when code holds the hub."""
-        while True:
-            self._send("WATCHDOG=1")
-            gevent.sleep(interval)
+    def feed(self) -> None:
+        """Give signs of life for ever. Run in a greenlet, so that the signs cease while code holds the hub."""
+        import gevent  # `geventjob up` has no hub, and calls `alive` from its loop
+
+        while self.watchdog is not None:
+            self.alive()
+            gevent.sleep(self.watchdog / 2)
 
     def _send(self, message: str) -> None:
         """Send a datagram; a manager that does not listen is no reason to end."""

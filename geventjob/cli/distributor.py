@@ -13,6 +13,7 @@ from geventjob.cli.connection import connect
 from geventjob.coordination import open_coordination
 from geventjob.coordination.base import CoordinationError
 from geventjob.coordination.naming import Numbered
+from geventjob.notify import Notifier
 from geventjob.scheduling.engine import DistributorEngine, chosen
 from geventjob.plugins import PluginError, find_distributors
 from geventjob.plugins.spawned import share
@@ -21,13 +22,16 @@ from geventjob.plugins.spawned import share
 def main() -> None:
     """Run the distributors and end the process: 0 after a stop, 1 when a part failed, 2 for wrong usage."""
     config.hide_secrets("geventjob-distributor")
+    notifier = Notifier()
     settings = config.parse("distributor")
-    log.configure("distributor", settings.log_dir, settings.log_level)
-    debug.Dumps(os.path.join(settings.log_dir, "distributor.log") if settings.log_dir else None)
+    log_name = f"distributor-{settings.names[0]}" if len(settings.names) == 1 and not settings.all else "distributor"
+    log.configure("distributor", settings.log_dir, settings.log_level, log_name)
+    debug.Dumps(os.path.join(settings.log_dir, f"{log_name}.log") if settings.log_dir else None)
     fork.isolate()
     multiprocess.cooperate()
     try:
-        engine = assemble(settings)
+        engine = assemble(settings, notifier)
+        gevent.spawn(notifier.feed)
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, engine.stop)
         code = engine.run(lambda engine, wait: engine.run(wait))
@@ -37,7 +41,7 @@ def main() -> None:
     os._exit(code)  # so that code that swallows its end does not delay the exit
 
 
-def assemble(settings: config.Settings) -> Numbered[DistributorEngine]:
+def assemble(settings: config.Settings, notifier: Notifier) -> Numbered[DistributorEngine]:
     """Make the parts of the process from its options. Raises PluginError, CoordinationError."""
     found = find_distributors(settings.distributors_dir, settings.allow_unsafe_plugins)
     share(settings.distributors_dir)
@@ -50,7 +54,7 @@ def assemble(settings: config.Settings) -> Numbered[DistributorEngine]:
 
     def engine(name: str) -> DistributorEngine:
         settings.name = name
-        return DistributorEngine(open_coordination(settings, name), client, specs, settings, found.failures)
+        return DistributorEngine(open_coordination(settings, name), client, specs, settings, found.failures, notifier)
 
     return Numbered(settings.name, engine)
 

@@ -22,6 +22,7 @@ from geventjob.executor.forbidden_calls import refuse_signals, refuse_waits_of_f
 from geventjob.executor.state import ActionState
 from geventjob.executor.watch import Watch
 from geventjob.exit_code import ExitCode
+from geventjob.notify import Notifier
 from geventjob.plugins import PluginError, find_actions
 from geventjob.plugins.spawned import share
 
@@ -29,6 +30,7 @@ from geventjob.plugins.spawned import share
 def main() -> None:
     """Run the executor and end the process: 0 after a stop, 1 when a part failed, 2 for wrong usage."""
     config.hide_secrets("geventjob-executor")
+    notifier = Notifier()
     settings = config.parse("executor")
     if isinstance(sys.stdout, io.TextIOWrapper):  # an action that prints a name that is not UTF-8 must not fail
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -38,7 +40,8 @@ def main() -> None:
     refuse_signals()
     refuse_waits_of_finalizers()
     try:
-        engine = assemble(settings)
+        engine = assemble(settings, notifier)
+        gevent.spawn(notifier.feed)
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, engine.stop)
         code = engine.run(lambda engine, wait: engine.run(settings.shutdown_timeout, wait))
@@ -49,7 +52,7 @@ def main() -> None:
     os._exit(code)  # so that abandoned actions and native threads do not delay the exit
 
 
-def assemble(settings: config.Settings) -> Numbered[ExecutorEngine]:
+def assemble(settings: config.Settings, notifier: Notifier) -> Numbered[ExecutorEngine]:
     """Make the parts of the process from its options. Raises PluginError, CoordinationError."""
     state = ActionState()  # first, since it replaces functions that action files import
     actions = find_actions(settings.actions_dir, settings.allow_unsafe_plugins)
@@ -69,7 +72,7 @@ def assemble(settings: config.Settings) -> Numbered[ExecutorEngine]:
     def engine(name: str) -> ExecutorEngine:
         settings.name = name
         return ExecutorEngine(
-            open_coordination(settings, name), ExecutorContext(client, settings), actions, limits, watch
+            open_coordination(settings, name), ExecutorContext(client, settings), actions, limits, watch, notifier
         )
 
     return Numbered(settings.name, engine)

@@ -20,6 +20,7 @@ from geventjob.exit_code import ExitCode
 from geventjob.coordination import open_coordination
 from geventjob.coordination.member import about, announce, join
 from geventjob.coordination.base import Coordination, CoordinationAway, CoordinationError
+from geventjob.notify import Notifier
 from geventjob.server.accounts import first_user
 from geventjob.server.jobs.rights import Rights
 from geventjob.server.app import application
@@ -50,8 +51,9 @@ Python's default of 5 ms would pass at each call to a socket, of which one reque
 class ServerProcess:
     """The parts of the server, and the order in which they start and stop."""
 
-    def __init__(self, settings: Namespace) -> None:
+    def __init__(self, settings: Namespace, notifier: Notifier) -> None:
         self._settings = settings
+        self._notifier = notifier
         self._stop = Event()
         self._code = ExitCode.SUCCESS
 
@@ -110,7 +112,9 @@ class ServerProcess:
             address = _address(self._settings.host, server.server_port)
             if announce(coordination, "servers", about(url=address), self._stop):
                 log.info("geventjob-server %s listens on %s", geventjob.__version__, address)
+                self._notifier.ready()
                 self._stop.wait()
+            self._notifier.stopping(GRACE)
             log.info("stopping: open requests have %g s to end", GRACE)
         finally:
             server.finish(GRACE)
@@ -124,11 +128,13 @@ class ServerProcess:
 def main() -> None:
     """Run the server and end the process: 0 after a stop, 1 when a part failed, 2 for wrong usage."""
     config.hide_secrets("geventjob-server")
+    notifier = Notifier()
     settings = config.parse("server")
     logs.configure("server", settings.log_dir, settings.log_level)
     debug.Dumps(os.path.join(settings.log_dir, "server.log") if settings.log_dir else None)
     try:
-        code = ServerProcess(settings).run()
+        gevent.spawn(notifier.feed)
+        code = ServerProcess(settings, notifier).run()
     except (StoreAway, CoordinationAway) as error:
         log.critical("%s", error)
         code = ExitCode.FAILURE

@@ -26,6 +26,7 @@ from geventjob.executor.unknown import UnknownActions
 from geventjob.executor.watch import Watch
 from geventjob.executor.work import LAST_WRITE
 from geventjob.executor.writes import Writes
+from geventjob.notify import Notifier
 from geventjob.plugins import Actions
 
 log = logging.getLogger(__name__)
@@ -37,13 +38,20 @@ class ExecutorEngine:
     """Runs jobs from `run` until `stop`; no job is lost, whenever the stop comes."""
 
     def __init__(
-        self, coordination: Coordination, context: ExecutorContext, actions: Actions, limits: JobLimits, watch: Watch
+        self,
+        coordination: Coordination,
+        context: ExecutorContext,
+        actions: Actions,
+        limits: JobLimits,
+        watch: Watch,
+        notifier: Notifier | None = None,
     ) -> None:
         self._coordination = coordination
         self._context = context
         self._actions = actions
         self._limits = limits
         self._watch = watch
+        self._notifier = notifier or Notifier({})
         self._slots = Semaphore(limits.threads)
         self._writes = Writes(context.client, coordination.name, actions.names)
         self._claims = HeldClaims(coordination)
@@ -114,7 +122,13 @@ class ExecutorEngine:
             self._limits.threads,
             self._actions.names,
         )
+        gevent.spawn(self._tell_ready)
         return True
+
+    def _tell_ready(self) -> None:
+        """Tell the service manager once a take is possible: the session and the server are there."""
+        self._writes.up.wait()
+        self._notifier.ready()
 
     def _failed(self) -> None:
         self._code = 1
@@ -146,6 +160,7 @@ class ExecutorEngine:
 
     def _drain(self, timeout: float) -> None:
         """Take no new jobs, wait for the running ones, give the rest back, and only then end the session."""
+        self._notifier.stopping(timeout + ABANDON + 2 * LAST_WRITE)
         self._taker.stop()
         self._runner.drain()
         if self._runner.works:

@@ -16,13 +16,15 @@ TALKATIVE = ("urllib3",)
 """Libraries that log whole URLs at DEBUG, also those of actions, whose queries may hold secrets: only warnings."""
 
 
-def configure(command: str, log_dir: str | None = None, level: str = "info") -> None:
+def configure(command: str, log_dir: str | None = None, level: str = "info", name: str | None = None) -> None:
     """Send all logging of this process, warnings and uncaught errors too, to its file or to stderr.
 
-    For entry points only. A folder that cannot be written is wrong usage: one line on stderr, exit code 2.
+    `name`: of the file, without `.log`; the command's by default. For entry points only. A folder that cannot be written is wrong usage: one line on stderr, exit code 2.
     """
     try:
-        handler: logging.Handler = FileHandler(Path(log_dir) / f"{command}.log") if log_dir else stderr_handler()
+        handler: logging.Handler = (
+            FileHandler(Path(log_dir) / f"{name or command}.log") if log_dir else stderr_handler()
+        )
     except OSError as error:
         refuse(command, f"--log-dir: expected a folder that can be written, {log_dir}: {error.strerror}")
     least = getattr(logging, level.upper())

@@ -14,6 +14,7 @@ from geventjob.cimi.client import Client
 from geventjob.coordination.base import Coordination, Leadership, NameInUse
 from geventjob.coordination.member import about, announce, join, left_out
 from geventjob.exit_code import ExitCode
+from geventjob.notify import Notifier
 from geventjob.plugins import Distributors, DistributorSpec, PluginError
 from geventjob.plugins.marks import checked
 from geventjob.scheduling.endless import Endless
@@ -48,6 +49,7 @@ class DistributorEngine:
         specs: Sequence[DistributorSpec],
         settings: Namespace,
         failures: Mapping[str, str] | None = None,
+        notifier: Notifier | None = None,
     ) -> None:
         """Make the distributors. `failures`: file that did not import → reason, to be announced.
 
@@ -55,6 +57,7 @@ class DistributorEngine:
         """
         self._coordination = coordination
         self._failures = failures or {}
+        self._notifier = notifier or Notifier({})
         works = {spec.name: self._work(spec, client, settings) for spec in specs}
         self._elections = {name: election for name, (election, _) in works.items()}
         for name, election in self._elections.items():
@@ -98,7 +101,9 @@ class DistributorEngine:
         if join(self._coordination, self._stop) and announce(self._coordination, ROLE, info, self._stop, wait_for_name):
             greenlets = [supervise.spawn(name, each.run, self._failed) for name, each in self._leaders.items()]
             log.info("%s runs %s", self._coordination.name, ", ".join(self._leaders))
+            self._notifier.ready()
             self._stop.wait()
+        self._notifier.stopping(2 * ENDING)
         gevent.killall(greenlets, timeout=2 * ENDING)
         self._coordination.close()
         log.info("%s has ended", self._coordination.name)

@@ -16,8 +16,11 @@ from geventjob.cli.up.child import Child
 from geventjob.cli.up.folder import DataFolder
 from geventjob.cli.up.reload import FileChanges
 from geventjob.exit_code import ExitCode
+from geventjob.notify import Notifier
 
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
+EXTRA = 30.0
+"""Seconds that a stop of all children may take beyond the shutdown timeout of the executor."""
 DISTRIBUTORS = ("jobs_cleanup",)
 """Distributors that always run."""
 
@@ -25,10 +28,12 @@ DISTRIBUTORS = ("jobs_cleanup",)
 class Supervisor:
     """The children, in order: the server starts first and stops last."""
 
-    def __init__(self, settings: config.Settings, folder: DataFolder) -> None:
+    def __init__(self, settings: config.Settings, folder: DataFolder, notifier: Notifier | None = None) -> None:
         self._settings = settings
         self._folder = folder
         self._announcer = Announcer(settings, folder)
+        self._notifier = notifier or Notifier({})
+        self._ready = False
         self._stopping = False
 
     def run(self) -> int:
@@ -45,10 +50,12 @@ class Supervisor:
             while not self._stopping:
                 self._keep(children)
                 self._announcer.look_at(workers)
+                self._tell_ready()
                 for name in changes.found() if changes else ():
                     self._renew(children, name)
                 self._wait(0.5 if self._announcer.welcomed else 0.1)
         finally:
+            self._notifier.stopping(self._settings.shutdown_timeout + EXTRA)
             self._stop(workers)
             self._stop([server])
         return ExitCode.SUCCESS
@@ -89,8 +96,15 @@ class Supervisor:
             if child.due:
                 child.start()
 
+    def _tell_ready(self) -> None:
+        """Tell the service manager once the engine takes jobs."""
+        if self._announcer.welcomed and not self._ready:
+            self._ready = True
+            self._notifier.ready()
+
     def _wait(self, seconds: float) -> None:
         """Wait for a death or a request to stop, `seconds` at most."""
+        self._notifier.alive()
         caught = signal.sigtimedwait(SIGNALS, seconds)
         if caught and caught.si_signo != signal.SIGCHLD:
             self._stopping = True
