@@ -19,7 +19,8 @@ TALKATIVE = ("urllib3",)
 def configure(command: str, log_dir: str | None = None, level: str = "info", name: str | None = None) -> None:
     """Send all logging of this process, warnings and uncaught errors too, to its file or to stderr.
 
-    `name`: of the file, without `.log`; the command's by default. For entry points only. A folder that cannot be written is wrong usage: one line on stderr, exit code 2.
+    `name`: of the file, without `.log`; by default the name of the command. For entry points only. A folder that
+    cannot be written is wrong usage: one line on stderr, exit code 2.
     """
     try:
         handler: logging.Handler = (
