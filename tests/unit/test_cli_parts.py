@@ -329,3 +329,28 @@ def test_the_file_of_up_holds_any_password(tmp_path: Path) -> None:
     settings = config.parse("up", ["--data-dir", str(tmp_path / "data"), "--port", str(free_port())], {})
     DataFolder(settings).prepare()
     assert config.parse("client", ["--data-dir", str(tmp_path / "data")], {}).ss_pass == "'a # b"
+
+
+def test_check_shows_the_options_of_a_units_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "slipstream-job-executor"
+    file.write_text("DAEMON_ARGS='--ss-url=https://h --ss-pass=kept-from-eyes --threads=8'\n")
+    assert main(["check", "--defaults", str(file)]) == 0
+    assert capsys.readouterr().out.splitlines() == ["--ss-url=https://h", "--ss-pass=***", "--threads=8"]
+    file.write_text("DAEMON_ARGS='--ss-pass=it's --threads=8'\n")
+    assert main(["--json", "check", "--defaults", str(file)]) == 2
+    assert "an open quote" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(b"DAEMON_ARGS=--thread=8", "unknown option --thread"), (b"\xff", "is not UTF-8 text"), (None, "No such file")],
+)
+def test_check_says_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: bytes | None, said: str
+) -> None:
+    file = tmp_path / "slipstream-job-executor"
+    if text is not None:
+        file.write_bytes(text)
+    with pytest.raises(SystemExit, match="2"):
+        main(["check", "--defaults", str(file)])
+    assert said in capsys.readouterr().err
