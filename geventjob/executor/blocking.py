@@ -78,7 +78,7 @@ class Blocking:
             if ran != last or used > BUSY * tick:
                 waited, due = 0.0, self._stages
             elif self._sleeps():
-                waited += min(tick, TICK)  # of the time for which the process was frozen, no more than one tick
+                waited += min(tick, TICK)  # a freeze of the process counts as one tick
             while due and waited > due[0].seconds and not self._closed:
                 due[0].act()
                 due = due[1:]

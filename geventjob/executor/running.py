@@ -21,11 +21,8 @@ TIMEOUT_AGAIN = 0.25
 """Seconds after which a Timeout is raised again in code that swallowed the first."""
 END_AGAIN = 1.0
 """The same for JobStopped and JobLost."""
-_RANKS: tuple[type[BaseException], ...] = (
-    Timeout,
-    JobStopped,
-    JobLost,
-)  # from weak to strong: a weaker end never replaces a stronger one
+# From weak to strong: a weaker end never replaces a stronger one.
+_RANKS: tuple[type[BaseException], ...] = (Timeout, JobStopped, JobLost)
 
 
 class Running:
@@ -74,9 +71,8 @@ class Running:
         self.due: BaseException | None = None  # the exception that is to end it
         self.thrown: BaseException | None = None  # the strongest exception that was raised to end it
         self.first = self.last = -math.inf  # when the first and the last were raised, monotonic
-        self.raised: Raised | None = (
-            None  # an exception of its code; from then on only the text of the exception is made
-        )
+        # An exception of its code. Once it is set, only the text of the exception is made.
+        self.raised: Raised | None = None
         self._children: WeakSet[Greenlet[..., Any]] | None = None
 
     @property

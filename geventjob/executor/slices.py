@@ -68,9 +68,8 @@ class Slices:
         self._beats = loop.timer(0.0, pace.beat)
         self._first: Any = loop.check(priority=FIRST)
         self._fair = loop.check(priority=LAST)
-        self._idle = loop.idle(
-            priority=LAST
-        )  # called when nothing else is pending; also keeps the loop from blocking in poll
+        # Called when nothing else is pending; also keeps the loop from blocking in poll.
+        self._idle = loop.idle(priority=LAST)
         self._previous: Any = signal.SIG_DFL
 
     def start(self, alarm: Callable[[int, FrameType | None], None], beat: Callable[[], None]) -> None:
@@ -98,7 +97,7 @@ class Slices:
         the library holds up the whole process.
         """
         signal.siginterrupt(signal.SIGALRM, interrupting)
-        self._interrupting = interrupting  # last: the hub, which resets the mode where it is set, may run in between
+        self._interrupting = interrupting  # last: the hub, which resets a mode that is set, may run in between
 
     def waits(self, now: float) -> bool:
         """Return, in the greenlet that runs, whether a system call that waits was interrupted, and no computing."""

@@ -168,7 +168,7 @@ class Watch:
         try:
             return Returned(begin(body))
         except BaseException as error:
-            # Without the engine's frames: they would hold what holds them.
+            # Without the frames of the engine, which would make a cycle of references.
             raised = without_text(BaseException.with_traceback(error, _inner(error)))
         if running.thrown is not None or fork.in_child():
             return raised

@@ -1,4 +1,4 @@
-"""What executors do when they die, freeze, lose their server or are told to go (DESIGN §5)."""
+"""Executors that die, freeze, lose their server or shut down: each job keeps the delivery contract."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_outcomes_wait_for_a_server_that_is_away(engine: Fleet, notes: Notes) ->
 
 
 def test_ten_that_compute_beside_a_hundred_that_wait(engine: Fleet, notes: Notes) -> None:
-    """Each computes for longer than the session timeout: no session is lost, nothing interrupted (DESIGN §7)."""
+    """Each computes for longer than the session timeout: no session is lost, and no job is interrupted."""
     engine.server(*SESSION)
     executor = engine.executor("busy", "--threads", "200", *SESSION)
     computing = add(engine.client(), notes, 10, "noted_computing", 4)

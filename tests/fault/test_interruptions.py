@@ -1,4 +1,4 @@
-"""What counts as an interruption, and how suspects are kept apart: with real processes (docs/operations.md)."""
+"""Interruptions that count, and the places of suspects, with real processes (docs/operations.md)."""
 
 from __future__ import annotations
 

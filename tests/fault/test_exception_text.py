@@ -1,4 +1,4 @@
-"""Jobs whose actions fail with exceptions that cannot be told, or say what has no UTF-8: one run, and an outcome."""
+"""Jobs whose actions fail with exceptions without a text, or write text that is no UTF-8: one run, and an outcome."""
 
 from __future__ import annotations
 
