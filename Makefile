@@ -68,6 +68,7 @@ clean:  ## Remove what was made here, .venv too
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/made: pyproject.toml setup.py tools/prepare
+	@echo 'making .venv with all dependencies: this takes a minute or more'
 	@tools/prepare venv
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
