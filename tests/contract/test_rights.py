@@ -1,4 +1,4 @@
-"""Who may do what over HTTP, with real log-ins, over both stores: docs/reference/api.md says it, and is walked here."""
+"""Rights over HTTP, with real log-ins, over both stores (docs/reference/api.md, "Rights")."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.callers import STORES, House, acl, house, told
+from tests.support.callers import STORES, LocalServer, acl, comparable, local_server
 from tests.support.job_server import Caller, good, problem
 
 METHODS = {
@@ -20,9 +20,9 @@ METHODS = {
 
 
 @pytest.fixture(scope="module", params=STORES)
-def here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """One server of each kind for all tests, which use names of their own."""
-    with house(request.param, tmp_path_factory.mktemp("house")) as made:
+def here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """Start one server of each kind for all tests, which use names of their own."""
+    with local_server(request.param, tmp_path_factory.mktemp("house")) as made:
         yield made
 
 
@@ -33,7 +33,7 @@ def ask(caller: Caller, method: str, id: str) -> Any:
 
 
 @pytest.mark.parametrize(("kind", "method"), [(kind, method) for kind in METHODS for method in METHODS[kind]])
-def test_a_stranger_cannot_tell_what_exists(here: House, kind: str, method: str) -> None:
+def test_a_stranger_cannot_tell_which_ids_exist(here: LocalServer, kind: str, method: str) -> None:
     owner, stranger = here.known("owner"), here.known("stranger")
     strangers = (stranger, here.by_key(here.key(stranger)), Caller(here.url))
     session = good(owner.get("session"))["sessions"][0]
@@ -45,13 +45,13 @@ def test_a_stranger_cannot_tell_what_exists(here: House, kind: str, method: str)
     }[kind]
     missing = f"{kind}/{uuid4()}"
     for caller in strangers:
-        assert told(ask(caller, method, found), found) == told(ask(caller, method, missing), missing)
+        assert comparable(ask(caller, method, found), found) == comparable(ask(caller, method, missing), missing)
         assert problem(ask(caller, method, found), 403) == {"status": 403, "message": "credentials required"}
     good(here.admin.get(found))
     problem(ask(here.admin, method, missing), 404, missing)
 
 
-def test_a_bulk_edit_tells_strangers_as_little(here: House) -> None:
+def test_a_bulk_edit_does_not_tell_strangers_which_ids_exist(here: LocalServer) -> None:
     stranger = here.known("stranger")
     ids = [here.admin.add(), f"job/{uuid4()}"]
     owner = {"entry": "/job/entries/entry-999-0000000001", "fence": 1, "executor": "x"}
@@ -61,7 +61,7 @@ def test_a_bulk_edit_tells_strangers_as_little(here: House) -> None:
     assert [result["status"] for result in here.admin.bulk("edit", edits=edits)["results"]] == [200, 409, 404, 404]
 
 
-# --- what is run
+# --- the action and its input
 
 
 EDITS: dict[str, Any] = {
@@ -76,7 +76,7 @@ EDITS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_who_may_edit_a_job_does_not_edit_what_it_runs(here: House, name: str) -> None:
+def test_the_right_to_edit_a_job_does_not_cover_what_runs(here: LocalServer, name: str) -> None:
     user, editor = "editor", here.known("editor")
     owned = {"owner": {"principal": user, "type": "USER"}}
     full = {"payload": {}, "timeout": 60.0, "targetResource": {"href": "job"}, "parentJob": f"job/{uuid4()}"}
@@ -94,7 +94,7 @@ def test_who_may_edit_a_job_does_not_edit_what_it_runs(here: House, name: str) -
         assert good(here.admin.put(id, {name: EDITS[name]}))[name] == EDITS[name]
 
 
-def test_the_whole_document_may_be_sent_back(here: House) -> None:
+def test_the_whole_document_may_be_sent_back(here: LocalServer) -> None:
     user, editor = "editor", here.known("editor")
     id = here.admin.add(acl=acl(user, "MODIFY"), payload={"a": 1}, timeout=5, targetResource={"href": "job"})
     owner = {"entry": good(editor.get(id))["properties"]["zookeeper-path"], "fence": 1, "executor": "x"}
@@ -112,7 +112,7 @@ def new(**more: Any) -> dict[str, Any]:
     return {"action": "report_daily", **more}
 
 
-def test_a_submitter_adds_jobs_of_the_actions_in_the_ini(here: House) -> None:
+def test_a_submitter_adds_jobs_of_the_actions_in_the_ini(here: LocalServer) -> None:
     submitter = here.known("submitter", "SUBMITTER USER")
     other = here.known("unnamed", "SUBMITTER USER")  # `*` in the ini
     assert submitter.post("job", new()).status_code == 201
@@ -129,7 +129,7 @@ def test_a_submitter_adds_jobs_of_the_actions_in_the_ini(here: House) -> None:
     }
 
 
-def test_a_submitter_sees_what_is_their_own(here: House) -> None:
+def test_a_submitter_sees_their_own_jobs(here: LocalServer) -> None:
     submitter = here.known("submitter", "SUBMITTER USER")
     other = here.known("unnamed", "SUBMITTER USER")
     id = submitter.post("job", new(description=uuid4().hex)).json()["resource-id"]
@@ -143,7 +143,7 @@ def test_a_submitter_sees_what_is_their_own(here: House) -> None:
     assert good(submitter.post(f"{id}/stop"))["state"] == "STOPPED"
 
 
-def test_keys_of_adds_tell_submitters_of_their_own_jobs_alone(here: House) -> None:
+def test_idempotency_keys_of_submitters_are_their_own(here: LocalServer) -> None:
     submitter, other = here.known("submitter", "SUBMITTER USER"), here.known("unnamed", "SUBMITTER USER")
     key = uuid4().hex
     admins = here.admin.add(action="nothing", idempotencyKey=key)
@@ -155,7 +155,7 @@ def test_keys_of_adds_tell_submitters_of_their_own_jobs_alone(here: House) -> No
     assert here.admin.add(action="nothing", idempotencyKey=key) == admins
 
 
-def test_a_viewer_changes_no_job_even_of_their_own(here: House) -> None:
+def test_a_viewer_changes_no_job_even_of_their_own(here: LocalServer) -> None:
     viewer = here.known("viewer", "VIEWER USER")
     id = here.admin.add(acl={"owner": {"principal": "viewer", "type": "USER"}})
     for answer in (viewer.put(id, {"name": "x"}), viewer.post(f"{id}/stop"), viewer.delete(id)):
@@ -165,7 +165,7 @@ def test_a_viewer_changes_no_job_even_of_their_own(here: House) -> None:
     assert viewer.search("job", filter=f"id='{hidden}'")["count"] == 1
 
 
-def test_an_administrators_key_may_be_for_looking_alone(here: House) -> None:
+def test_an_administrators_key_may_have_the_role_viewer_alone(here: LocalServer) -> None:
     key = here.key(here.admin, "VIEWER")
     id = here.admin.add()
     for caller in (here.by_key(key), here.bearer(key)):
@@ -178,7 +178,7 @@ def test_an_administrators_key_may_be_for_looking_alone(here: House) -> None:
     problem(owner.post("credential", {"credentialTemplate": template}), 403, "VIEWER")
 
 
-def test_a_key_is_shown_with_each_request(here: House, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_key_authenticates_each_request(here: LocalServer, caplog: pytest.LogCaptureFixture) -> None:
     owner = here.known("owner")
     key = here.key(owner)
     bearer = here.bearer(key)

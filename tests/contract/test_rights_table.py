@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 
 from geventjob.job.attributes import ATTRIBUTES
-from tests.support.callers import PASSWORD, STORES, House, house
+from tests.support.callers import PASSWORD, STORES, LocalServer, local_server
 from tests.support.job_server import Caller, good
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
@@ -52,7 +52,7 @@ def table(page: str, first: str) -> tuple[list[str], dict[str, list[str]]]:
 class Callers(dict[str, Caller]):
     """Who asks, by the columns of the table, in one of three ways."""
 
-    def __init__(self, here: House, way: str) -> None:
+    def __init__(self, here: LocalServer, way: str) -> None:
         super().__init__(anonymous=Caller(here.url))
         self.here = here
         self.way = way
@@ -65,8 +65,8 @@ class Callers(dict[str, Caller]):
 
 
 @pytest.fixture(scope="module", params=STORES)
-def here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with house(request.param, tmp_path_factory.mktemp("house")) as made:
+def here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    with local_server(request.param, tmp_path_factory.mktemp("house")) as made:
         yield made
 
 
@@ -76,7 +76,7 @@ def here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 class Targets:
     """What the requests of the first table are about, made anew for each that may change it."""
 
-    def __init__(self, here: House) -> None:
+    def __init__(self, here: LocalServer) -> None:
         self.admin = here.admin
         self.here = here
         self.bystander = here.known("bystander")
@@ -153,7 +153,7 @@ def test_the_table_has_a_row_for_each_request() -> None:
 
 
 @pytest.mark.parametrize("way", ["password", "key", "bearer"])
-def test_each_cell_of_requests(here: House, way: str) -> None:
+def test_each_cell_of_requests(here: LocalServer, way: str) -> None:
     (*columns, _), rows = table("api.md", "| request | anonymous |")
     callers, targets = Callers(here, way), Targets(here)
     found = {
@@ -204,7 +204,7 @@ COLUMNS = {
 class Attributes:
     """What becomes of an attribute in the hands of a caller: set, ignored, deleted, kept, or a refusal's status."""
 
-    def __init__(self, here: House) -> None:
+    def __init__(self, here: LocalServer) -> None:
         self.callers = Callers(here, "password")
         self.admin = here.admin
         self._jobs: list[dict[str, Any]] = []
@@ -284,7 +284,7 @@ def test_the_table_has_each_attribute_of_a_job() -> None:
     assert sorted(names) == sorted(OTHER)
 
 
-def test_each_cell_of_attributes(here: House) -> None:
+def test_each_cell_of_attributes(here: LocalServer) -> None:
     columns, rows = table("job.md", "| attribute | add |")
     attributes, wrong = Attributes(here), []
     for label, cells in rows.items():
@@ -298,7 +298,7 @@ def test_each_cell_of_attributes(here: House) -> None:
 
 
 @pytest.mark.parametrize("what", ["edit", "delete", "write"])
-def test_nobody_else_edits_an_attribute(here: House, what: str) -> None:
+def test_nobody_else_edits_an_attribute(here: LocalServer, what: str) -> None:
     columns, rows = table("job.md", "| attribute | add |")
     place = columns.index("delete with MODIFY")
     for_nobody = {name for label, cells in rows.items() for name in named(label) if cells[place] == "400"}

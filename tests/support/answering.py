@@ -1,4 +1,4 @@
-"""A small HTTP server that answers as a test tells it, to show a client what real servers do on bad days."""
+"""A small HTTP server whose responses a test decides, for faults that a real server cannot be made to have."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from geventjob.cimi.document import COOKIE
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as it came."""
+    """A request as the server received it."""
 
     method: str
     path: str
@@ -38,17 +38,22 @@ class Asked:
 
 @dataclass
 class Reply:
+    """A response."""
+
     status: int = 200
     json: Any = None
     text: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
     raw: Callable[[socket.socket], None] | None = None
-    """Writes to the socket itself and ends the connection."""
+    """Writes to the socket, and ends the connection."""
 
 
 class Answering:
-    """`reply(asked)` answers everything but log-ins and the cloud entry point, unless its attributes `logins` and
-    `entry_point` say that it does these too. `asked` are all requests, without those for the entry point."""
+    """A server that responds to each request with `reply(asked)`.
+
+    Log-ins and the cloud entry point have responses of their own, unless `reply` has a true attribute `logins` or
+    `entry_point`. `asked` lists the requests, without those for the entry point.
+    """
 
     entry_point: ClassVar[dict[str, Any]] = {
         "resourceURI": "http://schemas.dmtf.org/cimi/2/CloudEntryPoint",
@@ -71,7 +76,7 @@ class Answering:
         return [f"{asked.method} {asked.path}" for asked in self.asked]
 
     def login(self, asked: Asked) -> Reply:
-        """What a good server says to a good password, which is `secret`."""
+        """Respond to a log-in as a real server does; the right password is `secret`."""
         if asked.json["sessionTemplate"]["password"] != "secret":
             return Reply(403, {"status": 403, "message": "invalid credentials for 'alice'"})
         self.sessions += 1
@@ -81,7 +86,7 @@ class Answering:
 
 @contextmanager
 def answering(reply: Callable[[Asked], Reply]) -> Iterator[Answering]:
-    """Serve on a free port. `/api/session` is answered by `Answering.login` unless `reply` has an answer for it."""
+    """Run such a server on a free port within the context."""
     what = Answering(reply)
 
     class Handler(BaseHTTPRequestHandler):
@@ -151,7 +156,7 @@ def answering(reply: Callable[[Asked], Reply]) -> Iterator[Answering]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""A job server over a store of each kind, and callers of every kind that are really logged in to it over HTTP."""
+"""A job server over a store of each kind, and logged-in callers of every kind, over HTTP."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ STORES = ("elasticsearch", "sqlite")
 PASSWORD = "a password of tests"
 
 
-class House:
-    """A server in this process, its queue, and those who are logged in."""
+class LocalServer:
+    """A server in this process, and callers that are logged in."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -40,40 +40,40 @@ class House:
         return caller
 
     def user(self, name: str, roles: str = "USER") -> Caller:
-        """A new user with these roles, logged in by password."""
+        """Make a user with these roles, and log in by password."""
         answer = self.admin.post("user", {"username": name, "password": PASSWORD, "roles": roles})
         assert answer.status_code == 201, answer.text
         return self.log_in(name)
 
     def known(self, name: str, roles: str = "USER") -> Caller:
-        """The user of this name, logged in; made at the first call."""
+        """Return the logged-in user of this name; make the user at the first call."""
         if name not in self._known:
             self._known[name] = self.user(name, roles)
         return self._known[name]
 
     def key(self, owner: Caller, roles: str | None = None) -> tuple[str, str]:
-        """A new API key: its id and its secret."""
+        """Make an API key; return its id and its secret."""
         template = {"href": "credential-template/generate-api-key", **({"roles": roles} if roles else {})}
         answer = owner.post("credential", {"credentialTemplate": template})
         assert answer.status_code == 201, answer.text
         return answer.json()["resource-id"], answer.json()["secretKey"]
 
     def bearer(self, key: tuple[str, str]) -> Caller:
-        """Who shows this key with each request."""
+        """Return a caller who sends this key with each request."""
         caller = Caller(self.url)
         caller.http.headers["Authorization"] = f"Bearer {key[0].removeprefix('credential/')}.{key[1]}"
         return caller
 
     def by_key(self, key: tuple[str, str]) -> Caller:
-        """Who has logged in with this key."""
+        """Log in with this key."""
         caller = Caller(self.url)
         assert caller.login_by_key(*key).status_code == 201
         return caller
 
 
 @contextlib.contextmanager
-def house(kind: str, folder: Path) -> Iterator[House]:
-    """A server over a store of this kind: a file and an embedded queue, or Elasticsearch and ZooKeeper."""
+def local_server(kind: str, folder: Path) -> Iterator[LocalServer]:
+    """Start a server over a store of this kind: an SQLite file and queue, or Elasticsearch and ZooKeeper."""
     if kind == "sqlite":
         where = {"path": str(folder / "coordination.db")}
     else:
@@ -90,7 +90,7 @@ def house(kind: str, folder: Path) -> Iterator[House]:
         server = HttpServer(("127.0.0.1", 0), app)
         server.start()
         try:
-            yield House(f"http://127.0.0.1:{server.server_port}")
+            yield LocalServer(f"http://127.0.0.1:{server.server_port}")
         finally:
             server.finish(1)
     finally:
@@ -99,17 +99,17 @@ def house(kind: str, folder: Path) -> Iterator[House]:
 
 
 def acl(name: str, right: str) -> dict[str, object]:
-    """An acl of the administrators, with one rule for this user."""
+    """Return an acl of the administrators, with one rule for this user."""
     return {
         "owner": {"principal": "ADMIN", "type": "ROLE"},
         "rules": [{"principal": name, "type": "USER", "right": right}],
     }
 
 
-def told(answer: requests.Response, id: str) -> tuple[int, str, dict[str, str]]:
-    """All that an answer tells, apart from the id that was asked for and the time of day."""
+def comparable(answer: requests.Response, id: str) -> tuple[int, str, dict[str, str]]:
+    """Return all of a response but the requested id and the date, to compare two responses."""
     headers = {name.lower(): value for name, value in answer.headers.items() if name.lower() != "date"}
     return answer.status_code, answer.text.replace(id, "ID"), headers
 
 
-__all__ = ["PASSWORD", "STORES", "House", "acl", "good", "house", "told"]
+__all__ = ["PASSWORD", "STORES", "LocalServer", "acl", "comparable", "good", "local_server"]

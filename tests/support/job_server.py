@@ -1,4 +1,4 @@
-"""A job server as a real process, and clients that speak plain HTTP to it."""
+"""A job server as a real process, and clients that speak plain HTTP."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.fleet import Process, free_port, until
 
 
 class Caller:
-    """One client of the server, with its cookies."""
+    """A client of the server, with its cookies."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -21,7 +21,7 @@ class Caller:
         self.http.trust_env = False
 
     def __call__(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Any request; a path that does not begin with `/` lies under `/api/`."""
+        """Send any request; a path that does not begin with `/` is below `/api/`."""
         path = path if path.startswith("/") else f"/api/{path}"
         return self.http.request(method, self.url + path, timeout=30, **options)
 
@@ -38,7 +38,7 @@ class Caller:
         return self("DELETE", path)
 
     def search(self, kind: str, **parameters: Any) -> Any:
-        """The answer to a search, which must be well."""
+        """Search, and return the body of the response, which must be a 200."""
         form = {f"${name}": value for name, value in parameters.items()}
         return good(self("PUT", kind, data=form))
 
@@ -51,7 +51,7 @@ class Caller:
         return self.post("session", {"sessionTemplate": template})
 
     def add(self, **job: Any) -> str:
-        """A new job; its id."""
+        """Add a job, and return its id."""
         answer = self.post("job", {"action": "nothing", **job})
         assert answer.status_code == 201, answer.text
         id: str = answer.json()["resource-id"]
@@ -75,7 +75,7 @@ class JobServer:
 
     @property
     def password(self) -> str:
-        """Of `super`."""
+        """The password of `super`."""
         return (self.data_dir / "admin-pass").read_text().strip()
 
     @property
@@ -83,19 +83,19 @@ class JobServer:
         return self.log_file.read_text(errors="replace")
 
     def restart(self, *arguments: str) -> Process:
-        """Start it (again); it answers when this returns."""
+        """Start the server (again), and wait until it responds."""
         self.process = self.start(*arguments)
         until(lambda: self.answers() or not self.process.running)
         assert self.process.running, self.log
         return self.process
 
     def start(self, *arguments: str) -> Process:
-        """Another process with the same options, and these."""
+        """Start a process with the same options, and these."""
         address = ["--host", "127.0.0.1", "--port", str(self.port), "--data-dir", str(self.data_dir)]
         return Process("server", [*address, *self._arguments, *arguments], self.log_file)
 
     def kill(self) -> None:
-        """kill -9."""
+        """Kill the server with SIGKILL."""
         self.process.kill()
 
     def answers(self) -> bool:
@@ -108,7 +108,7 @@ class JobServer:
         return Caller(self.url)
 
     def login(self, username: str = "super", password: str | None = None) -> Caller:
-        """A client that is logged in."""
+        """Return a client that is logged in."""
         caller = self.anonymous()
         answer = caller.login(username, password or self.password)
         assert answer.status_code == 201, answer.text
@@ -116,14 +116,14 @@ class JobServer:
 
 
 def good(answer: requests.Response) -> Any:
-    """The JSON of a 200."""
+    """Return the JSON of a 200."""
     assert answer.status_code == 200, answer.text
     assert answer.headers["Content-Type"] == "application/json"
     return answer.json()
 
 
 def problem(answer: requests.Response, status: int, *words: str) -> Any:
-    """The JSON of an error of this status, whose message has these words in it."""
+    """Return the JSON of an error of this status, whose message must contain these words."""
     assert answer.status_code == status, answer.text
     assert answer.headers["Content-Type"] == "application/json"
     body = answer.json()

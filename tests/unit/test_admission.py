@@ -43,7 +43,7 @@ class Clients:
         self._gone.add(name)
 
 
-def test_callers_have_their_turns_one_after_another() -> None:
+def test_callers_take_turns() -> None:
     clients = Clients(AdmissionLimit(1, 1))
     for name in ("ann1", "ann2", "ann3", "bob1", "cid1"):
         clients.ask(name)
@@ -52,7 +52,7 @@ def test_callers_have_their_turns_one_after_another() -> None:
         clients.leave(name)
 
 
-def test_a_caller_has_no_more_than_their_share() -> None:
+def test_a_caller_gets_no_more_than_a_share() -> None:
     clients = Clients(AdmissionLimit(3, 1))
     for name in ("ann1", "ann2", "bob1"):
         clients.ask(name)
@@ -63,7 +63,7 @@ def test_a_caller_has_no_more_than_their_share() -> None:
     assert clients.entered == ["ann1", "bob1", "ann2"]
 
 
-def test_those_that_wait_are_bounded() -> None:
+def test_waiting_requests_are_bounded() -> None:
     clients = Clients(AdmissionLimit(1, 1, waiting=2, all_waiting=3))
     for name in ("ann1", "ann2", "ann3"):
         clients.ask(name)
@@ -78,7 +78,7 @@ def test_those_that_wait_are_bounded() -> None:
     assert clients.entered == ["ann1", "ann2", "bob1", "ann3"]
 
 
-def test_a_client_that_has_gone_has_no_turn() -> None:
+def test_a_request_whose_client_is_gone_is_dropped() -> None:
     clients = Clients(AdmissionLimit(1, 1))
     clients.ask("ann1")
     gone = clients.ask("bob1")
@@ -90,7 +90,7 @@ def test_a_client_that_has_gone_has_no_turn() -> None:
         gone.get()
 
 
-def test_one_that_is_ended_while_it_waits_or_as_its_turn_comes_leaves_its_place() -> None:
+def test_a_request_that_is_killed_releases_its_permit() -> None:
     clients = Clients(AdmissionLimit(1, 1))
     clients.ask("ann1")
     waits = clients.ask("bob1")
@@ -105,7 +105,7 @@ def test_one_that_is_ended_while_it_waits_or_as_its_turn_comes_leaves_its_place(
     assert clients.entered[-1] == "dan1"
 
 
-def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wait_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "PATIENCE", 0.01)
     with ExitStack() as held:
         limit = AdmissionLimit(1, 1)
@@ -116,7 +116,7 @@ def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
-def test_others_have_turns_before_the_next_goes_on() -> None:
+def test_the_event_loop_turns_before_a_waiting_request_starts() -> None:
     clients = Clients(AdmissionLimit(1, 1, pause=0.05))
     clients.ask("ann1")
     clients.ask("bob1")

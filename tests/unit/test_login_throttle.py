@@ -35,7 +35,7 @@ def tried(throttle: LoginThrottle, name: str, address: str = "a", *, good: bool 
     return None
 
 
-def test_the_pauses_of_a_name_from_an_address_grow_to_a_minute(clock: Callable[[float], None]) -> None:
+def test_pauses_of_a_name_from_an_address_grow_to_a_minute(clock: Callable[[float], None]) -> None:
     throttle = LoginThrottle()
     pauses = []
     for _ in range(FREE_BY_NAME):
@@ -63,7 +63,7 @@ def test_a_flood_on_a_name_locks_out_no_other_address_and_no_other_name(clock: C
     assert tried(throttle, "ann", good=True) is None
 
 
-def test_many_names_from_an_address_are_one_flood(clock: Callable[[float], None]) -> None:
+def test_failures_of_many_names_from_an_address_add_up(clock: Callable[[float], None]) -> None:
     throttle = LoginThrottle()
     for number in range(FREE_BY_ADDRESS):
         assert tried(throttle, f"name-{number}") is None
@@ -71,7 +71,7 @@ def test_many_names_from_an_address_are_one_flood(clock: Callable[[float], None]
     assert tried(throttle, "another", "b", good=True) is None
 
 
-def test_a_good_log_in_forgets_what_failed_before(clock: Callable[[float], None]) -> None:
+def test_a_log_in_forgets_earlier_failures(clock: Callable[[float], None]) -> None:
     throttle = LoginThrottle()
     for _ in range(3):
         for _ in range(FREE_BY_NAME - 1):
@@ -79,7 +79,7 @@ def test_a_good_log_in_forgets_what_failed_before(clock: Callable[[float], None]
         assert tried(throttle, "ann", good=True) is None
 
 
-def test_a_name_has_a_share_of_the_log_ins_under_way(clock: Callable[[float], None]) -> None:
+def test_a_name_has_a_share_of_the_log_ins_in_progress(clock: Callable[[float], None]) -> None:
     throttle = LoginThrottle()
     with ExitStack() as stack:
         for number in range(CONCURRENT):
@@ -89,7 +89,7 @@ def test_a_name_has_a_share_of_the_log_ins_under_way(clock: Callable[[float], No
     assert tried(throttle, "super", "another", good=True) is None
 
 
-def test_what_is_remembered_is_bounded(clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remembered_failures_are_bounded(clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REMEMBERED", 3)
     throttle = LoginThrottle()
     for number in range(10):

@@ -50,7 +50,7 @@ KNOWN: dict[str, set[str]] = {
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_upstream_is_what_our_subclass_was_compared_with(name: str) -> None:
+def test_pywsgi_is_the_version_that_our_code_was_compared_with(name: str) -> None:
     found = digest(name)
     assert found in KNOWN[name], (
         f"gevent {gevent.__version__} changed pywsgi.{name}: compare it with geventjob/server/http, take over what it"

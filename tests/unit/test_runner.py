@@ -29,7 +29,7 @@ from geventjob.executor.watch import Watch
 from geventjob.executor.work import Work
 from geventjob.executor.writes import Writes
 from geventjob.plugins import Actions, ActionSpec
-from tests.support.callers import PASSWORD, house
+from tests.support.callers import PASSWORD, local_server
 from tests.support.waiting import eventually
 
 SLOTS = 3
@@ -100,7 +100,7 @@ class Executor:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     folder = tmp_path_factory.mktemp("server")
-    with house("sqlite", folder) as made:
+    with local_server("sqlite", folder) as made:
         yield made.url, folder
 
 

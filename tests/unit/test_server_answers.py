@@ -1,4 +1,4 @@
-"""What the server answers where much is asked, or where it cannot write."""
+"""Responses and bodies at their bounds, and health checks of a store that cannot be written."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
     made.close()
 
 
-def test_health_is_no_ok_while_nothing_can_be_written(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_cannot_write_is_unhealthy(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "EVERY", 0.0)
     coordination = cast(Coordination, SimpleNamespace(session=SimpleNamespace(over=False)))
     app: falcon.App[Any, Any] = falcon.App()
@@ -85,7 +85,7 @@ def test_many_edits_of_one_document_write_it_once(store: SqliteStore, monkeypatc
     assert written == [50]
 
 
-def test_a_large_answer_is_in_a_file_until_it_is_read() -> None:
+def test_a_large_response_is_spooled_to_a_file() -> None:
     resp = falcon.Response()
     value = {"x": "y" * 3 * spool.PART}
     response.set_json(resp, value)
@@ -99,7 +99,7 @@ def test_a_large_answer_is_in_a_file_until_it_is_read() -> None:
     assert spool._spooled == taken - sum(map(len, parts))
 
 
-def test_an_answer_that_is_too_large_names_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_response_that_is_too_large_names_select(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(response, "LARGEST", (1 << 16) + response.MARGIN)
     items = [{"x": "y" * 10_000}] * 20
     with pytest.raises(Problem, match=r"\$select") as caught:
@@ -111,7 +111,7 @@ def test_an_answer_that_is_too_large_names_what_helps(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("others", [{}, {"count": 2, "id": "job"}])
 @pytest.mark.parametrize("items", [[], [{"n": 1}], [{"x": "y" * spool.PART}] * 3])
-def test_an_answer_is_put_together_from_its_items(others: dict[str, Any], items: list[Any]) -> None:
+def test_a_response_is_joined_from_its_items(others: dict[str, Any], items: list[Any]) -> None:
     resp = falcon.Response()
     response.set_json(resp, {**others, "jobs": response.encode_items(items), "more": response.encode_items(items)})
     data = resp.data if resp.stream is None else b"".join(cast(Any, resp.stream))
@@ -120,7 +120,7 @@ def test_an_answer_is_put_together_from_its_items(others: dict[str, Any], items:
         cast(Any, resp.stream).close()
 
 
-def test_a_body_of_too_many_values_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_of_too_many_values_is_refused_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode_module, "VALUES", 10)
     assert decode(b'{"x": "' + b"," * 100 + b'\\",\\","}')["x"].startswith(",,")
     for many in (b"[" + b"0," * 20 + b"0]", b"[" + b'"a",' * 20 + b"0]"):
@@ -128,6 +128,6 @@ def test_a_body_of_too_many_values_is_refused_before_it_is_read(monkeypatch: pyt
             decode(many)
 
 
-def test_items_of_a_bulk_request_are_read_one_by_one() -> None:
+def test_items_of_a_bulk_request_are_decoded_one_by_one() -> None:
     edits = decode_as(BulkEditBody, b'{"edits": [{"id": 1}, [0, 1], {"id": "job/1", "set": {}}]}').edits
     assert [bytes(edit)[:4] for edit in edits] == [b'{"id', b"[0, ", b'{"id']

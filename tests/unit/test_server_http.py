@@ -1,4 +1,4 @@
-"""The HTTP server against clients that are slow, large, many or no HTTP clients at all."""
+"""The HTTP server against slow, large and many clients, and against clients that speak no HTTP."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def echo(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[by
 
 
 def refusing(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-    """Answers without a look at the body."""
+    """Respond without reading the body."""
     start_response("413 Too Large", [("Content-Length", "2"), ("Connection", "close")])
     return [b"no"]
 
@@ -68,7 +68,7 @@ def connected(server: HttpServer) -> Iterator[socket.socket]:
 
 
 def all_of(sock: socket.socket) -> bytes:
-    """What comes until the server closes the connection."""
+    """Return all bytes until the server closes the connection."""
     parts = []
     while part := sock.recv(65536):
         parts.append(part)
@@ -118,7 +118,7 @@ def test_a_chunked_body_is_read() -> None:
         b"0\r\nno trailer\r\n\r\n",
     ],
 )
-def test_chunks_that_are_none_are_400_and_one_line(chunks: bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_invalid_chunks_are_400_and_one_log_line(chunks: bytes, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     with serving() as server, gevent.Timeout(3):
         answer = asked(server, CHUNKED + chunks + b"GET /next HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -129,7 +129,7 @@ def test_chunks_that_are_none_are_400_and_one_line(chunks: bytes, caplog: pytest
     assert not record.exc_info
 
 
-def test_a_client_that_waits_to_send_its_body_is_told_once_or_never() -> None:
+def test_100_continue_is_sent_once_or_never() -> None:
     waits = b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
     with serving() as server, connected(server) as sock, gevent.Timeout(3):
         sock.sendall(waits)
@@ -151,7 +151,7 @@ def test_an_absolute_target_is_served(target: bytes) -> None:
         assert asked(server, request).endswith(b"\r\n\r\n/a?b=c")
 
 
-def test_every_answer_is_for_its_caller_alone() -> None:
+def test_every_response_has_the_security_headers() -> None:
     with serving() as server:
         for request in (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"):
             answer = asked(server, request)
@@ -185,12 +185,12 @@ def test_every_answer_is_for_its_caller_alone() -> None:
         (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
     ],
 )
-def test_what_is_no_good_request_is_told_so_and_the_connection_closed(request_: bytes, code: int) -> None:
+def test_an_invalid_request_is_refused_and_its_connection_closed(request_: bytes, code: int) -> None:
     with serving() as server:
         assert problem(asked(server, request_))["status"] == code
 
 
-def test_a_head_that_does_not_end_is_waited_for_a_bounded_time() -> None:
+def test_the_time_for_an_unfinished_head_is_bounded() -> None:
     with serving() as server, connected(server) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
         with gevent.Timeout(3):
@@ -201,10 +201,10 @@ def test_a_head_that_does_not_end_is_waited_for_a_bounded_time() -> None:
                 except OSError:
                     break
             else:
-                pytest.fail("the server let itself be kept")
+                pytest.fail("the server waited without a bound")
 
 
-def test_a_first_line_that_does_not_end_is_waited_for_a_bounded_time() -> None:
+def test_the_time_for_an_unfinished_first_line_is_bounded() -> None:
     with serving() as server, connected(server) as sock:
         sock.sendall(b"GET ")
         with gevent.Timeout(3):
@@ -216,7 +216,7 @@ def test_an_idle_connection_is_closed() -> None:
         assert all_of(sock) == b""
 
 
-def test_an_answer_that_takes_too_long_is_given_up() -> None:
+def test_a_request_that_takes_too_long_is_503() -> None:
     def slow(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
         gevent.sleep(60)
         return []
@@ -227,14 +227,14 @@ def test_an_answer_that_takes_too_long_is_given_up() -> None:
     assert b"Retry-After: " in answer
 
 
-def test_a_refused_body_is_read_so_far_that_the_client_sees_the_answer() -> None:
+def test_a_refused_body_is_read_so_that_the_client_sees_the_response() -> None:
     with serving(refusing) as server, gevent.Timeout(3):
         body = b"x" * (1 << 19)
         request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
         assert asked(server, request + body).endswith(b"no")
 
 
-def test_a_refused_body_that_does_not_end_is_not_read_to_its_end() -> None:
+def test_an_endless_refused_body_is_not_read_to_its_end() -> None:
     sent = 0
     with serving(refusing) as server, connected(server) as sock, gevent.Timeout(5):
         sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000000\r\n\r\n")
@@ -244,7 +244,7 @@ def test_a_refused_body_that_does_not_end_is_not_read_to_its_end() -> None:
     assert sent < 1 << 28
 
 
-def test_a_client_that_does_not_read_is_let_go() -> None:
+def test_a_client_that_does_not_read_is_disconnected() -> None:
     ended = Event()
 
     def large(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
@@ -260,7 +260,7 @@ def test_a_client_that_does_not_read_is_let_go() -> None:
         assert ended.wait(3)
 
 
-def test_the_connection_that_waits_longest_goes_when_there_are_too_many() -> None:
+def test_too_many_connections_close_the_one_that_waits_longest() -> None:
     request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     with serving() as server, ExitStack() as stack, gevent.Timeout(3):
         idle = [stack.enter_context(connected(server)) for _ in range(LIMITS.connections)]
@@ -271,7 +271,7 @@ def test_the_connection_that_waits_longest_goes_when_there_are_too_many() -> Non
         assert status(all_of(idle[-1])) == 200
 
 
-def test_strangers_have_a_share_of_the_connections_and_who_is_known_keeps_his() -> None:
+def test_anonymous_connections_have_a_share_and_authenticated_ones_stay() -> None:
     request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
     def knowing(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
@@ -297,7 +297,7 @@ def test_strangers_have_a_share_of_the_connections_and_who_is_known_keeps_his() 
         assert server.connections.anonymous == 0
 
 
-def test_connections_that_have_sent_nothing_hold_no_handler() -> None:
+def test_silent_connections_hold_no_handler() -> None:
     with serving(limits=HttpLimits()) as server, ExitStack() as stack, gevent.Timeout(5):
         idle = [stack.enter_context(connected(server)) for _ in range(3)]
         while server.connections.anonymous < len(idle):
@@ -309,7 +309,7 @@ def test_connections_that_have_sent_nothing_hold_no_handler() -> None:
         assert server.connections.anonymous == len(idle)
 
 
-def test_in_a_crowd_no_connection_is_kept() -> None:
+def test_a_crowded_server_keeps_no_connection() -> None:
     request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
     with (
         serving(limits=HttpLimits(connections=4, keep_alive_share=0.5)) as server,
@@ -326,7 +326,7 @@ def test_in_a_crowd_no_connection_is_kept() -> None:
         assert b"Connection: close" not in one.recv(65536)
 
 
-def test_a_body_that_does_not_come_is_waited_for_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_for_a_body_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     class Reading:
         def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
             request_body.read_body(req)
@@ -339,7 +339,7 @@ def test_a_body_that_does_not_come_is_waited_for_a_bounded_time(monkeypatch: pyt
         assert problem(asked(server, STARTED))["status"] == 408
 
 
-def test_finish_answers_what_is_under_way_and_closes_what_is_idle() -> None:
+def test_finish_serves_requests_in_progress_and_closes_idle_connections() -> None:
     begun, go = Event(), Event()
 
     def held(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
@@ -363,8 +363,8 @@ def test_finish_answers_what_is_under_way_and_closes_what_is_idle() -> None:
         finishing.get(timeout=3)
 
 
-def test_small_answers_leave_at_once() -> None:
-    """Without TCP_NODELAY each costs 44 ms (FINDINGS §7)."""
+def test_small_responses_are_sent_at_once() -> None:
+    """Without TCP_NODELAY each response takes 44 ms (docs/measurements.md)."""
     with serving() as server, connected(server) as sock, gevent.Timeout(3):
         for _ in range(100):
             sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi")
@@ -373,7 +373,7 @@ def test_small_answers_leave_at_once() -> None:
                 answer += sock.recv(65536)
 
 
-def test_who_has_logged_in_may_be_silent_for_longer_than_a_stranger() -> None:
+def test_an_authenticated_connection_may_idle_longer_than_an_anonymous_one() -> None:
     request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
     def knowing(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:

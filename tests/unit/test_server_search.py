@@ -1,4 +1,4 @@
-"""What a search asks, where that costs much."""
+"""Expensive parameters of a search."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from geventjob.server.filter import Filter, FilterError
 from geventjob.server.resources import search_parameters
 
 
-def test_long_filters_are_read_by_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_filters_are_parsed_in_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[object] = []
     parse: Callable[[str], Filter] = search_parameters.__dict__["parse"]
 

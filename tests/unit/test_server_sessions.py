@@ -1,4 +1,4 @@
-"""Cookies and passwords where time and other servers play a part; the rest is seen over HTTP."""
+"""Sessions, API keys and passwords: expiry, revocation by other servers, caches. Tests over HTTP have the rest."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def sessions(store: SqliteStore) -> Sessions:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Time stands still, but for so many seconds."""
+    """Stop the clock; return a function that moves it on by some seconds."""
     passed = [0.0]
 
     def go_on(seconds: float) -> None:
@@ -63,7 +63,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 def opened(sessions: Sessions, user: Document) -> tuple[str, str]:
-    """The id of a new session, and its cookie as a header."""
+    """Open a session; return its id, and its cookie as a header."""
     session, token = sessions.open(user, "session-template/internal")
     return session["id"], f"other=1; {COOKIE}={token}"
 
@@ -72,12 +72,12 @@ def test_the_key_is_made_once(store: SqliteStore) -> None:
     assert signing_key(store) == signing_key(store)
 
 
-def test_a_cookie_signed_with_another_key_is_nobodys(store: SqliteStore, sessions: Sessions, user: Document) -> None:
+def test_a_cookie_signed_with_another_key_is_anonymous(store: SqliteStore, sessions: Sessions, user: Document) -> None:
     _, cookie = opened(Sessions(store, "another key"), user)
     assert sessions.caller_by_cookie(cookie) is ANONYMOUS
 
 
-def test_an_old_cookie_is_nobodys_and_is_swept(
+def test_an_expired_session_is_anonymous_and_is_swept(
     store: SqliteStore, sessions: Sessions, user: Document, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, fresh = opened(sessions, user)
@@ -99,7 +99,7 @@ def test_a_known_cookie_does_not_ask_the_store(store: SqliteStore, sessions: Ses
     assert first.principals == {"USER ann", "ROLE USER", "ROLE ANON", f"ROLE {id}"}
 
 
-def test_another_server_hears_of_a_log_out(
+def test_a_log_out_takes_effect_on_another_server(
     store: SqliteStore, sessions: Sessions, user: Document, clock: Callable[[float], None]
 ) -> None:
     other = Sessions(store, signing_key(store))
@@ -111,7 +111,7 @@ def test_another_server_hears_of_a_log_out(
     assert other.caller_by_cookie(cookie) is ANONYMOUS
 
 
-def test_a_log_out_that_was_not_written_is_none(store: SqliteStore, sessions: Sessions, user: Document) -> None:
+def test_a_log_out_that_was_not_written_has_no_effect(store: SqliteStore, sessions: Sessions, user: Document) -> None:
     id, cookie = opened(sessions, user)
     write = store.write
     store.write = lambda items: [StoreRefused("disk full") for _ in items]  # type: ignore[method-assign]
@@ -124,7 +124,7 @@ def test_a_log_out_that_was_not_written_is_none(store: SqliteStore, sessions: Se
     assert sessions.caller_by_cookie(cookie) is ANONYMOUS
 
 
-def test_what_is_revoked_while_it_is_looked_up_is_not_kept(
+def test_a_session_revoked_during_its_look_up_is_not_cached(
     store: SqliteStore, sessions: Sessions, user: Document
 ) -> None:
     id, cookie = opened(sessions, user)
@@ -149,7 +149,7 @@ def test_what_is_revoked_while_it_is_looked_up_is_not_kept(
 def test_a_log_in_that_raced_a_new_password_is_void(store: SqliteStore, sessions: Sessions, user: Document) -> None:
     store.write([Update(user["id"], lambda user: user | {"_generation": "another"})])
     sessions.end_all("ann")
-    _, cookie = opened(sessions, user)  # with the user as he was when the old password was checked
+    _, cookie = opened(sessions, user)  # with the user at the check of the old password
     assert sessions.caller_by_cookie(cookie) is ANONYMOUS
 
 
@@ -167,7 +167,7 @@ def by_key(sessions: Sessions, user: Document, key: Document) -> str:
     return f"{COOKIE}={sessions.open(user, 'session-template/api-key', key)[1]}"
 
 
-def test_another_server_hears_of_the_end_of_a_key(
+def test_the_deletion_of_a_key_takes_effect_on_another_server(
     store: SqliteStore, sessions: Sessions, user: Document, key: Document, clock: Callable[[float], None]
 ) -> None:
     other = Sessions(store, signing_key(store))
@@ -180,16 +180,16 @@ def test_another_server_hears_of_the_end_of_a_key(
     assert other.caller_by_cookie(cookie) is ANONYMOUS
 
 
-def test_the_end_of_a_key_ends_sessions_that_are_still_stored(
+def test_the_deletion_of_a_key_ends_sessions_that_are_still_stored(
     store: SqliteStore, sessions: Sessions, user: Document, key: Document
 ) -> None:
     store.write([Update(key["id"], lambda key: None)])
-    cookie = by_key(sessions, user, key)  # with the key as it was when its secret was checked
+    cookie = by_key(sessions, user, key)  # with the key at the check of its secret
     assert sessions.caller_by_cookie(cookie) is ANONYMOUS
     assert store.search("session", Query(last=0)).count == 1
 
 
-def test_a_key_is_no_key_of_the_next_user_of_that_name(
+def test_a_later_user_of_the_same_name_does_not_inherit_a_key(
     store: SqliteStore, sessions: Sessions, user: Document, key: Document
 ) -> None:
     cookie = by_key(sessions, user, key)
@@ -203,13 +203,13 @@ def test_a_key_is_no_key_of_the_next_user_of_that_name(
     assert not belongs_to(key, following)
 
 
-def test_a_session_of_a_key_ends_with_it(sessions: Sessions, user: Document) -> None:
+def test_a_session_expires_with_its_key(sessions: Sessions, user: Document) -> None:
     short, long = (new_key(user, SECRET, {"USER"}, timedelta(hours=hours)) for hours in (1, 48))
     assert sessions.open(user, "session-template/api-key", short)[0]["expiry"] == short["expiry"]
     assert sessions.open(user, "session-template/api-key", long)[0]["expiry"] < long["expiry"]
 
 
-def test_a_key_opens_with_its_secret_until_it_ends(user: Document) -> None:
+def test_a_key_is_valid_with_its_secret_until_it_expires(user: Document) -> None:
     key = new_key(user, SECRET, {"USER"}, None)
     assert SECRET not in str(key)
     assert is_valid(key, SECRET)
@@ -221,7 +221,7 @@ def test_a_key_opens_with_its_secret_until_it_ends(user: Document) -> None:
     assert not is_valid(new_key(user, SECRET, {"USER"}, timedelta(seconds=-1)), SECRET)
 
 
-def test_secrets_are_chance() -> None:
+def test_secrets_are_random() -> None:
     made = {new_secret() for _ in range(200)}
     assert len(made) == 200
     assert {letter for secret in made for letter in secret} == {*ALPHABET, "."}
@@ -234,7 +234,7 @@ def test_the_cache_is_bounded(sessions: Sessions, user: Document, monkeypatch: p
     assert len(sessions._cache) == 3
 
 
-def test_passwords_are_hashed_beside_everything_else() -> None:
+def test_hashing_a_password_does_not_block_the_event_loop() -> None:
     passwords = Passwords(threads=1, waiting=1)
     hashing = [gevent.spawn(passwords.hash, "secret") for _ in range(3)]
     turns = 0
@@ -254,7 +254,7 @@ def test_passwords_are_hashed_beside_everything_else() -> None:
     assert not passwords.matches(None, "")
 
 
-def test_a_cookie_longer_than_ours_is_not_looked_at(
+def test_a_cookie_that_is_too_long_is_ignored(
     sessions: Sessions, user: Document, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cookie = opened(sessions, user)[1]
@@ -265,7 +265,7 @@ def test_a_cookie_longer_than_ours_is_not_looked_at(
     assert sessions.caller_by_cookie(cookie) is ANONYMOUS
 
 
-def test_a_password_file_for_the_first_user_that_is_too_short_is_refused(store: SqliteStore, tmp_path: Path) -> None:
+def test_a_short_password_for_the_first_user_is_refused(store: SqliteStore, tmp_path: Path) -> None:
     passwords = Passwords()
     with pytest.raises(StoreError, match="--admin-pass-file: the password has 7 characters: 8 at least"):
         first_user.ensure(store, passwords, "7 chars", tmp_path)
