@@ -65,8 +65,13 @@ def _unmask() -> None:
 
 
 def _after_fork() -> None:
-    if _about_to_exec(sys._getframe(1)):
-        return
+    if not _about_to_exec(sys._getframe(1)):
+        _leave_others_behind()
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # asks for a dump; `systemctl kill` sends the signal to children too
+
+
+def _leave_others_behind() -> None:
+    """Keep the greenlet that forked, and no other greenlet, watcher or callback."""
     forking, hub = getcurrent(), get_hub_if_exists()
     objects = gc.get_objects()
     _others.extend(thing for thing in objects if isinstance(thing, greenlet))

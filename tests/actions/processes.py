@@ -140,3 +140,18 @@ async def tells(job: Any) -> None:
 @action("alarms")
 def alarms(job: Any) -> None:
     alarm(1)
+
+
+@action("waits_for_programs")
+def waits_for_programs(job: Any) -> int:
+    """Waits for a program and for a forked child; the exit code is that of the first that fails."""
+    child = multiprocessing.get_context("fork").Process(target=note_and_wait, args=(job.payload["file"],))
+    child.start()
+    program = subprocess.run(["sh", "-c", f"echo program >> {job.payload['file']}; sleep 1"], check=False)
+    child.join()
+    return abs(program.returncode) or abs(child.exitcode or 0)
+
+
+def note_and_wait(path: Path) -> None:
+    note(path, "child")
+    time.sleep(1)

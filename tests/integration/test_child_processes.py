@@ -3,7 +3,9 @@ ones find theirs, and actions that overlap do not see what the others change."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,3 +72,13 @@ def test_actions_that_overlap_have_asyncio_and_a_directory_of_their_own(engine: 
     assert message is not None
     assert message.startswith("ValueError: alarm() in an action: signals and timers belong to the executor")
     assert Path(f"/proc/{executor.pid}/cwd").readlink() == folder
+
+
+def test_a_dump_does_no_harm_to_the_children_of_actions(engine: Fleet, executor: Process, tmp_path: Path) -> None:
+    """As `systemctl kill -s SIGUSR1 UNIT`, which signals all processes of the unit."""
+    notes = tmp_path / "notes"
+    job = engine.client().add("job", {"action": "waits_for_programs", "payload": {"file": str(notes)}})
+    until(lambda: notes.exists() and {"program", "child"} <= set(notes.read_text().split()))
+    os.killpg(executor.pid, signal.SIGUSR1)
+    assert ended(engine.client(), [job])[job]["state"] == "SUCCESS"
+    until(lambda: "SIGUSR1" in executor.log)
