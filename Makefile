@@ -44,7 +44,7 @@ audit: .venv/made  ## Look for known faults in the dependencies
 	@$(PY) tools/audit.py
 
 reference: .venv/made  ## Write the pages and ini files that come from the code
-	@$(PY) -m geventjob.config.reference && $(PY) -m geventjob.job.reference
+	@$(PY) -m geventjob.config.reference && $(PY) -m geventjob.job.reference && $(PY) -m tools.draw_lifecycle
 
 docs: .venv/made  ## Build the pages into HTML in build/docs, which opens from disk, and check their links
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[docs]'

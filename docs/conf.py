@@ -1,8 +1,5 @@
 """Settings of Sphinx, which builds the pages into HTML (`make docs`). No page loads anything from the network."""
 
-from pygments.lexers.special import TextLexer
-from sphinx.application import Sphinx
-
 project = "geventjob"
 extensions = ["myst_parser"]
 myst_heading_anchors = 4
@@ -12,8 +9,3 @@ html_title = "geventjob"
 html_copy_source = False
 html_show_copyright = False
 html_show_sphinx = False
-
-
-def setup(app: Sphinx) -> None:
-    """Show Mermaid diagrams as text, which Git hosts draw: drawing them here takes a script from the network."""
-    app.add_lexer("mermaid", TextLexer)
