@@ -1,4 +1,4 @@
-"""What a SlipStream server holds a job to, and how it searches (CIMI.md §3 to §5): for the stand-in of one."""
+"""The rules of a SlipStream server for jobs and searches (docs/reference/cimi.md): for the stand-in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WINDOW = 10_000
 
 
 class Answered(Exception):
-    """What is said instead of a document."""
+    """An answer in place of a document."""
 
     def __init__(self, status: int, message: str, id: str | None = None) -> None:
         self.status = status
@@ -107,7 +107,7 @@ def validate(job: Document) -> None:
 
 
 def at(document: Any, path: Sequence[str]) -> list[Any]:
-    """All values there; lists are flattened."""
+    """Return all values at a path; lists are flattened."""
     if isinstance(document, list):
         return [value for item in document for value in at(item, path)]
     if not path:
@@ -116,7 +116,7 @@ def at(document: Any, path: Sequence[str]) -> list[Any]:
 
 
 def meant(value: Any, attribute: Sequence[str]) -> Any:
-    """The value as it is compared: date math is reckoned, a quoted number is one."""
+    """Return the value for a comparison: date math is computed, a quoted number is a number."""
     text = value.text if isinstance(value, Date) else value
     math = re.fullmatch(r"now(?:-(\d+)([smhd]))?", text) if isinstance(text, str) else None
     if math and attribute[0] in ("created", "updated", "started", "timeOfStatusChange"):
@@ -166,7 +166,7 @@ def selected(form: Form) -> list[str] | None:
 
 
 def window(form: Form) -> tuple[int, int]:
-    """First from 0, and the end. Numbers that are none are passed over."""
+    """Return the first item, from 0, and the end. Values that are no numbers are ignored."""
 
     def number(name: str, default: int) -> int:
         return next((int(value) for key, value in form if key == name and re.fullmatch(r"-?\d+", value)), default)

@@ -1,7 +1,7 @@
-"""A stand-in for SlipStream's job server, by what is known of it (CIMI.md §1 to §5), its oddities above all.
+"""A stand-in for SlipStream's job server, by the known facts (docs/reference/cimi.md), above all its oddities.
 
-Jobs and sessions only, documents in an SQLite file, entries in a real ZooKeeper. Nothing of our server is in it but the
-parser of filters. Its own process: `python -m tests.support.slipstream_server`; `SlipStreamServer` starts one.
+Jobs and sessions only, documents in an SQLite file, entries in a real ZooKeeper. Only the parser of filters comes from
+our server. Its own process: `python -m tests.support.slipstream_server`; `SlipStreamServer` starts one.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ JOBS_ACL = {
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: from the cookie, or nobody."""
+    """The user of a request, from the cookie; or anonymous."""
 
     username: str | None
     roles: frozenset[str]
@@ -89,7 +89,7 @@ class Caller:
 
 
 class Tokens:
-    """What the cookie holds: signed, good until its time whatever happens to the session."""
+    """The content of cookies: signed, valid until its time whatever happens to the session."""
 
     def __init__(self, folder: Path, life: float) -> None:
         self._life = life
@@ -105,7 +105,7 @@ class Tokens:
         return f"{payload}.{self._signature(payload)}", expiry
 
     def caller(self, cookies: str) -> Caller:
-        """Whoever's token is bad or too old is anybody."""
+        """Return the caller of a token; a bad or expired token means an anonymous caller."""
         found = re.search(rf"{re.escape(COOKIE)}=token=([^;.]+)\.([0-9a-f]+)", cookies)
         if found and hmac.compare_digest(found[2], self._signature(found[1])):
             claims = json.loads(base64.urlsafe_b64decode(found[1]))
@@ -121,7 +121,7 @@ class Tokens:
 
 
 class Store:
-    """Documents by id, which survive a kill -9. Reads and writes are single: nothing is locked in between."""
+    """Documents by id, which survive SIGKILL. Reads and writes are single: no lock spans both."""
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -130,7 +130,7 @@ class Store:
         self._lock = threading.Lock()
 
     def get(self, id: str) -> Document:
-        """Whether or not the caller may see it, a missing one is missing."""
+        """Return the document. A missing document is 404 whether or not the caller may see it."""
         found = self._ask("SELECT body FROM documents WHERE id = ?", id)
         if not found:
             raise Answered(404, f"{id} not found", id)
@@ -152,7 +152,7 @@ class Store:
 
 
 class Resources:
-    """What can be asked of the server, but for the HTTP around it."""
+    """The requests of the server, without HTTP."""
 
     def __init__(self, store: Store, tokens: Tokens, zookeeper: KazooClient, store_delay: float) -> None:
         self._store = store
@@ -176,7 +176,7 @@ class Resources:
     # --- sessions
 
     def log_in(self, body: Document) -> tuple[Document, str]:
-        """The answer and the cookie."""
+        """Return the answer and the cookie."""
         template = body.get("sessionTemplate", {})
         if template.get("href") != "session-template/internal":
             raise Answered(404, f"{template.get('href')} not found")
@@ -200,7 +200,7 @@ class Resources:
         return self._added(id), f"{COOKIE}=token={token};Secure;Path=/;Expires={expires}"
 
     def sessions(self, caller: Caller) -> Document:
-        """One's own, whatever was asked for."""
+        """Return the caller's own session, whatever the search."""
         own = [document for document in self._store.all("session") if document["id"] in caller.roles]
         return {
             "count": len(own),
@@ -222,7 +222,7 @@ class Resources:
     # --- jobs
 
     def add(self, caller: Caller, body: Document) -> Document:
-        """The entry first: before the job is validated, and before it is stored."""
+        """Add a job; its entry comes first, before the job is validated and stored."""
         caller.needs("ADMIN")
         id = f"job/{uuid.uuid4()}"
         path = self._queued(id, body.get("priority", 999))
@@ -260,7 +260,7 @@ class Resources:
         return self._shown(caller, job, selected(form))
 
     def edit(self, caller: Caller, id: str, body: Document, form: Form) -> Document:
-        """Whatever the state is, and whoever wrote last."""
+        """Edit a job, whatever its state, and whoever wrote last."""
         job = self._modifiable(caller, id)
         for name in selected(form) or ():
             if name not in ("id", "created", "updated", "resourceURI", "acl"):
@@ -287,7 +287,7 @@ class Resources:
         return {"status": 200, "message": f"{id} deleted", "resource-id": id}
 
     def stop(self, caller: Caller, id: str) -> Document:
-        """A running job is STOPPED at once, and nobody is told. `updated` stays as it is."""
+        """Make a running job STOPPED at once, without a message. `updated` stays as before."""
         job = self._modifiable(caller, id)
         if job["state"] == "RUNNING":
             job["state"] = "STOPPED"
@@ -324,7 +324,7 @@ class Resources:
         return job
 
     def _shown(self, caller: Caller, job: Document, names: list[str] | None) -> Document:
-        """With what can be done to it; without its id, unless that is selected, and then nothing leads anywhere."""
+        """Return the document with operations. Under `$select`, an id that is not named is missing, in hrefs too."""
         if names is not None and "*" not in names:
             tops = {name.partition(".")[0] for name in names} | {"acl", "resourceURI"}
             shown = {name: value for name, value in job.items() if name in tops}
@@ -448,7 +448,7 @@ class Http(ThreadingHTTPServer):
 
 
 def main() -> None:
-    """Serve until it is killed."""
+    """Serve until the process is killed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--folder", type=Path, required=True)
@@ -469,7 +469,7 @@ def main() -> None:
 
 
 class SlipStreamServer:
-    """One process of it, on a port and in a folder that outlive it."""
+    """One process of the server, on a port and in a folder that outlive the process."""
 
     def __init__(self, folder: Path, port: int, zk_hosts: str, zk_root: str = "") -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -478,7 +478,7 @@ class SlipStreamServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *arguments: str) -> None:
-        """Start it (again) with other `--cookie-life` and `--store-delay`, in seconds."""
+        """Start the process (again) with other `--cookie-life` and `--store-delay`, in seconds."""
         with (self._folder / "slipstream.log").open("ab") as log:
             command = [sys.executable, "-m", "tests.support.slipstream_server", *self._command, *arguments]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -488,7 +488,7 @@ class SlipStreamServer:
         return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
-        """kill -9, and wait until it is gone."""
+        """Kill the process with SIGKILL, and wait for its end."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

@@ -1,7 +1,8 @@
 """A real ZooKeeper for tests: one server or three, on free ports, in a temporary folder; Debian's `zookeeper` package.
 
 A server is ready when a session with it works. Sessions are opened here by hand (four numbers and a password on the
-wire), so that a test can also end somebody else's session: who opens its id again, with its password, may close it.
+wire), so that a test can also end the session of another client: who opens a session again, with its password, may
+close it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ ENFORCING = "enforce.auth.enabled=true\nenforce.auth.schemes=digest\n"
 
 
 class Certificates:
-    """An authority of its own, a server's certificate for 127.0.0.1 and localhost, a client's and a stranger's."""
+    """An authority, a server's certificate for 127.0.0.1 and localhost, a client's and a stranger's certificate."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -57,7 +58,7 @@ class Certificates:
         return certificate.with_suffix(".key")
 
     def encrypted_key(self, certificate: Path) -> Path:
-        """The key once more, under a password."""
+        """Write the key once more, encrypted by a password."""
         encrypted = certificate.with_suffix(".encrypted")
         self._openssl(*f"ec -aes128 -passout pass:x -in {self.key(certificate)} -out {encrypted}".split())
         return encrypted
@@ -136,7 +137,7 @@ class Server:
             time.sleep(0.05)
 
     def ask(self, words: str) -> str:
-        """The answer to one of the four-letter commands, such as `wchs`, `mntr`, `cons`."""
+        """Return the answer to a four-letter command, such as `wchs`, `mntr`, `cons`."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
             connection.sendall(words.encode())
             answer = b""
@@ -151,15 +152,15 @@ class Server:
             return False
 
     def kill(self) -> None:
-        """kill -9, and wait until it is gone."""
+        """Kill the server with SIGKILL, and wait for its end."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """SIGTERM, and wait until it is gone."""
+        """Stop the server with SIGTERM, and wait for its end."""
         self._end(signal.SIGTERM)
 
     def freeze(self) -> None:
-        """It keeps its connections and says nothing more."""
+        """Freeze the server: it keeps its connections and sends nothing."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
@@ -188,10 +189,12 @@ class Ensemble:
         digest: bool = False,
         **more: Any,
     ) -> None:
-        """`tick` in ms: the grain of session timeouts; `sync`: ticks after which a server is given up by the others.
+        """Configure the servers.
 
-        With `certificates` clients must show theirs; with `digest` they must log in before anything else.
-        `more`: further settings of the servers, such as `enforceQuota="true"`.
+        `tick`: the grain of session timeouts, ms; `sync`: ticks after which a server is given up.
+
+        With `certificates` clients must show theirs; with `digest` they must log in before anything else. `more`:
+        further settings of the servers, such as `enforceQuota="true"`.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="zookeeper-"))
         self.certificates = certificates
@@ -238,7 +241,7 @@ class Ensemble:
         return next(server for server in self.servers if server.leads())
 
     def check(self) -> Ensemble:
-        """Fail, with its log, if a server has ended without being asked to."""
+        """Fail, with the log, if a server has ended by itself."""
         for server in self.servers:
             assert server.running, f"ZooKeeper has ended:\n{server.log[-4000:]}"
         return self
@@ -251,7 +254,7 @@ class Ensemble:
         return self
 
     def copy_data(self) -> Path:
-        """Stop the servers, copy what they keep, as a backup does, and start them again."""
+        """Stop the servers, copy their data, as a backup does, and start them again."""
         copy = Path(tempfile.mkdtemp(prefix="copy-", dir=self.folder))
         with self._stopped():
             for number, server in enumerate(self.servers):
@@ -259,16 +262,16 @@ class Ensemble:
         return copy
 
     def restore_data(self, copy: Path) -> None:
-        """Stop the servers, put back what `copy_data` has copied, and start them again."""
+        """Stop the servers, restore the data that `copy_data` copied, and start them again."""
         with self._stopped():
             for number, server in enumerate(self.servers):
                 shutil.rmtree(server.data)
                 shutil.copytree(copy / str(number), server.data)
 
     def set_numbers(self, used: dict[str, int]) -> None:
-        """Have so many sequence numbers of these folders used (of one server, which is stopped and started again).
+        """Set the used sequence numbers of these folders (of one server, which is stopped and started again).
 
-        Needs the setting `**{"digest.enabled": "false"}`, since the nodes are not what the server wrote.
+        Needs the setting `**{"digest.enabled": "false"}`, since the nodes are not those that the server wrote.
         """
         with self._stopped():
             pass  # a start writes a snapshot of all that there is
@@ -293,7 +296,7 @@ class Ensemble:
 
 @contextlib.contextmanager
 def running(ensemble: Ensemble) -> Iterator[Ensemble]:
-    """The ensemble, from its start to its end."""
+    """Yield the ensemble, from its start to its end."""
     try:
         yield ensemble.start()
     finally:
@@ -302,14 +305,14 @@ def running(ensemble: Ensemble) -> Iterator[Ensemble]:
 
 @cache
 def shared() -> Ensemble:
-    """One server for all the tests of this process, each of which needs a root of its own."""
+    """Return the server that all tests of this process share. Each test needs a root of its own."""
     ensemble = Ensemble().start()
     atexit.register(ensemble.close)
     return ensemble
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, below the range from which outgoing connections get theirs."""
+    """Return free ports below the range of outgoing connections."""
     found: list[int] = []
     while len(found) < count:
         port = random.randrange(20000, 32000)
@@ -321,7 +324,8 @@ def free_ports(count: int) -> list[int]:
 
 
 def _with_numbers(snapshot: bytearray, used: dict[str, int]) -> bytearray:
-    """A snapshot with other counters of children: the sixth number of a node's stat, behind its data and its ACL."""
+    """Return a snapshot with other counters of children: the sixth number of a node's stat, behind its data and its
+    ACL."""
     for path, count in used.items():
         name = struct.pack("!i", len(path)) + path.encode()
         node = snapshot.index(name) + len(name)
@@ -333,7 +337,7 @@ def _with_numbers(snapshot: bytearray, used: dict[str, int]) -> bytearray:
 
 
 class RawSession:
-    """A session with one server: a new one, or that of somebody else by its id and password."""
+    """A session with one server: a new session, or that of another client by its id and password."""
 
     def __init__(
         self,
@@ -344,7 +348,7 @@ class RawSession:
         timeout: int = 4000,
         certificates: Certificates | None = None,
     ) -> None:
-        """Raises OSError if the server does not answer, or not with a session."""
+        """Open the session. Raises OSError if the server does not answer, or not with a session."""
         self._socket = _connect(port, certificates)
         request = struct.pack("!iqiqi", 0, 0, timeout, identity, len(password)) + password + b"\0"
         try:
@@ -360,7 +364,7 @@ class RawSession:
             raise
 
     def close(self) -> None:
-        """End the session; the server has done so when this returns."""
+        """Close the session, and wait until the server has done so."""
         self._send(struct.pack("!ii", 1, -11))
         with contextlib.suppress(OSError):
             while self._socket.recv(4096):
@@ -368,7 +372,7 @@ class RawSession:
         self._socket.close()
 
     def abandon(self) -> None:
-        """Close the connection only: the session lives until it times out."""
+        """Close only the connection: the session lives until it times out."""
         self._socket.close()
 
     def _send(self, body: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The client against a real server that has bad days."""
+"""The client against a real server that fails in many ways."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_403_that_stays_is_forbidden_after_one_more_log_in() -> None:
 
 
 def test_a_session_past_its_time_is_not_used_whatever_this_machines_clock_says() -> None:
-    """The cookie lives two seconds by the server's clock, which is years behind."""
+    """The cookie lives for two seconds by the clock of the server, which is years behind."""
 
     def reply(asked: Asked) -> Reply:
         if asked.path != "/api/session":
@@ -230,7 +230,7 @@ def test_a_refusal_has_its_type_and_the_servers_words(status: int, kind: type[Re
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 422])
 @pytest.mark.parametrize("text", [b"<html>no\n entry</html>", b'{"message": "no entry"}', b'{"status": 200}', b""])
 def test_a_4xx_of_a_proxy_is_no_verdict(status: int, text: bytes) -> None:
-    """Except on the size: the same request is refused again."""
+    """Except on the size: the same request would be refused again."""
     with answering(always(status, text=text)) as server, alice(server) as client:
         with pytest.raises(CimiError) as caught:
             client.get("job/1")
@@ -747,7 +747,7 @@ def test_a_number_that_json_does_not_have_is_refused_with_its_place(
 def test_an_edit_whose_claim_is_lost_while_a_connection_is_made_is_not_sent(
     monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    """The process may have been stopped there. The others of the request are sent without it."""
+    """The process may be stopped at that moment. The other edits of the request are sent."""
     connect = urllib3.util.connection.create_connection
     lost: set[str] = set()
 
@@ -867,7 +867,7 @@ def serve_tls(listener: socket.socket, context: ssl.SSLContext) -> None:
 
 
 def test_callers_that_are_killed_leave_a_working_pool() -> None:
-    """As a runner ends an action in the middle of a call."""
+    """A runner ends an action in the middle of a call."""
     import gevent
 
     def reply(asked: Asked) -> Reply:

@@ -21,7 +21,7 @@ from geventjob.coordination.names import distance, entry_path, parse_entry
     ],
 )
 def test_an_entry_is_named_as_zookeeper_names_it(priority: int, sequence: int, path: str) -> None:
-    """The counter is a signed one of 32 bits, printed as Java prints `%010d`."""
+    """The counter is a signed number of 32 bits, printed as by Java's `%010d`."""
     assert entry_path(priority, sequence) == path
 
 

@@ -1,4 +1,4 @@
-"""The client against a server without bulk operations: requests, their order, and what a bad day makes of them."""
+"""The client against a server without bulk operations: requests, their order, and failures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Document = dict[str, Any]
 
 
 class Jobs:
-    """A server that knows these jobs. `special` answers a request of a method and path instead of it."""
+    """A server that knows these jobs. `special` answers a request of a method and path in its place."""
 
     entry_point = True
 
@@ -74,7 +74,7 @@ def edits(count: int, **attributes: Any) -> list[Document]:
 
 
 def paths(server: Answering) -> list[str]:
-    """Without those of the entry point."""
+    """Return the paths of requests, without those of the entry point."""
     return [path for path in server.paths() if not path.endswith("cloud-entry-point")]
 
 
@@ -148,7 +148,7 @@ def test_several_at_once_and_no_more_than_allowed() -> None:
 
 
 def test_an_edit_is_not_sent_when_its_claim_was_lost_meanwhile() -> None:
-    """The process may have been frozen anywhere: between the two requests, or before the PUT is sent again."""
+    """The process may freeze anywhere: between the two requests, or before the PUT is sent again."""
     jobs = Jobs(3)
     lost: set[str] = set()
     jobs.special["GET job/0"] = lambda asked: lost.add("job/0")
@@ -300,7 +300,7 @@ def test_another_server_may_come_back() -> None:
     ],
 )
 def test_what_is_no_cimi_server_is_away(entry: Reply) -> None:
-    """Not one that has none of our jobs: their entries would be taken out of the queue."""
+    """Such a server is not one without our jobs: their entries would be removed from the queue."""
     jobs = Jobs(1)
     jobs.entry = entry
     with answering(jobs) as server, Client(server.url, patience=0) as client:
@@ -337,7 +337,7 @@ def test_an_add_is_not_made_again_by_itself() -> None:
 
 
 def test_what_was_added_under_a_key_is_not_added_again() -> None:
-    """A distributor repeats a firing of which it does not know all answers."""
+    """A distributor repeats a firing when some answers are unknown."""
     jobs = Jobs()
     lost = [Reply(503, {"message": "later"})]
     jobs.special["POST job"] = lambda asked: lost.pop() if lost and asked.json["description"] == "2" else None

@@ -1,4 +1,4 @@
-"""What is peculiar to coordination over SQLite; what it shares with the others is in tests/contract."""
+"""Coordination over SQLite: facts of this implementation alone. The contract is in tests/contract."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def path(tmp_path: Path) -> str:
 
 @pytest.fixture
 def join(path: str) -> Iterator[Join]:
-    """One more member, started."""
+    """Return a function that starts another member."""
     members: list[SqliteCoordination] = []
 
     def join(name: str = "", timeout: float = 10.0) -> SqliteCoordination:
@@ -53,7 +53,7 @@ def join(path: str) -> Iterator[Join]:
 
 
 def execute(path: str, sql: str, *parameters: object) -> list[tuple[object, ...]]:
-    """From outside, as the sqlite3 command would."""
+    """Execute SQL from outside, as the sqlite3 command does."""
     database = sqlite3.connect(path, timeout=5)
     with database:
         rows = database.execute(sql, parameters).fetchall()
@@ -125,7 +125,8 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_that_may_not_be_written_is_refused() -> None:
-    """In a folder outside pytest's, which is its user's alone; and by somebody else, for root may do anything."""
+    """In a folder outside pytest's folder, which belongs to its user; and by another user, since root may write
+    anything."""
     with TemporaryDirectory() as folder:
         path = f"{folder}/coordination.db"
         member = SqliteCoordination(path, "a", 10)
@@ -161,7 +162,7 @@ def test_a_locked_file_is_away_and_the_next_start_works(path: str, join: Join) -
 
 
 def test_a_new_file_does_not_repeat_the_names_of_a_lost_one(path: str, join: Join) -> None:
-    """Jobs go on naming their entries, and must not take those of others for their own."""
+    """Jobs still name their old entries, and must not take the entries of others for their own."""
     names: list[str] = []
     for _ in range(2):
         member = join()
@@ -175,7 +176,7 @@ def test_a_new_file_does_not_repeat_the_names_of_a_lost_one(path: str, join: Joi
 
 
 class locked:
-    """As another process that is in a transaction."""
+    """Lock the file as another process does in a transaction."""
 
     def __init__(self, path: str) -> None:
         self._lock = os.open(path + ".lock", os.O_RDWR)
@@ -203,7 +204,7 @@ def test_the_hub_runs_on_while_the_file_is_locked(join: Join, path: str) -> None
 
 
 def test_a_file_locked_for_longer_than_a_session_ends_it_and_a_new_one_works(join: Join, path: str) -> None:
-    """Also what a process brings about that is stopped in a transaction: all wait for it, and nothing goes wrong."""
+    """A process that is stopped in a transaction has the same effect: all wait, and nothing goes wrong."""
     member = join(timeout=1.0)
     lost: list[object] = []
     member.on_lost = lost.append
@@ -219,7 +220,7 @@ def test_a_file_locked_for_longer_than_a_session_ends_it_and_a_new_one_works(joi
 
 
 def test_what_a_session_held_is_free_when_it_is_over_for_its_owner(join: Join) -> None:
-    """Its lease ends first; nobody has to wait for the rest of its time in the file."""
+    """The lease ends first. Nobody waits for the rest of the session's time in the file."""
     member, other = join(timeout=60), join(timeout=60)
     member.put([("job/a", 1)])
     (claim,) = member.take(1)
@@ -292,7 +293,7 @@ def test_after_close_calls_are_refused(join: Join) -> None:
 
 @pytest.mark.parametrize("turn", [2**31, 2**32, 2**33 + 2**31])
 def test_the_order_holds_where_the_numbers_of_names_wrap(join: Join, path: str, turn: int) -> None:
-    """Sequences have 64 bits; a name shows 32 of them, and means the nearest one."""
+    """Sequences have 64 bits; a name shows 32 bits and means the nearest sequence."""
     member = join()
     member.put([("job/first", 5)])
     member.consume(member.take(1))
@@ -321,7 +322,7 @@ def test_fences_go_on_growing_though_the_power_took_the_last_takes(join: Join, p
 
 
 def _steps(member: SqliteCoordination, operation: Callable[[Transaction], object]) -> int:
-    """Instructions of SQLite's machine that an operation takes."""
+    """Count the instructions of SQLite's machine that an operation takes."""
     steps = 0
 
     def count() -> int:
@@ -354,12 +355,12 @@ def test_a_take_costs_the_same_however_deep_the_queue_is(join: Join) -> None:
 
 
 def _attempts(path: str) -> int:
-    """Takes there have been, those in vain included."""
+    """Return the number of takes so far, including those without a result."""
     return int(str(execute(path, "SELECT last FROM fence")[0][0]))
 
 
 def _settled(path: str) -> int:
-    """Their number when there have been no more for a while."""
+    """Return the number of takes once there have been no more for a while."""
     attempts = -1
     while attempts != (now := _attempts(path)):
         attempts = now
@@ -390,7 +391,7 @@ def test_one_who_is_woken_and_goes_away_has_another_woken(join: Join, path: str)
 
 
 def test_a_bell_that_nobody_answers_for_a_while_does_no_harm(join: Join) -> None:
-    """A full pipe: 65,536 messages would not fit, and need not."""
+    """The pipe is full: 65,536 messages do not fit, and need not fit."""
     member = join()
     got: list[object] = []
     member.listen(lambda message: got.append(message) or gevent.sleep(0))
@@ -420,7 +421,7 @@ m.start()
 
 @pytest.fixture
 def run(path: str) -> Iterator[Callable[[str], subprocess.Popen[Any]]]:
-    """A process with a member `m`, which runs this code then."""
+    """Start a process with a member `m` that runs this code."""
     processes: list[subprocess.Popen[Any]] = []
 
     def run(code: str) -> subprocess.Popen[Any]:
@@ -525,7 +526,7 @@ def test_a_child_program_inherits_nothing(run: Run) -> None:
 
 
 def _strangers_session(path: str, **changes: object) -> int:
-    """A session with an entry taken in it, as if a process had joined and never come back; its number."""
+    """Insert a session with a taken entry, as if a process had joined and never come back. Return its number."""
     process = this_process()._replace(**changes)  # type: ignore
     (number,) = execute(
         path,
@@ -563,7 +564,7 @@ def test_a_session_from_before_the_boot_is_over(join: Join, path: str) -> None:
 def test_another_boot_id_proves_nothing_while_the_process_lives(
     join: Join, path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Two sandboxes of one machine show two ids; each of them begins and beats, and both sessions live on."""
+    """Two sandboxes of one machine show two ids. Each of them begins and beats, and both sessions live on."""
     members = []
     for name in ("one", "two", "three"):
         (tmp_path / name).write_text(f"{name}\n")
@@ -580,7 +581,7 @@ def test_another_boot_id_proves_nothing_while_the_process_lives(
 
 
 def test_a_process_of_another_boot_that_has_died_is_seen_when_one_begins(join: Join, path: str, run: Run) -> None:
-    """Where its number says nothing: that is of another namespace, as in a container."""
+    """The process id proves nothing here: it is of another namespace, as in a container."""
     process = run("print(m.put([('job/a', 1)]), len(m.take(1)), flush=True); gevent.sleep(60)")
     assert process.stdout.readline()
     execute(path, "UPDATE session SET boot = 'another', namespace = 'pid:[1]'")
@@ -599,7 +600,7 @@ def test_the_holder_of_the_lock_is_not_named_where_that_is_hidden(
 
 
 def test_nothing_is_concluded_from_a_number_in_another_namespace(join: Join, path: str) -> None:
-    """That of a container beside ours: there is no such process here, and there it may live."""
+    """The id is that of a process in a container: no such process exists here, and in the container it may live."""
     member = join(timeout=0.5)
     number = _strangers_session(path, namespace="pid:[1]", pid=2**22 - 1)
     assert member.take(1, timeout=0.3) == []

@@ -1,4 +1,4 @@
-"""The order of names, and which of them are entries, without a server."""
+"""The order of names, and the names that are entries, without a server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def name(priority: int, sequence: int) -> str:
 
 
 def answer(names: list[str]) -> bytes:
-    """As a server lists children, behind a header."""
+    """Return the answer of a server that lists children, behind a header."""
     return bytes(b"header" + int_struct.pack(len(names)) + b"".join(bytes(write_string(name)) for name in names))
 
 
@@ -40,7 +40,7 @@ def listed(names: list[str]) -> list[str]:
 def test_the_first_are_those_of_the_lowest_priority_that_were_put_first(
     start: int, steps: list[tuple[int, int]], count: int
 ) -> None:
-    """Wherever the counter of the server stands, and wherever it wraps."""
+    """Wherever the counter of the server stands and wraps."""
     sequence, entries = start, []
     for priority, step in steps:
         sequence = signed(sequence + step)
@@ -90,7 +90,7 @@ class Creations:
     """A client of ZooKeeper that numbers the nodes which kazoo's queue creates, and keeps their paths."""
 
     def __init__(self, first: int) -> None:
-        """Number from `first` on."""
+        """Set the next number."""
         self.paths: list[str] = []
         self._next = first
         self.handler = SimpleNamespace(lock_object=None, event_object=None)

@@ -1,4 +1,4 @@
-"""Groups of operations in few requests, against a server of a few lines that keeps to what ZooKeeper does."""
+"""Groups of operations in few requests, against a small server that follows ZooKeeper's rules."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Operation:
 
 @dataclass
 class Server:
-    """Does a transaction as a whole or not at all, and says at which operation it failed."""
+    """Does a transaction as a whole or not at all, and names the operation that failed."""
 
     done: list[str] = field(default_factory=list)
     requests: list[Sequence[Operation]] = field(default_factory=list)
     silent_at: int | None = None
-    """Number of the request whose answer is lost; it is done."""
+    """Number of the request whose answer is lost, although the request was done."""
 
     @property
     def nodes(self) -> Server:

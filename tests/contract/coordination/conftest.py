@@ -1,4 +1,4 @@
-"""Every test here runs over every implementation of coordination."""
+"""Fixtures of the contract: every test here runs over every implementation of coordination."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.contract.coordination.fleets import IMPLEMENTATIONS, Fleet
 
 @pytest.fixture(params=sorted(IMPLEMENTATIONS))
 def fleets(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Fleet]]:
-    """Makes fleets, each a namespace of its own."""
+    """Yield a function that makes fleets, each a namespace of its own."""
     made: list[Fleet] = []
     numbers = count()
 
@@ -35,11 +35,11 @@ def fleet(fleets: Callable[[], Fleet]) -> Fleet:
 
 @pytest.fixture
 def member(fleet: Fleet) -> Coordination:
-    """A first member, started."""
+    """Return a first member, started."""
     return fleet.member()
 
 
 @pytest.fixture
 def other(fleet: Fleet, member: Coordination) -> Coordination:
-    """A second one."""
+    """Return a second member, started."""
     return fleet.member()

@@ -1,4 +1,4 @@
-"""What the contract suite needs of an implementation of coordination: fresh namespaces, members, and their ends."""
+"""Fleets: fresh namespaces, members and their ends, for each implementation of coordination."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from tests.support.zookeeper import Ensemble, RawSession, shared
 
 
 def connect(where: dict[str, Any], name: str, timeout: float) -> Coordination:
-    """A coordination, not started, from what `Fleet.where` says."""
+    """Make a coordination, not started, from `Fleet.where`."""
     if "path" in where:
         return SqliteCoordination(where["path"], name, timeout)
     return ZooKeeperCoordination(where["hosts"], name, timeout, root=where["root"])
 
 
 class Fleet(ABC):
-    """A namespace of its own; all that joins it is ended by `close`."""
+    """A namespace of its own. `close` ends every member."""
 
     timeout = 10.0
-    """The session timeout of members, seconds, where a test does not ask for another."""
+    """The session timeout of members in seconds, unless a test asks for another."""
     mortal = timeout
-    """That of processes, which are there to be killed."""
+    """The session timeout of processes, which tests kill."""
     short = 1.5
-    """One for tests that must see it pass."""
+    """A session timeout that a test can wait for."""
     death = mortal + 2
-    """Seconds after which what a dead process held is free."""
+    """Seconds after which the entries of a dead process are free."""
 
     def __init__(self) -> None:
         self.where: dict[str, Any] = {}
@@ -50,7 +50,7 @@ class Fleet(ABC):
         self._processes: list[Process] = []
 
     def member(self, name: str = "", timeout: float | None = None) -> Coordination:
-        """One more member, started, in this process."""
+        """Start a member in this process."""
         member = self.unstarted(name, timeout)
         member.start()
         return member
@@ -61,7 +61,7 @@ class Fleet(ABC):
         return member
 
     def process(self, name: str = "", timeout: float | None = None) -> Process:
-        """One more member, started, in a process of its own."""
+        """Start a member in a process of its own."""
         process = Process(self.where, name or f"process-{next(self._numbers)}", timeout or self.mortal)
         self._processes.append(process)
         return process
@@ -73,20 +73,20 @@ class Fleet(ABC):
             member.close()
 
     def freeze(self, process: Process) -> None:
-        """Stop a process, in no critical section of the implementation."""
+        """Stop a process outside the critical sections of the implementation."""
         process.stop()
 
     @abstractmethod
     def cut_off(self, member: Coordination) -> AbstractContextManager[None]:
-        """A member of this process is out of reach of the others: nothing that it asks for is answered."""
+        """Cut a member of this process off from the others: its requests get no answers."""
 
     @abstractmethod
     def expire(self, member: Coordination) -> None:
-        """End the session of a member at once and without its knowledge, as an administrator could."""
+        """End the session of a member at once and without its knowledge, as an administrator can."""
 
 
 class SqliteFleet(Fleet):
-    """Here the death of a process is seen at once, long before its session expires."""
+    """Members over one file. A death is seen at once, long before the session expires."""
 
     mortal = 60.0
     death = 1.0
@@ -96,7 +96,10 @@ class SqliteFleet(Fleet):
         self.where = {"path": str(directory / "coordination.db")}
 
     def freeze(self, process: Process) -> None:
-        """Under the lock, so that it is not stopped while it has it: all would wait for it, and rightly so."""
+        """Stop a process under the lock of the file.
+
+        A process that is stopped while it has the lock makes all others wait.
+        """
         lock = os.open(self.where["path"] + ".lock", os.O_RDWR)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -106,7 +109,7 @@ class SqliteFleet(Fleet):
 
     @contextmanager
     def cut_off(self, member: Coordination) -> Iterator[None]:
-        """Its thread is stuck, as in a disk that does not answer."""
+        """Block the thread of the member, as a disk does that does not answer."""
         assert isinstance(member, SqliteCoordination)
         assert member._database._pool is not None
         answered = get_original("threading", "Event")()
@@ -128,12 +131,15 @@ class SqliteFleet(Fleet):
             ring(self.where["path"], bell, ALL)
 
 
-class ZookeeperFleet(Fleet):
-    """Under a root of its own of servers that all share. Each member of this process has its own way to one of them."""
+class ZooKeeperFleet(Fleet):
+    """Members under a root of their own, in shared servers.
+
+    Each member of this process has its own proxy to a server.
+    """
 
     mortal = 3.0
     death = mortal + 2
-    """A death shows by the timeout alone."""
+    """Only the session timeout shows a death."""
 
     def __init__(self, directory: Path, ensemble: Ensemble | None = None) -> None:
         super().__init__()
@@ -164,11 +170,11 @@ class ZookeeperFleet(Fleet):
             self._ways[member].speak()
 
     def expire(self, member: Coordination) -> None:
-        """By who opens the session again elsewhere, and closes it; the server hangs up on the one it was taken from."""
+        """Open the session again elsewhere and close it. The server closes the connection of the member."""
         assert isinstance(member, ZooKeeperCoordination)
         client = member._ensemble.now().client
         RawSession(self._ensemble.port, client.identity, client._session_passwd).close()
         self._ways[member].cut()
 
 
-IMPLEMENTATIONS = {"sqlite": SqliteFleet, "zookeeper": ZookeeperFleet}
+IMPLEMENTATIONS = {"sqlite": SqliteFleet, "zookeeper": ZooKeeperFleet}

@@ -1,4 +1,4 @@
-"""A member of a fleet in a process of its own, which can be frozen and killed; and, run as a module, that process."""
+"""A member of a fleet in a process of its own, which tests freeze and kill. Run as a module, the process itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.waiting import eventually
 
 
 class Process:
-    """Calls go over a pipe to the `Servant` in the process; each may be waited for later."""
+    """The process as the test sees it. Calls go over a pipe to the `Servant`; a call may be awaited later."""
 
     def __init__(self, where: dict[str, Any], name: str, timeout: float) -> None:
         self._numbers = count(1)
@@ -43,7 +43,7 @@ class Process:
         return self._popen.pid
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """What the servant's method returns."""
+        """Return the result of the servant's method."""
         return self.begin(method, *arguments).get(timeout=60)
 
     def begin(self, method: str, *arguments: Any) -> AsyncResult[Any]:
@@ -58,7 +58,7 @@ class Process:
         return self._popen.poll() is not None
 
     def stop(self) -> None:
-        """Freeze all of its threads, and see that they are."""
+        """Freeze all threads of the process, and check that they are frozen."""
         os.kill(self.pid, signal.SIGSTOP)
         eventually(lambda: self._state() == "T")
 
@@ -66,7 +66,7 @@ class Process:
         os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """Kill -9, frozen or not."""
+        """Kill the process with SIGKILL, frozen or not."""
         if self._popen.poll() is None:
             self._popen.kill()
             self._popen.wait()
@@ -88,7 +88,7 @@ class Process:
 
 
 class Servant:
-    """Does what the test asks with a coordination, and keeps what it gets by names that JSON can say."""
+    """Carries out the calls of the test with a coordination. Objects that JSON cannot hold have names."""
 
     def __init__(self, where: dict[str, Any], name: str, timeout: float) -> None:
         from tests.contract.coordination.fleets import connect
@@ -124,7 +124,7 @@ class Servant:
         return [self._claims[entry].lost for entry in entries]
 
     def losses(self) -> list[list[str]]:
-        """What each call of `on_lost` brought."""
+        """Return the entries of each call of `on_lost`."""
         return self._lost
 
     def sessions(self) -> int:
@@ -134,7 +134,7 @@ class Servant:
         self._coordination.announce(role, info)
 
     def lead(self, election: str) -> float:
-        """Lead, and from then on note each stretch of time in which leadership is held; when it began (boottime)."""
+        """Lead, and record how long leadership is held. Return the time of the election (boottime)."""
         leadership = self._coordination.lead(election)
         assert leadership is not None
         moments = [boottime()] * 2
@@ -143,11 +143,11 @@ class Servant:
         return moments[0]
 
     def led(self) -> list[list[float]]:
-        """The first and the last moment of each leadership at which it was held."""
+        """Return for each leadership the first and the last moment at which it was held."""
         return self._led
 
     def listen(self, dies_in: Any = None) -> None:
-        """Keep each message; die while the one that equals `dies_in` is handled."""
+        """Keep each message. Die while handling the message that equals `dies_in`."""
 
         def handle(message: dict[str, Any]) -> None:
             if message == dies_in:

@@ -1,4 +1,4 @@
-"""Election and what is remembered under its name."""
+"""Elections, and the notes under their names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.waiting import eventually
 
 
 def standing(coordination: Coordination, election: str = "e") -> gevent.Greenlet[..., Any]:
-    """A greenlet that stands, and has had the time to arrive."""
+    """Return a greenlet that is a candidate and has had the time to arrive."""
     greenlet = gevent.spawn(coordination.lead, election)
     gevent.sleep(0.1)
     return greenlet
@@ -78,7 +78,7 @@ def test_who_gives_up_waiting_is_passed_over(fleet: Fleet, member: Coordination,
 def test_who_is_killed_in_the_moment_of_being_elected_leaves_no_one_leading(
     fleet: Fleet, member: Coordination, other: Coordination
 ) -> None:
-    """Whatever happens to be under way when the caller is killed, the next one leads."""
+    """The next candidate leads, whatever is under way when the caller is killed."""
     dice = random.Random(7)
     for _ in range(30):
         greenlet = gevent.spawn(member.lead, "e")
@@ -154,7 +154,7 @@ def test_a_frozen_leader_is_followed_and_never_leads_again(fleet: Fleet, member:
 
 
 def test_there_are_never_two_leaders(fleet: Fleet) -> None:
-    """Leaders resign or are cut off; the stretches of time in which one was held never overlap."""
+    """Leaders resign or are cut off. The times in which a leadership was held never overlap."""
     stretches: list[list[float]] = []
     cuts = 0
 

@@ -1,4 +1,4 @@
-"""Presence: who is there, in which role."""
+"""Presence: the live processes of each role."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The queue: order, claims and their ends, waking, and what people see of it."""
+"""The queue: order, claims and their ends, wake-ups, and figures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def jobs(claims: list[Claim]) -> list[str]:
 
 
 def waiting(take: Callable[[], list[Claim]]) -> gevent.Greenlet[..., Any]:
-    """A greenlet in a take that has had the time to find nothing, and waits."""
+    """Return a greenlet that waits in a take: it has had the time to find nothing."""
     greenlet = gevent.spawn(take)
     gevent.sleep(0.1)
     assert not greenlet.ready(), "this take was to wait"
@@ -247,7 +247,7 @@ def test_an_interrupt_ends_the_next_take_if_none_waits_and_only_that(member: Coo
 def test_what_is_left_is_not_brought_by_an_earlier_take_that_was_interrupted(
     fleet: Fleet, member: Coordination, other: Coordination
 ) -> None:
-    """It may have been taken before its caller was told to exclude it, and is given back then."""
+    """The entry may have been taken before the caller excluded it; then it is given back."""
     (path,) = other.put([("job/a", 1)])
     with fleet.cut_off(member):
         take = gevent.spawn(member.take, 1)
@@ -276,7 +276,7 @@ def test_an_interrupt_may_come_from_the_hub(member: Coordination) -> None:
 
 
 def test_interrupts_and_kills_at_any_moment_lose_no_entry(member: Coordination, other: Coordination) -> None:
-    """A take is ended again and again while entries come; in the end each of them was given to somebody, once."""
+    """Takes are ended again and again while entries come. In the end each entry was given to one caller, once."""
     total = 300
     given: list[Claim] = []
     dice = random.Random(4)
@@ -322,7 +322,7 @@ def test_what_is_released_stands_in_its_old_place(member: Coordination, other: C
 
 
 def test_an_end_that_is_told_twice_is_one(member: Coordination, other: Coordination) -> None:
-    """And what another member has taken since is not touched by it."""
+    """A second end does not touch an entry that another member has taken since."""
     member.put([("job/a", 1), ("job/b", 1)])
     a, b = member.take(2)
     member.consume([a])

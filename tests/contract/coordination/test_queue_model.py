@@ -1,4 +1,4 @@
-"""The queue against a model of it: any members, in any order of calls, see what the model says."""
+"""The queue against a model: any members, in any order of calls, see what the model predicts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ picks = st.lists(st.integers(0, 30), max_size=8)
 
 @dataclass
 class Entry:
-    """An entry that stands in the queue."""
+    """An entry in the queue."""
 
     path: str
     job: str
@@ -129,7 +129,7 @@ class QueueMachine(RuleBasedStateMachine):
         return [self.paths[i] for i in dict.fromkeys(which) if i < len(self.paths)]
 
     def end(self, call: Callable[[list[Claim]], None], who: int, which: list[int]) -> list[Entry]:
-        """Consume or release some that this member was ever given, ended ones and lost ones among them."""
+        """Consume or release claims that this member was ever given, including ended and lost ones."""
         chosen = [self.claims[who][-1 - i] for i in which if i < len(self.claims[who])]
         call(chosen)
         return [entry for entry in self.standing.values() if entry.claim in chosen]

@@ -1,4 +1,4 @@
-"""Sessions: whose are over, who knows, and what is lost with them."""
+"""Sessions: their ends, the processes that notice, and the losses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.waiting import eventually
 
 
 class Listener:
-    """Keeps what a coordination tells."""
+    """Records the calls of a coordination's listeners."""
 
     def __init__(self, coordination: Coordination) -> None:
         self.lost: list[list[Claim]] = []
@@ -28,7 +28,7 @@ class Listener:
 
 
 def listened_to(fleet: Fleet) -> tuple[Coordination, Listener]:
-    """A member with a short session timeout, and what it tells after its first session."""
+    """Return a member with a short session timeout, and the record of its listeners after its first session."""
     member = fleet.unstarted(timeout=fleet.short)
     listener = Listener(member)
     member.start()
@@ -128,7 +128,7 @@ def test_each_loss_tells_of_its_own_claims_only(fleet: Fleet, other: Coordinatio
 
 
 def test_calls_in_the_name_of_an_expired_session_touch_nothing(fleet: Fleet, other: Coordination) -> None:
-    """Not even before its owner knows, whose lease goes on: others hold now what it held."""
+    """Not even before the owner knows: its lease goes on while others hold its entries."""
     member = fleet.member()
     paths = member.put([("job/a", 1), ("job/b", 1), ("job/c", 1)])
     claims = member.take(3)
@@ -313,7 +313,10 @@ def test_an_entry_is_not_kept_waiting_by_a_frozen_taker(fleet: Fleet, member: Co
 
 
 def test_processes_die_in_any_number_and_nothing_is_lost_or_run_by_two(fleet: Fleet, member: Coordination) -> None:
-    """Each round a process takes some, consumes some of them and is killed; the last one finds all the rest."""
+    """In each round a process takes some entries, consumes a part and is killed.
+
+    The last process finds all the rest.
+    """
     paths = member.put([(f"job/{i}", i % 2) for i in range(40)])
     consumed: list[str] = []
     for _ in range(3):

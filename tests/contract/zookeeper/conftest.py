@@ -1,4 +1,4 @@
-"""Members of a fleet over real ZooKeeper servers, and plain kazoo beside them."""
+"""Members of a fleet over real ZooKeeper servers, with plain kazoo clients beside them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.zookeeper import Ensemble, RawSession, shared
 
 
 class Member(ZooKeeperCoordination):
-    """A coordination that keeps what it was told."""
+    """A coordination that records the calls of its listeners."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
@@ -28,7 +28,7 @@ class Member(ZooKeeperCoordination):
 
     @property
     def identity(self) -> int:
-        """Of the session."""
+        """The id of the session."""
         return self._ensemble.now().client.identity
 
     @property
@@ -37,7 +37,7 @@ class Member(ZooKeeperCoordination):
 
 
 class Site:
-    """A root of its own in an ensemble, and all that is connected to it."""
+    """A root of its own in an ensemble, and its clients."""
 
     def __init__(self, ensemble: Ensemble) -> None:
         self.ensemble = ensemble.check()
@@ -54,13 +54,13 @@ class Site:
         return member
 
     def member(self, name: str = "", timeout: float = 10.0, hosts: str = "", **more: Any) -> Member:
-        """Started."""
+        """Start a member."""
         member = self.unstarted(name, timeout, hosts, **more)
         member.start()
         return member
 
     def kazoo(self, timeout: float = 10.0, **more: Any) -> KazooClient:
-        """A plain client whose `/` is this site's root."""
+        """Start a plain client whose `/` is the root of this site."""
         more.setdefault("hosts", self.ensemble.hosts + self.root)
         client = KazooClient(timeout=timeout, handler=SequentialGeventHandler(), **more)
         self._clients.append(client)
@@ -74,7 +74,7 @@ class Site:
         return proxy
 
     def expire(self, member: Member) -> None:
-        """End its session by opening it again elsewhere and closing it."""
+        """End the session of a member: open it again elsewhere and close it."""
         client = member._ensemble.now().client
         RawSession(self.ensemble.port, client.identity, client._session_passwd).close()
 
@@ -90,7 +90,7 @@ class Site:
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    """In the one server that all tests share."""
+    """Yield a site in the server that all tests share."""
     made = Site(shared())
     yield made
     made.close()
@@ -103,7 +103,7 @@ def member(site: Site) -> Member:
 
 @pytest.fixture
 def kazoo(site: Site, member: Member) -> KazooClient:
-    """A plain client, where a member has been already."""
+    """Return a plain client that starts after a member."""
     return site.kazoo()
 
 

@@ -1,4 +1,4 @@
-"""Getting in: TLS, log-in, permissions, the root, and servers that are too old."""
+"""Access: TLS, log-in, permissions, the root, and servers that are too old."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture(scope="module")
 def fortress(certificates: Certificates) -> Iterator[Ensemble]:
-    """A server that wants certificates and a log-in of everybody."""
+    """Yield a server that demands certificates and a log-in."""
     with running(Ensemble(certificates=certificates, digest=True)) as ensemble:
         yield ensemble
 
@@ -46,7 +46,7 @@ def auth_file(tmp_path: Path) -> str:
 
 @pytest.fixture
 def tls(certificates: Certificates) -> dict[str, str]:
-    """The right files."""
+    """Return the right files."""
     client = certificates.client
     return {"tls_ca": str(certificates.ca), "tls_cert": str(client), "tls_key": str(certificates.key(client))}
 
@@ -58,7 +58,7 @@ def written(path: Path, text: str, mode: int = 0o600) -> str:
 
 
 def acls(client: KazooClient, path: str) -> dict[str, list[object]]:
-    """Path → permissions, for a node and all below it."""
+    """Return path → permissions, for a node and all below it."""
     found = {path: client.get_acls(path)[0]}
     for name in client.get_children(path):
         found.update(acls(client, f"{path}/{name}"))
@@ -187,7 +187,7 @@ def test_without_the_right_files_there_is_no_session(
 
 
 def test_a_server_of_another_name_is_not_believed(inside: Site, tls: dict[str, Any], auth_file: str) -> None:
-    """`127.1` is the address 127.0.0.1, and no name in the server's certificate."""
+    """`127.1` is the address 127.0.0.1, but not a name in the server's certificate."""
     for host in ("127.0.0.1", "localhost"):
         inside.member(hosts=f"{host}:{inside.ensemble.port}", auth_file=auth_file, **tls)
     with pytest.raises(CoordinationAway, match=r"its certificate is not accepted: .*127\.1"):
@@ -278,7 +278,7 @@ def test_without_a_root_all_lies_at_the_top(site: Site) -> None:
 
 
 def test_a_server_older_than_multi_read_is_refused_in_words(site: Site) -> None:
-    """As 3.4 and 3.5 answer what they do not know."""
+    """The server answers as 3.4 and 3.5 answer unknown requests."""
     old: Proxy = site.proxy()
     old.refused[MULTI_READ] = UNIMPLEMENTED
     with pytest.raises(CoordinationError, match=r"older than ZooKeeper 3\.6"):

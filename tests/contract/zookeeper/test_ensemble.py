@@ -1,4 +1,4 @@
-"""Three servers: the contract over them, and what happens when some of them go."""
+"""Three servers: the contract over them, and failures of some of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from geventjob.clock import boottime
 from geventjob.coordination.base import CoordinationAway
 from tests.contract.coordination.conftest import fleet, member, other  # noqa: F401
-from tests.contract.coordination.fleets import Fleet, ZookeeperFleet
+from tests.contract.coordination.fleets import Fleet, ZooKeeperFleet
 from tests.contract.coordination.test_elections import (  # noqa: F401
     test_those_who_stand_lead_in_the_order_in_which_they_came,
     test_what_is_remembered_is_recalled_by_all,
@@ -50,11 +50,11 @@ def three() -> Iterator[Ensemble]:
 
 @pytest.fixture
 def fleets(three: Ensemble, tmp_path: Path) -> Iterator[Callable[[], Fleet]]:
-    """For the tests of the contract: their members are each at another of the servers."""
+    """Yield fleets for the tests of the contract. Each member is at another server."""
     made: list[Fleet] = []
 
     def make() -> Fleet:
-        made.append(ZookeeperFleet(tmp_path, three))
+        made.append(ZooKeeperFleet(tmp_path, three))
         return made[-1]
 
     yield make
@@ -64,7 +64,7 @@ def fleets(three: Ensemble, tmp_path: Path) -> Iterator[Callable[[], Fleet]]:
 
 @pytest.fixture
 def servers(three: Ensemble) -> Iterator[Site]:
-    """A root of its own; in the end all three servers work again."""
+    """Yield a root of its own. In the end all three servers work again."""
     made = Site(three)
     yield made
     for server in three.servers:
@@ -162,7 +162,7 @@ def test_a_majority_that_is_back_within_the_lease_loses_nothing(servers: Site) -
 
 
 def test_reads_from_a_server_that_is_cut_off_do_not_prolong_a_lease(servers: Site) -> None:
-    """The others end the session of who is connected to it, and it does not know."""
+    """The other servers end the session of its client, and the server does not know."""
     alone = next(server for server in servers.ensemble.servers if not server.leads())
     hosts = f"127.0.0.1:{alone.port}"
     one = servers.member("one", timeout=2.0, hosts=hosts)
@@ -179,7 +179,7 @@ def test_reads_from_a_server_that_is_cut_off_do_not_prolong_a_lease(servers: Sit
 
 
 def test_when_one_server_falls_silent_another_serves_within_the_lease(servers: Site) -> None:
-    """Though there is always something to send, so that kazoo itself would never notice."""
+    """There is always something to send, so that kazoo itself would never notice."""
     ways = [servers.proxy(number) for number in range(3)]
     one = servers.member("one", timeout=3.0, hosts=",".join(way.hosts for way in ways))
     paths = one.put([("job/a", 1)])

@@ -1,4 +1,4 @@
-"""A session is ours for as long as its lease says, and that ends before the ensemble gives away what it holds."""
+"""A session is ours until its lease ends, and the lease ends before the ensemble gives away what the session owns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def way(site: Site) -> Proxy:
 
 
 def lease_and_gift(held: Member, kazoo: KazooClient, since: float, entry: str) -> tuple[float, float]:
-    """Seconds from then until the holder knows that its claim is lost, and until the server gives it away."""
+    """Return the seconds until the holder knows that its claim is lost, and until the server gives the entry away."""
     node = entry.replace("entries", "taken")
     gone = gevent.spawn(lambda: (eventually(lambda: kazoo.exists(node) is None, within=15), boottime())[1])
     eventually(lambda: held.lost, within=15)
@@ -52,7 +52,7 @@ def test_when_the_server_falls_silent_the_lease_ends_before_the_claim_is_given_a
 
 
 def test_a_session_whose_lease_ended_is_never_used_again(site: Site, way: Proxy, member: Member) -> None:
-    """Though the server has not ended it yet: what was asked for in it is refused, and a new one begins."""
+    """The server has not ended the session yet. Requests in it are refused, and a new session begins."""
     remote = site.member("remote", 2.0, way.hosts)
     remote.put([("job/a", 1), ("job/b", 1)])
     claims = remote.take(2)
@@ -118,7 +118,7 @@ def test_a_silence_that_is_shorter_than_the_lease_loses_nothing(site: Site, way:
 
 
 def test_a_slow_ensemble_is_no_reason_to_lose_a_session(site: Site, way: Proxy) -> None:
-    """Each answer comes 200 ms late, a tenth of the session timeout."""
+    """Each answer is 200 ms late, a tenth of the session timeout."""
     way.delay = 0.2
     remote = site.member("remote", 2.0, way.hosts)
     first = remote.session

@@ -1,6 +1,6 @@
-"""A request or its answer is lost with the connection: the server has done it or not, and nobody knows.
+"""Requests and answers that are lost with the connection: the server may or may not have done the work.
 
-Nothing is lost then, and nothing done by two.
+Nothing may be lost then, and no entry be given to two processes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def way(site: Site) -> Proxy:
 
 @pytest.fixture
 def remote(site: Site, way: Proxy) -> Member:
-    """A member at the other end of a way that loses answers."""
+    """Return a member behind a proxy that loses answers."""
     return site.member("remote", hosts=way.hosts)
 
 
@@ -294,7 +294,7 @@ def test_a_message_whose_deletion_was_lost_is_not_handled_again(
 
 
 def test_all_goes_on_after_many_cuts(remote: Member, way: Proxy, member: Member) -> None:
-    """The line is cut again and again while entries are put, taken and consumed at both ends."""
+    """The connection breaks again and again while both members put, take and consume entries."""
     total, done = 400, []
 
     def put() -> None:

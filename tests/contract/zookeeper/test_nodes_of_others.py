@@ -1,4 +1,4 @@
-"""Presence, inboxes and elections when nodes come and go by other hands."""
+"""Presence, inboxes and elections when other programs make and delete nodes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_name_that_another_has_taken_meanwhile_is_told_and_waited_for(
 def test_the_node_of_an_own_session_that_has_ended_is_waited_for_in_silence(
     site: Site, member: Member, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A server that was away for a while ends a session later than its client does."""
+    """A server that was away for a while ends a session later than the client."""
     short = site.member("same", timeout=1.0)
     short.announce("executors", {"slots": 1})
     client = short._ensemble.now().client

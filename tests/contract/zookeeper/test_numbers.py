@@ -1,4 +1,4 @@
-"""Sequence numbers near their end: the queue goes on, in order, and for old engines too."""
+"""Sequence numbers near their end: the queue goes on, in order, also for old engines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BEGINNINGS = {
 
 @pytest.fixture(scope="module")
 def prepared() -> Iterator[dict[str, Site]]:
-    """A server with a root for each of the BEGINNINGS, the numbers of whose entries are used so far."""
+    """Yield a server with a root for each of the BEGINNINGS, the numbers of used sequences."""
     with running(Ensemble(**UNCHECKED)) as ensemble:
         sites = {name: Site(ensemble) for name in BEGINNINGS}
         used = {}

@@ -1,4 +1,4 @@
-"""Why there is no session: the reason stands in the line that says so, at the start and later."""
+"""The reason why there is no session: it is in the line of the log, at the start and later."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.zookeeper import Ensemble, RawSession, running
 
 @pytest.fixture
 def narrow() -> Iterator[Site]:
-    """A server that takes one connection from each address, and makes SHA-256 of passwords."""
+    """Yield a server that takes one connection from each address, and stores SHA-256 of passwords."""
     digest: dict[str, Any] = {"DigestAuthenticationProvider.digestAlg": "SHA-256"}
     with running(Ensemble(maxClientCnxns=1, **digest)) as ensemble:
         made = Site(ensemble)
@@ -51,7 +51,7 @@ def test_too_many_connections_a_server_that_is_gone_and_another_digest(
 
 
 def why_not(member: Member) -> str:
-    """The error of its start."""
+    """Return the error of a start."""
     with pytest.raises(CoordinationAway) as caught:
         member.start()
     return str(caught.value)

@@ -1,4 +1,4 @@
-"""What ZooKeeper refuses for now is waited out; only an entry that is not for us is left alone."""
+"""Refusals of ZooKeeper that pass are waited out. An entry without permission is passed over."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.zookeeper import Ensemble, running
 
 @pytest.fixture(scope="module")
 def bounded() -> Iterator[Ensemble]:
-    """A server that enforces quotas."""
+    """Yield a server that enforces quotas."""
     with running(Ensemble(enforceQuota="true")) as ensemble:
         yield ensemble
 
@@ -158,7 +158,7 @@ def test_folders_that_are_gone_are_made_anew_and_all_goes_on(
 
 
 def delete(client: KazooClient, path: str) -> None:
-    """All at once; what is made meanwhile goes too."""
+    """Delete nodes at once, with the nodes that are made meanwhile."""
 
     def below(path: str) -> list[str]:
         return [node for name in client.get_children(path) for node in below(f"{path}/{name}")] + [path]

@@ -1,4 +1,4 @@
-"""A ZooKeeper that was restored from an older copy: clients get in again, and jobs come back under new entries."""
+"""A ZooKeeper that was restored from an older copy: clients connect again, and jobs come back under new entries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.zookeeper import Ensemble, running
 
 @pytest.fixture(params=[1, 3])
 def own(request: pytest.FixtureRequest) -> Iterator[Site]:
-    """Servers for one test alone."""
+    """Yield servers for one test alone."""
     with running(Ensemble(request.param)) as ensemble:
         made = Site(ensemble)
         yield made
@@ -72,7 +72,7 @@ def test_clients_of_a_restored_zookeeper_get_in_and_jobs_come_back(
 
 
 def test_the_entry_of_a_job_that_nobody_holds_is_replaced_at_once(site: Site, tmp_path: Path) -> None:
-    """And one that its owner began in good order, or that no copy has made older, is left alone."""
+    """An entry that its owner began in good order, or that no copy has made older, stays."""
     both = Both(SqliteStore(tmp_path / "store.db"), site.unstarted(timeout=1.0))
     for name in ("older", "owned", "new"):
         both.add(name)
@@ -109,7 +109,7 @@ def again(call: Callable[[], list[Any]]) -> list[Any]:
 
 
 def take(member: Any, count: int) -> dict[str, Claim]:
-    """Take so many, in one session; by the names of their jobs."""
+    """Take a number of entries in one session. Return the claims by the names of their jobs."""
     claims: list[Claim] = []
     with gevent.Timeout(60):
         while len(claims) < count:

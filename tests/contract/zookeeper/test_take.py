@@ -1,4 +1,4 @@
-"""How entries are taken: their order, in which transactions, who takes which, and how often the queue is listed."""
+"""Takes: their order, their transactions, the parts of takers, and the frequency of lists."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def way(site: Site) -> Proxy:
 
 @pytest.fixture
 def counted(site: Site, way: Proxy) -> Member:
-    """A member whose requests are counted."""
+    """Return a member whose requests are counted."""
     return site.member("counted", hosts=way.hosts, timeout=10.0)
 
 
@@ -35,7 +35,7 @@ def put_by_name(kazoo: KazooClient, *names: str) -> None:
 
 
 def test_the_order_goes_on_when_the_sequence_wraps(member: Member, kazoo: KazooClient) -> None:
-    """The names that ZooKeeper makes of its signed counter, `%010d`."""
+    """The names are those that ZooKeeper makes of its signed counter, `%010d`."""
     counter = [2147483645, 2147483646, 2147483647, -2147483648, -2147483647, -2000000000]
     names = [f"entry-100-{number:010d}" for number in counter]
     assert names[3] == "entry-100--2147483648"
@@ -142,7 +142,7 @@ def test_takes_of_much_data_go_in_transactions_of_bounded_size(counted: Member, 
 def test_what_others_took_meanwhile_is_left_out_and_the_rest_taken(
     site: Site, counted: Member, member: Member, way: Proxy
 ) -> None:
-    """Of 200 candidates in hand 20 are gone and 20 held by others when they are taken."""
+    """Of 200 candidates in hand, 20 are gone and others hold 20 when the take begins."""
     paths = member.put([(f"job/{n}", 1) for n in range(201)])
     assert jobs(counted.take(1)) == ["job/0"]
     dice = random.Random(3)
@@ -185,7 +185,7 @@ def test_many_who_take_a_deep_queue_part_it_and_hardly_race(site: Site, member: 
 
 
 def test_after_a_race_one_entry_is_tried_by_one_alone(site: Site, member: Member) -> None:
-    """Four wait; each entry that is put wakes all, and from the second on one of them goes for it."""
+    """Four members wait. Each put wakes all; from the second put on, one member tries to take."""
     members = [site.member() for _ in range(4)]
     done: list[str] = []
 
@@ -209,7 +209,7 @@ def test_after_a_race_one_entry_is_tried_by_one_alone(site: Site, member: Member
 def test_what_is_the_part_of_one_who_does_not_take_is_taken_by_the_others(
     site: Site, member: Member, kazoo: KazooClient
 ) -> None:
-    """The nodes of takers stand there, and nobody is behind them; and there was a race, so that the queue is parted."""
+    """The folder has nodes of takers without a process, and there was a race, so that the head is shared."""
     for n in range(3):
         kazoo.create(f"/takers/nobody-{n}", b"", ephemeral=True)
     assert member.take(1, timeout=0.1) == []
@@ -314,7 +314,7 @@ def test_an_urgent_entry_is_not_passed_over_for_long_by_candidates_in_hand(site:
 
 
 def test_watches_are_there_only_while_one_waits(site: Site, member: Member, kazoo: KazooClient) -> None:
-    """On the entries while nothing can be taken, on what is taken while all there is is held by somebody."""
+    """On the entries while nothing can be taken, on the taken nodes while every entry is held."""
 
     def watches() -> int:
         figures = dict(line.split("\t") for line in site.ensemble.servers[0].ask("mntr").splitlines())

@@ -1,4 +1,4 @@
-"""A take that waits goes on waiting in earnest when the list that should have left a watch was lost."""
+"""A take that waits goes on after the loss of a list that should have left a watch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The queue as others know it: kazoo's `LockingQueue('/job')`, its `Election`, and who creates nodes by hand."""
+"""The queue as other programs know it: kazoo's `LockingQueue('/job')`, its `Election`, and nodes made by hand."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ gevent.sleep(60)
 
 @pytest.fixture
 def queue(kazoo: KazooClient) -> LockingQueue:
-    """A consumer of the old engine."""
+    """Return a consumer of the old engine."""
     return kazoo.LockingQueue("/job")
 
 
 @pytest.fixture
 def started() -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes, killed in the end."""
+    """Yield a list of processes that are killed in the end."""
     processes: list[subprocess.Popen[str]] = []
     yield processes
     for process in processes:
