@@ -1,4 +1,4 @@
-"""The distributor that adds a test job every fifteen seconds."""
+"""A distributor of a test job every fifteen seconds."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ from geventjob import Distributor, distributor
 
 @distributor("dummy_test_action")
 class DummyTestAction(Distributor):
-    """A distributor of one `dummy_test_action` at a time."""
+    """Adds `dummy_test_action`, unless the job before is pending."""
 
     interval = 15
 

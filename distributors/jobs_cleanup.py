@@ -1,4 +1,4 @@
-"""The distributor that deletes jobs that ended long ago, once a day."""
+"""A distributor of a daily job for the deletion of old jobs."""
 
 from collections.abc import Iterator
 from typing import Any

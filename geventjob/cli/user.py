@@ -8,10 +8,8 @@ from geventjob.cimi.errors import Conflict, NotFound
 from geventjob.cli.context import CommandContext, Commands
 from geventjob.cli.errors import UsageError
 from geventjob.cli.screen import age
+from geventjob.config.login import LONGEST_PASSWORD
 from geventjob.exit_code import ExitCode
-
-LONGEST_PASSWORD = 10_000
-"""Characters that are read of a password."""
 
 
 def declare(commands: Commands) -> None:

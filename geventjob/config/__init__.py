@@ -9,15 +9,15 @@ settings.rights                     # dict of user to patterns of actions: the i
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 
+from geventjob.config.completion import complete
 from geventjob.config.ini import as_ini
 from geventjob.config.nearest import nearest
 from geventjob.config.options import COMMANDS, Option, default_data_dir, options
 from geventjob.config.parser import OptionParser, refuse
-from geventjob.config.settings import SECRET_FILES, Settings
+from geventjob.config.settings import Settings
 from geventjob.title import hide_secrets
 
 __all__ = [
@@ -44,7 +44,7 @@ def parse(command: str, argv: Sequence[str] | None = None, environ: Mapping[str,
     parser = OptionParser(command)
     settings, rest = parser.read(sys.argv[1:] if argv is None else argv, os.environ if environ is None else environ)
     parser.refuse_rest(rest)
-    return finish(parser, settings)
+    return complete(parser, settings)
 
 
 def parse_known(
@@ -53,27 +53,4 @@ def parse_known(
     """Return the settings as `parse` does, and in their order the arguments of others; `--help` is among these."""
     parser = OptionParser(command, add_help=False)
     settings, rest = parser.read(argv, os.environ if environ is None else environ)
-    return finish(parser, settings), rest
-
-
-def finish(parser: OptionParser, settings: Settings) -> Settings:
-    """Fill in values that come from other options or from this machine, and return the settings."""
-    settings.data_dir = settings.data_dir or default_data_dir()
-    for option in parser.options:
-        value = getattr(settings, option.dest)
-        if option.many:
-            usual = [option.usual] if option.usual and os.path.isdir(option.usual) else []
-            setattr(settings, option.dest, usual if value is None else list(value))
-        if option.name == "name":
-            settings.name = value or f"{socket.gethostname()}-{os.getpid()}"
-        if option.name == "zk-hosts":
-            settings.zk_hosts = ",".join(value or ()) or None
-        if option.name == "ss-url":
-            settings.ss_url = ",".join(value)
-            parser.log_in(settings)
-        if option.name in SECRET_FILES:
-            what = "key" if "key" in option.name else "password"
-            secret = parser.first_line(option.name, value, what) if value else None
-            setattr(settings, SECRET_FILES[option.name], secret)
-    parser.check(settings)
-    return settings
+    return complete(parser, settings), rest

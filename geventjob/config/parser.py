@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import glob
-import os
-import stat
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -16,8 +13,9 @@ import configargparse
 
 from geventjob.config import kinds
 from geventjob.config.ini import Broken, IniFile
+from geventjob.config.login import own_file
 from geventjob.config.nearest import nearest
-from geventjob.config.options import COMMANDS, Option, default_data_dir, options
+from geventjob.config.options import COMMANDS, Option, options
 from geventjob.config.settings import Settings
 from geventjob.exit_code import ExitCode
 
@@ -29,7 +27,6 @@ DESCRIPTIONS = {
     "client": "Submit jobs and look after them.",
 }
 EPILOG = "A flag overrides the environment, which overrides the ini file, which overrides the default."
-LONGEST_PASSWORD = 10_000
 
 
 def refuse(command: str, message: str) -> NoReturn:
@@ -103,7 +100,7 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
         self.refuse_bytes(argv)
         given = {name: value for name, value in environ.items() if value.strip()}
         try:
-            self._default_config_files = own = self.own_file(argv, given)
+            self._default_config_files = own = own_file(argv, given) if self._has("ss-url") else []
             settings, rest = super().parse_known_args(argv, env_vars=given, namespace=Settings())
         except Broken as broken:
             self.error(str(broken))
@@ -123,25 +120,8 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
             self.warn_exposed("ss-pass", self.ini.exposed)
         return settings, rest
 
-    def own_file(self, argv: list[str], environ: Mapping[str, str]) -> list[str]:
-        """Return `<data-dir>/client.ini` of `geventjob up`, for a client that names neither a file nor a server.
-
-        The file has a log-in for its own server, which no other server must get.
-        """
-        if not any(option.name == "ss-url" for option in self.options):
-            return []
-        look = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-        look.add_argument("-c", "--config")
-        look.add_argument("--ss-url", default=environ.get("GEVENTJOB_SS_URL"))
-        look.add_argument("--data-dir", default=environ.get("GEVENTJOB_DATA_DIR") or default_data_dir())
-        try:
-            told = look.parse_known_args(argv)[0]
-        except argparse.ArgumentError:  # the main parser reports the error
-            return []
-        if told.config or told.ss_url or not told.data_dir:
-            return []
-        file = os.path.join(os.path.expanduser(told.data_dir), "client.ini")
-        return [glob.escape(file)] if os.access(file, os.R_OK) else []
+    def _has(self, name: str) -> bool:
+        return any(option.name == name for option in self.options)
 
     def opened(self, path: str) -> IO[str]:
         """Open an ini file; a file that cannot be read is wrong usage."""
@@ -150,46 +130,7 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
         except OSError as error:
             self.error(f"cannot read {path}: {error.strerror}")
 
-    def log_in(self, settings: Namespace) -> None:
-        """Keep either user or key, with password or secret: whichever came from the source of higher precedence."""
-        user, key = self.source("ss-user"), self.source("ss-key")
-        if settings.ss_user and settings.ss_key and user == key:
-            self.error(f"--ss-user and --ss-key are both given in {key[1]}: one is enough")
-        if bool(settings.ss_key) != bool(settings.ss_secret_file):
-            given, missing = ("ss-key", "ss-secret-file") if settings.ss_key else ("ss-secret-file", "ss-key")
-            self.error(f"--{given}: --{missing} is needed with it")
-        settings.ss_secret = None
-        if key < user:
-            settings.ss_user = settings.ss_pass = None
-            settings.ss_secret = self.first_line("ss-secret-file", settings.ss_secret_file, "secret")
-        else:
-            settings.ss_key = None
-            settings.ss_pass = self.password(settings)
-
-    def password(self, settings: Namespace) -> str | None:
-        """Return the password of `ss-pass` or `ss-pass-file`, whichever came from the source of higher precedence."""
-        own, file = self.source("ss-pass"), self.source("ss-pass-file")
-        if settings.ss_pass and settings.ss_pass_file and own == file:
-            self.error(f"--ss-pass and --ss-pass-file are both given in {own[1]}: one is enough")
-        if settings.ss_pass_file and file < own:
-            return self.first_line("ss-pass-file", settings.ss_pass_file)
-        return settings.ss_pass  # type: ignore[no-any-return]
-
-    def first_line(self, option: str, file: str, what: str = "password") -> str:
-        """Return the password or other secret in the first line of a file."""
-        try:
-            with open(file, encoding="utf-8") as lines:
-                line = lines.readline(LONGEST_PASSWORD).rstrip("\r\n")
-                exposed = os.fstat(lines.fileno()).st_mode & stat.S_IROTH
-        except (OSError, UnicodeDecodeError) as error:
-            self.error(f"--{option}: cannot read {file}: {getattr(error, 'strerror', 'not UTF-8 text')}")
-        if not line:
-            self.error(f"--{option}: expected a {what} in the first line of {file}, which is empty")
-        if exposed:
-            self.warn_exposed(f"a {what}", file)
-        return line
-
-    # --- what is wrong
+    # --- errors
 
     def source(self, name: str) -> tuple[int, str]:
         """Return the source of an option: a rank, of which the lowest wins, and a name; (3, "") is the default."""
@@ -202,29 +143,6 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
             if source.startswith("config_file|") and name in given:
                 return 2, source.partition("|")[2]
         return 3, ""
-
-    def check(self, settings: Namespace) -> None:
-        """Check for missing options and for options that exclude each other."""
-        by_key = getattr(settings, "ss_key", None)
-        if self.command in ("executor", "distributor") and not (by_key or (settings.ss_user and settings.ss_pass)):
-            self.error(
-                "--ss-user and --ss-pass-file (or --ss-pass, or $GEVENTJOB_SS_PASS) are needed,"
-                " or --ss-key and --ss-secret-file"
-            )
-        if self.command == "distributor" and bool(settings.names) == settings.all:
-            self.error("name the distributors to run, or give --all")
-        if self.command == "server":
-            self.check_elasticsearch(settings)
-        if not settings.data_dir and (self.command in ("server", "up") or not getattr(settings, "zk_hosts", "client")):
-            self.error("--data-dir is needed: the user of this process has no home folder")
-
-    def check_elasticsearch(self, settings: Namespace) -> None:
-        """Check the log-in to Elasticsearch."""
-        if bool(settings.es_user) != bool(settings.es_pass_file):
-            given, missing = ("es-user", "es-pass-file") if settings.es_user else ("es-pass-file", "es-user")
-            self.error(f"--{given}: --{missing} is needed with it")
-        if settings.es_user and settings.es_api_key_file:
-            self.error("--es-user and --es-api-key-file are both given: one is enough")
 
     def refuse_rest(self, rest: Sequence[str]) -> None:
         """Refuse unknown arguments, without their values: one may be part of a password with a blank."""
