@@ -106,7 +106,7 @@ def test_a_request_that_is_killed_releases_its_permit() -> None:
 
 
 def test_the_wait_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "PATIENCE", 0.01)
+    monkeypatch.setattr(admission, "MAX_WAIT", 0.01)
     with ExitStack() as held:
         limit = AdmissionLimit(1, 1)
         held.enter_context(limit.permit("ann"))

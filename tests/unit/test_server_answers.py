@@ -34,7 +34,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 
 def test_a_server_that_cannot_write_is_unhealthy(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "EVERY", 0.0)
+    monkeypatch.setattr(health, "CHECK_INTERVAL", 0.0)
     coordination = cast(Coordination, SimpleNamespace(session=SimpleNamespace(over=False)))
     app: falcon.App[Any, Any] = falcon.App()
     app.add_route("/healthz", HealthResource(store, coordination, lambda: False))
@@ -100,7 +100,7 @@ def test_a_large_response_is_spooled_to_a_file() -> None:
 
 
 def test_a_response_that_is_too_large_names_select(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(response, "LARGEST", (1 << 16) + response.MARGIN)
+    monkeypatch.setattr(response, "MAX_RESPONSE", (1 << 16) + response.MARGIN)
     items = [{"x": "y" * 10_000}] * 20
     with pytest.raises(Problem, match=r"\$select") as caught:
         response.encode_items(items)
@@ -121,7 +121,7 @@ def test_a_response_is_joined_from_its_items(others: dict[str, Any], items: list
 
 
 def test_a_body_of_too_many_values_is_refused_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode_module, "VALUES", 10)
+    monkeypatch.setattr(decode_module, "MAX_VALUES", 10)
     assert decode(b'{"x": "' + b"," * 100 + b'\\",\\","}')["x"].startswith(",,")
     for many in (b"[" + b"0," * 20 + b"0]", b"[" + b'"a",' * 20 + b"0]"):
         with pytest.raises(Problem, match="more than 10 values"):

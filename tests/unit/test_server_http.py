@@ -334,7 +334,7 @@ def test_the_time_for_a_body_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     app: falcon.App[Any, Any] = falcon.App()
     app.add_route("/", Reading())
     app.add_error_handler(Problem, lambda req, resp, error, params: set_problem(resp, error))
-    monkeypatch.setattr(request_body, "PATIENCE", 0.2)
+    monkeypatch.setattr(request_body, "BODY_TIMEOUT", 0.2)
     with serving(app, HttpLimits()) as server, gevent.Timeout(3):  # type: ignore[arg-type]
         assert problem(asked(server, STARTED))["status"] == 408
 

@@ -486,7 +486,7 @@ def test_an_entry_of_another_job_is_left_alone(jobs: Jobs, queue: Queue) -> None
 def test_a_bulk_edit_holds_some_jobs_at_once(
     http: testing.TestClient, jobs: Jobs, store: BadStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "AT_ONCE", 2)
+    monkeypatch.setattr(bulk, "JOBS_PER_COMMIT", 2)
     ids = [add(jobs) for _ in range(5)]
     commits: list[list[str]] = []
     write = store.write

@@ -20,7 +20,7 @@ def test_long_filters_are_parsed_in_another_thread(monkeypatch: pytest.MonkeyPat
         return parse(text)
 
     monkeypatch.setattr(search_parameters, "parse", noted)
-    monkeypatch.setattr(search_parameters, "LONG", 20)
+    monkeypatch.setattr(search_parameters, "EXPENSIVE_FILTER", 20)
     assert search_parameters.filter_of({"$filter": ["action='a'"]}) == parse("action='a'")
     long = "action='a' or action='b'"
     assert search_parameters.filter_of({"$filter": [long]}) == parse(long)

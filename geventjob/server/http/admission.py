@@ -19,9 +19,9 @@ from geventjob.server.accounts.caller import Caller
 from geventjob.server.http.environ import CLIENT_GONE, PERMITS
 from geventjob.server.problem import Problem, unavailable
 
-PATIENCE = 20.0
+MAX_WAIT = 20.0
 """Seconds that a request waits for its permit."""
-LARGE = 256 * 1024
+LARGE_BODY = 256 * 1024
 """Bytes above which a body is expensive."""
 
 IsGone = Callable[[], bool]
@@ -100,7 +100,7 @@ class AdmissionLimit:
         turn: AsyncResult[bool] = AsyncResult()
         queue.append((turn, is_gone))
         try:
-            turn.wait(PATIENCE)
+            turn.wait(MAX_WAIT)
         except BaseException:
             self._leave_queue(caller, turn)
             raise

@@ -15,11 +15,11 @@ from gevent.pywsgi import _InvalidClientInput  # type: ignore[attr-defined]
 
 PART = 64 * 1024
 """Bytes of one read."""
-BREATH = 4
+PARTS_PER_TURN = 4
 """Parts after which other requests get a turn: a client may send faster than the server reads."""
-LINE = 4096
+MAX_LINE = 4096
 """Bytes of a chunk's first line, and of a trailer."""
-TRAILERS = 32
+MAX_TRAILERS = 32
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?\r\n")
 _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00\r\n]*\r\n")
@@ -80,7 +80,7 @@ class BodyStream:
             while wanted and (part := self._part(wanted)):
                 parts.append(part)
                 wanted -= len(part) if wanted > 0 else 0
-                if len(parts) % BREATH == 0:
+                if len(parts) % PARTS_PER_TURN == 0:
                     gevent.sleep(0)
         finally:
             self._end_wait()
@@ -107,7 +107,7 @@ class BodyStream:
         if self._begun and self._rfile.readline(2) != b"\r\n":
             raise BadBody("a chunk is longer than its size")
         self._begun = True
-        match = _SIZE.fullmatch(self._rfile.readline(LINE))
+        match = _SIZE.fullmatch(self._rfile.readline(MAX_LINE))
         if match is None:
             raise BadBody("a chunk does not begin with its size on a line")
         self._left = int(match[1], 16)
@@ -116,13 +116,13 @@ class BodyStream:
             self._ended = True
 
     def _read_trailers(self) -> None:
-        for _ in range(TRAILERS):
-            line = self._rfile.readline(LINE)
+        for _ in range(MAX_TRAILERS):
+            line = self._rfile.readline(MAX_LINE)
             if line == b"\r\n":
                 return
             if not _TRAILER.fullmatch(line):
                 raise BadBody("a trailer is not a header")
-        raise BadBody(f"more than {TRAILERS} trailers")
+        raise BadBody(f"more than {MAX_TRAILERS} trailers")
 
     def discard(self, limit: int, seconds: float) -> bool:
         """Read the rest of a body after its response, and return whether the next request may follow.

@@ -14,11 +14,11 @@ from msgspec import Struct
 
 from geventjob.server.problem import Problem, invalid
 
-DEPTH = 32
+MAX_DEPTH = 32
 """Levels of objects and arrays in an attribute of any shape."""
-VALUES = 200_000
+MAX_VALUES = 200_000
 """Most values of a body. Memory and time grow with the number of values rather than with the bytes."""
-BREATH = 128 * 1024
+BYTES_PER_TURN = 128 * 1024
 """Bytes that are scanned between two turns of the event loop, some 1 ms."""
 SMALL = 16 * 1024
 """Largest body, in bytes, that is decoded without a turn for others: some 0.1 ms."""
@@ -29,13 +29,13 @@ Shape = TypeVar("Shape", bound=Struct)
 
 
 def decode(data: bytes) -> Any:
-    """Return decoded JSON of any shape. Raises Problem 400, also for more than VALUES values."""
+    """Return decoded JSON of any shape. Raises Problem 400, also for more than MAX_VALUES values."""
     return _decode(data, Any)
 
 
 def _decode(data: bytes, shape: Any) -> Any:
     if _has_too_many(data):
-        raise Problem(400, f"the body has more than {VALUES} values")
+        raise Problem(400, f"the body has more than {MAX_VALUES} values")
     try:
         with _turn(len(data)):
             return msgspec.json.decode(data, type=shape)
@@ -61,25 +61,25 @@ def convert(shape: type[Shape], value: Any) -> Shape:
 
 
 def _has_too_many(data: bytes) -> bool:
-    """Return whether the JSON has more than VALUES values, by its commas outside strings."""
-    if _commas(data) <= VALUES:
+    """Return whether the JSON has more than MAX_VALUES values, by its commas outside strings."""
+    if _commas(data) <= MAX_VALUES:
         return False
     commas, end, breath = 0, 0, 0
-    while commas <= VALUES and (stretch := _STRETCH.match(data, end)):
+    while commas <= MAX_VALUES and (stretch := _STRETCH.match(data, end)):
         commas += _STRING.sub(b"", stretch[0]).count(b",")
         end = stretch.end()
         if end > breath:
-            breath = end + BREATH // 8
+            breath = end + BYTES_PER_TURN // 8
             gevent.sleep(0)
-    return commas > VALUES
+    return commas > MAX_VALUES
 
 
 def _commas(data: bytes) -> int:
-    """Return the number of commas, also in strings; stop counting above VALUES."""
+    """Return the number of commas, also in strings; stop counting above MAX_VALUES."""
     commas = 0
-    for start in range(0, len(data), BREATH):
-        commas += data.count(b",", start, start + BREATH)
-        if commas > VALUES:
+    for start in range(0, len(data), BYTES_PER_TURN):
+        commas += data.count(b",", start, start + BYTES_PER_TURN)
+        if commas > MAX_VALUES:
             break
     return commas
 
@@ -90,8 +90,8 @@ _STRETCH = re.compile(rb'(?:[^"]{1,1024}|"[^"\\]*(?:\\.[^"\\]*)*"){1,200}', re.D
 
 
 def too_deep() -> Problem:
-    """Return a 400 for more than DEPTH levels."""
-    return Problem(400, f"the body is nested too deeply: {DEPTH} levels at most")
+    """Return a 400 for more than MAX_DEPTH levels."""
+    return Problem(400, f"the body is nested too deeply: {MAX_DEPTH} levels at most")
 
 
 @contextmanager

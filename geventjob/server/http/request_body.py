@@ -5,21 +5,23 @@ from __future__ import annotations
 import falcon
 import gevent
 
-from geventjob.server.http.admission import HEAVY_WORK, LARGE, LARGE_BODIES, admit
+from geventjob.server.http.admission import HEAVY_WORK, LARGE_BODIES, LARGE_BODY, admit
 from geventjob.server.problem import Problem
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
-BODY = 1 << 20
+MAX_BODY = 1 << 20
 """Largest ordinary body, in bytes."""
-BULK = 4 << 20
+MAX_BULK_BODY = 4 << 20
 """Largest body of a bulk request, in bytes (docs/reference/api.md, "Bulk requests")."""
-PATIENCE = 30.0
+MAX_FORM = 64 * 1024
+"""Largest form, and largest log-in, in bytes."""
+BODY_TIMEOUT = 30.0
 """Seconds in which a body must arrive."""
 
 
-def read_body(req: falcon.Request, limit: int = BODY, *types: str) -> bytes:
+def read_body(req: falcon.Request, limit: int = MAX_BODY, *types: str) -> bytes:
     """Return the whole body; empty for a request without a body.
 
     `limit`: bytes. `types`: the content types to accept, JSON by default. Raises Problem 400 (incomplete, not HTTP),
@@ -32,7 +34,7 @@ def read_body(req: falcon.Request, limit: int = BODY, *types: str) -> bytes:
         raise _too_large(limit)
     if length != 0:
         _check_type(req, types or (JSON,))
-    is_large = limit > LARGE and (length is None or length > LARGE)
+    is_large = limit > LARGE_BODY and (length is None or length > LARGE_BODY)
     if is_large:
         admit(req, LARGE_BODIES, req.context.caller)
     data = _read(req, limit)
@@ -53,10 +55,10 @@ def text(data: bytes) -> str:
 
 def _read(req: falcon.Request, limit: int) -> bytes:
     try:
-        with gevent.Timeout(PATIENCE, TimeoutError):
+        with gevent.Timeout(BODY_TIMEOUT, TimeoutError):
             data: bytes = req.env["wsgi.input"].read(limit + 1)
     except TimeoutError:
-        raise Problem(408, f"the body did not arrive within {PATIENCE:g} seconds", close=True) from None
+        raise Problem(408, f"the body did not arrive within {BODY_TIMEOUT:g} seconds", close=True) from None
     except OSError as error:
         raise Problem(400, f"the body cannot be read: {error}", close=True) from None
     return data

@@ -12,7 +12,7 @@ from typing import IO
 
 from geventjob.server.problem import Problem
 
-HEADERS = 100
+MAX_HEADERS = 100
 """Most headers of a request."""
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*?)[ \t]*\r?\n")
 
@@ -58,8 +58,8 @@ def parse_headers(rfile: IO[bytes], limit: int) -> Headers:
     while True:
         line = rfile.readline(left + 1)
         left -= len(line)
-        if left < 0 or len(pairs) > HEADERS:
-            raise Problem(431, f"the headers are larger than {limit} bytes, or more than {HEADERS}")
+        if left < 0 or len(pairs) > MAX_HEADERS:
+            raise Problem(431, f"the headers are larger than {limit} bytes, or more than {MAX_HEADERS}")
         if line in (b"\r\n", b"\n"):
             return _framed(Headers(pairs))
         match = _LINE.fullmatch(line)

@@ -10,14 +10,14 @@ import gevent
 import msgspec
 
 from geventjob.server.http.request_body import JSON
-from geventjob.server.http.spool import LARGEST, set_body, too_large
+from geventjob.server.http.spool import MAX_RESPONSE, set_body, too_large
 from geventjob.server.problem import Problem
 
-BREATH = 64 * 1024
+BYTES_PER_TURN = 64 * 1024
 """Bytes that are encoded between two turns of the event loop, some ms."""
 MARGIN = 1 << 20
 """Bytes that are kept for the rest of a response, and for the stand-ins of items that do not fit."""
-STEP = 1024
+ITEM_OVERHEAD = 1024
 """Bytes that each item counts in addition to its size."""
 
 _encode = msgspec.json.Encoder().encode
@@ -58,7 +58,7 @@ def encode_items(items: Iterable[Any], full: Callable[[], Any] | None = None) ->
 
     `full` replaces each item that does not fit into the response. Without `full`, raises Problem 413.
     """
-    encoded, left, since = EncodedItems(), LARGEST - MARGIN, 0
+    encoded, left, since = EncodedItems(), MAX_RESPONSE - MARGIN, 0
     for item in items:
         data = _encode(item if left >= 0 or full is None else full())
         left -= len(data)
@@ -67,8 +67,8 @@ def encode_items(items: Iterable[Any], full: Callable[[], Any] | None = None) ->
                 raise too_large()
             data = _encode(full())
         encoded.append(data)
-        since += len(data) + STEP
-        if since > BREATH:
+        since += len(data) + ITEM_OVERHEAD
+        if since > BYTES_PER_TURN:
             since = 0
             gevent.sleep(0)
     return encoded

@@ -12,7 +12,7 @@ from gevent.threadpool import ThreadPool
 
 from geventjob.server.problem import Problem, unavailable
 
-LARGEST = 32 << 20
+MAX_RESPONSE = 32 << 20
 """Bytes of the largest response."""
 PART = 64 * 1024
 """Bytes of the largest response in memory, and of each part that is sent of a larger response."""
@@ -42,13 +42,13 @@ class SpooledBody:
 
 
 def set_body(resp: falcon.Response, parts: Sequence[bytes]) -> None:
-    """Set the body of the response. Raises Problem 413 above LARGEST bytes, 503 when the spool is full or fails."""
+    """Set the body of the response. Raises Problem 413 above MAX_RESPONSE bytes, 503 when the spool fails."""
     global _spooled  # noqa: PLW0603
     size = sum(map(len, parts))
     if size <= PART:
         resp.data = b"".join(parts)
         return
-    if size > LARGEST:
+    if size > MAX_RESPONSE:
         raise too_large()
     if _spooled + size > SPOOL_SIZE:
         raise unavailable("clients are reading too many large responses")
@@ -65,10 +65,10 @@ def set_body(resp: falcon.Response, parts: Sequence[bytes]) -> None:
 
 
 def too_large() -> Problem:
-    """Return a 413 for a response above LARGEST bytes."""
+    """Return a 413 for a response above MAX_RESPONSE bytes."""
     return Problem(
         413,
-        f"the response exceeds {LARGEST >> 20} MB: name the attributes with $select, or page by $first, $last",
+        f"the response exceeds {MAX_RESPONSE >> 20} MB: name the attributes with $select, or page by $first, $last",
     )
 
 

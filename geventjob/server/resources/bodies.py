@@ -17,7 +17,7 @@ from geventjob.server.accounts.passwords import MIN_LENGTH
 from geventjob.server.jobs.lifecycle import Owner
 from geventjob.server.problem import invalid
 
-ITEMS = 1_000
+MAX_ITEMS = 1_000
 """Most items of a bulk request (docs/reference/api.md, "Bulk requests")."""
 
 
@@ -100,11 +100,11 @@ class KeyAdd(Resource, kw_only=True):
 
 
 class BulkAddBody(Body):
-    jobs: Annotated[list[msgspec.Raw], Meta(max_length=ITEMS)]
+    jobs: Annotated[list[msgspec.Raw], Meta(max_length=MAX_ITEMS)]
 
 
 class BulkEditBody(Body):
-    edits: Annotated[list[msgspec.Raw], Meta(max_length=ITEMS)]
+    edits: Annotated[list[msgspec.Raw], Meta(max_length=MAX_ITEMS)]
     actions: Union[list[str], UnsetType] = UNSET
     answer: Literal["job", "status"] = field(default="job", name="return")
 

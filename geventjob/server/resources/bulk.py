@@ -20,7 +20,7 @@ from geventjob.server.filter import parse
 from geventjob.server.http.admission import HEAVY_WORK, admit
 from geventjob.server.http.decode import decode, decode_as
 from geventjob.server.http.errors import problem_of
-from geventjob.server.http.request_body import BULK, read_body
+from geventjob.server.http.request_body import MAX_BULK_BODY, read_body
 from geventjob.server.http.response import encode_items, result_of, set_json
 from geventjob.server.jobs.adding import SLICE
 from geventjob.server.jobs.lifecycle import Edit
@@ -29,16 +29,16 @@ from geventjob.server.problem import unavailable
 from geventjob.server.resources.bodies import BulkAddBody, BulkDeleteBody, BulkEditBody, BulkEditItem
 from geventjob.server.resources.job_body import parse_job_add, parse_job_edit
 
-DELETING = 20.0
+DELETE_TIME = 20.0
 """Seconds after which a bulk delete responds with the number of jobs deleted so far."""
 
-BREATH = 32 * 1024
+BYTES_PER_TURN = 32 * 1024
 """Bytes of items that are checked between two turns of the event loop, some ms."""
 
 MANY_EDITS, MANY_ADDS = 100, 20
 """Items above which a request is expensive, however short each item is (decision 21)."""
 
-AT_ONCE = 200
+JOBS_PER_COMMIT = 200
 """Jobs that one request changes in one commit. Each takes memory of up to twice its 256 KB of payload."""
 
 _one_response = BoundedSemaphore(1)
@@ -59,7 +59,7 @@ class BulkResource:
         """Add jobs: `{"jobs": […]}`."""
         caller = self._sessions.caller_of(req)
         caller.require_may_add()
-        items = decode_as(BulkAddBody, read_body(req, BULK)).jobs
+        items = decode_as(BulkAddBody, read_body(req, MAX_BULK_BODY)).jobs
         if len(items) > MANY_ADDS:
             admit(req, HEAVY_WORK, caller)
         results = _each(items, lambda item: parse_job_add(decode(item)), lambda bodies: self._jobs.add(bodies, caller))
@@ -69,7 +69,7 @@ class BulkResource:
         """Edit jobs: `{"edits": […], "actions": […], "return": "job"}`."""
         caller = self._sessions.caller_of(req)
         caller.require_role("USER")
-        body = decode_as(BulkEditBody, read_body(req, BULK))
+        body = decode_as(BulkEditBody, read_body(req, MAX_BULK_BODY))
         actions = frozenset(body.actions) if isinstance(body.actions, list) else None
         is_costly = len(body.edits) > MANY_EDITS
         if is_costly:
@@ -84,7 +84,7 @@ class BulkResource:
             set_json(resp, {"results": encode_items(answers, _NO_ROOM.body)})
 
     def _edit_in_parts(self, changes: Sequence[JobEdit], caller: Caller) -> Iterator[Document | Exception]:
-        """Edit AT_ONCE jobs and yield their results, then go on, so that no more jobs are in memory."""
+        """Edit JOBS_PER_COMMIT jobs and yield their results, then go on, so that no more jobs are in memory."""
         for part in _parts(changes):
             yield from self._jobs.edit(part, caller)
 
@@ -93,7 +93,7 @@ class BulkResource:
         caller = self._sessions.caller_of(req)
         caller.require_role("ADMIN")
         filter = parse(decode_as(BulkDeleteBody, read_body(req)).filter)
-        until, deleted, last = boottime() + DELETING, 0, SLICE
+        until, deleted, last = boottime() + DELETE_TIME, 0, SLICE
         while last == SLICE and boottime() < until:
             last = self._jobs.delete_all(filter, SLICE, caller)
             deleted += last
@@ -114,7 +114,7 @@ def _each(
         data = bytes(item)
         checked.append(_try(check, data))
         since += len(data)
-        if since > BREATH:
+        if since > BYTES_PER_TURN:
             since = 0
             gevent.sleep(0)
     results = iter(do([good for good in checked if not isinstance(good, Exception)]))
@@ -122,10 +122,10 @@ def _each(
 
 
 def _parts(changes: Sequence[JobEdit]) -> Iterator[Sequence[JobEdit]]:
-    """Split the changes, in their order, into parts of at most AT_ONCE jobs."""
+    """Split the changes, in their order, into parts of at most JOBS_PER_COMMIT jobs."""
     start, ids = 0, set[str]()
     for place, change in enumerate(changes):
-        if len(ids) == AT_ONCE and change.id not in ids:
+        if len(ids) == JOBS_PER_COMMIT and change.id not in ids:
             yield changes[start:place]
             start, ids = place, set()
         ids.add(change.id)

@@ -14,18 +14,18 @@ from geventjob.server.store.base import DuplicateKey, Insert, Store, StoreError,
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 5.0
+STORE_TIMEOUT = 5.0
 """Seconds in which a healthy store writes a document."""
-EVERY = 2.0
+CHECK_INTERVAL = 2.0
 """Seconds between two such writes."""
-DOCUMENT = "secret/health"
+HEALTH_DOCUMENT = "secret/health"
 
 
 class HealthResource:
     """The health check, open to anonymous clients: 200 `ok`, or 503 with the reason.
 
     A server that can read but not write (a full disk, a read-only store) is unhealthy. The check therefore writes a
-    document of its own, in the background and at most once in EVERY seconds, and responds with the latest result.
+    document of its own, in the background and at most once in CHECK_INTERVAL, and responds with the latest result.
     """
 
     def __init__(self, store: Store, coordination: Coordination, queue_refuses: Callable[[], bool]) -> None:
@@ -35,7 +35,7 @@ class HealthResource:
         self._queue_refuses = queue_refuses
         self._why: str | None = None
         self._asking: gevent.Greenlet[[], None] | None = None
-        self._asked = -EVERY
+        self._asked = -CHECK_INTERVAL
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Respond with the state of the queue and the store."""
@@ -53,22 +53,24 @@ class HealthResource:
         if self._queue_refuses():
             return "the queue takes no jobs"
         is_first = self._asking is None
-        if is_first or (self._asking is not None and self._asking.ready() and boottime() > self._asked + EVERY):
+        if is_first or (
+            self._asking is not None and self._asking.ready() and boottime() > self._asked + CHECK_INTERVAL
+        ):
             self._asked = boottime()
             self._asking = gevent.spawn(self._ask)
         assert self._asking is not None
         if is_first or self._why is not None:
-            self._asking.join(PATIENCE)
-        if not self._asking.ready() and boottime() > self._asked + PATIENCE:
-            return f"the store does not answer within {PATIENCE:g} s"
+            self._asking.join(STORE_TIMEOUT)
+        if not self._asking.ready() and boottime() > self._asked + STORE_TIMEOUT:
+            return f"the store does not answer within {STORE_TIMEOUT:g} s"
         return self._why
 
     def _ask(self) -> None:
         try:
-            [result] = self._store.write([Insert({"id": DOCUMENT, "checked": cimi_time(now())})])
+            [result] = self._store.write([Insert({"id": HEALTH_DOCUMENT, "checked": cimi_time(now())})])
             if isinstance(result, DuplicateKey):
                 moment = {"checked": cimi_time(now())}
-                [result] = self._store.write([Update(DOCUMENT, lambda document: document | moment)])
+                [result] = self._store.write([Update(HEALTH_DOCUMENT, lambda document: document | moment)])
         except StoreError as error:
             self._why = f"the store is out of reach: {error}"
         except Exception as error:

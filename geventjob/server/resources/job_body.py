@@ -7,7 +7,7 @@ from typing import Any
 
 from geventjob.cimi.document import Document
 from geventjob.server.accounts.acl import with_admin_rule
-from geventjob.server.http.decode import DEPTH, too_deep
+from geventjob.server.http.decode import MAX_DEPTH, too_deep
 from geventjob.server.jobs.schema import validate_add, validate_edit
 
 
@@ -22,12 +22,12 @@ def parse_job_edit(value: Any, delete: list[str]) -> Document:
 
 
 def _checked(validate: Callable[[], Document]) -> Document:
-    """Return a validated job. The schema bounds all attributes but those of any shape, which DEPTH bounds."""
+    """Return a validated job. The schema bounds all attributes but those of any shape, which MAX_DEPTH bounds."""
     try:
         job = validate()
     except RecursionError:
         raise too_deep() from None
-    if not all(_is_shallow(part, DEPTH - 1) for part in job.values() if isinstance(part, (dict, list))):
+    if not all(_is_shallow(part, MAX_DEPTH - 1) for part in job.values() if isinstance(part, (dict, list))):
         raise too_deep()
     return {**job, "acl": with_admin_rule(job["acl"])} if "acl" in job else job
 

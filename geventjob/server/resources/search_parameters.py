@@ -13,18 +13,16 @@ from geventjob.cimi.document import WINDOW
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.filter import And, Filter, FilterError, parse
 from geventjob.server.http.admission import HEAVY_WORK, admit
-from geventjob.server.http.request_body import FORM, read_body, text
+from geventjob.server.http.request_body import FORM, MAX_FORM, read_body, text
 from geventjob.server.problem import Problem
 from geventjob.server.store.aggregation import ALGORITHMS
 from geventjob.server.store.base import Query
 
-FIELDS = 100
+MAX_PARAMETERS = 100
 """Most parameters of one request."""
-BODY = 64 * 1024
-"""Largest form, in bytes."""
-WIDE = 500
+EXPENSIVE_PAGE = 500
 """Items of a page from which a search is expensive."""
-LONG = 2_000
+EXPENSIVE_FILTER = 2_000
 """Characters of a filter above which a native thread parses it, for some ms, and the search is expensive."""
 
 PARAMETERS = frozenset({"$first", "$last", "$filter", "$select", "$expand", "$orderby", "$aggregation", "$format"})
@@ -46,7 +44,7 @@ def parameters(req: falcon.Request) -> Parameters:
 
 def search_parameters(req: falcon.Request) -> Parameters:
     """Return the parameters of the URL and of the form in the body of a PUT. Raises Problem 400."""
-    form = text(read_body(req, BODY, FORM)) if req.method == "PUT" else ""
+    form = text(read_body(req, MAX_FORM, FORM)) if req.method == "PUT" else ""
     return _parsed(f"{req.query_string}&{form}")
 
 
@@ -63,9 +61,9 @@ def _parsed(query: str) -> Parameters:
 
 def _fields(query: str) -> list[tuple[str, str]]:
     try:
-        return parse_qsl(query, keep_blank_values=True, max_num_fields=FIELDS)
+        return parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
     except ValueError:
-        raise Problem(400, f"too many parameters: {FIELDS} at most") from None
+        raise Problem(400, f"too many parameters: {MAX_PARAMETERS} at most") from None
 
 
 def search_query(req: falcon.Request, caller: Caller) -> tuple[Parameters, Query]:
@@ -75,7 +73,7 @@ def search_query(req: falcon.Request, caller: Caller) -> tuple[Parameters, Query
     """
     given = search_parameters(req)
     first, last = _window(given)
-    if last is None or last - first >= WIDE or sum(map(len, given.get("$filter", ()))) > LONG:
+    if last is None or last - first >= EXPENSIVE_PAGE or sum(map(len, given.get("$filter", ()))) > EXPENSIVE_FILTER:
         admit(req, HEAVY_WORK, caller)
     return given, _query(given, caller)
 
@@ -111,7 +109,7 @@ def filter_of(given: Parameters) -> Filter | None:
 
 
 def _filter(text: str) -> Filter:
-    if len(text) <= LONG:
+    if len(text) <= EXPENSIVE_FILTER:
         return parse(text)
     found = _reader.apply(_try, (text,))
     if isinstance(found, FilterError):

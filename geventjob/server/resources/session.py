@@ -17,7 +17,7 @@ from geventjob.server.accounts.sessions import Sessions, invalid_credentials
 from geventjob.server.document import operation, public
 from geventjob.server.http.client_address import uses_https
 from geventjob.server.http.decode import convert, decode_as
-from geventjob.server.http.request_body import FORM, JSON, read_body, text
+from geventjob.server.http.request_body import FORM, JSON, MAX_FORM, read_body, text
 from geventjob.server.http.response import set_json, set_result
 from geventjob.server.problem import not_found
 from geventjob.server.resources.bodies import Href, KeyLogIn, PasswordLogIn, SessionAdd
@@ -92,7 +92,7 @@ _LOG_INS: dict[str, type[PasswordLogIn | KeyLogIn]] = {USER_LOG_IN: PasswordLogI
 
 
 def _log_in(req: falcon.Request) -> PasswordLogIn | KeyLogIn:
-    data = read_body(req, 64 * 1024, JSON, FORM)
+    data = read_body(req, MAX_FORM, JSON, FORM)
     if (req.content_type or "").startswith(FORM):
         template: Document = dict(parse_qsl(text(data), keep_blank_values=True))
     else:
