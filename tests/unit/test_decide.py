@@ -125,13 +125,14 @@ class Parts:
 
     def __init__(self) -> None:
         self.did: list[Any] = []
-        self.refuses = False
+        self.refuses: Refused | None = None
+        """The answer to each write."""
         self.known = True
 
     def write(self, claim: Claim, set: dict[str, Any], patience: float | None) -> None:
         self.did.append(set)
         if self.refuses:
-            raise Conflict(409, "no", reason="final")
+            raise self.refuses
 
     def consume(self, claim: Claim, patience: float | None = None) -> None:
         self.did.append("consume")
@@ -264,13 +265,20 @@ def test_an_attempt_whose_end_is_written_is_over(decision: Decision, attempt: bo
 
 def test_a_decision_that_is_refused_is_replaced_by_the_one_that_follows_from_the_refusal() -> None:
     parts = Parts()
-    parts.refuses = True
+    parts.refuses = Conflict(409, "no", reason="final")
     assert carried_out(Succeed(0), parts) == [{"state": "SUCCESS", "returnCode": 0}, "consume"]
+
+
+def test_a_server_that_refuses_every_write_is_asked_twice() -> None:
+    parts = Parts()
+    parts.refuses = Invalid(400, "no good")
+    failed = {"state": "FAILED", "statusMessage": "no good"}
+    assert carried_out(Succeed(0), parts) == [{"state": "SUCCESS", "returnCode": 0}, failed, "consume"]
 
 
 def test_an_end_that_is_refused_too_ends_with_the_entry() -> None:
     parts = Parts()
-    parts.refuses = True
+    parts.refuses = Conflict(409, "no", reason="final")
     assert carried_out(conflict("stopping"), parts) == [{"state": "STOPPED"}, "consume"]
 
 
