@@ -16,8 +16,8 @@ from tests.support.fleet import Fleet, Process, Way, ended, until
 from tests.support.holding import Hold
 from tests.support.http_proxy import HttpProxy
 from tests.support.noted import Notes
-from tests.support.proxy import SET_DATA, Proxy
 from tests.support.zookeeper import shared
+from tests.support.zookeeper_proxy import SET_DATA, ZooKeeperProxy
 
 TIMEOUT = 3.0
 SESSION = ("--session-timeout", str(TIMEOUT))
@@ -44,7 +44,7 @@ class Leader:
     def __init__(self, engine: Fleet, step: str) -> None:
         self.step = step
         self.http = HttpProxy(engine.port)
-        self.zookeeper = Proxy(shared().port)
+        self.zookeeper = ZooKeeperProxy(shared().port)
         self.hold = self._hold(b'"idempotencyKey":"%b@' % step.encode())
         self.process = start(engine, step, step, way=Way(self.http.url, self.zookeeper.hosts))
 

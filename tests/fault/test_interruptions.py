@@ -10,8 +10,8 @@ import pytest
 from geventjob import Client
 from tests.support.fleet import Fleet, Way, ended, until
 from tests.support.noted import Notes, add
-from tests.support.proxy import Proxy
 from tests.support.zookeeper import shared
+from tests.support.zookeeper_proxy import ZooKeeperProxy
 
 OUTAGES = 3
 JOBS = 12
@@ -38,7 +38,7 @@ def test_sessions_that_were_lost_make_no_suspects(engine: Fleet, notes: Notes) -
     client = engine.client()
     names = ("one", "two")
     notes.close(*names)
-    ways = [Proxy(shared().port) for _ in names]
+    ways = [ZooKeeperProxy(shared().port) for _ in names]
     executors = [
         engine.start_executor(
             name, "--threads", "8", "--max-interruptions", str(OUTAGES - 1), *session, way=Way(engine.url, way.hosts)

@@ -21,8 +21,8 @@ from tests.support.fleet import Fleet, Process, Way, ended, until
 from tests.support.holding import Hold
 from tests.support.http_proxy import HttpProxy
 from tests.support.noted import Notes, add
-from tests.support.proxy import MULTI, Proxy
 from tests.support.zookeeper import shared
+from tests.support.zookeeper_proxy import MULTI, ZooKeeperProxy
 
 TIMEOUT = 3.0
 """Session timeout of all processes, seconds."""
@@ -63,7 +63,7 @@ class Executor:
     def __init__(self, engine: Fleet, step: str) -> None:
         self.step = step
         self.http = HttpProxy(engine.port)
-        self.zookeeper = Proxy(shared().port) if engine.zk_hosts else None
+        self.zookeeper = ZooKeeperProxy(shared().port) if engine.zk_hosts else None
         self.hold = self._hold()
         way = Way(self.http.url, self.zookeeper.hosts if self.zookeeper else "")
         self.process = engine.start_executor(step, "--threads", "1", *SESSION, way=way)

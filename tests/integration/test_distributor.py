@@ -13,8 +13,8 @@ import pytest
 
 from geventjob import Client
 from tests.support.fleet import Fleet, Process, Way, ended, fleet, until
-from tests.support.proxy import Proxy
 from tests.support.zookeeper import shared
+from tests.support.zookeeper_proxy import ZooKeeperProxy
 
 STEP = 0.5
 TIMEOUT = 3.0
@@ -83,9 +83,9 @@ over_zookeeper = pytest.mark.parametrize("made", ["zookeeper"], indirect=True)
 
 
 @pytest.fixture
-def networks() -> Iterator[dict[str, Proxy]]:
+def networks() -> Iterator[dict[str, ZooKeeperProxy]]:
     """The ways of three processes to ZooKeeper."""
-    made = {name: Proxy(shared().port) for name in "abc"}
+    made = {name: ZooKeeperProxy(shared().port) for name in "abc"}
     yield made
     for network in made.values():
         network.close()
@@ -97,7 +97,9 @@ def client(made: Fleet) -> Iterator[Client]:
         yield client
 
 
-def start(made: Fleet, name: str, *arguments: str, timeout: float = TIMEOUT, network: Proxy | None = None) -> Process:
+def start(
+    made: Fleet, name: str, *arguments: str, timeout: float = TIMEOUT, network: ZooKeeperProxy | None = None
+) -> Process:
     folder = f"--distributors-dir={made.folder / 'distributors'}"
     way = Way(made.url, network.hosts) if network else None
     return made.distributor(name, folder, "--session-timeout", str(timeout), *arguments, way=way)
@@ -169,7 +171,7 @@ def test_leaders_die_and_freeze(made: Fleet, client: Client) -> None:
 
 
 @over_zookeeper
-def test_a_leader_is_cut_off(made: Fleet, client: Client, networks: dict[str, Proxy]) -> None:
+def test_a_leader_is_cut_off(made: Fleet, client: Client, networks: dict[str, ZooKeeperProxy]) -> None:
     """Its network is silent: it gives up before another leads, and stands again when the network is back."""
     processes = {name: start(made, name, "ticker", network=network) for name, network in networks.items()}
     made.await_nodes(*processes)
@@ -195,7 +197,9 @@ def test_a_leader_is_cut_off(made: Fleet, client: Client, networks: dict[str, Pr
 
 
 @over_zookeeper
-def test_a_silent_zookeeper_blocks_no_shutdown(made: Fleet, client: Client, networks: dict[str, Proxy]) -> None:
+def test_a_silent_zookeeper_blocks_no_shutdown(
+    made: Fleet, client: Client, networks: dict[str, ZooKeeperProxy]
+) -> None:
     """Of one that leads, one that stands by and one that does not know yet; nor does a minute of a session timeout."""
     processes = {name: start(made, name, "ticker", timeout=60, network=networks[name]) for name in "ab"}
     made.await_nodes("a", "b")

@@ -20,8 +20,8 @@ from geventjob.coordination.sqlite import SqliteCoordination
 from geventjob.coordination.sqlite.bell import ALL, ring
 from geventjob.coordination.zookeeper import ZooKeeperCoordination
 from tests.contract.coordination.process import Process
-from tests.support.proxy import Proxy
 from tests.support.zookeeper import Ensemble, RawSession, shared
+from tests.support.zookeeper_proxy import ZooKeeperProxy
 
 
 def connect(where: dict[str, Any], name: str, timeout: float) -> Coordination:
@@ -146,10 +146,10 @@ class ZooKeeperFleet(Fleet):
         self._ensemble = (ensemble or shared()).check()
         self._servers = cycle(self._ensemble.servers)
         self.where = {"hosts": self._ensemble.hosts, "root": f"/{uuid4().hex}"}
-        self._ways: dict[Coordination, Proxy] = {}
+        self._ways: dict[Coordination, ZooKeeperProxy] = {}
 
     def unstarted(self, name: str = "", timeout: float | None = None) -> Coordination:
-        way = Proxy(next(self._servers).port)
+        way = ZooKeeperProxy(next(self._servers).port)
         where = {**self.where, "hosts": way.hosts}
         member = connect(where, name or f"member-{next(self._numbers)}", timeout or self.timeout)
         self._members.append(member)

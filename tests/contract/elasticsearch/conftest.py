@@ -9,19 +9,19 @@ import pytest
 
 from geventjob.server.store.elasticsearch import ElasticsearchStore
 from tests.support import elasticsearch
-from tests.support.elastic_proxy import Proxy
 from tests.support.elastic_stores import elasticsearch_store
+from tests.support.http_proxy import HttpProxy
 
 
 @pytest.fixture
-def proxy() -> Iterator[Proxy]:
-    made = Proxy(int(elasticsearch.shared().rpartition(":")[2]))
+def proxy() -> Iterator[HttpProxy]:
+    made = HttpProxy(int(elasticsearch.shared().rpartition(":")[2]))
     yield made
     made.close()
 
 
 @pytest.fixture
-def behind(proxy: Proxy, tmp_path: Path) -> Iterator[Callable[..., ElasticsearchStore]]:
+def behind(proxy: HttpProxy, tmp_path: Path) -> Iterator[Callable[..., ElasticsearchStore]]:
     """Return a factory of stores behind the proxy, which share one set of documents, empty at first."""
     made: list[ElasticsearchStore] = []
 

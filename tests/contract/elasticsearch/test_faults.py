@@ -16,8 +16,8 @@ from geventjob.server.store.elasticsearch import ElasticsearchStore
 from geventjob.server.store.elasticsearch.store import SEARCHERS
 from tests.contract.store.documents import inserted, job
 from tests.support import elasticsearch
-from tests.support.elastic_proxy import Proxy
 from tests.support.elastic_stores import shared_prefix
+from tests.support.http_proxy import HttpProxy
 from tests.support.waiting import eventually
 
 Make = Callable[..., ElasticsearchStore]
@@ -44,7 +44,7 @@ def within(seconds: float) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("lost", [b"-keys", b"-job"])
-def test_an_insert_whose_answer_is_lost_is_done_once(proxy: Proxy, behind: Make, lost: bytes) -> None:
+def test_an_insert_whose_answer_is_lost_is_done_once(proxy: HttpProxy, behind: Make, lost: bytes) -> None:
     store = behind()
     hold = proxy.hold_answer(b"POST /_bulk", lost)
     writing = gevent.spawn(store.write, [Insert(job(1), "k")])
@@ -57,7 +57,7 @@ def test_an_insert_whose_answer_is_lost_is_done_once(proxy: Proxy, behind: Make,
 
 
 def test_an_insert_whose_answer_is_lost_recognises_its_document_after_changes_by_others(
-    proxy: Proxy, behind: Make, direct: ElasticsearchStore
+    proxy: HttpProxy, behind: Make, direct: ElasticsearchStore
 ) -> None:
     """An executor may take and edit a job before the answer to its insert is repeated."""
     store = behind()
@@ -73,7 +73,7 @@ def test_an_insert_whose_answer_is_lost_recognises_its_document_after_changes_by
     assert store.get(["job/1"]) == [job(1, progress=1)]
 
 
-def test_an_update_whose_answer_is_lost_is_done_once(proxy: Proxy, behind: Make) -> None:
+def test_an_update_whose_answer_is_lost_is_done_once(proxy: HttpProxy, behind: Make) -> None:
     store = behind()
     inserted(store, job(1, progress=0))
     hold = proxy.hold_answer(b"POST /_bulk")
@@ -84,7 +84,7 @@ def test_an_update_whose_answer_is_lost_is_done_once(proxy: Proxy, behind: Make)
     assert store.get(["job/1"]) == [job(1, progress=2)]
 
 
-def test_a_delete_whose_answer_is_lost_has_deleted(proxy: Proxy, behind: Make) -> None:
+def test_a_delete_whose_answer_is_lost_has_deleted(proxy: HttpProxy, behind: Make) -> None:
     store = behind()
     store.write([Insert(job(1), "k")])
     hold = proxy.hold_answer(b"POST /_bulk", b'"delete"', b"-job")
@@ -95,7 +95,7 @@ def test_a_delete_whose_answer_is_lost_has_deleted(proxy: Proxy, behind: Make) -
     assert store.write([Insert(job(2), "k")]) == [job(2)]
 
 
-def test_a_read_or_search_whose_answer_is_lost_is_made_again(proxy: Proxy, behind: Make) -> None:
+def test_a_read_or_search_whose_answer_is_lost_is_made_again(proxy: HttpProxy, behind: Make) -> None:
     store = behind()
     inserted(store, job(1))
     for path, call in ((b"/_mget", lambda: store.get(["job/1"])), (b"/_search", lambda: found(store))):
@@ -127,7 +127,7 @@ CALLS: dict[str, tuple[bytes, Callable[[ElasticsearchStore], Any]]] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_without_an_answer_a_call_ends_in_time(proxy: Proxy, behind: Make, call: str) -> None:
+def test_without_an_answer_a_call_ends_in_time(proxy: HttpProxy, behind: Make, call: str) -> None:
     store = behind(commit=0.4, patience=0.4)
     store.write([Insert(job(1, progress=0), "k")])
     path, do = CALLS[call]
@@ -138,7 +138,7 @@ def test_without_an_answer_a_call_ends_in_time(proxy: Proxy, behind: Make, call:
     assert [document["id"] for document in store.get(["job/1"]) if document] in (["job/1"], [])
 
 
-def test_an_answer_that_comes_byte_by_byte_is_given_up(proxy: Proxy, behind: Make) -> None:
+def test_an_answer_that_comes_byte_by_byte_is_given_up(proxy: HttpProxy, behind: Make) -> None:
     store = behind(commit=0.5, patience=0.5)
     proxy.dripping = True
     with within(3.0), pytest.raises(StoreAway, match="did not answer within"):
@@ -150,7 +150,7 @@ def test_an_answer_that_comes_byte_by_byte_is_given_up(proxy: Proxy, behind: Mak
 
 
 def test_writes_that_wait_behind_one_without_an_answer_are_certainly_not_written(
-    proxy: Proxy, behind: Make, direct: ElasticsearchStore
+    proxy: HttpProxy, behind: Make, direct: ElasticsearchStore
 ) -> None:
     store = behind(commit=1.0)
     hold = proxy.hold_request(b"/_bulk")
@@ -166,7 +166,7 @@ def test_writes_that_wait_behind_one_without_an_answer_are_certainly_not_written
     inserted(store, job(3))
 
 
-def test_reads_that_wait_behind_one_without_an_answer_end_too(proxy: Proxy, behind: Make) -> None:
+def test_reads_that_wait_behind_one_without_an_answer_end_too(proxy: HttpProxy, behind: Make) -> None:
     store = behind(commit=1.0)
     hold = proxy.hold_request(b"/_mget")
     reading = [gevent.spawn(store.get, ["job/1"]) for _ in range(3)]
@@ -177,7 +177,7 @@ def test_reads_that_wait_behind_one_without_an_answer_end_too(proxy: Proxy, behi
     assert store.get(["job/1"]) == [None]
 
 
-def test_more_searches_than_there_are_turns_wait_in_vain(proxy: Proxy, behind: Make) -> None:
+def test_more_searches_than_there_are_turns_wait_in_vain(proxy: HttpProxy, behind: Make) -> None:
     store = behind()
     before = proxy.count(b"/_search")
     proxy.speaking.clear()
@@ -194,7 +194,7 @@ def test_more_searches_than_there_are_turns_wait_in_vain(proxy: Proxy, behind: M
 # --- busy
 
 
-def test_a_busy_cluster_is_asked_again(proxy: Proxy, behind: Make) -> None:
+def test_a_busy_cluster_is_asked_again(proxy: HttpProxy, behind: Make) -> None:
     store = behind()
     proxy.reply(b"/_bulk", status=429, body=BUSY, times=2)
     inserted(store, job(1, progress=0))
@@ -204,7 +204,7 @@ def test_a_busy_cluster_is_asked_again(proxy: Proxy, behind: Make) -> None:
     assert found(store) == [job(1, progress=1)]
 
 
-def test_a_cluster_that_stays_busy_is_away(proxy: Proxy, behind: Make) -> None:
+def test_a_cluster_that_stays_busy_is_away(proxy: HttpProxy, behind: Make) -> None:
     store = behind(commit=0.5, patience=0.5)
     proxy.reply(b"/_", status=429, body=BUSY)
     for call in (lambda: store.write([Insert(job(1))]), lambda: store.get(["job/1"]), lambda: found(store)):
@@ -218,14 +218,14 @@ def answer_of(status: int, kind: str) -> dict[str, Any]:
     return {"items": [{"create": {"status": status, "error": {"type": kind, "reason": "no"}}}]}
 
 
-def test_an_item_that_a_busy_node_refuses_is_written_later(proxy: Proxy, behind: Make) -> None:
+def test_an_item_that_a_busy_node_refuses_is_written_later(proxy: HttpProxy, behind: Make) -> None:
     store = behind()
     proxy.reply(b"/_bulk", status=200, body=answer_of(429, "es_rejected_execution_exception"), times=2)
     inserted(store, job(1))
     assert store.get(["job/1"]) == [job(1)]
 
 
-def test_an_item_that_is_refused_to_the_end_is_certainly_not_written(proxy: Proxy, behind: Make) -> None:
+def test_an_item_that_is_refused_to_the_end_is_certainly_not_written(proxy: HttpProxy, behind: Make) -> None:
     store = behind(commit=0.5)
     proxy.reply(b"/_bulk", b"-job", status=200, body=answer_of(429, "es_rejected_execution_exception"))
     [refused] = store.write([Insert(job(1), "k")])
@@ -235,14 +235,14 @@ def test_an_item_that_is_refused_to_the_end_is_certainly_not_written(proxy: Prox
     assert store.write([Insert(job(2), "k")]) == [job(2)]
 
 
-def test_of_an_item_that_failed_inside_nothing_is_known(proxy: Proxy, behind: Make) -> None:
+def test_of_an_item_that_failed_inside_nothing_is_known(proxy: HttpProxy, behind: Make) -> None:
     store = behind()
     proxy.reply(b"/_bulk", status=200, body=answer_of(503, "unavailable_shards_exception"), times=1)
     with pytest.raises(StoreAway, match="unavailable_shards_exception"):
         store.write([Insert(job(1))])
 
 
-def test_a_search_that_elasticsearch_gives_up_was_too_long(proxy: Proxy, behind: Make) -> None:
+def test_a_search_that_elasticsearch_gives_up_was_too_long(proxy: HttpProxy, behind: Make) -> None:
     store = behind()
     body = {"timed_out": True, "hits": {"total": {"value": 0}, "hits": []}}
     proxy.reply(b"/_search", status=200, body=body, times=1)
@@ -252,7 +252,7 @@ def test_a_search_that_elasticsearch_gives_up_was_too_long(proxy: Proxy, behind:
 
 
 @pytest.mark.parametrize("body", [b"<html>", {"hello": "world"}, {"items": [], "docs": [], "hits": {"hits": 3}}])
-def test_an_answer_that_is_none_tells_nothing(proxy: Proxy, behind: Make, body: Any) -> None:
+def test_an_answer_that_is_none_tells_nothing(proxy: HttpProxy, behind: Make, body: Any) -> None:
     store = behind()
     proxy.reply(b"/_mget", status=200, body=body)
     proxy.reply(b"/_bulk", status=200, body=body)
@@ -290,7 +290,7 @@ def test_blocked_writes_are_refused_at_once(direct: ElasticsearchStore, name: st
     assert direct.write([Insert(job(5), "k"), Update("job/1", more)]) == [job(5), job(1, progress=1)]
 
 
-def test_a_log_in_that_is_refused_is_told(proxy: Proxy, behind: Make) -> None:
+def test_a_log_in_that_is_refused_is_told(proxy: HttpProxy, behind: Make) -> None:
     store = behind()
     proxy.reply(b"/_", status=403, body={"error": {"type": "security_exception", "reason": "unauthorized"}})
     [refused] = store.write([Insert(job(1))])
@@ -300,7 +300,7 @@ def test_a_log_in_that_is_refused_is_told(proxy: Proxy, behind: Make) -> None:
             call()
 
 
-def test_items_that_fail_do_not_harm_other_items_of_the_write(proxy: Proxy, behind: Make) -> None:
+def test_items_that_fail_do_not_harm_other_items_of_the_write(proxy: HttpProxy, behind: Make) -> None:
     store = behind()
     results = store.write([Update("job/none", more), Insert(job(1)), Update("job/1", lambda document: {"id": "job/2"})])
     assert [type(result) for result in results] == [NoSuchDocument, dict, ValueError]

@@ -10,7 +10,7 @@ from geventjob.clock import boottime
 from geventjob.server.store.base import Insert, Query, Update
 from geventjob.server.store.elasticsearch import ElasticsearchStore
 from tests.contract.store.documents import inserted, job, names
-from tests.support.elastic_proxy import Proxy
+from tests.support.http_proxy import HttpProxy
 from tests.support.waiting import eventually
 
 Make = Callable[..., ElasticsearchStore]
@@ -21,7 +21,7 @@ def found(store: ElasticsearchStore, *, fresh: bool) -> str:
     return names(store.search("job", Query(fresh=fresh)).documents)
 
 
-def test_a_fresh_search_sees_every_write_and_refreshes_once_for_it(proxy: Proxy, behind: Make) -> None:
+def test_a_fresh_search_sees_every_write_and_refreshes_once_for_it(proxy: HttpProxy, behind: Make) -> None:
     store = behind()
     assert found(store, fresh=True) == ""
     assert proxy.count(REFRESH) == 1  # writes before its start are unknown to the store
@@ -40,7 +40,7 @@ def test_a_fresh_search_sees_every_write_and_refreshes_once_for_it(proxy: Proxy,
     assert proxy.count(REFRESH) == 4
 
 
-def test_another_search_sees_a_write_within_moments_and_refreshes_nothing(proxy: Proxy, behind: Make) -> None:
+def test_another_search_sees_a_write_within_moments_and_refreshes_nothing(proxy: HttpProxy, behind: Make) -> None:
     store = behind()
     found(store, fresh=True)
     inserted(store, job(1))
@@ -50,7 +50,7 @@ def test_another_search_sees_a_write_within_moments_and_refreshes_nothing(proxy:
     assert proxy.count(REFRESH) == 1
 
 
-def test_searches_at_the_same_time_share_a_refresh(proxy: Proxy, behind: Make) -> None:
+def test_searches_at_the_same_time_share_a_refresh(proxy: HttpProxy, behind: Make) -> None:
     store = behind()
     found(store, fresh=True)
     inserted(store, job(1))
@@ -66,7 +66,7 @@ def test_searches_at_the_same_time_share_a_refresh(proxy: Proxy, behind: Make) -
     assert proxy.count(REFRESH) == 3
 
 
-def test_a_write_whose_outcome_is_not_known_is_looked_for(proxy: Proxy, behind: Make) -> None:
+def test_a_write_whose_outcome_is_not_known_is_looked_for(proxy: HttpProxy, behind: Make) -> None:
     store = behind(commit=0.5)
     found(store, fresh=True)
     hold = proxy.hold_answer(b"/_bulk")

@@ -15,8 +15,8 @@ from geventjob.server.store.elasticsearch import ElasticsearchStore, mapping
 from geventjob.server.store.elasticsearch.mapping import KEYS
 from tests.contract.store.documents import inserted, job, names
 from tests.support import elasticsearch
-from tests.support.elastic_proxy import Proxy
 from tests.support.elastic_stores import PATIENT, new_prefix, remove_indexes, shared_prefix
+from tests.support.http_proxy import HttpProxy
 
 
 def ask(method: str, path: str, body: Any = None) -> Any:
@@ -205,7 +205,7 @@ def test_a_key_of_a_missing_document_is_taken_over_and_the_tombstone_is_deleted_
     ],
 )
 def test_a_server_that_is_not_elasticsearch_7_17_or_newer_is_refused_at_the_start(
-    proxy: Proxy, status: int, body: Any, said: str
+    proxy: HttpProxy, status: int, body: Any, said: str
 ) -> None:
     proxy.reply(b"GET / ", status=status, body=body)
     with pytest.raises(StoreError, match=said) as raised:

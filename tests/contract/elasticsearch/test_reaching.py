@@ -17,7 +17,7 @@ from geventjob.clock import boottime
 from geventjob.server.store.base import StoreAway, StoreError
 from geventjob.server.store.elasticsearch.wire import Wire
 from tests.support import elasticsearch
-from tests.support.elastic_proxy import Proxy
+from tests.support.http_proxy import HttpProxy
 from tests.support.zookeeper import Certificates
 
 
@@ -42,7 +42,7 @@ def basic(login: str) -> str:
         ({"api_key": "my:key"}, "", "ApiKey bXk6a2V5"),
     ],
 )
-def test_the_log_in_goes_with_each_request(proxy: Proxy, login: Any, inside: str, header: str | None) -> None:
+def test_the_log_in_goes_with_each_request(proxy: HttpProxy, login: Any, inside: str, header: str | None) -> None:
     ask(Wire([proxy.url.replace("://", f"://{inside}")], **login))
     [request] = proxy.requests
     sent = [line.partition(b": ")[2].decode() for line in request.split(b"\r\n") if line.lower().startswith(b"auth")]
@@ -65,7 +65,7 @@ def test_errors_of_hosts_and_credentials_show_no_secret(hosts: list[str], login:
     assert "hunter2" not in str(raised.value)
 
 
-def test_a_dead_node_is_passed_over(proxy: Proxy) -> None:
+def test_a_dead_node_is_passed_over(proxy: HttpProxy) -> None:
     dead = ["127.0.0.1:1", "http://u:hunter2@127.0.0.1:2/path"]
     wire = Wire([*dead, proxy.url])
     for _ in range(5):

@@ -12,8 +12,8 @@ from kazoo.handlers.gevent import SequentialGeventHandler
 
 from geventjob.coordination.base import Claim, Session
 from geventjob.coordination.zookeeper import ZooKeeperCoordination
-from tests.support.proxy import Proxy
 from tests.support.zookeeper import Ensemble, RawSession, shared
+from tests.support.zookeeper_proxy import ZooKeeperProxy
 
 
 class Member(ZooKeeperCoordination):
@@ -44,7 +44,7 @@ class Site:
         self.root = f"/{uuid4().hex}"
         self._members: list[ZooKeeperCoordination] = []
         self._clients: list[KazooClient] = []
-        self._proxies: list[Proxy] = []
+        self._proxies: list[ZooKeeperProxy] = []
 
     def unstarted(self, name: str = "", timeout: float = 10.0, hosts: str = "", **more: Any) -> Member:
         name = name or f"member-{len(self._members) + 1}"
@@ -68,8 +68,8 @@ class Site:
         assert client.connected
         return client
 
-    def proxy(self, server: int = 0) -> Proxy:
-        proxy = Proxy(self.ensemble.servers[server].port)
+    def proxy(self, server: int = 0) -> ZooKeeperProxy:
+        proxy = ZooKeeperProxy(self.ensemble.servers[server].port)
         self._proxies.append(proxy)
         return proxy
 

@@ -13,9 +13,9 @@ from kazoo.security import make_digest_acl
 
 from geventjob.coordination.base import CoordinationAway, CoordinationError
 from tests.contract.zookeeper.conftest import Member, Site, jobs
-from tests.support.proxy import MULTI_READ, UNIMPLEMENTED, Proxy
 from tests.support.waiting import eventually
 from tests.support.zookeeper import Certificates, Ensemble, running
+from tests.support.zookeeper_proxy import MULTI_READ, UNIMPLEMENTED, ZooKeeperProxy
 
 SECRET = "s3cret-of-the-queue"
 
@@ -279,7 +279,7 @@ def test_without_a_root_all_lies_at_the_top(site: Site) -> None:
 
 def test_a_server_older_than_multi_read_is_refused_in_words(site: Site) -> None:
     """The server answers as 3.4 and 3.5 answer unknown requests."""
-    old: Proxy = site.proxy()
+    old: ZooKeeperProxy = site.proxy()
     old.refused[MULTI_READ] = UNIMPLEMENTED
     with pytest.raises(CoordinationError, match=r"older than ZooKeeper 3\.6"):
         site.unstarted("late", hosts=old.hosts).start()

@@ -11,12 +11,12 @@ from kazoo.client import KazooClient
 from geventjob.clock import boottime
 from geventjob.coordination.base import CoordinationAway
 from tests.contract.zookeeper.conftest import Member, Site, jobs
-from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
+from tests.support.zookeeper_proxy import ZooKeeperProxy
 
 
 @pytest.fixture
-def way(site: Site) -> Proxy:
+def way(site: Site) -> ZooKeeperProxy:
     return site.proxy()
 
 
@@ -31,7 +31,7 @@ def lease_and_gift(held: Member, kazoo: KazooClient, since: float, entry: str) -
 
 @pytest.mark.parametrize("timeout", [1.5, 2.5])
 def test_when_the_server_falls_silent_the_lease_ends_before_the_claim_is_given_away(
-    site: Site, way: Proxy, kazoo: KazooClient, record_property: Callable[[str, object], None], timeout: float
+    site: Site, way: ZooKeeperProxy, kazoo: KazooClient, record_property: Callable[[str, object], None], timeout: float
 ) -> None:
     remote = site.member("remote", timeout, way.hosts)
     (path,) = remote.put([("job/a", 1)])
@@ -51,7 +51,7 @@ def test_when_the_server_falls_silent_the_lease_ends_before_the_claim_is_given_a
     assert remote.session.over
 
 
-def test_a_session_whose_lease_ended_is_never_used_again(site: Site, way: Proxy, member: Member) -> None:
+def test_a_session_whose_lease_ended_is_never_used_again(site: Site, way: ZooKeeperProxy, member: Member) -> None:
     """The server has not ended the session yet. Requests in it are refused, and a new session begins."""
     remote = site.member("remote", 2.0, way.hosts)
     remote.put([("job/a", 1), ("job/b", 1)])
@@ -88,7 +88,7 @@ def test_a_session_that_ended_at_the_server_is_known_within_a_probe(site: Site, 
     assert jobs(member.take(1)) == ["job/a"]
 
 
-def test_a_session_outlives_cuts_and_loses_nothing(site: Site, way: Proxy) -> None:
+def test_a_session_outlives_cuts_and_loses_nothing(site: Site, way: ZooKeeperProxy) -> None:
     remote = site.member("remote", 2.0, way.hosts)
     remote.put([("job/a", 1)])
     claims = remote.take(1)
@@ -103,7 +103,7 @@ def test_a_session_outlives_cuts_and_loses_nothing(site: Site, way: Proxy) -> No
     assert remote.lost == []
 
 
-def test_a_silence_that_is_shorter_than_the_lease_loses_nothing(site: Site, way: Proxy) -> None:
+def test_a_silence_that_is_shorter_than_the_lease_loses_nothing(site: Site, way: ZooKeeperProxy) -> None:
     remote = site.member("remote", 6.0, way.hosts)  # after 2.4 s kazoo gives the connection up
     remote.put([("job/a", 1)])
     claims = remote.take(1)
@@ -117,7 +117,7 @@ def test_a_silence_that_is_shorter_than_the_lease_loses_nothing(site: Site, way:
     assert remote.lost == []
 
 
-def test_a_slow_ensemble_is_no_reason_to_lose_a_session(site: Site, way: Proxy) -> None:
+def test_a_slow_ensemble_is_no_reason_to_lose_a_session(site: Site, way: ZooKeeperProxy) -> None:
     """Each answer is 200 ms late, a tenth of the session timeout."""
     way.delay = 0.2
     remote = site.member("remote", 2.0, way.hosts)
@@ -134,7 +134,9 @@ def test_a_slow_ensemble_is_no_reason_to_lose_a_session(site: Site, way: Proxy) 
     assert remote.lost == []
 
 
-def test_the_lease_is_counted_from_when_a_probe_was_sent_and_not_from_its_answer(site: Site, way: Proxy) -> None:
+def test_the_lease_is_counted_from_when_a_probe_was_sent_and_not_from_its_answer(
+    site: Site, way: ZooKeeperProxy
+) -> None:
     way.delay = 0.4
     remote = site.member("remote", 4.0, way.hosts)
     session = remote.session
@@ -160,7 +162,7 @@ def test_the_timeout_is_the_one_that_the_server_grants(site: Site) -> None:
     assert short.session.timeout == 0.5  # the least that the server is configured to give
 
 
-def test_no_server_at_all_is_told_within_the_timeout(site: Site, way: Proxy) -> None:
+def test_no_server_at_all_is_told_within_the_timeout(site: Site, way: ZooKeeperProxy) -> None:
     way.close()
     alone = site.unstarted("alone", 1.0, way.hosts)
     since = boottime()
@@ -169,7 +171,7 @@ def test_no_server_at_all_is_told_within_the_timeout(site: Site, way: Proxy) -> 
     assert boottime() - since < 2
 
 
-def test_a_silent_server_is_told_within_the_timeout_and_a_later_start_works(site: Site, way: Proxy) -> None:
+def test_a_silent_server_is_told_within_the_timeout_and_a_later_start_works(site: Site, way: ZooKeeperProxy) -> None:
     way.go_silent()
     late = site.unstarted("late", 1.0, way.hosts)
     since = boottime()
@@ -182,7 +184,7 @@ def test_a_silent_server_is_told_within_the_timeout_and_a_later_start_works(site
     assert not late.session.over
 
 
-def test_to_close_takes_no_time_though_the_server_is_silent(site: Site, way: Proxy) -> None:
+def test_to_close_takes_no_time_though_the_server_is_silent(site: Site, way: ZooKeeperProxy) -> None:
     remote = site.member("remote", 4.0, way.hosts)
     remote.put([("job/a", 1)])
     (claim,) = remote.take(1)

@@ -13,19 +13,19 @@ from kazoo.client import KazooClient
 
 from geventjob.coordination.base import Coordination, CoordinationAway
 from tests.contract.zookeeper.conftest import Member, Site, jobs
-from tests.support.proxy import CREATE, DELETE, GET_EPHEMERALS, MULTI, SET_DATA, Proxy
 from tests.support.waiting import eventually
+from tests.support.zookeeper_proxy import CREATE, DELETE, GET_EPHEMERALS, MULTI, SET_DATA, ZooKeeperProxy
 
 TAKEN = b"/job/taken/"
 
 
 @pytest.fixture
-def way(site: Site) -> Proxy:
+def way(site: Site) -> ZooKeeperProxy:
     return site.proxy()
 
 
 @pytest.fixture
-def remote(site: Site, way: Proxy) -> Member:
+def remote(site: Site, way: ZooKeeperProxy) -> Member:
     """Return a member behind a proxy that loses answers."""
     return site.member("remote", hosts=way.hosts)
 
@@ -41,7 +41,9 @@ def names(paths: list[str]) -> list[str]:
 
 
 @either_way
-def test_a_take_brings_what_its_lost_answer_told(remote: Member, way: Proxy, member: Member, done: bool) -> None:
+def test_a_take_brings_what_its_lost_answer_told(
+    remote: Member, way: ZooKeeperProxy, member: Member, done: bool
+) -> None:
     member.put([(f"job/{n}", 1) for n in range(20)])
     loss = way.lose_answer(MULTI, TAKEN, done=done)
     claims = remote.take(20, timeout=5)
@@ -55,7 +57,7 @@ def test_a_take_brings_what_its_lost_answer_told(remote: Member, way: Proxy, mem
 
 
 def test_claims_of_a_lost_answer_have_the_fence_of_their_take(
-    remote: Member, way: Proxy, member: Member, kazoo: KazooClient
+    remote: Member, way: ZooKeeperProxy, member: Member, kazoo: KazooClient
 ) -> None:
     (path,) = member.put([("job/a", 1)])
     (first,) = member.take(1)
@@ -68,7 +70,7 @@ def test_claims_of_a_lost_answer_have_the_fence_of_their_take(
 
 
 def test_of_many_transactions_one_answer_is_lost_and_every_entry_is_given_once(
-    remote: Member, way: Proxy, member: Member
+    remote: Member, way: ZooKeeperProxy, member: Member
 ) -> None:
     paths = member.put([(f"job/{n}", 1) for n in range(500)])
     loss = way.lose_answer(MULTI, b"/job/taken/" + names(paths)[250].encode())
@@ -82,7 +84,7 @@ def test_of_many_transactions_one_answer_is_lost_and_every_entry_is_given_once(
 
 
 def test_what_is_found_for_a_process_that_takes_no_more_is_given_back(
-    remote: Member, way: Proxy, member: Member
+    remote: Member, way: ZooKeeperProxy, member: Member
 ) -> None:
     member.put([("job/a", 1)])
     loss = way.lose_answer(MULTI, TAKEN)
@@ -94,7 +96,7 @@ def test_what_is_found_for_a_process_that_takes_no_more_is_given_back(
 
 
 def test_an_entry_that_is_gone_when_its_take_is_found_leaves_nothing_behind(
-    remote: Member, way: Proxy, member: Member, kazoo: KazooClient
+    remote: Member, way: ZooKeeperProxy, member: Member, kazoo: KazooClient
 ) -> None:
     (path,) = member.put([("job/a", 1)])
     loss = way.lose_answer(MULTI, TAKEN)
@@ -109,7 +111,7 @@ def test_an_entry_that_is_gone_when_its_take_is_found_leaves_nothing_behind(
 
 
 def test_what_was_removed_by_hand_while_we_were_away_is_lost(
-    remote: Member, way: Proxy, member: Member, kazoo: KazooClient
+    remote: Member, way: ZooKeeperProxy, member: Member, kazoo: KazooClient
 ) -> None:
     member.put([("job/a", 1), ("job/b", 1)])
     a, b = remote.take(2)
@@ -139,7 +141,7 @@ def test_what_is_removed_by_hand_is_lost_soon_though_the_connection_stands(membe
 @either_way
 @pytest.mark.parametrize(("end", "left"), [("consume", 0), ("release", 3)])
 def test_an_end_whose_answer_was_lost_may_be_asked_for_again(
-    remote: Member, way: Proxy, member: Member, end: str, left: int, done: bool
+    remote: Member, way: ZooKeeperProxy, member: Member, end: str, left: int, done: bool
 ) -> None:
     member.put([(f"job/{n}", 1) for n in range(3)])
     claims = remote.take(3)
@@ -156,7 +158,7 @@ def test_an_end_whose_answer_was_lost_may_be_asked_for_again(
     assert member.stats().taken == left
 
 
-def test_an_end_goes_on_though_its_caller_is_killed(remote: Member, way: Proxy, member: Member) -> None:
+def test_an_end_goes_on_though_its_caller_is_killed(remote: Member, way: ZooKeeperProxy, member: Member) -> None:
     member.put([("job/a", 1), ("job/b", 1)])
     claims = remote.take(2)
     way.delay = 0.1
@@ -179,7 +181,7 @@ def test_an_entry_that_is_gone_already_is_consumed_all_the_same(member: Member, 
 # --- whoever adds jobs
 
 
-def test_a_put_whose_answer_was_lost_may_be_repeated(remote: Member, way: Proxy, member: Member) -> None:
+def test_a_put_whose_answer_was_lost_may_be_repeated(remote: Member, way: ZooKeeperProxy, member: Member) -> None:
     loss = way.lose_answer(MULTI, b"job/a")
     with pytest.raises(CoordinationAway):
         remote.put([("job/a", 1)])
@@ -194,7 +196,7 @@ def test_a_put_whose_answer_was_lost_may_be_repeated(remote: Member, way: Proxy,
 
 @either_way
 def test_a_removal_whose_answer_was_lost_may_be_repeated(
-    remote: Member, way: Proxy, member: Member, done: bool
+    remote: Member, way: ZooKeeperProxy, member: Member, done: bool
 ) -> None:
     paths = member.put([("job/a", 1), ("job/b", 1)])
     held = member.take(1)
@@ -229,7 +231,7 @@ def call(coordination: Coordination, what: str) -> object:
     ],
 )
 def test_a_call_whose_answer_was_lost_may_be_repeated(
-    site: Site, remote: Member, way: Proxy, member: Member, what: str, operation: int, node: bytes
+    site: Site, remote: Member, way: ZooKeeperProxy, member: Member, what: str, operation: int, node: bytes
 ) -> None:
     if operation == SET_DATA:
         remote.announce("executors", {"slots": 1})
@@ -253,7 +255,7 @@ def test_a_call_whose_answer_was_lost_may_be_repeated(
 
 @either_way
 def test_a_candidate_whose_answer_was_lost_leads_all_the_same(
-    remote: Member, way: Proxy, member: Member, kazoo: KazooClient, done: bool
+    remote: Member, way: ZooKeeperProxy, member: Member, kazoo: KazooClient, done: bool
 ) -> None:
     loss = way.lose_answer(CREATE, b"__lock__", done=done)
     leadership = remote.lead("e", timeout=5)
@@ -267,7 +269,7 @@ def test_a_candidate_whose_answer_was_lost_leads_all_the_same(
 
 @either_way
 def test_a_resignation_whose_answer_was_lost_lets_another_lead(
-    remote: Member, way: Proxy, member: Member, done: bool
+    remote: Member, way: ZooKeeperProxy, member: Member, done: bool
 ) -> None:
     leadership = remote.lead("e")
     loss = way.lose_answer(DELETE, b"__lock__", done=done)
@@ -280,7 +282,7 @@ def test_a_resignation_whose_answer_was_lost_lets_another_lead(
 
 @either_way
 def test_a_message_whose_deletion_was_lost_is_not_handled_again(
-    remote: Member, way: Proxy, member: Member, kazoo: KazooClient, done: bool
+    remote: Member, way: ZooKeeperProxy, member: Member, kazoo: KazooClient, done: bool
 ) -> None:
     got: list[object] = []
     loss = way.lose_answer(DELETE, b"/inbox/remote/", done=done)
@@ -293,7 +295,7 @@ def test_a_message_whose_deletion_was_lost_is_not_handled_again(
     assert got == [{"n": 0}, {"n": 1}, {"n": 2}]
 
 
-def test_all_goes_on_after_many_cuts(remote: Member, way: Proxy, member: Member) -> None:
+def test_all_goes_on_after_many_cuts(remote: Member, way: ZooKeeperProxy, member: Member) -> None:
     """The connection breaks again and again while both members put, take and consume entries."""
     total, done = 400, []
 

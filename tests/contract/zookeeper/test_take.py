@@ -11,17 +11,17 @@ from kazoo.client import KazooClient
 
 from geventjob.coordination.zookeeper import transactions
 from tests.contract.zookeeper.conftest import Member, Site, jobs
-from tests.support.proxy import GET_CHILDREN, GET_EPHEMERALS, MULTI, MULTI_READ, Proxy
 from tests.support.waiting import eventually
+from tests.support.zookeeper_proxy import GET_CHILDREN, GET_EPHEMERALS, MULTI, MULTI_READ, ZooKeeperProxy
 
 
 @pytest.fixture
-def way(site: Site) -> Proxy:
+def way(site: Site) -> ZooKeeperProxy:
     return site.proxy()
 
 
 @pytest.fixture
-def counted(site: Site, way: Proxy) -> Member:
+def counted(site: Site, way: ZooKeeperProxy) -> Member:
     """Return a member whose requests are counted."""
     return site.member("counted", hosts=way.hosts, timeout=10.0)
 
@@ -115,7 +115,7 @@ def test_what_was_left_alone_is_taken_when_it_is_so_no_longer(member: Member) ->
 # --- transactions
 
 
-def test_takes_go_in_transactions_of_two_hundred(counted: Member, member: Member, way: Proxy) -> None:
+def test_takes_go_in_transactions_of_two_hundred(counted: Member, member: Member, way: ZooKeeperProxy) -> None:
     member.put([(f"job/{n}", 1) for n in range(450)])
     before = way.requests.copy()
     claims = counted.take(450)
@@ -129,7 +129,9 @@ def test_takes_go_in_transactions_of_two_hundred(counted: Member, member: Member
     assert member.stats().entries == 0
 
 
-def test_takes_of_much_data_go_in_transactions_of_bounded_size(counted: Member, kazoo: KazooClient, way: Proxy) -> None:
+def test_takes_of_much_data_go_in_transactions_of_bounded_size(
+    counted: Member, kazoo: KazooClient, way: ZooKeeperProxy
+) -> None:
     for _ in range(8):
         kazoo.create("/job/entries/entry-100-", b"x" * 100_000, sequence=True)
     before = way.requests.copy()
@@ -140,7 +142,7 @@ def test_takes_of_much_data_go_in_transactions_of_bounded_size(counted: Member, 
 
 
 def test_what_others_took_meanwhile_is_left_out_and_the_rest_taken(
-    site: Site, counted: Member, member: Member, way: Proxy
+    site: Site, counted: Member, member: Member, way: ZooKeeperProxy
 ) -> None:
     """Of 200 candidates in hand, 20 are gone and others hold 20 when the take begins."""
     paths = member.put([(f"job/{n}", 1) for n in range(201)])
@@ -271,7 +273,7 @@ def test_a_taker_is_there_again_in_the_next_session(site: Site, member: Member, 
 # --- how often the queue is listed, and watched
 
 
-def test_the_queue_is_not_listed_more_often_than_allowed(site: Site, member: Member, way: Proxy) -> None:
+def test_the_queue_is_not_listed_more_often_than_allowed(site: Site, member: Member, way: ZooKeeperProxy) -> None:
     counted = site.member("counted", hosts=way.hosts, relist_interval=0.2)
     done: list[str] = []
     began = time.monotonic()
@@ -293,7 +295,7 @@ def test_the_queue_is_not_listed_more_often_than_allowed(site: Site, member: Mem
     assert done == [f"job/{n}" for n in range(100)]
 
 
-def test_many_takes_are_served_from_one_list(counted: Member, member: Member, way: Proxy) -> None:
+def test_many_takes_are_served_from_one_list(counted: Member, member: Member, way: ZooKeeperProxy) -> None:
     member.put([(f"job/{n}", 1) for n in range(60)])
     before = way.requests[GET_CHILDREN]
     began = time.monotonic()
@@ -335,7 +337,7 @@ def test_watches_are_there_only_while_one_waits(site: Site, member: Member, kazo
     assert not claim.lost
 
 
-def test_a_waiting_take_costs_next_to_nothing(member: Member, site: Site, way: Proxy) -> None:
+def test_a_waiting_take_costs_next_to_nothing(member: Member, site: Site, way: ZooKeeperProxy) -> None:
     counted = site.member("counted", hosts=way.hosts, timeout=10.0)
     take = gevent.spawn(counted.take, 1)
     gevent.sleep(0.3)

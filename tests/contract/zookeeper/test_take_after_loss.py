@@ -5,8 +5,8 @@ from __future__ import annotations
 import gevent
 
 from tests.contract.zookeeper.conftest import Site, jobs
-from tests.support.proxy import GET_CHILDREN
 from tests.support.waiting import eventually
+from tests.support.zookeeper_proxy import GET_CHILDREN
 
 
 def test_a_list_that_is_lost_leaves_no_watch(site: Site) -> None:
