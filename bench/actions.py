@@ -1,4 +1,4 @@
-"""Actions of the benchmarks: nothing, the moment at which it starts, and a fixed amount of computing."""
+"""Actions of the benchmarks: no work, the time of the start, and a fixed amount of computing."""
 
 import time
 from typing import Any
@@ -13,7 +13,7 @@ def noop(job: Any) -> None:
 
 @action("stamp")
 def stamp(job: Any) -> None:
-    """Appends the wall-clock time at which it started to the file that the payload names."""
+    """Append the wall-clock time of the start to the file in the payload."""
     with open(job.payload["file"], "a") as file:
         file.write(f"{job.payload['n']} {time.time()}\n")
 

@@ -1,4 +1,4 @@
-"""`make bench`: what the engine does on this machine, server and executor beside each other, as a table.
+"""`make bench`: the engine on this machine, server and executor side by side, as a table.
 
 Each row starts processes of its own over a fresh data folder. Figures of one run: read them as ±30 %.
 """
@@ -39,7 +39,7 @@ def engine(zk_hosts: str = "") -> Iterator[Fleet]:
 
 
 def cpu(pid: int) -> float:
-    """CPU seconds that a process has used, user and system."""
+    """Return the CPU seconds of a process, user and system."""
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
 
@@ -54,13 +54,13 @@ def add(made: Fleet, count: int) -> None:
 
 
 def span(made: Fleet) -> float:
-    """Seconds from the first start to the last end, by the server's own times."""
+    """Return the seconds from the first start to the last end, by the server's clock."""
     found = made.client().search("job", last=0, aggregation="min:started,max:updated")["aggregations"]
     return float(found["max:updated"]["value"] - found["min:started"]["value"]) / 1000
 
 
 def noop(depth: int, executors: int = 1, ensemble: Ensemble | None = None, es_host: str = "") -> list[str]:
-    """Jobs per second, and CPU of each side per 1,000 jobs."""
+    """Print jobs per second, and CPU of each side per 1,000 jobs."""
     store = ["--es-hosts-list", es_host, "--es-index-prefix", f"bench-{depth}"] if es_host else []
     with engine(ensemble.hosts if ensemble else "") as made:
         sides = {"server": [made.server(*store).pid]}
@@ -83,7 +83,7 @@ def percentiles(samples: list[float]) -> list[str]:
 
 
 def latency(computing: int, zk_hosts: str = "") -> list[str]:
-    """From before the add until the action's first line, one job at a time."""
+    """Measure the time from before the add until the action's first line, one job at a time."""
     with engine(zk_hosts) as made:
         made.server()
         made.executor("bench", "--threads", THREADS)
@@ -105,7 +105,7 @@ def latency(computing: int, zk_hosts: str = "") -> list[str]:
 
 
 def slices(action: str, jobs: int) -> list[str]:
-    """Seconds for a fixed amount of computing."""
+    """Return the seconds for a fixed amount of computing."""
     turns = 4_000_000
     with engine() as made:
         made.server()

@@ -1,4 +1,4 @@
-"""What hostile clients do to everybody else: `python -m bench.hostile [seconds] [kind …]`.
+"""The effect of hostile clients on all others: `python -m bench.hostile [seconds] [kind …]`.
 
 For each kind, 20 clients at once for some seconds against a fresh job server over SQLite that holds 10,000 jobs, while
 a probe in a process of its own asks `/healthz`, 40 times a second. The goal: p99 of at most 100 ms, a session that
@@ -39,7 +39,7 @@ class Target:
     """The server as a client of one kind sees it."""
 
     def __init__(self, port: int, cookie: str, admin: str, job: str, until: float) -> None:
-        """`cookie`, `admin`: of the owner of all jobs, of an administrator. `until`: monotonic seconds."""
+        """Keep the cookies of the owner of the jobs and of an administrator. `until`: monotonic seconds."""
         self.port = port
         self.cookie = cookie
         self.admin = admin
@@ -64,7 +64,7 @@ class Target:
         return "\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
     def ask(self, request: bytes) -> bytes:
-        """The answer, its first 64 KB."""
+        """Return the first 64 KB of the answer."""
         with self.connect() as sock:
             with contextlib.suppress(ConnectionError):
                 sock.sendall(request)
@@ -78,19 +78,19 @@ Attack = Callable[[Target, int], None]
 
 
 def anonymous_bodies(target: Target, number: int) -> None:
-    """A MB of JSON from nobody."""
+    """Send a MB of JSON from an anonymous client."""
     body = json.dumps({"action": "a", "payload": {"x": [[0]] * 200_000}}).encode()[: 1 << 20]
     target.ask(target.request("PUT", "/api/job/x", body, user="no"))
 
 
 def user_bodies(target: Target, number: int) -> None:
-    """4 MB of JSON from a user, in a shape that is refused."""
+    """Send 4 MB of JSON from a user, in a shape that is refused."""
     body = b'{"edits": [' + b"[0]," * ((1 << 20) - 20) + b"0]}"
     target.ask(target.request("POST", "/api/job/bulk-edit", body))
 
 
 def slow_senders(target: Target, number: int) -> None:
-    """20 bodies a client, a byte at a time."""
+    """Send 20 bodies for each client, a byte at a time."""
     socks = [target.connect() for _ in range(20)]
     for sock in socks:
         sock.sendall(target.request("POST", "/api/session", user="no").replace(b"Length: 0", b"Length: 60000"))
@@ -102,7 +102,7 @@ def slow_senders(target: Target, number: int) -> None:
 
 
 def idle(target: Target, number: int) -> None:
-    """100 connections a client that say nothing."""
+    """Open 100 silent connections for each client."""
     socks = []
     for _ in range(100):
         with contextlib.suppress(OSError):
@@ -112,7 +112,7 @@ def idle(target: Target, number: int) -> None:
 
 
 def slow_readers(target: Target, number: int) -> None:
-    """A large answer that is read a KB a second; 3 a client."""
+    """Read a large answer at a KB a second; 3 for each client."""
     socks = [target.connect() for _ in range(3)]
     for sock in socks:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -126,12 +126,12 @@ def slow_readers(target: Target, number: int) -> None:
 
 
 def searches(target: Target, number: int) -> None:
-    """All jobs, as one answer."""
+    """Request all jobs in one answer."""
     target.ask(target.request("GET", "/api/job"))
 
 
 def filters(target: Target, number: int) -> None:
-    """A filter of 60 KB."""
+    """Search with a filter of 60 KB."""
     term = f"action='a{number}' or "
     filter = term * (60_000 // len(term)) + "action='b'"
     body = b"%24last=0&%24filter=" + filter.encode()
@@ -139,7 +139,7 @@ def filters(target: Target, number: int) -> None:
 
 
 def edits_of_one(target: Target, number: int) -> None:
-    """1,000 edits of one job that carries 200 KB, in one request."""
+    """Send 1,000 edits of one job of 200 KB in one request."""
     body = json.dumps({"edits": [{"id": target.job, "set": {"progress": n % 100}} for n in range(1000)]}).encode()
     target.ask(target.request("POST", "/api/job/bulk-edit", body))
 
@@ -176,14 +176,14 @@ def bulk_deletes(target: Target, number: int) -> None:
 
 
 def acls(target: Target, number: int) -> None:
-    """An acl of 10,000 rules."""
+    """Add a job with an acl of 10,000 rules."""
     rules = [{"principal": f"user-{number}-{n}", "type": "USER", "right": "VIEW"} for n in range(10_000)]
     acl = {"owner": {"principal": "alice", "type": "USER"}, "rules": rules}
     target.ask(target.request("PUT", f"/api/{target.job}", json.dumps({"acl": acl}).encode()))
 
 
 def log_ins(target: Target, number: int) -> None:
-    """A wrong password."""
+    """Log in with a wrong password."""
     template = {"href": "session-template/internal", "username": "super", "password": f"wrong-{number}"}
     body = json.dumps({"sessionTemplate": template}).encode()
     target.ask(target.request("POST", "/api/session", body, user="no"))

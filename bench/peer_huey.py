@@ -16,5 +16,5 @@ def noop() -> Any:
 
 @huey.task()
 def stamp() -> Any:
-    """The wall-clock time at which it started."""
+    """Return the wall-clock time of the start."""
     return time.time()

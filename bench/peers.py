@@ -1,8 +1,8 @@
-"""A peer beside ours in one run: results kept, one worker process, on this machine.
+"""A peer beside geventjob in one run: results kept, one worker process, on this machine.
 
 Huey, the fastest of them, works through a Redis of its own (Debian's `redis-server`), with greenlets; that Redis keeps
-nothing on the disk. What is counted of no-op jobs is the time from the first result to the last; of single jobs, each
-added when the one before has ended, that from before the add to the start. `pip install -e .[bench]` brings Huey.
+nothing on the disk. For no-op jobs the time from the first result to the last counts; for single jobs, each
+added after the end of the job before, the time from before the add to the start. `pip install -e .[bench]` brings Huey.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BIN = Path(sys.executable).parent
 
 @contextmanager
 def redis() -> Iterator[str]:
-    """The address of a Redis."""
+    """Yield the address of a Redis server."""
     port = free_port()
     with TemporaryDirectory() as folder:
         process = subprocess.Popen(["redis-server", "--port", str(port), "--dir", folder, "--save", ""], stdout=-3)
@@ -67,7 +67,7 @@ def worker(command: list[str]) -> Iterator[None]:
 
 
 def rate(results: Callable[[], int]) -> str:
-    """Jobs a second, from the first result to the last."""
+    """Return the jobs per second from the first result to the last."""
     first = until(results, 60, every=0.01)
     began = time.monotonic()
     until(lambda: results() >= JOBS, 120, every=0.05)
@@ -75,13 +75,13 @@ def rate(results: Callable[[], int]) -> str:
 
 
 def delay(start: Callable[[], float]) -> list[str]:
-    """Percentiles of what `start` says of when the task that it adds has started."""
+    """Return percentiles of the delay between adding a task and its start."""
     start()
     return percentiles([-time.time() + start() for _ in range(SAMPLES)])
 
 
 def huey() -> list[str]:
-    """Its rate, and the percentiles of its delay."""
+    """Print the rate and the percentiles of the delay."""
     with redis() as url:
         os.environ["BENCH_REDIS"] = url
         from bench import peer_huey

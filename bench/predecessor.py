@@ -1,4 +1,4 @@
-"""The direct predecessor's way beside ours: one kazoo `LockingQueue` a greenlet, one request for each change.
+"""The predecessor's way beside geventjob's: one kazoo `LockingQueue` for each greenlet, one request for each change.
 
 Both work the same queue of no-op jobs over the same ZooKeeper and job server. `python -m bench.predecessor`.
 """
@@ -29,7 +29,7 @@ PATIENCE = 120.0
 
 
 def work(hosts: str, url: str, greenlets: int) -> None:
-    """An executor of the old kind."""
+    """Start an executor of the old engine."""
     client = Client(url, "super", PASSWORD, connections=greenlets)
     kazoo = KazooClient(hosts, handler=SequentialGeventHandler())
     kazoo.start()

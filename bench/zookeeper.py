@@ -1,4 +1,4 @@
-"""The queue over ZooKeeper: takes a second by depth and by number of processes, and how long an entry waits for one.
+"""The queue over ZooKeeper: takes per second by depth and number of processes, and the wait of an entry.
 
 A server of its own is started (Debian's `zookeeper`), writes to disk as in production, and shares the machine.
 `python -m bench.zookeeper [--short]`. Figures of one run: read them as ±30 %.
@@ -80,7 +80,7 @@ def rate(hosts: str, depth: int, processes: int) -> list[str]:
 
 
 def latency(hosts: str, takers: int, samples: int, pause: float) -> list[str]:
-    """From the beginning of a put to the claim, in one process with `takers` members that wait."""
+    """Measure the time from a put to the claim, in one process with `takers` waiting members."""
     root = f"/{uuid4().hex}"
     putting = ZooKeeperCoordination(hosts, "bench", root=root)
     putting.start()

@@ -9,14 +9,14 @@ from geventjob import JobLost, action
 
 
 def note(job: Any, word: str) -> None:
-    """One line, appended at once: which process did what to which job."""
+    """Append one line at once: process, event and job."""
     with open(job.payload["file"], "a") as file:
         file.write(f"{os.getpid()} {job.id} {word}\n")
 
 
 @action("noted")
 def noted(job: Any) -> None:
-    """Sleeps, telling its progress each tenth of a second."""
+    """Sleep, and report progress each tenth of a second."""
     note(job, "begin")
     for step in range(int(job.payload["seconds"] * 10)):
         try:
@@ -39,7 +39,7 @@ def noted_computing(job: Any) -> None:
 
 @action("gated")
 def gated(job: Any) -> None:
-    """Waits at its executor's gate, for as long as that file is there."""
+    """Wait as long as the executor's gate file exists."""
     note(job, "begin")
     gate = f"{job.payload['file']}-{job['executor']}"
     try:
@@ -73,7 +73,7 @@ def reads_a_pipe(job: Any) -> None:
 
 @action("calls_system")
 def calls_system(job: Any) -> None:
-    """Waits in a call that no signal interrupts."""
+    """Wait in a call that no signal interrupts."""
     note(job, "begin")
     os.system("sleep 25")
 
@@ -90,7 +90,7 @@ class Sleeps(Exception):
 
 @action("cannot_be_told")
 def cannot_be_told(job: Any) -> None:
-    """Fails with, or says, what has no text or no UTF-8."""
+    """Fail with, or report, a message without text or UTF-8."""
     note(job, "begin")
     cafe = os.fsdecode(b"caf\xe9")
     how = job.payload["how"]

@@ -55,7 +55,7 @@ def computes(job: Any) -> None:
 
 @action("swallows")
 def swallows(job: Any) -> None:
-    """Swallows its time-out, and ends well as if nothing had been."""
+    """Swallow the timeout, and return as if there had been none."""
     end = time.monotonic() + job.payload["seconds"]
     while time.monotonic() < end:
         try:
@@ -76,7 +76,7 @@ def tells(job: Any) -> None:
 
 @action("leaves")
 def leaves(job: Any) -> None:
-    """Leaves greenlets behind: one sleeps, one computes a little, one tries to write to the job later."""
+    """Leave three greenlets behind: they sleep, compute a little, and try to write to the job later."""
     gevent.spawn(time.sleep, 30)
     gevent.spawn(burn, 0.05)
     gevent.spawn_later(0.2, job.set_progress, 1)
@@ -84,7 +84,7 @@ def leaves(job: Any) -> None:
 
 @action("spawns")
 def spawns(job: Any) -> None:
-    """Waits for greenlets of its own."""
+    """Wait for greenlets that the action spawned."""
     gevent.joinall([gevent.spawn(time.sleep, 0.05) for _ in range(3)], raise_error=True)
 
 

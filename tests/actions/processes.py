@@ -23,7 +23,7 @@ def note(path: Path, word: str) -> None:
 
 @action("neighbour")
 def neighbour(job: Any) -> None:
-    """Writes a line each 20 ms until the file is told to end."""
+    """Write a line each 20 ms until the file says to end."""
     try:
         for step in range(3000):
             note(job.payload["file"], "step")
@@ -50,7 +50,7 @@ def fails() -> None:
 
 
 def child(job: Any, path: Path, queue: Any) -> None:
-    """What a forked child may do, and that it waits: the event loop runs in it."""
+    """Do everything that a forked child may do, waiting included: the event loop runs there."""
     note(path, "child")
     time.sleep(0.3)
     try:
@@ -91,7 +91,7 @@ def forks(job: Any) -> None:
 
 @action("forks_by_hand", timeout=60)
 def forks_by_hand(job: Any) -> None:
-    """Children whose code leaves the action as if they were the parent: by its end, by an error, in a thread."""
+    """Fork children that leave the action like the parent would: by its end, by an error, in a thread."""
     parent = os.getpid()
     returns = os.fork()
     if not returns:
@@ -123,7 +123,7 @@ def starts_anew(job: Any) -> None:
 
 @action("own_state", timeout=60)
 def own_state(job: Any) -> None:
-    """As if it were alone in its process, with names that its file imported before any action ran."""
+    """Run as if alone in the process, with names that the file imported before any action ran."""
     with tempfile.TemporaryDirectory() as folder:
         chdir(folder)
         asyncio.run(tells(job))

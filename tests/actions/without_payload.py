@@ -23,7 +23,7 @@ def number(job: Any) -> Any:
 
 @action("noted")
 def noted(job: Any) -> None:
-    """Sleeps, telling its progress each tenth of a second."""
+    """Sleep, and report progress each tenth of a second."""
     note(job, "begin")
     try:
         for step in range(int(number(job) * 10)):
@@ -37,7 +37,7 @@ def noted(job: Any) -> None:
 
 @action("silent")
 def silent(job: Any) -> None:
-    """Sleeps, and says nothing to the server."""
+    """Sleep, and send nothing to the server."""
     note(job, "begin")
     try:
         time.sleep(number(job))
@@ -69,5 +69,5 @@ def kills_its_executor(job: Any) -> None:
 
 @action("asks_too_much")
 def asks_too_much(job: Any) -> None:
-    """A SlipStream server has no place for it."""
+    """Set a payload, for which a SlipStream server has no attribute."""
     job.edit(payload={"a": 1})

@@ -15,7 +15,7 @@ from tests.support.zookeeper import shared
 
 @pytest.fixture(params=["sqlite", "zookeeper"])
 def engine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Fleet]:
-    """No process runs yet. A ZooKeeper serves all tests of this process, each under a root of its own."""
+    """Yield a fleet without processes. A ZooKeeper serves all tests of this process, each under a root of its own."""
     with fleet(tmp_path, shared().hosts if request.param == "zookeeper" else "") as made:
         shutil.copy(ACTIONS, made.actions_dir)
         yield made

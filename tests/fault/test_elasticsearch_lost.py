@@ -1,4 +1,4 @@
-"""The store is Elasticsearch, and it goes away while jobs run: requests end in time, and no outcome is lost."""
+"""Elasticsearch goes away while jobs run: requests end in time, and no outcome is lost."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""kill -9 and SIGSTOP of distributors at each step of a firing: the tick makes its job once (DESIGN §8).
+"""kill -9 and SIGSTOP of distributors at each step of a firing: the tick creates its job once.
 
-Four distributors are led by a process each, which stands still at another step of its first firing; one process
+Each of four distributors is led by a process that stands still at another step of its first firing; one process
 stands by for all of them. Their ticks are days, so that the next leader fires the very same tick.
 """
 
@@ -57,7 +57,7 @@ class Leader:
         return self.hold.reached.is_set() if self.hold else fired(self.process, self.step)
 
     def go_on_to_the_note(self) -> None:
-        """What it sends to ZooKeeper from there on waits behind it, signs of life too."""
+        """Hold the distributor's requests to ZooKeeper from there on, heartbeats too."""
         assert self.hold
         at_the_server, self.hold = self.hold, self.zookeeper.hold_request(SET_DATA, b"/distribution/noting")
         at_the_server.let_go()
@@ -78,13 +78,13 @@ def fired(process: Process, distributor: str) -> bool:
 
 
 def leads(client: Client) -> dict[str, str]:
-    """Distributor → process."""
+    """Start the distributors; return processes by name."""
     return {election: node["name"] for node in client.nodes() for election in node.get("leads", ())}
 
 
 @pytest.fixture
 def leaders(engine: Fleet, notes: Notes) -> Iterator[dict[str, Leader]]:
-    """Each at its step, and `noting` just before it."""
+    """Wait until each distributor is at its step, and `noting` just before."""
     (engine.folder / "distributors").mkdir()
     for step in STEPS:
         file = engine.folder / "distributors" / f"{step}.py"
@@ -134,7 +134,7 @@ def test_distributors(leaders: dict[str, Leader], engine: Fleet, how: str) -> No
 
 
 def wake(leaders: dict[str, Leader], heir: Process, client: Client) -> None:
-    """They lead no more, and stand for election again, each in a new session."""
+    """Check that no old leader leads, and that each is a candidate again in a new session."""
     for leader in leaders.values():
         leader.process.thaw()
     until(lambda: all(f"{step} leads no longer" in leader.process.log for step, leader in leaders.items()))

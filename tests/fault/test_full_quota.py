@@ -1,4 +1,4 @@
-"""A ZooKeeper whose quota is full: what starts waits for room, with one line and no traceback."""
+"""A ZooKeeper with a full quota: processes that start wait for room, with one line and no traceback."""
 
 from __future__ import annotations
 

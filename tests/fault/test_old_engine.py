@@ -1,4 +1,4 @@
-"""Executors of SlipStream's engine beside ours: one queue, one server, and no job runs twice (DESIGN §4)."""
+"""Executors of SlipStream's engine beside geventjob's: one queue, one server, and no job runs twice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SESSION = ("--session-timeout", "3", "--threads", "4")
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Fleet]:
-    """Our server over ZooKeeper."""
+    """Yield the server of geventjob over ZooKeeper."""
     with fleet(tmp_path, shared().hosts) as made:
         shutil.copy(ACTIONS, made.actions_dir)
         made.server()
@@ -46,7 +46,7 @@ def old_engine(engine: Fleet, notes: Notes) -> Iterator[subprocess.Popen[bytes]]
 
 
 def ran(notes: Notes, old: int) -> tuple[int, int]:
-    """How many runs the old engine began, and ours."""
+    """Return the number of runs that the old and the new engine began."""
     began = [pid for pid, _, word in notes.lines() if word == "begin"]
     return began.count(old), len(began) - began.count(old)
 

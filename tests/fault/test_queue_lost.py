@@ -1,4 +1,4 @@
-"""The queue is lost altogether, or moves: the store has the jobs, and puts them back (DESIGN §5.3)."""
+"""The queue is lost or moves: the jobs come back from the store (docs/architecture.md)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def lose_the_file(made: Fleet) -> None:
 
 
 def lose_zookeeper(made: Fleet) -> None:
-    """An empty one, which counts its entries from 0 again."""
+    """Replace ZooKeeper by an empty server, which numbers entries from 0 again."""
     made.zk_root = f"/{uuid4().hex}"
 
 
@@ -74,7 +74,7 @@ def test_every_job_that_is_not_final_runs(
 
 
 def reconcile(made: Fleet) -> dict[str, int]:
-    """`geventjob queue reconcile`; what it said."""
+    """Run `geventjob queue reconcile`; return the output."""
     login = ["--ss-url", made.url, *made.login]
     command = [sys.executable, "-m", "geventjob.cli.main", *login, "queue", "reconcile", "--json"]
     did: dict[str, int] = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)

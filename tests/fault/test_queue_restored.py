@@ -1,4 +1,4 @@
-"""ZooKeeper is restored from an older copy under a fleet that runs: every job ends, and nobody has to do anything."""
+"""ZooKeeper is restored from an older copy under a running fleet: every job ends without an operator."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""kill -9 and SIGSTOP of each kind of process at each step of a job: it ends once, and right (DESIGN §5).
+"""kill -9 and SIGSTOP of each kind of process at each step of a job: the job ends once, with the right outcome.
 
-Six executors of one slot each take a job and stand still, each at another step of it: proxies keep back what it sends
-or is sent, a gate holds up the action. Then all of them, the server or the distributor die or freeze at that moment.
+Six executors of one slot each take a job and stand still, each at another step: proxies hold the executor's messages
+back, a gate holds up the action. Then all executors, the server or the distributor die or freeze at that moment.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Executor:
         return None
 
     def stands(self, notes: Notes) -> bool:
-        """Whether it is at its step; for `before_consume`, in the action still."""
+        """Return whether the executor is at its step; for `before_consume`, still in the action."""
         return self.hold.reached.is_set() if self.hold else bool(notes.jobs("begin", self.process.pid))
 
     def close(self) -> None:
@@ -104,12 +104,12 @@ class Stage:
         assert self.jobs.keys() == STEPS.keys()
 
     def held(self) -> dict[str, str]:
-        """Executor → job, of what is taken."""
+        """Return the taken jobs by executor."""
         return {each["takenBy"]: each["job"] for each in self.client.queue()["head"] if each["takenBy"]}
 
     @contextmanager
     def at_the_last_step(self) -> Iterator[None]:
-        """The executor of that step has written its outcome, and its entry is not consumed as long as this lasts."""
+        """Let the executor of that step write its outcome, and hold the consumption of its entry meanwhile."""
         last = self.executors["before_consume"]
         with self.engine.in_no_transaction():  # over SQLite nobody can consume, over ZooKeeper it is held by the proxy
             if last.zookeeper:
@@ -120,13 +120,13 @@ class Stage:
             yield
 
     def let_go(self) -> None:
-        """All that was kept back goes on its way."""
+        """Pass on everything that was held back."""
         for each in self.executors.values():
             if each.hold:
                 each.hold.let_go()
 
     def drop(self) -> None:
-        """What was kept back between executors and the server is lost."""
+        """Drop everything that was held back between executors and the server."""
         for each in self.executors.values():
             if each.hold and each.step != "before_consume":
                 each.hold.drop()
@@ -210,7 +210,7 @@ def wake(stage: Stage, processes: list[Process]) -> None:
 
 
 def work_on(stage: Stage, client: Client) -> None:
-    """Each of those that woke up takes a job and runs it."""
+    """Check that each process that woke up takes a job and runs the action."""
     stage.notes.close(*(set(STEPS) - {"in_the_action"}))  # whose gate was never opened
     later = add(client, stage.notes, len(STEPS), "gated")
     until(lambda: set(stage.notes.jobs("begin")).issuperset(later))

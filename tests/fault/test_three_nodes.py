@@ -1,4 +1,4 @@
-"""A fleet over three ZooKeeper nodes, of which one after another is killed and started again while jobs run."""
+"""A fleet over three ZooKeeper nodes, which are killed one after the other while jobs run."""
 
 from __future__ import annotations
 

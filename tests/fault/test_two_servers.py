@@ -1,4 +1,4 @@
-"""Two job servers over one ZooKeeper and one Elasticsearch: one is killed under load, and clients do not mind."""
+"""Two job servers over one ZooKeeper and one Elasticsearch: clients survive the death of one server under load."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Pair(Fleet):
         self._keeping = ["--es-hosts-list", elasticsearch.shared(), "--es-index-prefix", f"t{uuid4().hex}"]
 
     def start_servers(self) -> list[Process]:
-        """Both at once, for the first time."""
+        """Start both servers at once, for the first time."""
         told = ["--admin-pass-file", str(self.password_file), *self._keeping, "--session-timeout", "3"]
         servers = [self._start("server", ["--host", "127.0.0.1", "--port", str(port), *told]) for port in self.ports]
         for server, url in zip(servers, self.urls, strict=True):
@@ -40,7 +40,7 @@ class Pair(Fleet):
         return servers
 
     def reaching(self, first: int) -> str:
-        """Both addresses, beginning with this one."""
+        """Return both addresses, beginning with this number."""
         return ",".join([self.urls[first], self.urls[1 - first]])
 
 
@@ -63,7 +63,7 @@ def test_no_job_is_lost_or_doubled_when_one_is_killed(pair: Pair, tmp_path: Path
     ids: dict[str, str] = {}
 
     def add(number: int) -> None:
-        """Adds a job; then an edit, which is tried again while a server is away."""
+        """Add a job, then edit the description; retry while a server is away."""
         client, name = clients[number % 2], str(number)
         job = {"action": "noted", "name": name, "payload": {"file": str(notes.path), "seconds": 0.3}}
         id = client.add("job", job)

@@ -12,7 +12,7 @@ from tests.support.job_server import Caller, JobServer
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobServer]:
-    """One server for all tests of this process that do not mind each other's jobs."""
+    """Yield the server that all tests of this process share; they do not mind each other's jobs."""
     made = JobServer(tmp_path_factory.mktemp("server"))
     yield made
     made.kill()
@@ -25,7 +25,7 @@ def admin(server: JobServer) -> Caller:
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[Callable[..., JobServer]]:
-    """Makes a server for one test."""
+    """Yield a function that starts a server for one test."""
     made: list[JobServer] = []
 
     def make(*arguments: str) -> JobServer:
@@ -41,7 +41,7 @@ def own_server(tmp_path: Path) -> Iterator[Callable[..., JobServer]]:
 
 @pytest.fixture
 def user(admin: Caller, server: JobServer, request: pytest.FixtureRequest) -> Iterator[Callable[[str], Caller]]:
-    """Makes a user of this name and logs him in; his password is `secret of <name>`."""
+    """Yield a function that adds a user with the password `secret of <name>`, and logs in."""
     made: list[str] = []
 
     def make(name: str) -> Caller:

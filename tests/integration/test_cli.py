@@ -40,7 +40,7 @@ JOB_ID = re.compile(r"job/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """A server, an executor, and the client.ini that `geventjob up` would have written."""
+    """Yield a server, an executor, and a client.ini like that of `geventjob up`."""
     with fleet(tmp_path_factory.mktemp("cli")) as made:
         shutil.copy(ACTIONS, made.actions_dir)
         (made.actions_dir / "steps.py").write_text(STEPS)
@@ -78,7 +78,7 @@ class Cli:
         return json.loads(self(*arguments, "--json", code=code).stdout)
 
     def wrong(self, *arguments: str, code: int = 2) -> str:
-        """The one line on stderr."""
+        """Return the only line on stderr."""
         done = self(*arguments, code=code)
         lines = done.stderr.splitlines()
         assert len(lines) == 1, done.stderr
@@ -125,8 +125,8 @@ def test_the_same_key_makes_no_second_job(cli: Cli) -> None:
     first = cli("submit", "succeeds", "--key", "only-once").stdout
     assert cli("submit", "succeeds", "--key", "only-once").stdout == first
     assert "--key" in cli.wrong("submit", "succeeds", "--key", "only-once", "--priority", "3")
-    many = cli.json("submit", "succeeds", "--count", "3", "--key", "thrice")
-    assert cli.json("submit", "succeeds", "--count", "3", "--key", "thrice") == many
+    many = cli.json("submit", "succeeds", "--count", "3", "--key", "of-three")
+    assert cli.json("submit", "succeeds", "--count", "3", "--key", "of-three") == many
 
 
 def test_wait_shows_the_way_and_the_outcome(cli: Cli) -> None:
@@ -498,7 +498,7 @@ def test_the_password_is_in_no_process_list(up: Fleet) -> None:
 def on_terminal(
     cli: Cli, *arguments: str, seconds: float = 30.0, until_shown: str = "", **environ: str
 ) -> tuple[int, str]:
-    """The exit code, and all that was shown; a Ctrl-C is typed when `until_shown` is on the screen."""
+    """Return the exit code and the screen; type Ctrl-C once the screen shows `until_shown`."""
     main, other = pty.openpty()
     process = subprocess.Popen(
         [*cli.command, *arguments],

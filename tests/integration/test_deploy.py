@@ -78,14 +78,14 @@ class Machine:
         (self.folder / f"etc/systemd/system/{name}.service").write_text(text)
 
     def install_zookeeper(self) -> None:
-        """As Debian's package would."""
+        """Install ZooKeeper like Debian's package."""
         for part in ("etc/zookeeper/conf", "var/lib/zookeeper"):
             (self.folder / part).mkdir(parents=True)
         (self.folder / "var/lib/zookeeper/myid").symlink_to(self.folder / "etc/zookeeper/conf/myid")
         self._unit("zookeeper", f"{ZOOKEEPER} {self.folder}/etc/zookeeper/conf/zoo.cfg")
 
     def install_elasticsearch(self, first: Machine) -> None:
-        """As Elastic's package would, and its enrolment, but for the log-in and TLS, which its free parts lack."""
+        """Install and enrol Elasticsearch like Elastic's package, without log-in and TLS, which the free parts lack."""
         config, data, tmp = (self.folder / f"{part}/elasticsearch" for part in ("etc", "var/lib", "tmp"))
         for part in (config, data, tmp):
             part.mkdir(parents=True)
@@ -129,7 +129,7 @@ class Machine:
 
 
 def table(machine: Machine, machines: Sequence[Machine]) -> dict[str, str]:
-    """What stands on the page → what is typed on this machine; from the top to the bottom."""
+    """Return the replacements of the page's text for this machine, in order."""
     one, two, three = machines
     return {
         # Nothing is installed, and nobody is added.
@@ -211,7 +211,7 @@ def test_the_page(machines: list[Machine]) -> None:
 
 
 def mode(machine: Machine) -> str | None:
-    """What this node of ZooKeeper is; None if it does not serve."""
+    """Return the mode of this ZooKeeper node; None while the node does not serve."""
     try:
         with socket.create_connection(("127.0.0.1", machine.client), timeout=5) as connection:
             connection.sendall(b"srvr")

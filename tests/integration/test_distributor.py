@@ -1,4 +1,4 @@
-"""Distributors as processes: one leads, a tick makes its jobs once, and nothing of it is lost (DESIGN §8)."""
+"""Distributors as processes: one leads, and a tick creates its jobs exactly once."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Collect:
 
 @pytest.fixture
 def made(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Fleet]:
-    """A server, and a folder of distributors, over SQLite unless a test asks for ZooKeeper."""
+    """Yield a server and a folder of distributors, over SQLite unless a test asks for ZooKeeper."""
     (tmp_path / "distributors").mkdir()
     (tmp_path / "distributors" / "ticker.py").write_text(TICKER)
     (tmp_path / "distributors" / "job_distributor_vms_collect.py").write_text(OLD)
@@ -84,7 +84,7 @@ over_zookeeper = pytest.mark.parametrize("made", ["zookeeper"], indirect=True)
 
 @pytest.fixture
 def networks() -> Iterator[dict[str, ZooKeeperProxy]]:
-    """The ways of three processes to ZooKeeper."""
+    """Yield three proxies to ZooKeeper by name."""
     made = {name: ZooKeeperProxy(shared().port) for name in "abc"}
     yield made
     for network in made.values():
@@ -106,7 +106,7 @@ def start(
 
 
 def leads(client: Client, election: str) -> str | None:
-    """The process that leads."""
+    """Return the name of the leader."""
     found = [node["name"] for node in client.nodes() if election in node.get("leads", ())]
     assert len(found) <= 1
     return found[0] if found else None
@@ -118,7 +118,7 @@ def jobs(client: Client, action: str) -> list[dict[str, Any]]:
 
 
 def ticks(client: Client) -> list[int]:
-    """Of the jobs of `ticker`, in order, milliseconds."""
+    """Return the times of the jobs of `ticker` in order, in milliseconds."""
     return sorted(int(job["idempotencyKey"].partition("@")[2].partition("#")[0]) for job in jobs(client, "tick"))
 
 

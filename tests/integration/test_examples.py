@@ -1,4 +1,4 @@
-"""The programs in examples/, and those of README and tutorial, run as they stand."""
+"""The programs in examples/, README and tutorial run unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API keys in the hands of the commands and of the client: nothing else is needed to log in."""
+"""API keys, used by the commands and by the client as the only log-in."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def boss(up: Fleet) -> Cli:
 
 @pytest.fixture
 def secret_file(tmp_path: Path) -> SecretFile:
-    """Puts a secret into a file."""
+    """Return a function that writes a secret into a file."""
 
     def made(secret: str) -> str:
         file = tmp_path / "secret"

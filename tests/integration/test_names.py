@@ -1,4 +1,4 @@
-"""Several units that were given one name, and names with blanks."""
+"""Several units with the same name, and names with blanks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_units_of_one_name_get_numbers(tmp_path: Path, zookeeper: bool) -> None:
 
 
 def stops_everywhere(client: Client) -> None:
-    """The message of a stop reaches an executor whose name has blanks and a number."""
+    """Check that a stop message reaches an executor with blanks and a number in its name."""
     ids = [client.add("job", {"action": "waits"}) for _ in range(6)]
     until(lambda: all(client.get(id)["state"] == "RUNNING" for id in ids))
     for id in ids:

@@ -1,4 +1,4 @@
-"""Actions and distributors that were written for SlipStream's engine, unchanged, beside the package slipstream-api."""
+"""Actions and distributors of SlipStream's engine, unchanged, beside the package slipstream-api."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def engine(tmp_path: Path) -> Iterator[SlipStreamFleet]:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Fleet]:
-    """With our own server."""
+    """Yield a fleet with the server of geventjob."""
     with fleet(tmp_path) as made:
         shutil.copytree(ACTIONS, made.actions_dir, dirs_exist_ok=True)
         made.server()
@@ -42,7 +42,7 @@ def own(tmp_path: Path) -> Iterator[Fleet]:
 
 
 def inventoried(client: Client, shelf: str) -> None:
-    """The distributor has made the job of this shelf, once, and its action has run."""
+    """Check that the distributor has created the job of this shelf once, and that the action has run."""
     filter = f"action='old_inventory' and targetResource/href='{shelf}'"
     [made] = until(lambda: client.search("job", filter=filter)["jobs"])
     job = job_ended(client, made["id"])
@@ -155,7 +155,7 @@ def days_ago(days: float) -> str:
 
 
 def fill(host: str, index: str) -> None:
-    """Documents of a job index as SlipStream's server keeps them: of each state a new and an old one."""
+    """Return documents of a SlipStream job index: for each state a new and an old document."""
     keyword, date = {"type": "keyword"}, {"type": "date"}
     if ask(host, "GET", f"/_cat/indices/{index}*?format=json"):
         ask(host, "DELETE", f"/{index}")

@@ -1,4 +1,4 @@
-"""An executor behind a real nginx that takes small bodies only, before our server and before SlipStream's."""
+"""An executor behind a real nginx with a small limit on bodies, before a geventjob and a SlipStream server."""
 
 from __future__ import annotations
 

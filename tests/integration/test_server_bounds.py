@@ -1,4 +1,4 @@
-"""What one request may cost: the bounds that a client meets."""
+"""The bounds on one request."""
 
 from __future__ import annotations
 

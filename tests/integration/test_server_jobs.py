@@ -1,4 +1,4 @@
-"""Jobs over HTTP: CIMI.md §3, with what DESIGN §3 mends."""
+"""Jobs over HTTP (docs/reference/api.md)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ADMIN_ACL = {
 
 @pytest.fixture
 def action() -> str:
-    """An action that no other test has."""
+    """Return the name of an action that no other test has."""
     return f"action-{uuid4()}"
 
 

@@ -1,4 +1,4 @@
-"""API keys: made, shown once, logged in with, ended (CIMI.md §2)."""
+"""API keys: creation, log-in, expiry (docs/reference/api.md)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MakeUser = Callable[[str], Caller]
 
 
 def make(caller: Caller, **template: Any) -> tuple[str, str]:
-    """A new key: its id and its secret."""
+    """Add a key; return id and secret."""
     answer = caller.post("credential", {"credentialTemplate": {"href": GENERATE, **template}})
     assert answer.status_code == 201, answer.text
     return answer.json()["resource-id"], answer.json()["secretKey"]

@@ -1,4 +1,4 @@
-"""The command: what it keeps through a kill -9, how it stops, and what it says when it cannot start."""
+"""The server's command: durability under kill -9, shutdown, and errors at the start."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_stop_answers_what_is_under_way(own_server: Make, number: signal.Signa
 
 
 def refused(server: JobServer, *arguments: str) -> str:
-    """The one line of a process that does not start."""
+    """Return the only line of a process that does not start."""
     server.log_file = server.folder / "refused.log"
     process = server.start(*arguments)
     assert process.wait() == 2

@@ -1,4 +1,4 @@
-"""The shapes of CIMI.md §1 and §4: entry point, errors, bounds."""
+"""The shapes of CIMI: entry point, errors, bounds (docs/reference/cimi.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log-in, log-out, users (CIMI.md §2)."""
+"""Log-in, log-out, users."""
 
 from __future__ import annotations
 

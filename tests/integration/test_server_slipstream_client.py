@@ -1,4 +1,4 @@
-"""The SlipStream client of PyPI, unchanged, works against our server (CIMI.md §1)."""
+"""The SlipStream client of PyPI works unchanged against a geventjob server."""
 
 from __future__ import annotations
 

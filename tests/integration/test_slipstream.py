@@ -1,4 +1,4 @@
-"""Executors and distributors serve a SlipStream server as it is: each rule of DESIGN §5 that applies there."""
+"""Executors and distributors serve an unchanged SlipStream server, by the rules of the delivery contract that apply."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOTED = {"zookeeper-path", "attempts", "interruptions", "executor", "fence"}
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[SlipStreamFleet]:
-    """No process runs yet."""
+    """Yield a fleet without processes."""
     with slipstream_fleet(tmp_path, shared().hosts) as made:
         yield made
 

@@ -1,6 +1,6 @@
-"""The stand-in of SlipStream's server is one: its own client of PyPI works with it, and what is known of it holds.
+"""The stand-in for SlipStream's server behaves like the original: SlipStream's client of PyPI works unchanged.
 
-And our client in a process that is not patched, where it does one thing after the other.
+`geventjob.Client` works too, one request after the other, in a process without monkey-patching.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def http(engine: SlipStreamFleet) -> Caller:
 
 
 def log_in(caller: Caller) -> None:
-    """The cookie is Secure, and this is plain HTTP."""
+    """Let the client send its Secure cookie over plain HTTP."""
     caller.http.headers["Cookie"] = caller.login("super", PASSWORD).headers["Set-Cookie"].partition(";")[0]
 
 

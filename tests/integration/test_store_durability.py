@@ -1,4 +1,4 @@
-"""A store whose process is killed keeps what it has acknowledged (DESIGN §5: a 201 survives `kill -9`)."""
+"""A store keeps every acknowledged write when its process is killed: a 201 survives `kill -9`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ gevent.joinall([gevent.spawn(write, writer) for writer in range(20)], raise_erro
 
 
 def killed_writer(path: Path, lines: int) -> dict[str, str]:
-    """What a process last said of each document, after it was killed in the midst of writing."""
+    """Return the last acknowledged write of each document, after the process was killed while writing."""
     said: dict[str, str] = {}
     with subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -66,7 +66,7 @@ def killed_writer(path: Path, lines: int) -> dict[str, str]:
 
 
 def agrees(word: str, document: Document | None) -> bool:
-    """Whether the document is as was said last, or as the next write, that was under way, makes it."""
+    """Return whether the document is as last acknowledged, or as after the write in flight."""
     if word == "deleted":
         return document is None
     if word == "updated":

@@ -1,4 +1,4 @@
-"""`geventjob up`: the whole engine as one command, and what is left of it however it ends."""
+"""`geventjob up`: the whole engine as one command, and the state after each kind of end."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Up:
         return json.loads(self.run(*arguments, "--json").stdout)
 
     def children(self) -> dict[str, psutil.Process]:
-        """By the last part of their module's name."""
+        """Return the child processes by the last part of their module's name."""
         found = {}
         for child in psutil.Process(self.process.pid).children():
             command = " ".join(child.cmdline())

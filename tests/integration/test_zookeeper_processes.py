@@ -1,4 +1,4 @@
-"""Processes over ZooKeeper: what must be seen from outside."""
+"""Processes over ZooKeeper, observed from outside."""
 
 from __future__ import annotations
 

@@ -8,13 +8,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from requests.structures import CaseInsensitiveDict
 
 from geventjob.cimi.document import COOKIE
+from tests.support.http_handler import HttpHandler
 
 
 @dataclass(frozen=True)
@@ -89,26 +90,14 @@ def answering(reply: Callable[[Asked], Reply]) -> Iterator[Answering]:
     """Run such a server on a free port within the context."""
     what = Answering(reply)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
+    class Handler(HttpHandler):
         def setup(self) -> None:
             what.connections += 1
             super().setup()
 
-        def handle_one_request(self) -> None:
-            try:
-                super().handle_one_request()
-            except OSError:
-                self.close_connection = True
-
         def do(self) -> None:
             parts = urlsplit(self.path)
-            length = int(self.headers.get("Content-Length") or 0)
-            body = self.rfile.read(length)
-            if len(body) < length:
-                raise ConnectionError("the request breaks off")
+            body = self.body()
             headers = CaseInsensitiveDict(self.headers.items())
             asked = Asked(self.command, parts.path, parse_qs(parts.query), headers, body)
             if asked.path == "/api/cloud-entry-point" and not getattr(reply, "entry_point", False):
@@ -135,9 +124,6 @@ def answering(reply: Callable[[Asked], Reply]) -> Iterator[Answering]:
             self.wfile.write(body)
 
         do_GET = do_PUT = do_POST = do_DELETE = do
-
-        def log_message(self, *_: object) -> None:
-            pass
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True

@@ -74,7 +74,7 @@ class Process:
         self._popen.send_signal(number)
 
     def freeze(self) -> None:
-        """SIGSTOP, and wait until all of its threads stand still."""
+        """Send SIGSTOP, and wait until all threads are stopped."""
         self.signal(signal.SIGSTOP)
         until(lambda: all(_state(task) == "T" for task in Path(f"/proc/{self.pid}/task").iterdir()), every=0.005)
 
@@ -88,7 +88,7 @@ class Process:
         self._popen.wait()
 
     def stop(self, seconds: float = 30.0) -> int:
-        """SIGTERM; the exit code."""
+        """Send SIGTERM; return the exit code."""
         self._popen.send_signal(signal.SIGTERM)
         return self.wait(seconds)
 
@@ -135,14 +135,14 @@ class Fleet:
         return Client(self.url, "super", PASSWORD, **options)
 
     def server(self, *arguments: str) -> Process:
-        """A job server that answers."""
+        """Start a job server; return once the server answers."""
         process = self.start_server(*arguments)
         until(lambda: self.client().healthy() or not process.running)
         assert process.running, process.log
         return process
 
     def start_server(self, *arguments: str) -> Process:
-        """A job server, whether or not it lives on."""
+        """Start a job server without waiting."""
         address = ["--host", "127.0.0.1", "--port", str(self.port)]
         return self._start("server", [*address, "--admin-pass-file", str(self.password_file), *arguments])
 
@@ -152,7 +152,7 @@ class Fleet:
         return Way(self.url, self.zk_hosts)
 
     def executor(self, name: str, *arguments: str, actions_dir: Path | None = None) -> Process:
-        """An executor that takes jobs."""
+        """Start an executor; return once the executor takes jobs."""
         process = self.start_executor(name, *arguments, actions_dir=actions_dir)
         self.await_nodes(name)
         return process
@@ -173,7 +173,7 @@ class Fleet:
     def start_executor(
         self, name: str, *arguments: str, actions_dir: Path | None = None, way: Way | None = None
     ) -> Process:
-        """An executor, whether or not it lives on."""
+        """Start an executor without waiting."""
         folder = f"--actions-dir={actions_dir or self.actions_dir}"
         return self._start("executor", [*self._connection(name, way), folder, *arguments], way)
 
@@ -193,7 +193,7 @@ class Fleet:
 
     @contextlib.contextmanager
     def in_no_transaction(self) -> Iterator[None]:
-        """Over SQLite: nobody can change the queue meanwhile. Whoever is stopped in a transaction holds up them all."""
+        """Lock the queue of SQLite meanwhile: a process that is stopped in a transaction would block all others."""
         if self.zk_hosts:
             yield
             return
@@ -220,7 +220,7 @@ def fleet(folder: Path, zk_hosts: str = "") -> Iterator[Fleet]:
 
 
 def ended(client: Client, ids: list[str], seconds: float = 60.0) -> dict[str, dict[str, Any]]:
-    """The jobs of these ids, once all of them are final."""
+    """Return the jobs of these ids by id, once all are final."""
 
     def final() -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""A message that a proxy keeps back, so that a test can do something at just that moment."""
+"""A message that a proxy holds back, so that a test can act at this moment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Hold:
         self._once = threading.Lock()
 
     def matches(self, message: bytes) -> bool:
-        """Whether this is the message, the first that is."""
+        """Return whether this is the first message with all pieces."""
         if not all(piece in message for piece in self.containing):
             return False
         with self._once:
@@ -28,16 +28,16 @@ class Hold:
         return first
 
     def wait(self) -> None:
-        """In the proxy. Raises ConnectionError if the message was dropped."""
+        """Wait in the proxy. Raises ConnectionError if the message was dropped."""
         self._over.wait()
         if self._dropped:
             raise ConnectionError("dropped")
 
     def let_go(self) -> None:
-        """It goes on its way, late as it is."""
+        """Pass the message on, late."""
         self._over.set()
 
     def drop(self) -> None:
-        """It is lost."""
+        """Lose the message, and the connection with it."""
         self._dropped = True
         self._over.set()

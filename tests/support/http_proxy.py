@@ -1,4 +1,4 @@
-"""A network between HTTP clients and one server: it keeps messages back, answers in the server's stead, or drips."""
+"""A network between HTTP clients and one server, which holds messages back, answers in the server's stead, or drips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two thousand jobs of every outcome (tests/actions/mixed.py), and how each of them must end."""
+"""Two thousand jobs of every outcome (tests/actions/mixed.py), and the expected end of each."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Mixed:
     """All of them, from the add on."""
 
     def __init__(self, client: Client) -> None:
-        """Adds them, and stops those at once that are to be stopped while they are queued."""
+        """Add the jobs, and at once stop the jobs that must stop while queued."""
         self.client = client
         kinds = [each for each in KINDS for _ in range(each.count)]
         assert len(kinds) == 2000
@@ -134,7 +134,7 @@ class Mixed:
             list(pool.map(lambda id: self.client.operation(id, "stop"), ids))
 
     def check(self, jobs: dict[str, dict[str, Any]], actions_dir: Path) -> None:
-        """That each of these jobs, all of them final, is as it must be."""
+        """Check that each of these final jobs is as expected."""
         wrong = Counter(filter(None, (mismatch(job, self.kinds[id]) for id, job in jobs.items())))
         assert not wrong
         told = next(job for id, job in jobs.items() if self.kinds[id].name == "tells")
@@ -146,7 +146,7 @@ class Mixed:
 
 
 def mismatch(job: dict[str, Any], kind: Kind) -> str:
-    """What is wrong with the job, in words; empty if nothing is."""
+    """Return the differences from the expected job in words; empty if there are none."""
     expected = {"state": kind.state, **kind.expected}
     wrong = ", ".join(f"{k} is {job.get(k)!r}, not {v!r}" for k, v in expected.items() if job.get(k) != v)
     return wrong and f"{kind.name}: {wrong}"

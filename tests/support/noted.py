@@ -1,4 +1,4 @@
-"""Jobs whose actions leave a line in a file for whatever they do (tests/actions/faults.py)."""
+"""Jobs whose actions note each step in a file (tests/actions/faults.py)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Notes:
     # --- gates
 
     def close(self, *executors: str) -> None:
-        """From now on the action `gated` waits in these executors, until it is opened."""
+        """Let the action `gated` wait in these executors until `open`."""
         for executor in executors:
             self._gate(executor).touch()
 

@@ -1,6 +1,6 @@
-"""An executor that works as SlipStream's did (CIMI.md §7): kazoo's LockingQueue, its own client, a thread for each job.
+"""An executor like SlipStream's (docs/reference/cimi.md): kazoo's LockingQueue, own client, a thread for each job.
 
-It knows one action: `noted`, as tests/actions have it, which notes what it does in a file. Its own process: `python -m
+The only action is `noted` of tests/actions, which notes each step in a file. A process of its own: `python -m
 tests.support.old_engine`.
 """
 
@@ -45,7 +45,7 @@ class Worker:
                 pass
 
     def _fetched(self, id: str) -> Document | None:
-        """The job, to be run; an entry without a job, or of one that is over, is consumed."""
+        """Return the job to run; consume an entry without a job or with a final job."""
         for _ in range(2):
             try:
                 job: Document = self._api.cimi_get(id).json

@@ -44,12 +44,12 @@ class SlipStreamFleet(Fleet):
         return client
 
     def user(self, name: str) -> Client:
-        """A client of this user; executors that start now are his."""
+        """Return a client of this user; executors that start later log in as the same user."""
         self.login = ["--ss-user", name, "--ss-pass-file", str(self.password_file)]
         return Client(self.url, name, PASSWORD)
 
     def executor(self, name: str, *arguments: str, way: Way | None = None, **options: Any) -> Process:
-        """An executor that takes jobs. Its session is short."""
+        """Start an executor; return once the executor takes jobs. Its session is short."""
         process = self.start_executor(name, "--session-timeout", "3", *arguments, way=way, **options)
         until(lambda: f"{name} takes jobs" in process.log or not process.running)
         assert process.running, process.log
@@ -85,5 +85,5 @@ def slipstream_fleet(folder: Path, zk_hosts: str) -> Iterator[SlipStreamFleet]:
 
 
 def job_ended(client: Client, id: str, seconds: float = 60.0) -> dict[str, Any]:
-    """The job, once it is final for us."""
+    """Return the job once the engine regards the state as final."""
     return until(lambda: job if (job := client.get(id))["state"] in FINAL else {}, seconds)

@@ -22,7 +22,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -31,6 +31,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException
 from kazoo.handlers.threading import KazooTimeoutError
 
+from tests.support.http_handler import HttpHandler
 from tests.support.slipstream_rules import (
     Answered,
     Document,
@@ -349,25 +350,14 @@ def with_admin(acl: Document) -> Document:
 # --- HTTP
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(HttpHandler):
     """One connection."""
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
     resources: Resources
     tokens: Tokens
 
-    def handle_one_request(self) -> None:
-        try:
-            super().handle_one_request()
-        except OSError:
-            self.close_connection = True
-
     def do(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        body = self.rfile.read(length)
-        if len(body) < length:
-            raise ConnectionError("the request breaks off")
+        body = self.body()
         parts = urlsplit(self.path)
         try:
             self.say(*self.answer(parts.path, parse_qsl(parts.query, keep_blank_values=True), body))
@@ -437,9 +427,6 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 class Http(ThreadingHTTPServer):

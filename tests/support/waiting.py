@@ -1,4 +1,4 @@
-"""Waiting for what a test expects, in a gevent process."""
+"""Waiting for a condition, in a gevent process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Found = TypeVar("Found")
 
 
 def eventually(condition: Callable[[], Found], within: float = 10.0) -> Found:
-    """The first truthy answer of `condition`; fails with its last one after `within` seconds."""
+    """Return the first truthy answer of `condition`; fail with the last answer after `within` seconds."""
     end = time.monotonic() + within
     while True:
         found = condition()

@@ -1,6 +1,6 @@
 """A real ZooKeeper for tests: one server or three, on free ports, in a temporary folder; Debian's `zookeeper` package.
 
-A server is ready when a session with it works. Sessions are opened here by hand (four numbers and a password on the
+A server is ready when a session works. Sessions are opened here by hand (four numbers and a password on the
 wire), so that a test can also end the session of another client: who opens a session again, with its password, may
 close it.
 """

@@ -1,4 +1,4 @@
-"""Exceptions whose text is hard to get: how their actions end."""
+"""Exceptions without a usable text, and the ends of their actions."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def dumps(path: str) -> Any:
     os.kill(os.getpid(), signal.SIGUSR1)
 
     def told_live() -> list[str]:
-        return [line for line in log.lines if line.startswith("SIGUSR1: ")]  # a hub that was held up is told of, too
+        return [line for line in log.lines if line.startswith("SIGUSR1: ")]  # a blocked hub is logged too
 
     until(lambda: len(told_live()) > 5 and "thread" in told_live()[-1])
     live, live_raw = told_live(), raw.read_text()
