@@ -60,6 +60,9 @@ class StoreRefused(StoreError):
 class SearchTooLong(StoreError):
     """A search was given up because the search, or the searches before it, exceeded the time limit of the store."""
 
+    WAITING = "too many searches wait"
+    SLOW = "the search took too long: a narrower filter may help"
+
 
 class NoSuchDocument(Exception):
     """No document has the id of an update."""

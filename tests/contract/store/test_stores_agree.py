@@ -44,7 +44,7 @@ queries = st.builds(
 
 @pytest.fixture
 def stores(tmp_path: Path) -> Iterator[list[Store]]:
-    """One of each kind."""
+    """Yield a store of each implementation."""
     made = [make(tmp_path) for make in IMPLEMENTATIONS.values()]
     for store in made:
         store.start()
@@ -60,7 +60,7 @@ def stores(tmp_path: Path) -> Iterator[list[Store]]:
     asked=st.lists(queries, min_size=1, max_size=6),
 )
 def test_stores_find_the_same(stores: list[Store], contents: list[Any], later: list[Any], asked: list[Query]) -> None:
-    """After the first documents are replaced or deleted, too."""
+    """Some of the first documents are replaced or deleted before the searches."""
     for store in stores:
         fill(store, contents)
         store.write([Update(f"job/{number}", _into(number, content)) for number, content in enumerate(later)])
@@ -76,7 +76,7 @@ def _into(number: int, content: dict[str, Any] | None) -> Any:
 
 
 def _alike(one: Any, other: Any) -> bool:
-    """Equal, but for the last digits of numbers."""
+    """Return whether two results are equal, apart from the last digits of numbers."""
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(_alike(one[name], other[name]) for name in one)
     if isinstance(one, list):

@@ -15,7 +15,7 @@ class Freshness:
     """Requests refreshes of indexes with new writes; callers at the same time share one refresh (some 10 ms)."""
 
     def __init__(self, wire: Wire, prefix: str, patience: float) -> None:
-        """`patience`: time limit of a refresh, in seconds."""
+        """Take a time limit of a refresh, `patience`, in seconds."""
         self._wire = wire
         self._prefix = prefix
         self._patience = patience

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from geventjob.server.filter import And, Or
-from geventjob.server.filter.tree import fold
 from geventjob.server.store.attributes import Path, Type, label, type_of
 from geventjob.server.store.elasticsearch.indexed import cut, field, known
 from geventjob.server.store.resolve import Begins, Condition, Exists, Is, Not, Scalar, Within
+from geventjob.server.store.shape import Shape
 
 NESTED = 8
 """Deepest tree that becomes nested `bool` queries: Elasticsearch accepts 20 levels."""
@@ -38,27 +38,15 @@ def order(path: Path, *, descending: bool) -> Clause:
 
 
 class _Writer:
-    """Translator of one tree, which measures the depth and weight (number of leaves) of every part first."""
+    """Translator of one tree."""
 
     def __init__(self, root: Condition) -> None:
-        self._measures: dict[int, tuple[int, int]] = {}
-        fold(root, lambda leaf: (1, 1), self._measure)
-
-    def _measure(self, node: Any, parts: list[tuple[int, int]]) -> tuple[int, int]:
-        measure = 1 + max(depth for depth, _ in parts), sum(weight for _, weight in parts)
-        self._measures[id(node)] = measure
-        return measure
-
-    def _depth(self, node: Condition) -> int:
-        return self._measures.get(id(node), (1, 1))[0]
-
-    def _weight(self, node: Condition) -> int:
-        return self._measures.get(id(node), (1, 1))[1]
+        self._shape = Shape(root)
 
     def clause(self, node: Condition) -> Clause:
         if not isinstance(node, (And, Or)):
             return _leaf(node)
-        if self._depth(node) > NESTED:
+        if self._shape.depth(node) > NESTED:
             return self._cases(node)
         if isinstance(node, Or):
             return _some(self._alternatives(node.terms))
@@ -79,22 +67,15 @@ class _Writer:
         """Return a deep tree as a list of cases: each level of the heaviest path adds cases that decide or pass on.
 
         The first case that matches a document sets the score, and the minimum score keeps the documents with `yes`.
-        Every branch off the heaviest path has at most half of the weight, so the depth of nested cases is at most the
-        logarithm of the number of terms.
         """
         yes, no = 2, 1
+        path, rest = self._shape.heaviest_path(node, NESTED)
         cases: list[Clause] = []
-        while isinstance(node, (And, Or)) and self._depth(node) > NESTED:
-            heaviest = max(node.terms, key=self._weight)
-            for lighter in node.terms:
-                if lighter is heaviest:
-                    continue
-                if isinstance(node, And):
-                    cases.append({"filter": _none([self.clause(lighter)]), "weight": no})
-                else:
-                    cases.append({"filter": self.clause(lighter), "weight": yes})
-            node = heaviest
-        cases += [{"filter": self.clause(node), "weight": yes}, {"filter": {"match_all": {}}, "weight": no}]
+        for joint, branches in path:
+            for branch in map(self.clause, branches):
+                decided = (_none([branch]), no) if isinstance(joint, And) else (branch, yes)
+                cases.append({"filter": decided[0], "weight": decided[1]})
+        cases += [{"filter": self.clause(rest), "weight": yes}, {"filter": {"match_all": {}}, "weight": no}]
         how = {"score_mode": "first", "boost_mode": "replace", "min_score": yes}
         return {"function_score": {"query": {"match_all": {}}, "functions": cases, **how}}
 

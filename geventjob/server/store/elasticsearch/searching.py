@@ -129,12 +129,12 @@ class _Running:
     def search(self, body: Body) -> _SearchAnswer:
         left = self._deadline - boottime()
         if left <= 0:
-            raise SearchTooLong("too many searches wait")
+            raise SearchTooLong(SearchTooLong.WAITING)
         path = "/_search" if "pit" in body else f"/{self._index}/_search"
         timed = body | {"timeout": f"{left * 1000:.0f}ms"}
         found = self._ask("POST", f"{path}?allow_partial_search_results=false", timed).read(_found)
         if found.timed_out:
-            raise SearchTooLong("the search took too long: a narrower filter may help")
+            raise SearchTooLong(SearchTooLong.SLOW)
         return found
 
     def beyond(self, whole: Body, source: Body, before: int, size: int) -> tuple[_SearchAnswer, list[Hit]]:

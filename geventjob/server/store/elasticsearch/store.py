@@ -152,7 +152,7 @@ class ElasticsearchStore(Store):
         """Wait for a free slot, refresh if needed, and yield the deadline in seconds of boottime()."""
         deadline = boottime() + self._patience
         if not self._searchers.acquire(timeout=self._patience):
-            raise SearchTooLong("too many searches wait")
+            raise SearchTooLong(SearchTooLong.WAITING)
         try:
             if query.fresh:
                 self._fresh.show(kind)

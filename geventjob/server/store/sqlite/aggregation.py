@@ -34,7 +34,7 @@ class AttributeValues:
     """The values of one attribute in a search."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path, source: str, parameters: dict[str, Any]) -> None:
-        """`source`: a FROM item with the values in a column `v`, and its `parameters`."""
+        """Take a FROM item with the values in a column `v`, `source`, and its `parameters`."""
         self._connection = connection
         self._path = path
         self._source = source

@@ -110,7 +110,7 @@ class TableSearch:
 def _reading(connection: sqlite3.Connection, deadline: float) -> Iterator[None]:
     """Run a read transaction, interrupted at the deadline, in seconds of time.monotonic(). Raises as `page` does."""
     if time.monotonic() > deadline:
-        raise SearchTooLong("too many searches wait")
+        raise SearchTooLong(SearchTooLong.WAITING)
     connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
     try:
         connection.execute("BEGIN")
@@ -126,7 +126,7 @@ def _reading(connection: sqlite3.Connection, deadline: float) -> Iterator[None]:
 def _meant(error: sqlite3.Error) -> Exception:
     message = str(error)
     if message == "interrupted":
-        return SearchTooLong("the search took too long: a narrower filter may help")
+        return SearchTooLong(SearchTooLong.SLOW)
     if any(words in message for words in ("parser stack overflow", "too large", "too many")):
         return FilterError(f"the filter is too complex ({message})")
     return failure(error)

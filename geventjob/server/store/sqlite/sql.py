@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import ceil, log2
-from typing import Any
 
 import msgspec
 
 from geventjob.server.filter import And, Or
-from geventjob.server.filter.tree import fold
 from geventjob.server.store.attributes import SINGLE, Path, Type, label, searched, term, type_of
 from geventjob.server.store.resolve import Begins, Condition, Exists, Is, Not, Scalar, Within
+from geventjob.server.store.shape import Shape
 from geventjob.server.store.sqlite.rows import COLUMNS, reader_text
 
 NESTED = 16
 """Deepest tree that becomes nested AND and OR: the stack of SQLite's parser has 100 symbols."""
 TERMS = "json_each(d.terms)"
+
+
+def levels(parts: int) -> int:
+    """Return the depth of a balanced tree of so many parts (`_joined`)."""
+    return ceil(log2(parts))
 
 
 class Sql:
@@ -33,7 +37,7 @@ class Sql:
 
     def condition(self, condition: Condition) -> str:
         """Return an expression that is true where the condition holds."""
-        return self._expression(condition, _Shape(condition))
+        return self._expression(condition, Shape(condition, levels))
 
     def seen_by(self, viewers: Iterable[str]) -> str:
         """Return an expression that is true where a viewer is among the readers."""
@@ -58,7 +62,7 @@ class Sql:
             value = f"(SELECT {pick}(value) FROM {TERMS} WHERE {self._compared('value', _all_terms(path))})"
         return f"{value} {'DESC' if descending else 'ASC'} NULLS LAST"
 
-    def _expression(self, node: Condition, shape: _Shape) -> str:
+    def _expression(self, node: Condition, shape: Shape) -> str:
         if not isinstance(node, (And, Or)):
             return self._leaf(node)
         if shape.depth(node) > NESTED:
@@ -69,20 +73,14 @@ class Sql:
         others = [self._expression(term, shape) for term in node.terms if not isinstance(term, Is)]
         return _joined("OR", [*self._one_of(equal), *others])
 
-    def _cases(self, node: Condition, shape: _Shape) -> str:
-        """Return a deep tree as CASE: each level of the heaviest path adds cases that decide or pass on.
-
-        Every branch off the heaviest path has at most half of the weight, so the depth of nested CASE expressions is
-        at most the logarithm of the number of terms.
-        """
+    def _cases(self, node: Condition, shape: Shape) -> str:
+        """Return a deep tree as CASE: each level of the heaviest path adds cases that decide or pass on."""
+        path, rest = shape.heaviest_path(node, NESTED)
         cases = []
-        while isinstance(node, (And, Or)) and shape.depth(node) > NESTED:
-            heaviest = max(node.terms, key=shape.weight)
-            lighter = [self._expression(term, shape) for term in node.terms if term is not heaviest]
-            decided = "IS NOT TRUE THEN FALSE" if isinstance(node, And) else "THEN TRUE"
-            cases += [f"WHEN {expression} {decided}" for expression in lighter]
-            node = heaviest
-        return f"CASE {' '.join(cases)} ELSE {self._expression(node, shape)} END"
+        for joint, branches in path:
+            decided = "IS NOT TRUE THEN FALSE" if isinstance(joint, And) else "THEN TRUE"
+            cases += [f"WHEN {self._expression(branch, shape)} {decided}" for branch in branches]
+        return f"CASE {' '.join(cases)} ELSE {self._expression(rest, shape)} END"
 
     def _leaf(self, leaf: Is | Within | Begins | Exists | Not) -> str:
         if isinstance(leaf, Not):
@@ -130,25 +128,6 @@ class Sql:
 
     def _compared(self, source: str, comparisons: Iterable[tuple[str, Scalar]]) -> str:
         return " AND ".join(f"{source} {operator} {self.bound(value)}" for operator, value in comparisons)
-
-
-class _Shape:
-    """Depth and weight (number of leaves) of every part of a condition."""
-
-    def __init__(self, root: Condition) -> None:
-        self._measures: dict[int, tuple[int, int]] = {}
-        fold(root, lambda leaf: (1, 1), self._measure)
-
-    def _measure(self, node: Any, parts: list[tuple[int, int]]) -> tuple[int, int]:
-        depth = max(depth for depth, _ in parts) + ceil(log2(len(parts)))
-        self._measures[id(node)] = depth, sum(weight for _, weight in parts)
-        return self._measures[id(node)]
-
-    def depth(self, node: Condition) -> int:
-        return self._measures.get(id(node), (1, 1))[0]
-
-    def weight(self, node: Condition) -> int:
-        return self._measures.get(id(node), (1, 1))[1]
 
 
 def column(path: Path) -> str:

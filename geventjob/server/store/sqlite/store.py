@@ -39,7 +39,7 @@ class SqliteStore(Store):
     """
 
     def __init__(self, path: str | Path, *, patience: float = 5.0) -> None:
-        """`patience`: time limit of a search, in seconds, including the wait for other searches."""
+        """Set the time limit of a search, `patience`, in seconds, including the wait for other searches."""
         self._path = Path(path)
         self._patience = patience
         self._write: Batcher[Sequence[Item], list[Result]] = Batcher(self._written, size=len, limit=TRANSACTION)
