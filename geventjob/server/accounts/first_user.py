@@ -10,7 +10,7 @@ from pathlib import Path
 from geventjob.cimi.document import Document
 from geventjob.server.accounts.passwords import MIN_LENGTH, Passwords
 from geventjob.server.accounts.users import new_user, password_attributes
-from geventjob.server.store.base import DuplicateKey, Insert, Store, StoreError, Update
+from geventjob.server.store.base import DuplicateKey, Insert, Store, StoreError, Update, write_one
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +32,14 @@ def ensure(store: Store, passwords: Passwords, password: str | None, data_dir: P
         user = _make(store, passwords, password) if password else _make_random(store, passwords, data_dir)
     if user is not None and password and not is_unchanged:
         change = password_attributes(passwords.hash(password))
-        _raise_error(store.write([Update(user["id"], lambda user: user | change)]))
+        write_one(store, Update(user["id"], lambda user: user | change))
         log.info("user %s has the password of --admin-pass-file from now on", NAME)
 
 
 def _make(store: Store, passwords: Passwords, password: str) -> Document | None:
     """Make the user and return None, or return the user that another server has made in the meantime."""
     try:
-        _raise_error(store.write([Insert(new_user(NAME, passwords.hash(password), ROLES))]))
+        write_one(store, Insert(new_user(NAME, passwords.hash(password), ROLES)))
     except DuplicateKey as duplicate:
         return duplicate.document
     return None
@@ -62,10 +62,3 @@ def _make_random(store: Store, passwords: Passwords, data_dir: Path) -> Document
     draft.replace(file)
     log.info("user %s is the administrator; the password is in %s", NAME, file)
     return None
-
-
-def _raise_error(results: list[Document | Exception | None]) -> None:
-    """Raise the error of a single write, if there is one."""
-    (result,) = results
-    if isinstance(result, Exception):
-        raise result

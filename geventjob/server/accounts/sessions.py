@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from contextlib import suppress
 from datetime import timedelta
 from hashlib import blake2b
 from uuid import uuid4
@@ -27,7 +28,7 @@ from geventjob.server.accounts.caller_cache import CallerCache
 from geventjob.server.document import new_document
 from geventjob.server.filter import Compare, Filter
 from geventjob.server.problem import Problem
-from geventjob.server.store.base import DuplicateKey, Insert, Query, Store, StoreError, Update
+from geventjob.server.store.base import DuplicateKey, Insert, NoSuchDocument, Query, Store, Update, write_one
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +65,7 @@ class Sessions:
             "expiry": min(end, key.get("expiry", end)) if key else end,
         }
         document |= {"credential": {"href": key["id"]}} if key else {"_password": user["_generation"]}
-        (result,) = self._store.write([Insert(document)])
-        if isinstance(result, Exception):
-            raise result
+        write_one(self._store, Insert(document))
         named = [id, user["username"], *([key["id"]] if key else [])]
         return document, "token=" + str(self._signer.dumps(named))
 
@@ -104,9 +103,8 @@ class Sessions:
 
     def end(self, id: str) -> None:
         """Log out: revoke the session's cookie. Raises StoreError: the cookie may still be valid."""
-        (result,) = self._store.write([Update(id, lambda document: None)])
-        if isinstance(result, StoreError):
-            raise result
+        with suppress(NoSuchDocument):
+            write_one(self._store, Update(id, lambda document: None))
         self._cache.revoke(lambda caller: id in caller.roles)
 
     def forget_user(self, username: str) -> None:
@@ -182,10 +180,9 @@ def _cookie(header: str | None) -> str | None:
 
 def signing_key(store: Store) -> str:
     """Return the signing key that the servers of this store share; the first server makes it. Raises StoreError."""
-    (result,) = store.write([Insert({"id": "secret/cookie", "key": secrets.token_hex(32)})])
-    if isinstance(result, DuplicateKey):
-        result = result.document
-    if isinstance(result, Exception):
-        raise result
-    assert result is not None
-    return str(result["key"])
+    try:
+        document = write_one(store, Insert({"id": "secret/cookie", "key": secrets.token_hex(32)}))
+    except DuplicateKey as duplicate:
+        document = duplicate.document
+    assert document is not None
+    return str(document["key"])

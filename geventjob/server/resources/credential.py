@@ -23,7 +23,7 @@ from geventjob.server.problem import Problem, forbidden
 from geventjob.server.resources.bodies import KeyAdd, KeyTemplate
 from geventjob.server.resources.collection import collection
 from geventjob.server.resources.search_parameters import parameters, search_query, selection
-from geventjob.server.store.base import Insert, Query, Store, Update
+from geventjob.server.store.base import Insert, Query, Store, Update, write_one
 
 _ACL = acl("ROLE", "ADMIN", [("ROLE", "USER", "MODIFY")])
 
@@ -45,9 +45,7 @@ class CredentialResource:
         body = decode_as(KeyAdd, read_body(req))
         secret = new_secret()
         key = self._new_key(caller, body.credential_template, secret) | body.texts()
-        (result,) = self._store.write([Insert(key)])
-        if isinstance(result, Exception):
-            raise result
+        write_one(self._store, Insert(key))
         resp.set_header("Location", key["id"])
         set_json(resp, result_of(key["id"], "created", 201) | {"secretKey": secret}, 201)
 
@@ -90,9 +88,7 @@ class CredentialResource:
         key, caller = self._find(req, name, MODIFY)
         if not _may_delete(key, caller):
             raise forbidden()
-        (result,) = self._store.write([Update(key["id"], lambda key: None)])
-        if isinstance(result, Exception):
-            raise result
+        write_one(self._store, Update(key["id"], lambda key: None))
         self._sessions.end_key(key["id"])
         set_result(resp, key["id"], "deleted")
 

@@ -27,6 +27,7 @@ class NodeResource:
         self._sessions = sessions
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Respond with the processes, their jobs in progress and their leaderships."""
         self._sessions.caller_of(req).require_sees_all()
         nodes = [
             {"role": role, "name": name, **info}
@@ -67,6 +68,7 @@ class QueueResource:
         self._sessions = sessions
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Respond with counts, the first entries, and the first entries without an owner."""
         self._sessions.caller_of(req).require_sees_all()
         stats = self._coordination.stats()
         counts = {"entries": stats.entries, "taken": stats.taken, "oldest": stats.oldest, "numbers": stats.numbers}
@@ -87,6 +89,7 @@ class ReconcileResource:
         self._sessions = sessions
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Reconcile, and respond with the counts of changes."""
         self._sessions.caller_of(req).require_role("ADMIN")
         dry = decode_as(ReconcileBody, read_body(req)).dry_run
         set_json(resp, {**asdict(self._reconciler.run(dry=dry)), "dryRun": dry})

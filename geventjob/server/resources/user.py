@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import falcon
 
 from geventjob.cimi.document import Document
@@ -22,7 +20,7 @@ from geventjob.server.resources.bodies import UserAdd, UserEdit
 from geventjob.server.resources.collection import collection
 from geventjob.server.resources.credential import delete_keys
 from geventjob.server.resources.search_parameters import parameters, search_query, selection
-from geventjob.server.store.base import DuplicateKey, Insert, Store, Update
+from geventjob.server.store.base import DuplicateKey, Insert, Store, Update, write_one
 
 _ACL = acl("ROLE", "ADMIN", [("ROLE", "USER", "VIEW")])
 
@@ -40,11 +38,10 @@ class UserResource:
         self._caller(req).require_role("ADMIN")
         body = decode_as(UserAdd, read_body(req))
         user = new_user(body.username, self._passwords.hash(body.password), body.roles) | body.texts()
-        (result,) = self._store.write([Insert(user)])
-        if isinstance(result, DuplicateKey):
-            raise Problem(409, f"conflict with {user['id']}", resource_id=user["id"])
-        if isinstance(result, Exception):
-            raise result
+        try:
+            write_one(self._store, Insert(user))
+        except DuplicateKey:
+            raise Problem(409, f"conflict with {user['id']}", resource_id=user["id"]) from None
         set_result(resp, user["id"], "created", 201)
 
     def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -79,7 +76,7 @@ class UserResource:
         user, caller = self._find(req, name, MODIFY)
         body = decode_as(UserEdit, read_body(req))
         change = body.texts() | self._password(user, caller, body) | _roles(caller, body)
-        edited = self._update(user["id"], lambda user: user | change | {"updated": cimi_time(now())})
+        edited = write_one(self._store, Update(user["id"], lambda user: user | change | {"updated": cimi_time(now())}))
         self._sessions.forget_user(user["username"])
         if "_hash" in change:
             self._sessions.end_all(user["username"])
@@ -89,7 +86,7 @@ class UserResource:
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Delete a user with all sessions and keys."""
         user, _ = self._find(req, name, MODIFY)
-        self._update(user["id"], lambda user: None)
+        write_one(self._store, Update(user["id"], lambda user: None))
         self._sessions.forget_user(user["username"])
         self._sessions.end_all(user["username"])
         delete_keys(self._store, user["username"])
@@ -114,12 +111,6 @@ class UserResource:
         if not caller.is_admin and not self._passwords.matches(user["_hash"], old):
             raise Problem(403, f"invalid credentials for '{user['username']}': oldPassword is wrong")
         return password_attributes(self._passwords.hash(body.password))
-
-    def _update(self, id: str, change: Any) -> Document | None:
-        (result,) = self._store.write([Update(id, change)])
-        if isinstance(result, Exception):
-            raise result
-        return result
 
 
 def _roles(caller: Caller, body: UserEdit) -> dict[str, str]:

@@ -195,3 +195,14 @@ class Store(ABC):
         A document that changes during the call is deleted only in a state that matches. Raises the errors of `search`
         and `write`; documents that were deleted before the error stay deleted.
         """
+
+
+def write_one(store: Store, item: Insert | Update) -> Document | None:
+    """Write one item, and return its document; None for a deletion.
+
+    Raises StoreAway and the errors that `Store.write` returns.
+    """
+    (result,) = store.write([item])
+    if isinstance(result, Exception):
+        raise result
+    return result
