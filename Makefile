@@ -47,7 +47,7 @@ reference: .venv/made  ## Write the pages and ini files that come from the code
 	@$(PY) -m geventjob.config.reference && $(PY) -m geventjob.job.reference && $(PY) -m tools.draw_lifecycle
 
 docs: .venv/made  ## Build the pages into HTML in build/docs, which opens from disk, and check their links
-	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@$(PY) -c 'import furo, myst_parser' 2>/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@rm -rf build/docs && $(PY) -m sphinx -W --keep-going -q -d build/doctrees docs build/docs && echo build/docs/index.html
 
 dist: .venv/made  ## Build the wheel and the source distribution into dist/ (REPOSITORY: its address, for links)

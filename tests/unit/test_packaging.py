@@ -138,10 +138,10 @@ def test_every_unit_on_a_page_spares_the_programs_of_actions_and_stops_at_wrong_
         assert [page for page, unit in units if line not in unit.splitlines()] == []
 
 
-FINDINGS = [str(script.relative_to(TOP)) for script in sorted((TOP / "findings").glob("*.sh"))]
+FINDING_SCRIPTS = [str(script.relative_to(TOP)) for script in sorted((TOP / "findings").glob("*.sh"))]
 
 
-@pytest.mark.parametrize("script", FINDINGS)
+@pytest.mark.parametrize("script", FINDING_SCRIPTS)
 def test_a_finding_parses_pins_its_packages_and_says_what_was_seen(script: str) -> None:
     text = (TOP / script).read_text()
     subprocess.run(["bash", "-n", str(TOP / script)], check=True, timeout=60)
