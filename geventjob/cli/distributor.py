@@ -3,12 +3,12 @@
 import geventjob.patch  # noqa: F401, I001  (before any other import)
 
 import os
-import signal
 import sys
 
 import gevent
 
 from geventjob import config, debug, fork, log, multiprocess
+from geventjob.cli import signals
 from geventjob.cli.connection import connect
 from geventjob.coordination import open_coordination
 from geventjob.coordination.base import CoordinationError
@@ -32,8 +32,7 @@ def main() -> None:
     try:
         engine = assemble(settings, notifier)
         gevent.spawn(notifier.feed)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            gevent.signal_handler(number, engine.stop)
+        signals.handle(engine.stop, settings.log_level, signals.keep_options)
         code = engine.run(lambda engine, wait: engine.run(wait))
     except (PluginError, CoordinationError) as error:
         config.refuse("distributor", str(error))

@@ -4,12 +4,12 @@ import geventjob.patch  # noqa: F401, I001  (before any other import)
 
 import io
 import os
-import signal
 import sys
 
 import gevent
 
 from geventjob import config, debug, fork, log, multiprocess
+from geventjob.cli import signals
 from geventjob.cli.connection import connect
 from geventjob.coordination import open_coordination
 from geventjob.coordination.base import CoordinationError
@@ -42,8 +42,7 @@ def main() -> None:
     try:
         engine = assemble(settings, notifier)
         gevent.spawn(notifier.feed)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            gevent.signal_handler(number, engine.stop)
+        signals.handle(engine.stop, settings.log_level, lambda: renew(engine.engine))
         code = engine.run(lambda engine, wait: engine.run(settings.shutdown_timeout, wait))
     except (PluginError, CoordinationError) as error:
         print(f"geventjob-executor: {error}", file=sys.stderr)
@@ -52,13 +51,23 @@ def main() -> None:
     os._exit(code)  # so that abandoned actions and native threads do not delay the exit
 
 
+def renew(engine: ExecutorEngine) -> None:
+    """Read options and action files again. Raises PluginError, CoordinationError, SystemExit for wrong usage."""
+    settings = config.parse("executor")
+    engine.renew(find_actions(settings.actions_dir, settings.allow_unsafe_plugins), limits_of(settings))
+
+
+def limits_of(settings: config.Settings) -> JobLimits:
+    """Return the limits among the options."""
+    return JobLimits(**{name: getattr(settings, name) for name in JobLimits.__dataclass_fields__})
+
+
 def assemble(settings: config.Settings, notifier: Notifier) -> Numbered[ExecutorEngine]:
     """Make the parts of the process from its options. Raises PluginError, CoordinationError."""
     state = ActionState()  # first, since it replaces functions that action files import
     actions = find_actions(settings.actions_dir, settings.allow_unsafe_plugins)
     share(settings.actions_dir)
     client = connect(settings, connections=settings.threads + 1)
-    limits = JobLimits(**{name: getattr(settings, name) for name in JobLimits.__dataclass_fields__})
     dumps = debug.Dumps(os.path.join(settings.log_dir, "executor.log") if settings.log_dir else None)
     watch = Watch(
         session_timeout=settings.session_timeout,
@@ -71,9 +80,8 @@ def assemble(settings: config.Settings, notifier: Notifier) -> Numbered[Executor
 
     def engine(name: str) -> ExecutorEngine:
         settings.name = name
-        return ExecutorEngine(
-            open_coordination(settings, name), ExecutorContext(client, settings), actions, limits, watch, notifier
-        )
+        coordination, context = open_coordination(settings, name), ExecutorContext(client, settings)
+        return ExecutorEngine(coordination, context, actions, limits_of(settings), watch, notifier)
 
     return Numbered(settings.name, engine)
 

@@ -5,7 +5,6 @@ import geventjob.patch  # noqa: I001  (before any other import)
 import gc
 import logging
 import os
-import signal
 import socket
 import sys
 from argparse import Namespace
@@ -16,6 +15,7 @@ from gevent.event import Event
 
 import geventjob
 from geventjob import config, debug, log as logs, supervise
+from geventjob.cli import signals
 from geventjob.exit_code import ExitCode
 from geventjob.coordination import open_coordination
 from geventjob.coordination.member import about, announce, join
@@ -60,8 +60,7 @@ class ServerProcess:
     def run(self) -> ExitCode:
         """Serve until SIGTERM or SIGINT, and return the exit code. Raises StoreError, CoordinationError, OSError."""
         sys.setswitchinterval(SWITCH)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            gevent.signal_handler(number, self._stop.set)
+        signals.handle(self._stop.set, self._settings.log_level, signals.keep_options)
         listener = self._bind()
         store = open_store(self._settings)
         store.start()

@@ -30,6 +30,11 @@ class Numbered(Generic[Engine]):
         self._stops = 0
         self._engine = make(name)
 
+    @property
+    def engine(self) -> Engine:
+        """The engine under its present name."""
+        return self._engine
+
     def run(self, run: Callable[[Engine, bool], int]) -> int:
         """Return the result of `run(engine, wait)`; run again under the next name when NameInUse is raised.
 

@@ -53,7 +53,7 @@ class ExecutorEngine:
         self._watch = watch
         self._notifier = notifier or Notifier({})
         self._slots = Semaphore(limits.threads)
-        self._writes = Writes(context.client, coordination.name, actions.names)
+        self._writes = Writes(context.client, coordination.name, lambda: actions.names)
         self._claims = HeldClaims(coordination)
         self._runner = Runner(
             context,
@@ -102,11 +102,9 @@ class ExecutorEngine:
         """Join, announce this executor and start its parts; return False if it was stopped meanwhile."""
         self._coordination.on_lost = self._lost
         self._coordination.on_session = self._session
-        actions = list(self._actions.names)
-        info = about(slots=self._limits.threads, actions=actions, leftOut=left_out(self._actions.failures))
         if not join(self._coordination, self._stop):
             return False
-        if not announce(self._coordination, ROLE, info, self._stop, wait_for_name):
+        if not announce(self._coordination, ROLE, self._info(), self._stop, wait_for_name):
             return False
         self._coordination.listen(self._message)
         for name, part in (
@@ -124,6 +122,17 @@ class ExecutorEngine:
         )
         gevent.spawn(self._tell_ready)
         return True
+
+    def _info(self) -> dict[str, Any]:
+        """Return what this executor announces."""
+        return about(slots=self._limits.threads, actions=self._actions.names, leftOut=left_out(self._actions.failures))
+
+    def renew(self, actions: Actions, limits: JobLimits) -> None:
+        """Run the next jobs with these actions and limits, and announce them; running jobs go on as they began."""
+        self._limits.renew(limits)
+        self._actions.renew(actions)
+        announce(self._coordination, ROLE, self._info(), self._stop)
+        log.info("actions and limits were read again: %s", self._actions.names)
 
     def _tell_ready(self) -> None:
         """Tell the service manager once a take is possible: the session and the server are there."""

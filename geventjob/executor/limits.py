@@ -9,7 +9,7 @@ from geventjob.cimi.document import Document
 from geventjob.plugins import ActionSpec
 
 
-@dataclass(frozen=True)
+@dataclass
 class JobLimits:
     """Options by their names (docs/reference/options.md); times in seconds, None for no limit."""
 
@@ -22,6 +22,11 @@ class JobLimits:
     max_timeout: float | None = None
     timeouts: Mapping[str, float] = field(default_factory=dict)
     """Seconds by action, from the section `[timeouts]` of the ini file."""
+
+    def renew(self, other: JobLimits) -> None:
+        """Take over all limits of another but the number of threads."""
+        for name in set(vars(self)) - {"threads"}:
+            setattr(self, name, getattr(other, name))
 
     def timeout(self, job: Document, action: ActionSpec) -> float | None:
         """Return the timeout of a job: its own, the ini file's, the decorator's or the default, within the maximum.

@@ -7,7 +7,7 @@ is back, and the executor takes no new jobs meanwhile (`up`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -69,7 +69,7 @@ class Write:
 class Writes:
     """Sends writes in the name of claims. `up` is set while the server answers."""
 
-    def __init__(self, client: Client, executor: str, actions: Sequence[str]) -> None:
+    def __init__(self, client: Client, executor: str, actions: Callable[[], Sequence[str]]) -> None:
         self._client = client
         self._executor = executor
         self._actions = actions
@@ -158,7 +158,7 @@ class Writes:
         writes = {(write.claim.entry, write.claim.fence): write for write in due}
         return self._client.bulk_edit(
             [write.edit(self._executor) for write in due],
-            actions=self._actions,
+            actions=self._actions(),
             held=lambda edit: writes[edit["entry"], edit["fence"]].held,
         )
 

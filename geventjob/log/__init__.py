@@ -14,7 +14,7 @@ whether another process (or logrotate) has moved the file away.
 from geventjob.log.formatting import TREE, LineFormatter, encode, format_line, running_action
 from geventjob.log.handlers import FileHandler, StderrHandler
 from geventjob.log.rate_limit import SELDOM, RateLimit
-from geventjob.log.setup import configure
+from geventjob.log.setup import configure, set_level, toggle_debug
 
 __all__ = [
     "SELDOM",
@@ -27,4 +27,6 @@ __all__ = [
     "encode",
     "format_line",
     "running_action",
+    "set_level",
+    "toggle_debug",
 ]

@@ -10,6 +10,8 @@ from geventjob.log.handlers import FileHandler, native_lock, stderr_handler
 from geventjob.log.rate_limit import RateLimit
 from geventjob.log.uncaught import log_uncaught_errors
 
+log = logging.getLogger(__package__)
+
 CHATTY = ("kazoo", "elastic_transport")
 """Libraries that log each request at INFO: only their warnings are logged, unless the level is DEBUG."""
 TALKATIVE = ("urllib3",)
@@ -28,7 +30,6 @@ def configure(command: str, log_dir: str | None = None, level: str = "info", nam
         )
     except OSError as error:
         refuse(command, f"--log-dir: expected a folder that can be written, {log_dir}: {error.strerror}")
-    least = getattr(logging, level.upper())
     logging._lock = native_lock()  # type: ignore[attr-defined]  # native threads take the lock too
     root = logging.getLogger()
     for before in root.handlers[:]:
@@ -36,10 +37,23 @@ def configure(command: str, log_dir: str | None = None, level: str = "info", nam
         before.close()
     handler.addFilter(RateLimit())
     root.addHandler(handler)
-    root.setLevel(least)
+    set_level(level)
+    logging.captureWarnings(True)
+    log_uncaught_errors(COMMANDS[command], f"; see {handler.path}" if isinstance(handler, FileHandler) else "")
+
+
+def set_level(level: str) -> None:
+    """Log from this level on (debug, info, warning or error)."""
+    least = getattr(logging, level.upper())
+    logging.getLogger().setLevel(least)
     for name in CHATTY:
         logging.getLogger(name).setLevel(least if least <= logging.DEBUG else max(least, logging.WARNING))
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(max(least, logging.WARNING))
-    logging.captureWarnings(True)
-    log_uncaught_errors(COMMANDS[command], f"; see {handler.path}" if isinstance(handler, FileHandler) else "")
+
+
+def toggle_debug(level: str) -> None:
+    """Log from DEBUG on, or from `level` on again if DEBUG is on."""
+    wanted = level if logging.getLogger().level == logging.DEBUG else "debug"
+    set_level(wanted)
+    log.warning("the log level is %s now", wanted)

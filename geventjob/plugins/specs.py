@@ -61,6 +61,7 @@ class PluginSet(Generic[Spec]):
         self.failures: dict[str, str] = failures or {}
         """File (or entry point) → reason why it did not import."""
         self._specs: dict[str, Spec] = {}
+        self._removed: dict[str, Spec] = {}
         for spec in specs:
             for name in (spec.name, *spec.aliases):
                 self._enter(name, spec)
@@ -72,8 +73,15 @@ class PluginSet(Generic[Spec]):
             raise PluginError(f"two are named {name!r}: one in {other.source}, one in {spec.source}")
 
     def get(self, name: str) -> Spec | None:
-        """Return the spec of a name or alias; None if there is none."""
-        return self._specs.get(name)
+        """Return the spec of a name or alias, also of one that `renew` has removed; None if there is none."""
+        return self._specs.get(name) or self._removed.get(name)
+
+    def renew(self, found: PluginSet[Spec]) -> None:
+        """Take over plugins that were found anew. A file that no longer imports keeps the plugins that it had."""
+        kept = {name: spec for name, spec in self._specs.items() if spec.source in found.failures}
+        now = kept | found._specs
+        self._removed |= {name: spec for name, spec in self._specs.items() if name not in now}
+        self._specs, self.failures = now, found.failures
 
     @property
     def names(self) -> list[str]:

@@ -53,7 +53,7 @@ def server() -> Server:
 
 @pytest.fixture
 def writes(server: Server) -> Writes:
-    return Writes(server, "me", ["one"])  # type: ignore[arg-type]
+    return Writes(server, "me", lambda: ["one"])  # type: ignore[arg-type]
 
 
 def claim(name: str = "job/1") -> Claim:

@@ -57,7 +57,7 @@ class Executor:
             context,
             actions,
             JobLimits(threads=SLOTS, not_found_grace=0.0, unknown_grace=0.0),
-            writes=Writes(self.client, name, actions.names),
+            writes=Writes(self.client, name, lambda: actions.names),
             claims=HeldClaims(self.queue),
             watch=self.watch,
             slots=self.slots,
