@@ -104,6 +104,14 @@ def test_it_comes_up_runs_jobs_and_goes_in_good_order(up: Up) -> None:
     assert "has ended; 0 jobs left" in (log / "executor.log").read_text()
 
 
+def test_signals_are_passed_on(up: Up) -> None:
+    log = up.data_dir / "log" / "executor.log"
+    for number, line in {signal.SIGHUP: "read again", signal.SIGUSR1: "SIGUSR1", signal.SIGUSR2: "debug now"}.items():
+        up.process.send_signal(number)
+        until(lambda line=line: line in log.read_text() or up.process.poll() is not None)
+    assert up.process.poll() is None
+
+
 def test_its_secrets_are_its_owners_alone(up: Up) -> None:
     client_ini = up.data_dir / "client.ini"
     password = client_ini.read_text().split("ss-pass = ")[1].strip()

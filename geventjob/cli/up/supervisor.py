@@ -18,7 +18,9 @@ from geventjob.cli.up.reload import FileChanges
 from geventjob.exit_code import ExitCode
 from geventjob.notify import Notifier
 
-SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
+PASSED_ON = {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
+"""Signals whose meaning is that of the children (docs/operations.md, "Signals")."""
+SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, *PASSED_ON}
 EXTRA = 30.0
 """Seconds that a stop of all children may take beyond the shutdown timeout of the executor."""
 DISTRIBUTORS = ("jobs_cleanup",)
@@ -34,11 +36,12 @@ class Supervisor:
         self._announcer = Announcer(settings, folder)
         self._notifier = notifier or Notifier({})
         self._ready = False
+        self._all: list[Child] = []
         self._stopping = False
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT. Raises UsageError when a child refuses its options."""
-        server, *workers = children = self._children()
+        server, *workers = children = self._all = self._children()
         try:
             server.start()
             while not self._stopping and not Client(self._folder.url, timeout=(1, 5)).healthy():
@@ -106,7 +109,10 @@ class Supervisor:
         """Wait for a death or a request to stop, `seconds` at most."""
         self._notifier.alive()
         caught = signal.sigtimedwait(SIGNALS, seconds)
-        if caught and caught.si_signo != signal.SIGCHLD:
+        if caught and caught.si_signo in PASSED_ON:
+            for child in self._all:
+                child.signal(signal.Signals(caught.si_signo))
+        elif caught and caught.si_signo != signal.SIGCHLD:
             self._stopping = True
 
     def _stop(self, children: Sequence[Child]) -> None:
