@@ -1,6 +1,6 @@
 """The shipped ini files and the reference page of options, both made from the table of options.
 
-`python -m geventjob.config.reference` (`make docs`) writes the files; a test holds them to the table.
+`python -m geventjob.config.reference` (`make reference`) writes the files; a test holds them to the table.
 """
 
 from __future__ import annotations
