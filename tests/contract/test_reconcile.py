@@ -1,4 +1,4 @@
-"""The queue and the store made to agree again, over real ones of both."""
+"""Reconciling the queue with the store, over real implementations of both."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Both:
         self.store.close()
 
     def add(self, name: str, **attributes: Any) -> str:
-        """A job as the server adds it; its entry."""
+        """Add a job as the server does, and return its entry."""
         job = added({"action": "noop", **attributes}, id=f"job/{name}", now=now(), acl=ACL)
         [entry] = self.coordination.put([(job["id"], job["priority"])])
         job["properties"] = {"zookeeper-path": entry}
@@ -103,20 +103,20 @@ def test_jobs_whose_entries_are_gone_come_back_by_priority(both: Both) -> None:
 
 def test_a_dry_run_only_counts(both: Both) -> None:
     both.lose(both.add("a"))
-    both.coordination.put([("job/nobody", 999)])
+    both.coordination.put([("job/missing", 999)])
     assert both.run(dry=True) == Report(jobs=1, requeued=1, removed=1)
-    assert both.queue() == ["nobody"]
+    assert both.queue() == ["missing"]
 
 
 def test_an_entry_without_a_job_is_removed_and_junk_left_to_the_executors(both: Both) -> None:
-    both.coordination.put([("job/nobody", 999), ("no id at all", 999)])
-    both.add("somebody")
+    both.coordination.put([("job/missing", 999), ("no id at all", 999)])
+    both.add("present")
     assert both.run() == Report(jobs=1, removed=1)
-    assert both.queue() == ["no id at all", "somebody"]
+    assert both.queue() == ["no id at all", "present"]
 
 
 def test_an_entry_that_is_held_is_left_to_its_holder(both: Both) -> None:
-    both.coordination.put([("job/nobody", 999)])
+    both.coordination.put([("job/missing", 999)])
     [claim] = both.coordination.take(1)
     assert both.run() == Report()
     both.coordination.consume([claim])
@@ -173,12 +173,12 @@ def test_a_job_that_ends_within_the_grace_is_left_alone(both: Both, monkeypatch:
 def test_a_name_that_another_job_has_by_now_is_no_entry_of_ones_own(
     both: Both, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A ZooKeeper that was made anew counts from 0 again: the first that are put back have the names of others."""
+    """A new ZooKeeper counts from 0 again, so the first entries that are put have names of lost entries."""
     monkeypatch.setattr("geventjob.server.jobs.reconcile.PAGE", 3)
     entries = [both.add(f"n{n}") for n in range(7)]
     both.lose(*entries)
     fresh = [both.add("new"), *[both.add(f"m{n}") for n in range(6)]]
-    for n, entry in enumerate(fresh):  # what n0 … n6 say of their entries is what new, m0 … m5 have
+    for n, entry in enumerate(fresh):  # n0 … n6 name the entries that new, m0 … m5 have
         both.edit_entry(f"n{n}", entry)
     assert both.run() == Report(jobs=14, requeued=7)
     assert sorted(both.queue()) == sorted(["new", *[f"m{n}" for n in range(6)], *[f"n{n}" for n in range(7)]])

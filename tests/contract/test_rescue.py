@@ -22,7 +22,7 @@ def site(both: Both) -> Both:  # noqa: F811
 
 
 def begin(site: Both, name: str, executor: str = "server") -> Claim:
-    """Have a job taken, and RUNNING on this executor."""
+    """Take a job, and write RUNNING for this executor."""
     site.add(name)
     [claim] = site.coordination.take(1)
     site.edit(name, Edit({"state": "RUNNING"}, owner=Owner(claim.entry, claim.fence, executor)))
@@ -30,7 +30,7 @@ def begin(site: Both, name: str, executor: str = "server") -> Claim:
 
 
 def rescued(site: Both) -> int:
-    """How many, once searches show what was written."""
+    """Run once all writes are visible to searches; return the number of orphaned jobs."""
     found: list[int] = []
 
     def run() -> bool:
@@ -52,7 +52,7 @@ def test_a_job_whose_executor_has_gone_waits_and_was_interrupted(site: Both) -> 
     assert seen(site.job("a")) == ("QUEUED", 1, 1, "dead")
     assert site.queue() == ["a"]
     told = site.edit("a", Edit({"state": "QUEUED"}, owner=Owner(claim.entry, claim.fence, "dead")))
-    assert told["interruptions"] == 0, "it lives after all"
+    assert told["interruptions"] == 0, "the executor lives after all"
     [again] = site.coordination.take(1)
     job = site.edit("a", Edit({"state": "RUNNING"}, owner=Owner(again.entry, again.fence, "heir")))
     assert seen(job) == ("RUNNING", 2, 0, "heir")
@@ -61,7 +61,7 @@ def test_a_job_whose_executor_has_gone_waits_and_was_interrupted(site: Both) -> 
 def test_what_is_not_orphaned_is_left_alone(site: Both) -> None:
     held = begin(site, "held")
     others = [begin(site, name, "dead") for name in ("old", "stopping", "orphan")]
-    site.edit("old", Edit({"state": "RUNNING"}, force=True))  # by an engine that leaves no name
+    site.edit("old", Edit({"state": "RUNNING"}, force=True))  # an old engine leaves no name
     site.store.write([Update("job/stopping", lambda job: stopped(job, now=now()))])
     site.coordination.release(others)
     assert rescued(site) == 1
@@ -69,12 +69,12 @@ def test_what_is_not_orphaned_is_left_alone(site: Both) -> None:
     assert states == {"held": "RUNNING", "old": "RUNNING", "stopping": "STOPPING", "orphan": "QUEUED"}
     site.coordination.announce("executors", {})
     site.coordination.release([held])
-    assert Rescue(site.store, site.coordination).run() == 0, "its executor lives, and will tell or take it again"
+    assert Rescue(site.store, site.coordination).run() == 0, "the executor lives"
     assert site.job("held")["state"] == "RUNNING"
 
 
 def test_a_late_look_changes_no_later_attempt(site: Both, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The job was seen, then its executor gone, and then taken by another."""
+    """The search found the job, its executor went, and another executor took the job."""
     claim = begin(site, "a", "dead")
     site.coordination.release([claim])
     stats = site.coordination.stats

@@ -37,7 +37,7 @@ ACL = {
 
 
 def table(page: str, first: str) -> tuple[list[str], dict[str, list[str]]]:
-    """Return the columns and the rows of the table on the page whose first line begins so."""
+    """Return the columns and the rows of the table on the page that begins with `first`."""
     lines = (PAGES / page).read_text().splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith(first))
     rows = []
@@ -50,7 +50,7 @@ def table(page: str, first: str) -> tuple[list[str], dict[str, list[str]]]:
 
 
 class Callers(dict[str, Caller]):
-    """Who asks, by the columns of the table, in one of three ways."""
+    """The callers by the columns of the table, authenticated in one of three ways."""
 
     def __init__(self, here: LocalServer, way: str) -> None:
         super().__init__(anonymous=Caller(here.url))
@@ -74,7 +74,7 @@ def here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 class Targets:
-    """What the requests of the first table are about, made anew for each that may change it."""
+    """The targets of requests in the first table, new for each request that may change its target."""
 
     def __init__(self, here: LocalServer) -> None:
         self.admin = here.admin
@@ -85,7 +85,7 @@ class Targets:
         return self.admin.add(acl=ACL)
 
     def user(self) -> str:
-        """A user who stays until a request deletes them: to hash a password takes time."""
+        """Return a user, who stays until a request deletes them, as hashing a password takes time."""
         if self.admin.get("user/doomed").status_code == 404:
             assert self.admin.post("user", {"username": "doomed", "password": PASSWORD}).status_code == 201
         return "user/doomed"
@@ -176,7 +176,7 @@ def _expected(columns: list[str], cells: list[str], way: str) -> list[str]:
 
 
 ELSEWHERE = {"acl": ACL, "idempotencyKey": None}
-"""Attributes that the jobs have otherwise, or not at all."""
+"""Attributes with other values, or none, in the jobs of this test."""
 FIRST: dict[str, Any] = {
     attribute.name: attribute.type.examples[0]
     for attribute in ATTRIBUTES
@@ -198,11 +198,11 @@ COLUMNS = {
     "executor's write with MODIFY": ("write", EDITORS),
     "executor's write by EXECUTOR, ADMIN": ("write", RUNNERS),
 }
-"""Column of the second table → what is done, and by whom."""
+"""Column of the second table → method of `Attributes`, and callers."""
 
 
 class Attributes:
-    """What becomes of an attribute in the hands of a caller: set, ignored, deleted, kept, or a refusal's status."""
+    """The effect of a request on an attribute: set, ignored, deleted, kept, or the status of a refusal."""
 
     def __init__(self, here: LocalServer) -> None:
         self.callers = Callers(here, "password")
@@ -210,7 +210,7 @@ class Attributes:
         self._jobs: list[dict[str, Any]] = []
 
     def job(self) -> dict[str, Any]:
-        """Another job that has all of FIRST."""
+        """Return another job with all of FIRST."""
         if not self._jobs:
             results = self.admin.bulk("add", jobs=[{**FIRST, "acl": ACL}] * 300)["results"]
             assert {result["status"] for result in results} == {201}
@@ -242,7 +242,7 @@ class Attributes:
         return "deleted" if name in before and name not in after else "kept"
 
     def write(self, name: str, who: str) -> str:
-        """As the executor that runs the job."""
+        """Write as the executor that runs the job."""
         job = self.job()
         owner = {"entry": job["properties"]["zookeeper-path"], "fence": 1, "executor": "x"}
         (begun,) = self.admin.bulk("edit", edits=[{"id": job["id"], "set": {"state": "RUNNING"}, **owner}])["results"]
@@ -265,7 +265,7 @@ class Attributes:
 
 
 def has(there: Any, value: Any) -> bool:
-    """Whether this is the value, or an object or a list with all of it inside."""
+    """Return whether `there` is the value, or an object or a list that contains all of the value."""
     if isinstance(value, dict) and isinstance(there, dict):
         return all(has(there.get(name), part) for name, part in value.items())
     if isinstance(value, list) and isinstance(there, list):
@@ -298,12 +298,12 @@ def test_each_cell_of_attributes(here: LocalServer) -> None:
 
 
 @pytest.mark.parametrize("what", ["edit", "delete", "write"])
-def test_nobody_else_edits_an_attribute(here: LocalServer, what: str) -> None:
+def test_no_other_caller_edits_an_attribute(here: LocalServer, what: str) -> None:
     columns, rows = table("job.md", "| attribute | add |")
     place = columns.index("delete with MODIFY")
-    for_nobody = {name for label, cells in rows.items() for name in named(label) if cells[place] == "400"}
+    for_no_caller = {name for label, cells in rows.items() for name in named(label) if cells[place] == "400"}
     attributes = Attributes(here)
     for who in OTHERS:
         found = {name: getattr(attributes, what)(name, who) for name in OTHER}
         for name, status in found.items():
-            assert status == "403" or (status == "400" and what == "delete" and name in for_nobody), (who, name)
+            assert status == "403" or (status == "400" and what == "delete" and name in for_no_caller), (who, name)

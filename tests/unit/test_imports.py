@@ -27,6 +27,7 @@ ROOMS = [
     ["geventjob.log"],
     ["geventjob.config"],
     ["geventjob"],
+    ["geventjob.job"],
 ]
 """The top room first. A module may import from rooms below its own, and from its own; not from one at its side."""
 PUBLIC = ("geventjob", "geventjob.executor.job")

@@ -50,7 +50,7 @@ def reason(job: Document, owner: Owner | None, state: str, most: int | None = No
     return refused.value.reason
 
 
-# --- an executor that lives on tells of an attempt that it ended in good order
+# --- an executor that lives on reports an attempt that ended in good order
 
 
 def test_told_before_the_next_attempt_nothing_is_counted() -> None:
@@ -130,7 +130,7 @@ def test_put_anew_twice_and_never_told() -> None:
     assert counts(tell(job, A)) == ("QUEUED", 1, 0)
 
 
-# --- a job that was interrupted too often to be begun just like that
+# --- a job that was interrupted too often
 
 
 def test_within_the_most_interruptions_it_begins() -> None:
@@ -140,10 +140,10 @@ def test_within_the_most_interruptions_it_begins() -> None:
 def test_beyond_them_it_waits_and_counts_no_attempt() -> None:
     job = write(begun(A, B), C, "RUNNING", 1)
     assert counts(job) == ("QUEUED", 2, 2)
-    assert write(job, C, "RUNNING", 1) is job, "the same again, and the same by whoever takes it next"
+    assert write(job, C, "RUNNING", 1) is job, "the same claim again, and the next claim"
     assert write(job, D, "RUNNING", 1) is job
-    assert job["executor"] == "b", "who ran it last"
-    assert reason(job, B, "SUCCESS") == "fence", "the old owner is none any more"
+    assert job["executor"] == "b", "the executor of the last attempt"
+    assert reason(job, B, "SUCCESS") == "fence", "the old owner has lost the job"
     assert counts(write(job, C, "RUNNING")) == ("RUNNING", 3, 2)
 
 

@@ -1,4 +1,7 @@
-"""The life of a job: DESIGN §3 (table, reasons) and §5.3, 5.4, 5.9, row by row and by chance."""
+"""The life of a job, row by row and by chance.
+
+docs/job-lifecycle.md has the transitions and refusals; docs/architecture.md, "Delivery contract", the rules.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ E1, E2 = "/job/entries/entry-999-0000000001", "/job/entries/entry-999-0000000002
 ACL = {"owner": {"principal": "ADMIN", "type": "ROLE"}}
 A = Owner(E1, 5, "a")
 B = Owner(E1, 6, "b")
-NOBODY = None
+UNFENCED = None
 
 
 def at(seconds: float) -> Any:
@@ -165,13 +168,13 @@ def test_final_states() -> None:
 def test_unfenced(before: Any, to: Any) -> None:
     job, expected = IN[before](), REACHED[before, to]
     if expected in TRANSITIONS:
-        after = write(job, NOBODY, 10, state=to)
+        after = write(job, UNFENCED, 10, state=to)
         assert after["state"] == expected
         assert after["attempts"] == job["attempts"]
         assert after["interruptions"] == job["interruptions"]
         assert (after is job) == (before in FINAL)
     else:
-        assert refused(job, NOBODY, state=to) == expected
+        assert refused(job, UNFENCED, state=to) == expected
 
 
 # --- the table, by the owner
@@ -201,7 +204,7 @@ def test_owner(before: Any, to: Any) -> None:
 def test_owner_writes_beside_the_state() -> None:
     after = write(running(), A, progress=40, statusMessage="half", affectedResources=[{"href": "job/2"}])
     assert (after["progress"], after["statusMessage"]) == (40, "half")
-    assert write(stopping(), A, progress=40)["state"] == "STOPPING", "its answer tells of the stop"
+    assert write(stopping(), A, progress=40)["state"] == "STOPPING", "the answer shows the stop"
 
 
 # --- the table, by a newer claim
@@ -280,7 +283,7 @@ def test_the_next_after_a_release_is_told_of_an_earlier_attempt() -> None:
 
 
 def test_an_old_engine_that_died_counts_as_an_interruption() -> None:
-    job = write(write(new(), NOBODY, state="RUNNING"), A, state="RUNNING")
+    job = write(write(new(), UNFENCED, state="RUNNING"), A, state="RUNNING")
     assert (job["attempts"], job["interruptions"], job["interrupted"]) == (1, 1, True)
 
 
@@ -325,13 +328,13 @@ def test_a_release_again_after_the_next_took_it_is_refused() -> None:
     assert refused(job, A, state="QUEUED") == "fence"
 
 
-# --- nobody's
+# --- without an owner
 
 
 @pytest.mark.parametrize("to", ["RUNNING", "QUEUED", "STOPPING"])
 @pytest.mark.parametrize("change", [{"progress": 1}, {"state": "SUCCESS"}, {"state": "RUNNING"}, {"state": "FAILED"}])
-def test_an_unfenced_state_makes_it_nobodys(to: Any, change: Any) -> None:
-    job = write(running(), NOBODY, state=to)
+def test_an_unfenced_state_leaves_no_owner(to: Any, change: Any) -> None:
+    job = write(running(), UNFENCED, state=to)
     assert refused(job, A, **change) == "fence"
     if to != "STOPPING":
         assert write(job, B, state="RUNNING")["attempts"] == 2
@@ -351,20 +354,22 @@ def test_an_unfenced_state_makes_it_nobodys(to: Any, change: Any) -> None:
 def test_no_unfenced_write_lands_on_an_owner_that_holds_the_entry(before: Any, change: Any) -> None:
     job = write(IN[before](), A, returnCode=7)
     with pytest.raises(OwnerHolds) as caught:
-        write(job, NOBODY, holds=True, **change)
+        write(job, UNFENCED, holds=True, **change)
     held = caught.value
     assert (held.reason, held.entry, held.fence, held.executor) == ("fence", E1, A.fence, A.executor)
     assert write(job, A, holds=True, progress=6)["progress"] == 6
-    with contextlib.suppress(Refusal):  # what the table of states lacks
-        assert write(job, NOBODY, holds=True, force=True, **change) == write(job, NOBODY, **change)
+    with contextlib.suppress(Refusal):  # a transition that the table lacks
+        assert write(job, UNFENCED, holds=True, force=True, **change) == write(job, UNFENCED, **change)
 
 
 def test_what_the_owner_does_not_write_may_be_edited_beside_it() -> None:
     job = write(running(), A, progress=5, statusMessage="m")
-    after = write(job, NOBODY, holds=True, name="n", progress=5, statusMessage="m", affectedResources=[{"href": "job"}])
+    after = write(
+        job, UNFENCED, holds=True, name="n", progress=5, statusMessage="m", affectedResources=[{"href": "job"}]
+    )
     assert (after["name"], after["_owned"]) == ("n", True)
-    nobodys = write(running(), NOBODY, state="RUNNING")
-    assert write(nobodys, NOBODY, holds=True, state="SUCCESS")["state"] == "SUCCESS"
+    ownerless = write(running(), UNFENCED, state="RUNNING")
+    assert write(ownerless, UNFENCED, holds=True, state="SUCCESS")["state"] == "SUCCESS"
 
 
 def test_one_of_many_stops_tells_the_executor() -> None:
@@ -376,8 +381,8 @@ def test_one_of_many_stops_tells_the_executor() -> None:
     assert [tells(again, teller) for teller in ("first", "third")] == [False, True]
     assert untold(first, "second") is first
     assert tells(stopped(untold(first, "first"), now=at(3), teller="second"), "second")
-    nobodys = stopped(write(running(), NOBODY, state="RUNNING"), now=at(2), teller="first")
-    assert not tells(nobodys, "first")
+    ownerless = stopped(write(running(), UNFENCED, state="RUNNING"), now=at(2), teller="first")
+    assert not tells(ownerless, "first")
     assert not tells(stopped(new(), now=at(2), teller="first"), "first")
 
 
@@ -385,17 +390,17 @@ def test_one_of_many_stops_tells_the_executor() -> None:
 def test_what_an_old_engine_runs_or_ended_names_no_executor_of_ours(to: Any) -> None:
     job = running()
     assert job["executor"]
-    assert "executor" not in write(job, NOBODY, state=to)
-    assert write(job, NOBODY, state="STOPPING")["executor"] == job["executor"]
+    assert "executor" not in write(job, UNFENCED, state=to)
+    assert write(job, UNFENCED, state="STOPPING")["executor"] == job["executor"]
 
 
 def test_other_unfenced_writes_leave_the_owner_alone() -> None:
-    job = write(running(), NOBODY, progress=5, name="n")
+    job = write(running(), UNFENCED, progress=5, name="n")
     assert write(job, A, progress=6)["progress"] == 6
 
 
 @pytest.mark.parametrize("change", [{"progress": 1}, {"state": "SUCCESS"}, {"state": "RUNNING"}, {"state": "FAILED"}])
-def test_a_release_makes_it_nobodys(change: Any) -> None:
+def test_a_release_leaves_no_owner(change: Any) -> None:
     assert refused(write(running(), A, state="QUEUED"), A, **change) == "fence"
 
 
@@ -429,7 +434,7 @@ def test_final_before_entry() -> None:
 # --- action
 
 
-@pytest.mark.parametrize("owner", [NOBODY, B])
+@pytest.mark.parametrize("owner", [UNFENCED, B])
 @pytest.mark.parametrize("before", ["QUEUED", "RUNNING"])
 def test_an_action_that_was_not_offered(before: Any, owner: Any) -> None:
     job = IN[before]()
@@ -458,7 +463,7 @@ def test_stop_changes_nothing(before: Any) -> None:
     assert stopped(job, now=at(2)) is job
 
 
-# --- what follows from a change
+# --- consequences of a change
 
 
 def test_started_and_duration_once() -> None:
@@ -468,12 +473,12 @@ def test_started_and_duration_once() -> None:
     assert job["started"] == cimi_time(at(1))
     job = write(job, B, 4.9, state="SUCCESS")
     assert job["duration"] == 3
-    assert write(job, NOBODY, 60, name="n")["duration"] == 3
+    assert write(job, UNFENCED, 60, name="n")["duration"] == 3
 
 
 @pytest.mark.parametrize("before", ["QUEUED", "RUNNING"])
 def test_a_final_state_is_at_100(before: Any) -> None:
-    after = write(IN[before](), NOBODY, state="FAILED", progress=3)
+    after = write(IN[before](), UNFENCED, state="FAILED", progress=3)
     assert after["progress"] == 100
     assert ("duration" in after) == (before == "RUNNING")
 
@@ -497,7 +502,7 @@ def test_a_message_is_cut_between_characters(text: str, length: Any) -> None:
 
 
 def test_priority_is_kept() -> None:
-    job = write(new(priority=7), NOBODY, delete=["priority"], name="n")
+    job = write(new(priority=7), UNFENCED, delete=["priority"], name="n")
     assert write(job, A, state="RUNNING")["priority"] == 7
 
 
@@ -512,42 +517,42 @@ def test_the_servers_attributes_are_not_set_by_others() -> None:
         "duration": 5,
         "started": "x",
     }
-    after = write(before, NOBODY, 9, idempotencyKey="other", **sent)
+    after = write(before, UNFENCED, 9, idempotencyKey="other", **sent)
     assert after == {**before, "updated": cimi_time(at(9))}
 
 
 def test_delete() -> None:
-    job = write(new(name="n", description="d", payload={}), NOBODY, delete=["name", "description"], description="e")
+    job = write(new(name="n", description="d", payload={}), UNFENCED, delete=["name", "description"], description="e")
     assert "name" not in job
-    assert job["description"] == "e", "what is set wins"
+    assert job["description"] == "e", "a set wins over a delete"
     gone = ["id", "acl", "state", "action", "progress", "fence", "properties", "created", "nonsense"]
     after = write(running(), A, delete=gone)
     assert set(gone[:-1]) <= after.keys()
 
 
 def test_properties_keep_the_entry() -> None:
-    job = write(new(), NOBODY, properties={"k": "v", "zookeeper-path": "/x"})
+    job = write(new(), UNFENCED, properties={"k": "v", "zookeeper-path": "/x"})
     assert job["properties"] == {"k": "v", "zookeeper-path": E1}
-    assert write(job, NOBODY, delete=["properties"])["properties"] == {"zookeeper-path": E1}
+    assert write(job, UNFENCED, delete=["properties"])["properties"] == {"zookeeper-path": E1}
 
 
 @pytest.mark.parametrize("end", FINAL)
 def test_what_is_editable_at_the_end(end: Any) -> None:
     job = IN[end]()
     change: dict[str, Any] = {"name": "n", "description": "d", "properties": {"k": "v"}, "acl": {"owner": {}}}
-    after = write(job, NOBODY, 9, **change)
+    after = write(job, UNFENCED, 9, **change)
     assert after["properties"] == {"k": "v", "zookeeper-path": E1}
     assert (after["name"], after["acl"], after["state"]) == ("n", {"owner": {}}, end)
-    assert "name" not in write(after, NOBODY, delete=["name"])
+    assert "name" not in write(after, UNFENCED, delete=["name"])
     assert refused(job, A, **change) == "final"
     for name, value in {"progress": 3, "payload": {}, "statusMessage": "m", "priority": 3, "action": "b"}.items():
-        assert refused(job, NOBODY, **{name: value}) == "final"
-    assert refused(write(running(), A, state=end, returnCode=3), NOBODY, delete=["returnCode"]) == "final"
+        assert refused(job, UNFENCED, **{name: value}) == "final"
+    assert refused(write(running(), A, state=end, returnCode=3), UNFENCED, delete=["returnCode"]) == "final"
 
 
 def test_a_whole_document_may_come_back_at_the_end() -> None:
     job = write(running(), A, state="FAILED", statusMessage="m")
-    after = write(job, NOBODY, 9, **{k: v for k, v in job.items() if k[0] != "_"}, name="n")
+    after = write(job, UNFENCED, 9, **{k: v for k, v in job.items() if k[0] != "_"}, name="n")
     assert after == {**job, "name": "n", "updated": cimi_time(at(9))}
 
 
@@ -560,8 +565,8 @@ ALIVE = ["RUNNING", "QUEUED", "STOPPING"]
 class Life(RuleBasedStateMachine):
     """Two executors whose claims go stale, an old engine, an administrator, stops, and answers that were lost.
 
-    The model knows only who holds the entry (the last claim taken) and which claim was last let in; what must hold
-    is said in `_landed`, about each change by itself.
+    The model has the holder of the entry (the last claim taken) and the last claim that wrote. `_landed` states the
+    invariants of each change.
     """
 
     sent = Bundle("sent")
@@ -592,7 +597,7 @@ class Life(RuleBasedStateMachine):
         most=st.sampled_from([None, 0, 1]),
     )
     def take(self, executor: Any, known: Any, most: Any) -> Any:
-        """The entry passes to somebody: earlier claims are stale, and may not know it yet."""
+        """Take the entry: earlier claims are stale, and may not know yet."""
         self.fence += 1
         self.claims.append(Owner(self.entry, self.fence, executor))
         return self._claims(-1, {"state": "RUNNING"}, known, most)
@@ -600,7 +605,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.claims)
     @rule()
     def put_again(self) -> None:
-        """The entry is lost and the job stands in another one, whose fences may be lower."""
+        """Lose the entry, and put the job into another entry, whose fences may be lower."""
         self.entry = f"/job/entries/entry-999-{int(self.entry[-10:]) + 1:010d}"
         self.fence = 0
 
@@ -622,7 +627,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(edit=sent)
     def lost_answer(self, edit: Any) -> None:
-        """Sent before, sent again; or only now arrived."""
+        """Send an edit again, or deliver a late one."""
         self._send(edit)
 
     @rule(state=st.sampled_from([None, *ALIVE]), name=st.sampled_from([None, "n"]))
@@ -672,10 +677,10 @@ class Life(RuleBasedStateMachine):
         assert (reason == "final") == (before["state"] in FINAL)
         if edit.owner and edit.owner == self.owner:
             assert reason != "fence"
-            assert edit.set.get("state") != "RUNNING", "said before, and the answer was lost"
+            assert edit.set.get("state") != "RUNNING", "a repeat after a lost answer is accepted"
 
     def _landed(self, before: Any, after: Any, owner: Any, change: Any) -> None:
-        """What must hold of any change that was let in."""
+        """Check the invariants of a change that was accepted."""
         self.job = after
         if before["state"] in FINAL:
             free = {*AFTER_END, "updated"}
@@ -698,7 +703,7 @@ class Life(RuleBasedStateMachine):
             return
         if owner and after != before and owner != self.owner:
             assert owner.entry in (self.entry, before["properties"]["zookeeper-path"]), "an entry that is gone"
-            assert state in {"RUNNING", *FINAL}, "only a claim that begins or ends the job is let in"
+            assert state in {"RUNNING", *FINAL}, "only a claim that begins or ends the job may write"
             assert all(owner.entry != o.entry or owner.fence > o.fence for o in self.begun[-1:]), "a stale claim landed"
             if state == "RUNNING":
                 self.ran += 1
@@ -726,7 +731,7 @@ class Life(RuleBasedStateMachine):
         self.duration, self.started = job.get("duration"), job.get("started")
 
     @invariant()
-    def somebodys(self) -> None:
+    def owned(self) -> None:
         assert ("_owned" in self.job) == (self.owner is not None)
         if self.owner:
             assert (self.job["fence"], self.job["executor"]) == (self.owner.fence, self.owner.executor)

@@ -1,4 +1,4 @@
-"""docs/job-lifecycle.md says what the table of transitions says."""
+"""docs/job-lifecycle.md agrees with the table of transitions."""
 
 from __future__ import annotations
 

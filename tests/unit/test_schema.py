@@ -1,4 +1,4 @@
-"""What a client may send of a job: each attribute, and the words of a refusal (DESIGN §3, CIMI §3)."""
+"""The schema of a job: each attribute, and the words of an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs between a real store and a queue that has bad days: what is stored, queued and answered then (DESIGN §5)."""
+"""Jobs between a real store and a queue that fails: the documents, entries and answers then."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def jobs(store: BadStore, queue: Queue) -> Jobs:
 
 @pytest.fixture
 def http(store: BadStore, queue: Queue) -> testing.TestClient:
-    """The whole application, logged in."""
+    """Return a client of the whole application, logged in."""
     sessions = Sessions(store, signing_key(store))
     user = new_user("super", "no hash", "ADMIN USER")
     store.write([Insert(user)])
@@ -141,7 +141,7 @@ def count(store: BadStore) -> int:
     return store.search("job", Query(last=0)).count
 
 
-# --- the queue or the store away
+# --- the queue or the store unavailable
 
 
 def test_without_a_queue_nothing_is_stored(http: testing.TestClient, store: BadStore, queue: Queue) -> None:
@@ -440,7 +440,7 @@ def test_an_owner_that_comes_while_the_queue_is_asked_is_not_written_over(jobs: 
         if call == "holders" and entry not in queue.holder:
             queue.holder[entry] = "e"
             one(jobs.edit([change(id, entry, 8, state="RUNNING")], ADMIN))
-            queue.holder[entry] = "nobody yet"
+            queue.holder[entry] = "no executor yet"
         elif call == "holders":
             queue.holder[entry] = "e"
 
@@ -474,7 +474,7 @@ def test_an_unfenced_end_takes_the_entry_out(jobs: Jobs, queue: Queue, ending: d
 
 
 def test_an_entry_of_another_job_is_left_alone(jobs: Jobs, queue: Queue) -> None:
-    """A queue that was made anew begins its names anew."""
+    """A new queue counts its entries from 0 again."""
     id = add(jobs)
     entry = entry_of(jobs, id)
     one(jobs.edit([unfenced(id, state="SUCCESS")], ADMIN))

@@ -1,4 +1,4 @@
-"""Whose searches ask the store for what was written a moment ago."""
+"""Searches of callers that have just written see the writes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WRITER, READER = session("writer"), session("reader")
 
 
 class Asked(SqliteStore):
-    """Notes whether the last search was to be fresh."""
+    """A store that records whether the last search had to be fresh."""
 
     fresh: bool | None = None
 
@@ -69,7 +69,7 @@ WRITES: dict[str, Callable[[Jobs, str], Any]] = {
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_who_has_written_searches_fresh_and_nobody_else_does(store: Asked, jobs: Jobs, write: str) -> None:
+def test_only_the_session_that_has_written_searches_fresh(store: Asked, jobs: Jobs, write: str) -> None:
     [id] = jobs.add([{"action": "a"}], session("another"))
     jobs.search(Query(), WRITER)
     assert store.fresh is False

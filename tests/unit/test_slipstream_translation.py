@@ -1,4 +1,4 @@
-"""What an edit of ours means for a job of SlipStream's (DESIGN §3, §5; CIMI.md §3)."""
+"""Edits of a job, translated for a SlipStream server (docs/reference/cimi.md, "Jobs")."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def edit(**attributes: Any) -> Document:
 
 
 def put(document: Document, one: Document, actions: list[str] | None = None) -> Document:
-    """As the server would have it after this edit."""
+    """Return the job on the server after this edit."""
     wanted = change(document, one, actions)
     after = document if wanted is None else {**document, **wanted}
     validate(after)
@@ -95,7 +95,7 @@ def test_a_run_after_a_release_is_none() -> None:
 
 
 def test_a_run_after_an_old_engines() -> None:
-    """It counts nothing and notes nothing, but the server knows that the job was begun."""
+    """An old engine leaves no count and no note, but the server knows that the job was begun."""
     begun = job("RUNNING", started="2019-04-02T08:15:30.000Z")
     seen = ours(put(begun, edit(state="RUNNING")))
     assert (seen["attempts"], seen["interruptions"], seen["interrupted"]) == (2, 1, True)
@@ -127,7 +127,7 @@ def test_an_owner_may_say_anything_of_a_job_that_runs(target: str | None) -> Non
 
 
 def test_what_an_owner_says_of_one_that_was_stopped() -> None:
-    """Its message is written, its outcome is not; and it is told."""
+    """The message is written, the outcome is not; and the owner sees STOPPING."""
     stopped = job("STOPPED", ME)
     assert change(stopped, edit(progress=3), None) == {"progress": 3}
     assert ours(stopped, edit(progress=3))["state"] == "STOPPING"
@@ -146,7 +146,7 @@ def test_what_an_owner_says_too_late() -> None:
     assert reason(job("QUEUED", ME), edit(progress=3)) == "fence"
 
 
-# --- somebody else
+# --- another claim
 
 
 @pytest.mark.parametrize(
