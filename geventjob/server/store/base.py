@@ -178,7 +178,8 @@ class Store(ABC):
 
         The result of an item is the document as written, None after a delete, or an exception: DuplicateKey,
         NoSuchDocument, StoreRefused, any exception of a change, ValueError for an id of no kind or a changed id,
-        TypeError or ValueError for a document that is no JSON. Raises StoreAway if the outcome of any item is unknown.
+        TypeError or ValueError for a document that JSON cannot express. Raises StoreAway if the outcome of any
+        item is unknown.
         """
 
     @abstractmethod

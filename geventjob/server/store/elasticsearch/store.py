@@ -59,7 +59,8 @@ class ElasticsearchStore(Store):
     """Documents in the indexes `<prefix>-<kind>` of a cluster, which any number of servers share.
 
     Reads by id or key are batched, one batch at a time for all callers, and so are writes; searches run in parallel.
-    Every call ends within its time limit, whatever the cluster does.
+    Every call ends in time, whatever the cluster does: a read or write within `commit` seconds, a search within
+    `patience` seconds and the time of a refresh.
     """
 
     def __init__(
