@@ -2,9 +2,9 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-CACHES := .hypothesis .mypy_cache .pytest_cache .ruff_cache
+CACHES := .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help run test check test-unit test-coordination test-store test-processes bench findings audit reference docs dist deb rpm lock clean
+.PHONY: help run test check coverage test-unit test-coordination test-store test-processes bench findings audit reference docs dist deb rpm lock clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -16,8 +16,13 @@ test: .venv/made  ## Run all checks and tests, side by side
 	@tools/prepare tests
 	@$(MAKE) --no-print-directory --keep-going --jobs=5 --output-sync=target check test-unit test-coordination test-store test-processes
 
-check: .venv/made  ## Lint, formatting and types
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+check: .venv/made  ## Lint, formatting, types and spelling
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/codespell $$(git ls-files)
+
+coverage: .venv/made  ## Branch coverage of unit tests and of the contracts over SQLite, in this process alone
+	@.venv/bin/coverage run -m tests -q tests/unit
+	@.venv/bin/coverage run --append -m tests -q tests/contract/store tests/contract/coordination -k sqlite
+	@.venv/bin/coverage report
 
 test-unit: .venv/made  ## Unit tests, in one process that gevent has patched
 	@$(PY) -m tests tests/unit

@@ -21,7 +21,7 @@ Engine = TypeVar("Engine", bound=_Stoppable)
 
 
 class Numbered(Generic[Engine]):
-    """Runs an engine under its name; while a live process has the name, under the first free of NAME-2, NAME-3, …"""
+    """Runs an engine under its name, or under the first free of NAME-2, NAME-3, … while a live process has the name."""
 
     def __init__(self, name: str, make: Callable[[str], Engine]) -> None:
         """Make the engine by `make(name)`, which does not start it."""

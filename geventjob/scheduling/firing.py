@@ -28,7 +28,7 @@ NAMED = 20
 
 
 class NotLeading(Exception):
-    """This process leads no longer: another leader may create jobs."""
+    """The end of this leadership: another leader may create jobs."""
 
 
 def key(distributor: str, tick: int, job: NewJob) -> str:

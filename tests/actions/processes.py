@@ -144,7 +144,7 @@ def alarms(job: Any) -> None:
 
 @action("waits_for_programs")
 def waits_for_programs(job: Any) -> int:
-    """Waits for a program and for a forked child; the exit code is that of the first that fails."""
+    """Wait for a program and a forked child; return the exit code of the first failure."""
     child = multiprocessing.get_context("fork").Process(target=note_and_wait, args=(job.payload["file"],))
     child.start()
     program = subprocess.run(["sh", "-c", f"echo program >> {job.payload['file']}; sleep 1"], check=False)

@@ -97,7 +97,7 @@ class One:
         return f"http://127.0.0.1:{self.http.server_port}"
 
     def as_(self, cookie: str) -> Callable[..., testing.Result]:
-        """Requests with this cookie: method, path below /api, JSON."""
+        """Return a function that sends requests with this cookie: method, path below /api, JSON."""
         client = testing.TestClient(self.app, headers={"Cookie": cookie} if cookie else {})
 
         def ask(method: str, path: str, json: Any = None) -> testing.Result:
@@ -106,7 +106,7 @@ class One:
         return ask
 
     def log_in(self, **template: str) -> str:
-        """The cookie of a new session."""
+        """Log in; return the cookie of the session."""
         full = {"href": "session-template/internal", "username": "super", "password": PASSWORD, **template}
         answer = self.as_("")("POST", "session", {"sessionTemplate": full})
         assert answer.status_code == 201, answer.text
@@ -125,7 +125,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def stores(kind: str, tmp_path: Path) -> Iterator[tuple[Store, Store]]:
-    """What each server has of the store: a file has one owner, so it is the same object there."""
+    """Yield the store of each server: a file has one owner, so both servers share its object."""
     if kind == "sqlite":
         both: tuple[Store, ...] = (SqliteStore(tmp_path / "store.db"),) * 2
     else:

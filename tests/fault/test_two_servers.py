@@ -89,10 +89,10 @@ def test_no_job_is_lost_or_doubled_when_one_is_killed(pair: Pair, tmp_path: Path
     until(lambda: survivor.queue()["entries"] == 0)
 
 
-def test_two_thousand_jobs_of_every_outcome_when_one_is_killed_half_way(pair: Pair) -> None:
+def test_a_thousand_jobs_of_every_outcome_when_one_is_killed_half_way(pair: Pair) -> None:
     doomed, _ = pair.start_servers()
     client = Client(pair.reaching(0), "super", PASSWORD, connections=CALLERS)
-    jobs = mixed.Mixed(client)
+    jobs = mixed.Mixed(client, 0.5)
     for number in range(2):
         pair.url = pair.reaching(number)
         pair.executor(f"executor-{number}", "--threads", "100", "--unknown-grace", "3")

@@ -18,7 +18,7 @@ class HttpServer(pywsgi.WSGIServer):
     """Serves a WSGI application until `finish`."""
 
     def __init__(self, listener: Any, application: Any, limits: HttpLimits | None = None) -> None:
-        """`listener`: (host, port), or a bound socket."""
+        """Bind the server. `listener`: (host, port), or a bound socket."""
         self.limits = limits or HttpLimits()
         self.connections = Connections(self.limits)
         super().__init__(

@@ -66,6 +66,8 @@ class Href(Struct):
 
 
 class SessionAdd(Resource, kw_only=True):
+    """A log-in."""
+
     session_template: dict[str, Any]
 
 
@@ -75,12 +77,16 @@ Roles = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_-]*( [A-Z][A-Z0-9_-]*)*\Z", 
 
 
 class UserAdd(Resource, kw_only=True):
+    """A new user."""
+
     username: Username
     password: Password
     roles: Roles = "USER"
 
 
 class UserEdit(Resource, kw_only=True):
+    """A change of a user's password or roles."""
+
     username: Any = None
     password: Union[Password, UnsetType] = UNSET
     old_password: Union[Annotated[str, Meta(max_length=1_024)], UnsetType] = UNSET
@@ -96,20 +102,28 @@ class KeyTemplate(Body, kw_only=True):
 
 
 class KeyAdd(Resource, kw_only=True):
+    """A new API key with its template."""
+
     credential_template: KeyTemplate
 
 
 class BulkAddBody(Body):
+    """Jobs to add in one request."""
+
     jobs: Annotated[list[msgspec.Raw], Meta(max_length=MAX_ITEMS)]
 
 
 class BulkEditBody(Body):
+    """Edits of jobs in one request, and the shape of the answer."""
+
     edits: Annotated[list[msgspec.Raw], Meta(max_length=MAX_ITEMS)]
     actions: Union[list[str], UnsetType] = UNSET
     answer: Literal["job", "status"] = field(default="job", name="return")
 
 
 class BulkDeleteBody(Body):
+    """The filter of jobs to delete."""
+
     filter: str
 
 

@@ -1,3 +1,5 @@
+"""Run a scenario in this process, and print its findings as JSON."""
+
 import geventjob.patch  # noqa: F401, I001  (first of all)
 
 import json

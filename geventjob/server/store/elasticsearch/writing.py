@@ -104,7 +104,7 @@ def id_of(item: Item) -> str:
 
 
 def _by_document(lists: Sequence[Sequence[Item]]) -> Iterator[list[tuple[int, Item]]]:
-    """Number all items, and group the items by document."""
+    """Group all items by document, each with its number."""
     found: dict[str, list[tuple[int, Item]]] = {}
     for number, item in enumerate(item for some in lists for item in some):
         found.setdefault(id_of(item), []).append((number, item))
