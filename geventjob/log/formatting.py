@@ -23,15 +23,19 @@ class LineFormatter(logging.Formatter):
     """A formatter of records that cannot forge other records: every line after the first is indented."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the text of a record, cut to LONGEST_LINE; a wrong log call gives a line that says so."""
+        """Return the line of a record."""
+        action = running_action(getattr(record, "greenlet", None))
+        return format_line(record.created, record.levelname, record.name, action, self.text(record))
+
+    def text(self, record: logging.LogRecord) -> str:
+        """Return the text of a record, cut to LONGEST_LINE; a wrong log call gives a text that says so."""
         try:
             text = super().format(record)
         except Exception as error:  # a wrong log call must not fail the action that makes it
             text = f"cannot format the message {record.msg!r:.200}: {type(error).__name__}: {error}"
         if len(text) > LONGEST_LINE:
             text = f"{text[:LONGEST_LINE]}… (cut, {len(text)} characters)"
-        action = running_action(getattr(record, "greenlet", None))
-        return format_line(record.created, record.levelname, record.name, action, text.rstrip())
+        return text.rstrip()
 
 
 def format_line(created: float, level: str, name: str, action: str, text: str) -> str:
@@ -40,7 +44,12 @@ def format_line(created: float, level: str, name: str, action: str, text: str) -
     `created`: Unix seconds; `name`: of the logger; `action`: job id and action, or `-`.
     """
     line = f"{format_time(created)} {level:<8} {os.getpid()} {name} [{action}] {text}"
-    return mask_logins(line.translate(UNPRINTABLE).replace("\n", "\n    "))
+    return printable(line).replace("\n", "\n    ")
+
+
+def printable(text: str) -> str:
+    """Return a text with escapes for control characters, and with log-ins in URLs masked."""
+    return mask_logins(text.translate(UNPRINTABLE))
 
 
 def format_time(created: float) -> str:

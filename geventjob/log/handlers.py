@@ -7,7 +7,6 @@ import fcntl
 import logging
 import os
 import select
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -53,7 +52,7 @@ class LineHandler(logging.Handler):
         if not self.filter(record):
             return False
         try:
-            data = encode(self.format(record))
+            data = self.data(record)
         except Exception as error:
             data = encode(f"{format_time(record.created)} a line of {record.name} cannot be made: {error!r}")
         self.acquire()
@@ -66,6 +65,10 @@ class LineHandler(logging.Handler):
             self.release()
         return True
 
+    def data(self, record: logging.LogRecord) -> bytes:
+        """Return the bytes to write for a record."""
+        return encode(self.format(record))
+
     def _write(self, data: bytes) -> None:
         """Write a line, after a line that counts those lost before. Raises OSError."""
         self.ready(len(data))
@@ -73,9 +76,10 @@ class LineHandler(logging.Handler):
             told = {
                 "name": log.name,
                 "levelname": "WARNING",
+                "levelno": logging.WARNING,
                 "msg": f"{self.lost} lines could not be written: {self.why}",
             }
-            self._put(encode(self.format(logging.makeLogRecord(told))))
+            self._put(self.data(logging.makeLogRecord(told)))
             self.lost = 0
         self._put(data)
 
@@ -186,11 +190,3 @@ class StderrHandler(LineHandler):
         if not poll.poll(max(0, self._until - time.monotonic()) * 1000):
             raise BlockingIOError(errno.EAGAIN, "nobody reads")
         return os.write(self.fd, data[: select.PIPE_BUF])
-
-
-def stderr_handler() -> logging.Handler:
-    """Return the handler for a process without a log folder.
-
-    Where stderr was closed at start, its descriptor belongs to another file by now: nothing is written.
-    """
-    return StderrHandler() if sys.__stderr__ else logging.NullHandler()

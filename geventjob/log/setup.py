@@ -6,7 +6,8 @@ import logging
 from pathlib import Path
 
 from geventjob.config import COMMANDS, refuse
-from geventjob.log.handlers import FileHandler, native_lock, stderr_handler
+from geventjob.log.handlers import FileHandler, native_lock
+from geventjob.log.journal import stderr_handler
 from geventjob.log.rate_limit import RateLimit
 from geventjob.log.uncaught import log_uncaught_errors
 
@@ -26,7 +27,7 @@ def configure(command: str, log_dir: str | None = None, level: str = "info", nam
     """
     try:
         handler: logging.Handler = (
-            FileHandler(Path(log_dir) / f"{name or command}.log") if log_dir else stderr_handler()
+            FileHandler(Path(log_dir) / f"{name or command}.log") if log_dir else stderr_handler(COMMANDS[command])
         )
     except OSError as error:
         refuse(command, f"--log-dir: expected a folder that can be written, {log_dir}: {error.strerror}")
