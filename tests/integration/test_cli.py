@@ -241,7 +241,7 @@ def test_a_filter_with_an_attribute_that_no_job_has_is_warned_of(cli: Cli) -> No
 
 def test_a_position_in_a_filter_is_that_of_what_was_typed(cli: Cli) -> None:
     alone = cli.wrong("jobs", "--filter", "state='SUCCESS' und priority=3")
-    assert "position 17: und" in alone
+    assert "position 17: found und" in alone
     assert (
         cli.wrong("jobs", "--state", "FAILED", "--action", "x", "--filter", "state='SUCCESS' und priority=3") == alone
     )
