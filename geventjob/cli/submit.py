@@ -18,6 +18,7 @@ from geventjob.config import kinds
 from geventjob.exit_code import ExitCode
 from geventjob.job.attributes import ENTRY, named
 from geventjob.job.states import FINAL
+from geventjob.job.types import LOWEST_PRIORITY
 
 LARGEST = 8 << 20
 """Bytes that are read of a payload; the server has a limit of its own."""
@@ -35,7 +36,10 @@ def declare(commands: Commands) -> None:
     parser.add_argument("action", metavar="ACTION", help="name of the action to run")
     parser.add_argument("--target", metavar="HREF", help="id of the resource that the job is about")
     parser.add_argument(
-        "--priority", type=kinds.whole(0, 999), metavar="N", help="0 to 999, lower runs first (default 999)"
+        "--priority",
+        type=kinds.whole(0, LOWEST_PRIORITY),
+        metavar="N",
+        help=f"0 to {LOWEST_PRIORITY}, lower runs first (default {LOWEST_PRIORITY})",
     )
     parser.add_argument(
         "--payload", type=payload, metavar="JSON", help="input of the action, an object; @FILE or - reads it"

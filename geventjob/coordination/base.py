@@ -30,7 +30,6 @@ from typing import Any
 from geventjob.clock import boottime
 
 ENTRIES = "/job/entries"
-LOWEST_PRIORITY = 999
 
 
 class CoordinationError(Exception):

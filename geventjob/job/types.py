@@ -19,6 +19,9 @@ TEXT_LENGTH = 8_000
 RULES = 1_000
 """Rules of an acl: each search and each view of a document compares all of them."""
 TAGS = 20
+"""Most texts of a TAG_LIST."""
+LOWEST_PRIORITY = 999
+"""Priority of a job that names none. A lower number runs first; an entry in the queue has three digits for it."""
 
 _SOLID = r"\S"
 _LINE = r"^(?=.*\S)[^\x00-\x1f\x7f]+\Z"
@@ -103,7 +106,7 @@ FLAG = ValueType(bool, "true or false", (False, True))
 COUNT = ValueType(Count, "an integer from 0", (1, 7))
 DURATION = ValueType(Union[Count, None], "whole seconds from 0, or null", (1, 7))
 SECONDS = ValueType(Annotated[float, Meta(gt=0, le=1e9)], "seconds above 0", (60, 0.5))
-PRIORITY = ValueType(Annotated[int, Meta(ge=0, le=999)], "an integer from 0 to 999", (5, 7))
+PRIORITY = ValueType(Annotated[int, Meta(ge=0, le=LOWEST_PRIORITY)], f"an integer from 0 to {LOWEST_PRIORITY}", (5, 7))
 PERCENT = ValueType(Annotated[int, Meta(ge=0, le=100)], "an integer from 0 to 100", (5, 7))
 INTEGER = ValueType(Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)], "an integer of at most 64 bits", (0, -1))
 STATE = ValueType(Literal.__getitem__(STATES), f"one of {' '.join(STATES)}", ("RUNNING", "SUCCESS"))

@@ -12,7 +12,6 @@ from weakref import WeakSet
 
 from geventjob.clock import boottime
 from geventjob.coordination.base import (
-    LOWEST_PRIORITY,
     Claim,
     Coordination,
     CoordinationAway,
@@ -28,6 +27,7 @@ from geventjob.coordination.sqlite.database import Database, Need
 from geventjob.coordination.sqlite.elections import SqliteElections, leaders
 from geventjob.coordination.sqlite.inbox import SqliteInbox
 from geventjob.coordination.sqlite.keeper import Keeper
+from geventjob.job.types import LOWEST_PRIORITY
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from kazoo.exceptions import NodeExistsError, NoNodeError
 
-from geventjob.coordination.base import ENTRIES, LOWEST_PRIORITY, Claim, QueueStats, Waiting
+from geventjob.coordination.base import ENTRIES, Claim, QueueStats, Waiting
 from geventjob.coordination.names import parse_entry
 from geventjob.coordination.zookeeper.apart import apart
 from geventjob.coordination.zookeeper.claims import ZooKeeperClaims
@@ -19,6 +19,7 @@ from geventjob.coordination.zookeeper.nodes import TAKEN, ZooKeeperNodes, entry_
 from geventjob.coordination.zookeeper.numbers import NUMBERS, Numbers, used
 from geventjob.coordination.zookeeper.order import first_of, priority_of
 from geventjob.coordination.zookeeper.transactions import Failure, Group, commit
+from geventjob.job.types import LOWEST_PRIORITY
 
 
 class ZooKeeperQueue:

@@ -11,10 +11,9 @@ from typing import Any
 
 from geventjob.cimi.document import RESOURCE_URI, Document
 from geventjob.clock import cimi_time
-from geventjob.coordination.base import LOWEST_PRIORITY
 from geventjob.job.attributes import AT_ADD, ENTRY, KEPT, SERVERS
 from geventjob.job.states import FINAL
-from geventjob.job.types import MESSAGE_BYTES
+from geventjob.job.types import LOWEST_PRIORITY, MESSAGE_BYTES
 from geventjob.server.jobs import interruptions
 
 

@@ -18,8 +18,9 @@ import gevent
 from geventjob.backoff import Trouble
 from geventjob.cimi.document import Document
 from geventjob.clock import boottime, now
-from geventjob.coordination.base import LOWEST_PRIORITY, Coordination, CoordinationError, Leadership
+from geventjob.coordination.base import Coordination, CoordinationError, Leadership
 from geventjob.job.states import FINAL
+from geventjob.job.types import LOWEST_PRIORITY
 from geventjob.server.filter import And, Compare, Filter, Or
 from geventjob.server.jobs.changes import entry_of
 from geventjob.server.jobs.requeue import requeued
