@@ -1,4 +1,4 @@
-"""What README and docs show loads and parses as it stands there."""
+"""The Python files and the commands of README and docs load and parse as they stand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports go one way: from the rooms above to those below (docs/architecture.md)."""
+"""Hold the direction of imports: a room imports from the rooms below (docs/architecture.md, "Imports")."""
 
 from __future__ import annotations
 
@@ -29,9 +29,17 @@ ROOMS = [
     ["geventjob"],
     ["geventjob.job"],
 ]
-"""The top room first. A module may import from rooms below its own, and from its own; not from one at its side."""
+"""The top room first. A module may import from its own room and from rooms below, not from a room in the same line."""
 PUBLIC = ("geventjob", "geventjob.executor.job")
-"""What `import geventjob` offers, loaded once somebody asks for it; and `Job`, a type that an author names."""
+"""The package itself, which loads its public names on first use, and `Job`, a type in the code of authors."""
+OUTSIDE = {
+    "kazoo": ["geventjob.coordination.zookeeper"],
+    "elasticsearch": ["geventjob.server.store.elasticsearch", "geventjob.executor.elastic"],
+    "elastic_transport": ["geventjob.server.store.elasticsearch", "geventjob.executor.elastic"],
+    "requests": ["geventjob.cimi.transport", "geventjob.guard"],
+    "falcon": ["geventjob.server"],
+}
+"""Libraries, and the modules or packages that may import each."""
 
 
 def room(module: str) -> str:
@@ -73,3 +81,15 @@ def test_the_page_lists_the_same_rooms() -> None:
     block = page.partition("## Imports")[2].split("```")[1].removeprefix("text")
     listed = [line.split("  ")[0].strip().split(" · ") for line in block.strip().splitlines()]
     assert listed == [[name.removeprefix("geventjob.").replace(".", "/") for name in names] for names in ROOMS]
+
+
+def test_outside_libraries_stay_in_their_places() -> None:
+    wrong = []
+    for module, path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for library in {name.partition(".")[0] for name in names} & OUTSIDE.keys():
+                if not any(f"{module}.".startswith(f"{place}.") for place in OUTSIDE[library]):
+                    wrong.append((module, library))
+    assert wrong == []
