@@ -16,8 +16,9 @@ test: .venv/made  ## Run all checks and tests, side by side
 	@tools/prepare tests
 	@$(MAKE) --no-print-directory --keep-going --jobs=5 --output-sync=target check test-unit test-coordination test-store test-processes
 
-check: .venv/made  ## Lint, formatting, types and spelling
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/codespell $$(git ls-files)
+check: .venv/made  ## Lint, formatting, types, spelling and English
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && \
+	    .venv/bin/codespell $$(git ls-files) && $(PY) tools/docstrings.py --check
 
 coverage: .venv/made  ## Branch coverage of unit tests and of the contracts over SQLite, in this process alone
 	@.venv/bin/coverage run -m tests -q tests/unit

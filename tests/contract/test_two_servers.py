@@ -1,4 +1,4 @@
-"""Two servers over one store and one queue, in one process: any of them serves any client (DESIGN §5, CIMI.md §2)."""
+"""Two servers over one store and one queue, in one process: any of them serves any client."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ def test_what_ends_on_one_server_ends_on_the_other_within_two_seconds(
 
 
 def test_a_job_is_on_every_server_once_its_add_is_answered(pair: tuple[One, One]) -> None:
-    """While it is not, another server may not know it: an executor asks again for some seconds (DESIGN §5.6)."""
+    """Until the answer, another server may not know the job: executors ask again for some seconds."""
     one, other = pair
     cookie = one.log_in()
     put, go = Event(), Event()
