@@ -8,8 +8,10 @@ of two sequences tells the older one as long as fewer than 2**31 entries lie bet
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from geventjob.coordination.base import ENTRIES
+from geventjob.job.types import LOWEST_PRIORITY
 
 _ENTRY = re.compile(re.escape(ENTRIES) + r"/entry-([0-9]{3})-(-[0-9]{9,10}|[0-9]{10})")
 
@@ -24,9 +26,21 @@ def distance(a: int, b: int) -> int:
     return signed(a - b)
 
 
+def check_priorities(items: Iterable[tuple[str, int]]) -> None:
+    """Raise ValueError if one of the (job id, priority) pairs has a priority out of range."""
+    for job, priority in items:
+        if not 0 <= priority <= LOWEST_PRIORITY:
+            raise ValueError(f"priority of {job}: 0 to {LOWEST_PRIORITY} expected, not {priority}")
+
+
+def entry_prefix(priority: int) -> str:
+    """Return the path of an entry up to its sequence."""
+    return f"{ENTRIES}/entry-{priority:03d}-"
+
+
 def entry_path(priority: int, sequence: int) -> str:
     """Return the path of an entry. The name of a sequence beyond 32 bits shows its low 32 bits."""
-    return f"{ENTRIES}/entry-{priority:03d}-{signed(sequence):010d}"
+    return f"{entry_prefix(priority)}{signed(sequence):010d}"
 
 
 def parse_entry(path: str) -> tuple[int, int] | None:

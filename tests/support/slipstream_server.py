@@ -126,7 +126,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._connection.execute("PRAGMA synchronous = OFF")  # it is killed, the machine is not
+        self._connection.execute("PRAGMA synchronous = OFF")  # tests kill the process, not the machine
         self._connection.execute("CREATE TABLE IF NOT EXISTS documents (id TEXT PRIMARY KEY, body TEXT)")
         self._lock = threading.Lock()
 

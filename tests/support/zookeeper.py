@@ -274,7 +274,7 @@ class Ensemble:
         Needs the setting `**{"digest.enabled": "false"}`, since the nodes are not those that the server wrote.
         """
         with self._stopped():
-            pass  # a start writes a snapshot of all that there is
+            pass  # a start writes a snapshot
         with self._stopped():
             snapshots = (self.servers[0].data / "version-2").glob("snapshot.*")
             newest = max(snapshots, key=lambda path: int(path.suffix[1:], 16))

@@ -239,7 +239,7 @@ def test_a_4xx_of_a_proxy_is_no_verdict(status: int, text: bytes) -> None:
     assert isinstance(caught.value, Invalid if status == 413 else ForeignAnswer)
     assert f"answered {status}" in str(caught.value)
     assert "no entry" in str(caught.value) or b"no" not in text
-    assert server.sessions == 1  # no log-in again for what does not come from the server
+    assert server.sessions == 1  # no new log-in after an answer of a proxy
     assert not isinstance(caught.value, LoginRefused)
 
 
@@ -400,7 +400,7 @@ def test_every_method_survives_garbage() -> None:
         with answering(always(200, text=text)) as server, Client(server.url, patience=0) as client:
             for call in calls:
                 try:
-                    assert isinstance(call(client), dict)  # {"results": …} is a document for those that want one
+                    assert isinstance(call(client), dict)  # {"results": …} is a document too
                 except CimiError as error:
                     assert str(error)  # noqa: PT017
 
@@ -488,7 +488,7 @@ def test_an_idle_connection_that_the_server_closed_costs_nothing() -> None:
     with answering(reply) as server, Client(server.url) as client:
         assert [client.get("job/1") for _ in range(3)] == [JOB] * 3
         assert len(server.asked) == 6
-        with pytest.raises(ServerAway):  # but what must not be done twice is not
+        with pytest.raises(ServerAway):  # a request that is not repeatable is not repeated
             client.delete("job/1")
         assert len(server.asked) == 7
 
@@ -623,7 +623,7 @@ def test_bulk_edit_answers_in_order_with_each_ones_error() -> None:
     assert (answers[1].reason, answers[1].job) == ("fence", JOB)
     assert isinstance(answers[2], NotFound)
     assert isinstance(answers[3], ServerAway)
-    assert isinstance(answers[4], ServerAway)  # it has promised the job
+    assert isinstance(answers[4], ServerAway)  # the answer lacks the job
 
 
 def test_bulk_edit_asks_for_less_when_the_answer_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -707,7 +707,7 @@ def test_a_400_to_a_whole_batch_is_no_verdict_on_its_parts() -> None:
 def test_max_body_bounds_what_many_jobs_share_from_the_start() -> None:
     with answering(edit_all) as server, Client(server.url, max_body=4096) as client:
         answers = client.bulk_edit(numbered(100, 100))
-        client.bulk_edit(numbered(1, 9000))  # one alone goes: it may pass
+        client.bulk_edit(numbered(1, 9000))  # a single item is sent: it may pass
     assert [answer["id"] for answer in answers if isinstance(answer, dict)] == [f"job/{n}" for n in range(100)]
     sizes = [len(asked.body) for asked in server.asked]
     assert max(sizes[:-1]) <= 4096

@@ -225,7 +225,7 @@ def test_what_a_session_held_is_free_when_it_is_over_for_its_owner(join: Join) -
     member.put([("job/a", 1)])
     (claim,) = member.take(1)
     claim.session.end()
-    join()  # its arrival makes all look
+    join()  # the arrival makes all members read
     assert [claim.job for claim in other.take(1, timeout=2)] == ["job/a"]
 
 
@@ -251,7 +251,7 @@ def test_a_bad_operation_fails_alone(join: Join) -> None:
 def test_a_full_disk_is_told_in_words_and_harms_nothing(join: Join) -> None:
     member = join()
     member.put([("job/a", 1)])
-    member._database.call(lambda tx: tx.value("PRAGMA max_page_count = 1"))  # as many as there are
+    member._database.call(lambda tx: tx.value("PRAGMA max_page_count = 1"))  # no page more than now
     with pytest.raises(CoordinationAway, match="database or disk is full"):
         member.put([("job/" + "x" * 1000, 1)] * 1000)
     assert [claim.job for claim in member.take(5)] == ["job/a"]
@@ -369,7 +369,7 @@ def _settled(path: str) -> int:
 
 
 def test_one_entry_wakes_one_of_those_who_wait(join: Join, path: str) -> None:
-    members = [join(timeout=600) for _ in range(6)]  # whose heartbeats are no reason to look again
+    members = [join(timeout=600) for _ in range(6)]  # heartbeats too rare to make members read
     takes = [gevent.spawn(member.take, 1) for member in members[1:]]
     eventually(lambda: execute(path, "SELECT count(*) FROM session WHERE wants > 0") == [(5,)])
     before = _settled(path)
@@ -384,7 +384,7 @@ def test_one_who_is_woken_and_goes_away_has_another_woken(join: Join, path: str)
     eventually(lambda: execute(path, "SELECT count(*) FROM session WHERE wants > 0") == [(1,)])
     take = gevent.spawn(second.take, 1)
     eventually(lambda: execute(path, "SELECT count(*) FROM session WHERE wants > 0") == [(2,)])
-    first._bell._watcher.stop()  # it is rung, being the first to wait, and never hears it
+    first._bell._watcher.stop()  # the first to wait is rung, and does not notice
     putter.put([("job/a", 1)])
     gone.kill()
     assert [claim.job for claim in take.get(timeout=2)] == ["job/a"]
@@ -477,11 +477,11 @@ def test_a_fork_keeps_neither_lock_nor_claims_of_its_dead_parent(join: Join, pat
     )
     child = int(process.stdout.readline())
     try:
-        with closing(sqlite3.connect(path)) as beside:  # our own thread may wait for the lock with a heartbeat
+        with closing(sqlite3.connect(path)) as beside:  # our own thread may wait for the lock
             assert beside.execute("SELECT count(*) FROM entry WHERE owner IS NOT NULL").fetchone() == (1,)
         process.kill()
         assert [claim.job for claim in member.take(1, timeout=1)] == ["job/a"]
-        os.kill(child, 0)  # it lives
+        os.kill(child, 0)  # the child lives
     finally:
         os.kill(child, signal.SIGKILL)
 
@@ -551,7 +551,7 @@ def test_a_process_that_has_the_number_of_a_dead_one_is_not_taken_for_it(
 ) -> None:
     member = join(timeout=30)
     _strangers_session(path, pid=sleeper.pid, started=1)
-    join()  # its arrival makes all look
+    join()  # the arrival makes all members read
     assert len(member.take(1, timeout=1)) == 1
 
 

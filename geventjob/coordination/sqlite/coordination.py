@@ -20,6 +20,8 @@ from geventjob.coordination.base import (
     QueueStats,
     Session,
 )
+from geventjob.coordination.handlers import tell
+from geventjob.coordination.names import check_priorities
 from geventjob.coordination.sqlite import inbox, notes, queue, sessions
 from geventjob.coordination.sqlite.bell import SESSIONS, Bell
 from geventjob.coordination.sqlite.claims import SqliteClaims
@@ -27,7 +29,6 @@ from geventjob.coordination.sqlite.database import Database, Need
 from geventjob.coordination.sqlite.elections import SqliteElections, leaders
 from geventjob.coordination.sqlite.inbox import SqliteInbox
 from geventjob.coordination.sqlite.keeper import Keeper
-from geventjob.job.types import LOWEST_PRIORITY
 
 log = logging.getLogger(__name__)
 
@@ -85,13 +86,13 @@ class SqliteCoordination(Coordination):
 
     def _began(self, session: Session) -> None:
         if self.on_session is not None:
-            _tell(self.on_session, session)
+            tell(self.on_session, session)
 
     def _ended(self, session: Session) -> None:
         lost = self._claims.lose()
         log.warning("session %s of %s is over; claims lost: %d", session.id, self.name, len(lost))
         if lost and self.on_lost is not None:
-            _tell(self.on_lost, lost)
+            tell(self.on_lost, lost)
 
     def _forked(self) -> None:
         """Close everything in a forked child: the child is no member and must not act in the name of its parent."""
@@ -104,9 +105,7 @@ class SqliteCoordination(Coordination):
 
     def put(self, items: Sequence[tuple[str, int]]) -> list[str]:
         """See `Coordination.put`."""
-        for job, priority in items:
-            if not 0 <= priority <= LOWEST_PRIORITY:
-                raise ValueError(f"priority of {job}: 0 to {LOWEST_PRIORITY} expected, not {priority}")
+        check_priorities(items)
         return self._database.call(partial(queue.put, items=items), Need.SYNC) if items else []
 
     def remove(self, entries: Sequence[str]) -> list[bool]:
@@ -190,13 +189,6 @@ class SqliteCoordination(Coordination):
 
     def listen(self, handler: Callable[[dict[str, Any]], None]) -> None:
         self._inbox.listen(handler)
-
-
-def _tell(listener: Callable[[Any], None], what: Any) -> None:
-    try:
-        listener(what)
-    except Exception:
-        log.exception("a listener of coordination failed")
 
 
 _open: WeakSet[SqliteCoordination] = WeakSet()  # for the handler of forks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -13,12 +12,11 @@ import gevent
 
 from geventjob import supervise
 from geventjob.coordination.base import CoordinationAway, Session
+from geventjob.coordination.handlers import Handler, handle
 from geventjob.coordination.sqlite.bell import INBOX, Bell
 from geventjob.coordination.sqlite.database import Database, Need, Transaction
 
 log = logging.getLogger(__name__)
-
-Handler = Callable[[dict[str, Any]], None]
 
 _AT_ONCE = 100
 
@@ -76,7 +74,7 @@ class SqliteInbox:
                 rung.clear()
                 messages = self._read()
                 for number, message in messages:
-                    _handle(handler, message)
+                    handle(handler, message)
                     self._last = number
                     self._database.submit(partial(delete, number=number))
                 if not messages:
@@ -89,13 +87,3 @@ class SqliteInbox:
             return self._database.call(partial(read, executor=self._name, after=self._last), Need.READ)
         except CoordinationAway:
             return []  # the next heartbeat asks again
-
-
-def _handle(handler: Handler, text: str) -> None:
-    try:
-        message = json.loads(text)
-        if not isinstance(message, dict):
-            raise TypeError("a JSON object is expected")
-        handler(message)
-    except (Exception, gevent.Timeout):
-        log.exception("a message could not be handled and is dropped: %.200s", text)

@@ -12,6 +12,7 @@ from weakref import WeakSet
 from kazoo.exceptions import KazooException
 
 from geventjob.coordination.base import Claim, Coordination, Leadership, QueueStats, Session
+from geventjob.coordination.handlers import tell
 from geventjob.coordination.zookeeper import notes
 from geventjob.coordination.zookeeper.claims import ZooKeeperClaims
 from geventjob.coordination.zookeeper.client import Access
@@ -110,7 +111,7 @@ class ZooKeeperCoordination(Coordination):
 
     def _lost(self, claims: Sequence[Claim]) -> None:
         if self.on_lost is not None and not self._closing:
-            _tell(self.on_lost, claims)
+            tell(self.on_lost, claims)
 
     def _forked(self) -> None:
         """Close everything in a forked child: the child is no member and must not act in the name of its parent."""
@@ -209,14 +210,7 @@ class _Caller(Part):
 
     def began(self, membership: Membership) -> None:
         if self._coordination.on_session is not None:
-            _tell(self._coordination.on_session, membership.session)
-
-
-def _tell(listener: Callable[[Any], None], what: Any) -> None:
-    try:
-        listener(what)
-    except Exception:
-        log.exception("a listener of coordination failed")
+            tell(self._coordination.on_session, membership.session)
 
 
 _open: WeakSet[ZooKeeperCoordination] = WeakSet()  # for the handler of forks

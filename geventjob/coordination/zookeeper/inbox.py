@@ -18,6 +18,7 @@ from geventjob import supervise
 from geventjob.backoff import Trouble
 from geventjob.clock import boottime
 from geventjob.coordination.base import CoordinationAway
+from geventjob.coordination.handlers import Handler, handle
 from geventjob.coordination.zookeeper.ensemble import Ensemble
 from geventjob.coordination.zookeeper.membership import Membership
 from geventjob.coordination.zookeeper.nodes import INBOXES
@@ -25,8 +26,6 @@ from geventjob.coordination.zookeeper.numbers import renew
 from geventjob.coordination.zookeeper.order import by_sequence
 
 log = logging.getLogger(__name__)
-
-Handler = Callable[[dict[str, Any]], None]
 
 _MESSAGE = re.compile(r"msg-(-?[0-9]{9,10})$")
 SWEEP = 3600.0
@@ -111,7 +110,7 @@ class ZooKeeperInbox:
     def _handle_all(self, membership: Membership, paths: Sequence[str], handler: Handler) -> None:
         for path, node in zip(paths, membership.read(paths), strict=True):
             if isinstance(node, tuple) and path not in self._handled:
-                _handle(handler, node[0] or b"")
+                handle(handler, node[0] or b"")
             self._handled.add(path)  # not handled again if the deletion has no answer
             with contextlib.suppress(NoNodeError):
                 membership.ask(membership.nodes.delete(path))
@@ -131,16 +130,6 @@ class ZooKeeperInbox:
                 messages = membership.ask(nodes.children(folder))
                 membership.ask_all(nodes.delete(path) for path in [*(f"{folder}/{name}" for name in messages), folder])
         self._swept = boottime()
-
-
-def _handle(handler: Handler, data: bytes) -> None:
-    try:
-        message = json.loads(data)
-        if not isinstance(message, dict):
-            raise TypeError("a JSON object is expected")
-        handler(message)
-    except (Exception, gevent.Timeout):
-        log.exception("a message could not be handled and is dropped: %.200s", data.decode(errors="replace"))
 
 
 def _in_order(names: Iterable[str]) -> list[str]:

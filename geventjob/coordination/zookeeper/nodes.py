@@ -114,10 +114,6 @@ def entry_path(name: str) -> str:
     return f"{ENTRIES}/{name}"
 
 
-def entry_name(priority: int, sequence: int) -> str:
-    return f"entry-{priority:03d}-{sequence:010d}"
-
-
 def taken_path(name: str) -> str:
     """Return the path of the node whose owner holds the entry."""
     return f"{TAKEN}/{name}"

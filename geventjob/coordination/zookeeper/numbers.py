@@ -21,9 +21,9 @@ from kazoo.protocol.states import ZnodeStat
 
 from geventjob.clock import boottime
 from geventjob.coordination.base import ENTRIES, CoordinationError
-from geventjob.coordination.names import sequence_of
+from geventjob.coordination.names import entry_prefix, sequence_of
 from geventjob.coordination.zookeeper.membership import Membership
-from geventjob.coordination.zookeeper.nodes import TAKEN, entry_name
+from geventjob.coordination.zookeeper.nodes import TAKEN
 from geventjob.coordination.zookeeper.transactions import COUNT
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class Numbers:
                 raise CoordinationError(
                     f"no sequence numbers are left in {ENTRIES}: they restart when the queue is empty for a moment"
                 )
-            paths = [f"{ENTRIES}/{entry_name(items[n][1], first + n)}" for n in range(len(items))]
+            paths = [f"{entry_prefix(items[n][1])}{first + n:010d}" for n in range(len(items))]
             creates = [nodes.create(path, job.encode()) for path, (job, _) in zip(paths, items, strict=True)]
             following = nodes.write(ENTRIES, b"%d" % (first + len(items)), stat.version)
             answers = membership.ask(nodes.transaction([following, *creates]))

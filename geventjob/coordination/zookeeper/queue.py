@@ -10,7 +10,7 @@ from typing import Any
 from kazoo.exceptions import NodeExistsError, NoNodeError
 
 from geventjob.coordination.base import ENTRIES, Claim, QueueStats, Waiting
-from geventjob.coordination.names import parse_entry
+from geventjob.coordination.names import check_priorities, entry_prefix, parse_entry
 from geventjob.coordination.zookeeper.apart import apart
 from geventjob.coordination.zookeeper.claims import ZooKeeperClaims
 from geventjob.coordination.zookeeper.ensemble import Ensemble
@@ -19,7 +19,6 @@ from geventjob.coordination.zookeeper.nodes import TAKEN, ZooKeeperNodes, entry_
 from geventjob.coordination.zookeeper.numbers import NUMBERS, Numbers, used
 from geventjob.coordination.zookeeper.order import first_of, priority_of
 from geventjob.coordination.zookeeper.transactions import Failure, Group, commit
-from geventjob.job.types import LOWEST_PRIORITY
 
 
 class ZooKeeperQueue:
@@ -36,9 +35,7 @@ class ZooKeeperQueue:
 
     def put(self, items: Sequence[tuple[str, int]]) -> list[str]:
         """See `Coordination.put`."""
-        for job, priority in items:
-            if not 0 <= priority <= LOWEST_PRIORITY:
-                raise ValueError(f"priority of {job}: 0 to {LOWEST_PRIORITY} expected, not {priority}")
+        check_priorities(items)
         if not items:
             return []
         membership = self._ensemble.now()
@@ -50,9 +47,7 @@ class ZooKeeperQueue:
     def _put_sequential(self, membership: Membership, items: Sequence[tuple[str, int]]) -> list[str]:
         """Put entries whose sequences ZooKeeper chooses."""
         create = membership.nodes.create
-        groups = [
-            [create(f"{ENTRIES}/entry-{priority:03d}-", job.encode(), sequential=True)] for job, priority in items
-        ]
+        groups = [[create(entry_prefix(priority), job.encode(), sequential=True)] for job, priority in items]
         paths = {}
         for number, outcome in commit(membership, groups):
             if isinstance(outcome, Failure):

@@ -161,7 +161,7 @@ class Servant:
 
     def _note(self, leadership: Leadership, moments: list[float]) -> None:
         while True:
-            now = boottime()  # before the question: it may be frozen between the two
+            now = boottime()  # read before `held`: the process may freeze between the two
             if not leadership.held:
                 break
             moments[1] = now

@@ -47,7 +47,7 @@ def test_a_message_that_was_handled_does_not_come_back(fleet: Fleet, member: Coo
     first.listen(got.append)
     member.send("same", {"n": 1})
     eventually(lambda: got)
-    first.send("nobody", {})  # its deletion is on its way before this
+    first.send("nobody", {})  # the deletion was sent before this message
     first.close()
     member.send("same", {"n": 2})
     again: list[object] = []

@@ -29,7 +29,7 @@ def waiting(take: Callable[[], list[Claim]]) -> gevent.Greenlet[..., Any]:
     """Return a greenlet that waits in a take: it has had the time to find nothing."""
     greenlet = gevent.spawn(take)
     gevent.sleep(0.1)
-    assert not greenlet.ready(), "this take was to wait"
+    assert not greenlet.ready(), "this take should wait"
     return greenlet
 
 
@@ -393,7 +393,7 @@ def test_a_look_at_an_empty_queue(member: Coordination) -> None:
 def test_a_look_shows_the_head_of_the_queue_and_who_holds_what(member: Coordination, other: Coordination) -> None:
     member.put([("job/a", 5), ("job/b", 1), ("job/c", 1), ("job/d", 9)])
     held = member.take(2)
-    (others,) = other.take(1)  # if it tried one of those first, it takes from its own part of the rest
+    (others,) = other.take(1)  # after a failed try the member takes from its own part of the rest
     stats = other.stats(head=3)
     assert (stats.entries, stats.taken, dict(stats.holders)) == (4, 3, {member.name: 2, other.name: 1})
     assert [(w.priority, w.job, w.taken_by) for w in stats.head] == [

@@ -42,8 +42,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.fleet = fleet
         self.members = [fleet.member() for _ in range(MEMBERS)]
         self.standing: dict[str, Entry] = {}
-        self.paths: list[str] = []  # of all entries that ever were
-        self.claims: list[list[Claim]] = [[] for _ in range(MEMBERS)]  # all that each was ever given
+        self.paths: list[str] = []  # paths of all entries so far
+        self.claims: list[list[Claim]] = [[] for _ in range(MEMBERS)]  # all claims that each member was given
 
     def teardown(self) -> None:
         self.fleet.close()

@@ -254,7 +254,7 @@ def test_a_frozen_process_loses_what_it_held_and_goes_on_with_nothing_of_it(flee
     taken: list[Claim] = []
     while len(taken) < 3:
         taken += (more := member.take(3, timeout=2 * fleet.short + 2))
-        assert more, "what a frozen process holds must become free"
+        assert more, "the entries of a frozen process must become free"
     member.consume(taken[:1])
     member.release(taken[1:2])
     process.go_on()
@@ -276,7 +276,7 @@ def test_calls_that_were_under_way_when_a_process_was_frozen_touch_nothing(fleet
     paths = process.call("put", ["job/a", 1], ["job/b", 1])
     process.call("take", 2, 5)
     fleet.freeze(process)
-    consuming = process.begin("consume", paths[0])  # they lie in its pipe, and are the first that it does
+    consuming = process.begin("consume", paths[0])  # the calls wait in the pipe of the process, and come first
     releasing = process.begin("release", paths[1])
     taken: list[Claim] = []
     while len(taken) < 2:

@@ -104,7 +104,7 @@ def test_a_session_outlives_cuts_and_loses_nothing(site: Site, way: ZooKeeperPro
 
 
 def test_a_silence_that_is_shorter_than_the_lease_loses_nothing(site: Site, way: ZooKeeperProxy) -> None:
-    remote = site.member("remote", 6.0, way.hosts)  # after 2.4 s kazoo gives the connection up
+    remote = site.member("remote", 6.0, way.hosts)  # kazoo gives up the connection after 2.4 s
     remote.put([("job/a", 1)])
     claims = remote.take(1)
     first = remote.session
@@ -141,7 +141,9 @@ def test_the_lease_is_counted_from_when_a_probe_was_sent_and_not_from_its_answer
     remote = site.member("remote", 4.0, way.hosts)
     session = remote.session
     assert session is not None
-    assert session.lease <= boottime() - 3 * 0.4 + 0.75 * session.timeout  # the handshake was the first of three
+    assert (
+        session.lease <= boottime() - 3 * 0.4 + 0.75 * session.timeout
+    )  # the handshake was the first of three requests
     for _ in range(20):
         assert session.lease <= boottime() - 0.4 + 0.75 * session.timeout
         gevent.sleep(0.05)
@@ -159,7 +161,7 @@ def test_the_timeout_is_the_one_that_the_server_grants(site: Site) -> None:
 
     eventually(started)
     assert short.session is not None
-    assert short.session.timeout == 0.5  # the least that the server is configured to give
+    assert short.session.timeout == 0.5  # the shortest timeout of the server
 
 
 def test_no_server_at_all_is_told_within_the_timeout(site: Site, way: ZooKeeperProxy) -> None:
@@ -193,6 +195,6 @@ def test_to_close_takes_no_time_though_the_server_is_silent(site: Site, way: Zoo
     remote.close()
     assert boottime() - since < 2
     assert claim.lost
-    assert remote.lost == []  # who closes knows
+    assert remote.lost == []  # a close calls no listener
     with pytest.raises(CoordinationAway):
         remote.put([("job/a", 1)])

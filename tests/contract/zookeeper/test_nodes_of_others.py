@@ -50,7 +50,7 @@ def test_the_node_of_an_own_session_that_has_ended_is_waited_for_in_silence(
     eventually(lambda: len(short.sessions) == 2)
     began = boottime()
     eventually(lambda: short._presence.owned() == {"/executors/same"}, within=6)
-    assert boottime() - began > 1.5, "the old node was there for longer than that of another is waited for"
+    assert boottime() - began > 1.5, "the old node stayed longer than GRACE for the node of another"
     assert "cannot be announced" not in caplog.text
     assert member.members("executors") == {"same": {"slots": 1}}
 

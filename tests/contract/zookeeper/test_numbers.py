@@ -68,7 +68,7 @@ def test_an_empty_folder_is_made_anew_and_old_engines_that_wait_go_on(
     kazoo.set_acls("/job/entries", acl)
     queue = site.kazoo().LockingQueue("/job")
     waiting = gevent.spawn(queue.get, 30)
-    eventually(lambda: "zk_watch_count\t2" in site.ensemble.servers[0].ask("mntr"))  # of both folders
+    eventually(lambda: "zk_watch_count\t2" in site.ensemble.servers[0].ask("mntr"))  # one watch on each folder
     executor = site.member("executor")
     taking = gevent.spawn(executor.take, 1)
     assert eventually(lambda: "was made anew" in caplog.text)
@@ -93,7 +93,7 @@ def test_half_of_the_numbers_is_warned_of_once_a_day_and_shown(site: Site, caplo
     caplog.set_level(logging.INFO)
     executor = site.member()
     executor.consume(executor.take(3, timeout=0))
-    assert "was made anew" not in caplog.text  # nobody has seen it empty
+    assert "was made anew" not in caplog.text  # no process has seen an empty queue
     executor.take(1, timeout=0)
     assert "was made anew" in caplog.text
     assert server.stats().numbers == 0.0

@@ -35,7 +35,7 @@ def test_too_many_connections_a_server_that_is_gone_and_another_digest(
         eventually(lambda: "accepts no more connections from this address" in why_not(member), within=30)
     finally:
         other.close()
-    member.start()  # with nodes for itself alone, though its own digest of the password would be SHA-1
+    member.start()  # its nodes are its own, although kazoo's digest of the password would be SHA-1
     [entry] = member.put([("job/a", 1)])
     [claim] = member.take(1, timeout=5)
     assert claim.entry == entry

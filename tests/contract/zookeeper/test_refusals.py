@@ -50,7 +50,7 @@ def test_takes_that_a_full_quota_refuses_come_back_when_it_is_raised(
     server, executor = small.member("server"), small.member("executor")
     server.put([(f"job/{number}", 1) for number in range(10)])
     quota = quota_of(small)
-    quota.leave(-2)  # nodes of a transaction are held against what there was before it
+    quota.leave(-2)  # the quota counts the nodes before the transaction
     assert executor.take(20, timeout=1.5) == []
     assert len(lines(caplog, "QuotaExceededError")) == 1
     quota.lift()

@@ -40,7 +40,7 @@ def test_clients_of_a_restored_zookeeper_get_in_and_jobs_come_back(
     old = {name: both.add(name) for name in ("waits", "runs", "stops")}
     copy = own.ensemble.copy_data()
     entries = again(lambda: member.put([("job/later", 1)]))
-    for _ in range(60):  # changes of which the copy knows nothing
+    for _ in range(60):  # changes that the copy lacks
         again(lambda: member.remove(entries))
     begun = take(member, 3)
     for name in ("runs", "stops"):
@@ -78,7 +78,7 @@ def test_the_entry_of_a_job_that_nobody_holds_is_replaced_at_once(site: Site, tm
         both.add(name)
     claims = take(both.coordination, 2)
     begin(both, "owned", claims["owned"])
-    later = Owner(claims["older"].entry, claims["older"].fence + 1_000_000, "lost")  # as before the copy was put back
+    later = Owner(claims["older"].entry, claims["older"].fence + 1_000_000, "lost")  # as before the restore
     both.edit("older", Edit({"state": "RUNNING"}, owner=later))
     both.coordination.release([claims["older"]])
     assert both.run(dry=True) == Report(jobs=3, requeued=1)

@@ -179,10 +179,10 @@ def test_many_who_take_a_deep_queue_part_it_and_hardly_race(site: Site, member: 
 
     gevent.joinall([gevent.spawn(work, one) for one in members], raise_error=True)
     assert sorted(done) == sorted(f"job/{n}" for n in range(total))
-    # 60 at the start, when nobody knows of the others; of 90 runs one had 134.
+    # 60 at the start, when no taker knows the others; of 90 runs one had 134.
     assert sum(one.collisions for one in members) < total / 5
     urgent = [n for n, job in enumerate(done) if int(job.split("/")[1]) % 3 == 0]
-    # Priorities hold for the fleet as a whole, of whose jobs a third is urgent: nobody runs far ahead.
+    # Priorities hold for the fleet as a whole. A third of its jobs is urgent: no member runs far ahead.
     assert max(urgent) < 0.7 * total
 
 
@@ -204,7 +204,7 @@ def test_after_a_race_one_entry_is_tried_by_one_alone(site: Site, member: Member
         eventually(lambda n=n: len(done) == n + 1)
         gevent.sleep(0.06)
     gevent.joinall(workers, raise_error=True)
-    # Three for each entry if nobody knew of races; who is slow on a busy machine hears of one late (8 were seen).
+    # Without notices of races: three for each entry. On a busy machine a notice may come late (8 were seen).
     assert sum(one.collisions for one in members) < 15
 
 
@@ -290,8 +290,10 @@ def test_the_queue_is_not_listed_more_often_than_allowed(site: Site, member: Mem
         done += jobs(claims)
         counted.consume(claims)
     putting.get()
-    lists = (way.requests[GET_CHILDREN] - before) / 2  # of entries and of what is taken; that of takers is another
-    assert lists <= (time.monotonic() - began) / 0.2 * 2 + 2  # a list that leaves watches may be two
+    lists = (
+        way.requests[GET_CHILDREN] - before
+    ) / 2  # lists of entries and of taken nodes; takers have another request
+    assert lists <= (time.monotonic() - began) / 0.2 * 2 + 2  # a list that leaves watches may need two requests
     assert done == [f"job/{n}" for n in range(100)]
 
 
@@ -323,7 +325,7 @@ def test_watches_are_there_only_while_one_waits(site: Site, member: Member, kazo
         return int(figures["zk_watch_count"])
 
     other = site.member("other")
-    eventually(lambda: watches() == 0)  # those of the tests before go with their connections
+    eventually(lambda: watches() == 0)  # watches of earlier tests go with their connections
     take = gevent.spawn(member.take, 1)
     eventually(lambda: watches() == 1)
     other.put([("job/a", 1), ("job/b", 1)])

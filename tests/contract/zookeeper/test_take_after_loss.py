@@ -17,7 +17,7 @@ def test_a_list_that_is_lost_leaves_no_watch(site: Site) -> None:
     eventually(lost.happened.is_set)
     session = member.session
     eventually(lambda: member._ensemble.now().live.is_set())
-    gevent.sleep(0.5)  # whatever the reconnection stirs is over
+    gevent.sleep(0.5)  # the effects of the reconnection are over
     other.put([("job/a", 100)])
     assert jobs(taking.get(timeout=5)) == ["job/a"]
     assert member.session is session
