@@ -36,7 +36,7 @@ JOBS = 10_000
 
 
 class Target:
-    """The server as a client of one kind sees it."""
+    """The server from the view of a client of one kind."""
 
     def __init__(self, port: int, cookie: str, admin: str, job: str, until: float) -> None:
         """Keep the cookies of the owner of the jobs and of an administrator. `until`: monotonic seconds."""

@@ -33,7 +33,7 @@ def fill(hosts: str, root: str, count: int) -> None:
 
 
 def work(hosts: str, root: str, name: str, share: int) -> None:
-    """Take and consume; the process of one taker. It has SLOTS slots, and its jobs take no time."""
+    """Take and consume in the process of one taker, with SLOTS slots and jobs that take no time."""
     taking = ZooKeeperCoordination(hosts, name, root=root)
     taking.start()
     print("ready", flush=True)

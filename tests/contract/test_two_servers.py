@@ -113,7 +113,7 @@ class One:
         return f"{COOKIE}={answer.cookies[COOKIE].value}"
 
     def kill(self) -> None:
-        """As kill -9 looks from outside: no work of it goes on, its connections end without an answer."""
+        """Act like kill -9 from outside: all work stops, and connections end without an answer."""
         self.store.dead = self.queue.dead = True
         self.http.kill()
 
@@ -364,7 +364,7 @@ def test_no_job_is_lost_or_doubled_when_a_server_dies_under_load(
                 reached[name] = progress
 
     def die(call: str, items: Any = (), *_: Any) -> None:
-        """With jobs written, of which nobody has heard."""
+        """Die with written jobs that no caller has an answer for."""
         if call == "write" and len(answers) > WORKERS * EACH // 3 and any(isinstance(item, Insert) for item in items):
             one.store.after = lambda *call: None
             one.kill()

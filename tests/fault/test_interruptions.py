@@ -64,7 +64,7 @@ def test_sessions_that_were_lost_make_no_suspects(engine: Fleet, notes: Notes) -
 
 
 def test_suspects_wait_in_the_queue_and_use_every_free_place(engine: Fleet, notes: Notes) -> None:
-    """Two executors have a place each. One is occupied for long: all others run on the other, one by one."""
+    """Two executors have one slot each. One slot is occupied for long: all other jobs run in the second, one by one."""
     engine.server()
     client = engine.client()
     names = ("one", "two")
@@ -89,7 +89,7 @@ def test_suspects_wait_in_the_queue_and_use_every_free_place(engine: Fleet, note
 
 
 def test_a_job_that_nobody_holds_is_shown_as_waiting(engine: Fleet, notes: Notes) -> None:
-    """No executor is left that could find out by taking it."""
+    """No executor is left to find out by a take."""
     session = ("--session-timeout", "2")
     engine.server(*session)
     client = engine.client()

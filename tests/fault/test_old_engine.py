@@ -145,7 +145,7 @@ def test_an_old_one_that_wakes_writes_over_no_owner_of_ours(engine: Fleet, notes
 
 
 def test_they_share_the_queue_of_a_slipstream_server(tmp_path: Path) -> None:
-    """While one goes over from one engine to the other."""
+    """During a migration from one engine to the other."""
     with slipstream_fleet(tmp_path, shared().hosts) as engine:
         client, notes = engine.serve(), engine.notes
         job = {"action": "noted", "targetResource": {"href": "dummy"}, "description": "1"}

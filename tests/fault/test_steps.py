@@ -58,7 +58,7 @@ GATED = ("in_the_action", "before_consume")
 
 
 class Executor:
-    """One that stands still at a step of its first job, behind a network of its own."""
+    """An executor that stands still at a step of its first job, behind proxies of its own."""
 
     def __init__(self, engine: Fleet, step: str) -> None:
         self.step = step
@@ -111,7 +111,7 @@ class Stage:
     def at_the_last_step(self) -> Iterator[None]:
         """Let the executor of that step write its outcome, and hold the consumption of its entry meanwhile."""
         last = self.executors["before_consume"]
-        with self.engine.in_no_transaction():  # over SQLite nobody can consume, over ZooKeeper it is held by the proxy
+        with self.engine.in_no_transaction():  # SQLite: no process can consume; ZooKeeper: the proxy holds
             if last.zookeeper:
                 last.hold = last.zookeeper.hold_request(MULTI, b"/job/entries/entry-")
             self.notes.open(last.step)

@@ -104,7 +104,7 @@ class Machine:
         self._unit("elasticsearch", " ".join(elasticsearch.command(config, tmp)), f"{ready}/_cluster/health")
 
     def type(self, lines: str) -> None:
-        """Run a block as it is; what it leaves in the background runs on."""
+        """Run a block unchanged; background processes run on."""
         with self.output.open("ab") as output:
             shell = subprocess.Popen(
                 ["bash", "-exc", lines],
@@ -132,7 +132,7 @@ def table(machine: Machine, machines: Sequence[Machine]) -> dict[str, str]:
     """Return the replacements of the page's text for this machine, in order."""
     one, two, three = machines
     return {
-        # Nothing is installed, and nobody is added.
+        # No package is installed, and no user is added.
         "apt-get ": ": apt-get ",
         "curl --fail --silent https://artifacts.elastic.co": ": curl",
         "gpg --dearmor > /usr/share/keyrings/elastic.gpg": "cat",
@@ -229,7 +229,7 @@ def replaced(lines: str, rows: dict[str, str]) -> str:
 
 
 def test_options_on_the_page() -> None:
-    """Those that no block is typed with, too."""
+    """Also options that no block uses."""
     page = PAGE.read_text()
     named = set(re.findall(r"--([a-z]+-[a-z-]+)", page)) | set(re.findall(r"^([a-z-]+) = ", page, re.MULTILINE))
     of_other_commands = {

@@ -200,7 +200,7 @@ def test_a_leader_is_cut_off(made: Fleet, client: Client, networks: dict[str, Zo
 def test_a_silent_zookeeper_blocks_no_shutdown(
     made: Fleet, client: Client, networks: dict[str, ZooKeeperProxy]
 ) -> None:
-    """Of one that leads, one that stands by and one that does not know yet; nor does a minute of a session timeout."""
+    """A leader, a candidate and an undecided process stop at once, also with a session timeout of a minute."""
     processes = {name: start(made, name, "ticker", timeout=60, network=networks[name]) for name in "ab"}
     made.await_nodes("a", "b")
     until(lambda: leads(client, "ticker"))
@@ -219,7 +219,7 @@ def test_a_silent_zookeeper_blocks_no_shutdown(
 
 
 def test_a_leader_that_is_stopped_resigns(made: Fleet, client: Client) -> None:
-    """With a session timeout of a minute nobody could take over by waiting for it."""
+    """With a session timeout of a minute no candidate could take over by waiting for the timeout."""
     one = start(made, "one", "ticker", timeout=60)
     until(lambda: leads(client, "ticker") == "one")
     start(made, "two", "ticker", timeout=60)
@@ -288,7 +288,7 @@ def test_all_of_them_and_what_a_node_tells(made: Fleet, client: Client) -> None:
 
 
 def test_cleanup_from_end_to_end(made: Fleet, client: Client) -> None:
-    """A distributor makes the job, an executor runs it, and what ended a second ago is gone."""
+    """A distributor creates the job, an executor runs the action, and jobs that ended a second ago are gone."""
     made.executor("worker", "--cleanup-days", "0.00001")
     ids = client.bulk_add([{"action": "dummy_test_action"} for _ in range(1200)])
     assert {job["state"] for job in ended(client, [str(id) for id in ids]).values()} == {"SUCCESS"}

@@ -173,7 +173,7 @@ def left(host: str, index: str) -> list[str]:
 
 
 def test_cleaning_up_in_elasticsearch(engine: SlipStreamFleet) -> None:
-    """By an old action, and by the shipped `jobs_cleanup`, as SlipStream's own of that name does it."""
+    """By an old action, and by the shipped `jobs_cleanup`, like SlipStream's action of the same name."""
     host = elasticsearch()
     client = engine.serve()
     engine.executor("one", "--es-hosts-list", host)

@@ -92,7 +92,7 @@ def test_a_stop_answers_what_is_under_way(own_server: Make, number: signal.Signa
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
         head = b"POST /api/session HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
         sock.sendall(head % len(body) + b"Expect: 100-continue\r\n\r\n")
-        assert sock.recv(65536).startswith(b"HTTP/1.1 100 ")  # it is under way now
+        assert sock.recv(65536).startswith(b"HTTP/1.1 100 ")  # the request is in flight now
         until(lambda: "stopping" in server.log or server.process.signal(number))
         sock.sendall(body)
         answer = b""

@@ -187,7 +187,7 @@ def test_a_parameter_without_its_dollar(admin: Caller, name: str) -> None:
     [("PUT", "job/x"), ("POST", "job"), ("POST", "job/x/stop"), ("PUT", "user/x"), ("POST", "nosuch")],
 )
 def test_a_body_of_nobody_is_refused_from_the_head_alone(server: JobServer, method: str, path: str) -> None:
-    """Nothing of the body is sent; a server that waited for it would not answer."""
+    """No byte of the body is sent; a server that waited for the body would not answer."""
     lines = [f"{method} /api/{path} HTTP/1.1", "Host: x", "Content-Type: application/json", "Content-Length: 1000000"]
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
         sock.sendall("\r\n".join([*lines, "", ""]).encode())

@@ -86,7 +86,7 @@ def test_an_unknown_action_is_left_as_it_is_until_its_grace_is_over(engine: Slip
 
 @pytest.mark.parametrize("action", ["noted", "silent"])
 def test_a_stop_ends_the_action(engine: SlipStreamFleet, action: str) -> None:
-    """By the answer to what it writes itself; by asking for one that writes nothing."""
+    """By the answer to the action's own writes; by a poll for an action that writes nothing."""
     client = engine.serve()
     engine.executor("one")
     id = add(client, action, 60)
@@ -274,7 +274,7 @@ def test_by_priority_which_the_first_edit_drops(engine: SlipStreamFleet) -> None
 
 
 def test_the_shipped_distributor_and_its_action(engine: SlipStreamFleet) -> None:
-    """Without Elasticsearch the old jobs are deleted one by one; with `unless_pending` there is one of it."""
+    """Without Elasticsearch the old jobs are deleted one by one; `unless_pending` allows one pending job."""
     client = engine.serve()
     old = [add(client, "noted") for _ in range(3)]
     for id in old[:2]:

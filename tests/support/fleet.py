@@ -43,7 +43,7 @@ def until(condition: Callable[[], Found | Literal[False] | None], seconds: float
 
 
 class Process:
-    """One of the commands. Its stderr, where it logs, is in `log`."""
+    """One process of a command. `log` has its stderr."""
 
     def __init__(self, command: str, arguments: list[str], log: Path) -> None:
         self.log_file = log
@@ -112,7 +112,7 @@ class Way:
 
 
 class Fleet:
-    """Processes over one data folder, and a root of its own in ZooKeeper, if there is one. All ends with `close`."""
+    """Processes over one data folder, and over a ZooKeeper root of their own, if any. All end with `close`."""
 
     def __init__(self, folder: Path, zk_hosts: str = "") -> None:
         self.folder = folder

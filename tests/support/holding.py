@@ -6,7 +6,7 @@ import threading
 
 
 class Hold:
-    """Keeps the first message that has all of these pieces in it until it is let go, or dropped with its connection."""
+    """A hold on the first message with all of these pieces, until `let_go`, or until `drop` with its connection."""
 
     def __init__(self, *containing: bytes) -> None:
         self.containing = containing

@@ -122,7 +122,7 @@ class Mixed:
         self._to_stop = {id for id, each in self.kinds.items() if each.stop_when == "RUNNING"}
 
     def stop_running(self) -> bool:
-        """Stop those that run and are to be stopped while they do; whether that was the last of them."""
+        """Stop all running jobs of the kinds that must stop while running; return whether none is left."""
         running = self.client.search("job", filter="state='RUNNING'", select="id")["jobs"]
         now = self._to_stop & {job["id"] for job in running}
         self._stop(now)

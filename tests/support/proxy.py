@@ -1,4 +1,4 @@
-"""A network between clients and one server that fails on demand: silence, broken connections, held messages.
+"""A network between clients and one server, which fails on demand: silence, broken connections, held messages.
 
 `zookeeper_proxy` and `http_proxy` read the messages of their protocol.
 """

@@ -271,7 +271,7 @@ class Ensemble:
     def set_numbers(self, used: dict[str, int]) -> None:
         """Set the used sequence numbers of these folders (of one server, which is stopped and started again).
 
-        Needs the setting `**{"digest.enabled": "false"}`, since the nodes are not those that the server wrote.
+        Needs the setting `**{"digest.enabled": "false"}`, since the server did not write these nodes.
         """
         with self._stopped():
             pass  # a start writes a snapshot

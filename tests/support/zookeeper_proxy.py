@@ -81,7 +81,7 @@ class ZooKeeperProxy(Proxy):
         return None
 
     def keep_back(self, operation: int, body: bytes) -> None:
-        """Wait, if this is a request that is to be held. Raises ConnectionError if it was dropped."""
+        """Wait, if this request must be held. Raises ConnectionError if the request was dropped."""
         for held, hold in self._holds:
             if held == operation and hold.matches(body):
                 hold.wait()
@@ -121,7 +121,7 @@ class _Link:
     def _until_closed(self, pump: Callable[[], None]) -> None:
         with contextlib.suppress(OSError):
             pump()
-        self._proxy.speaking.wait()  # a silent network does not pass on that somebody has hung up either
+        self._proxy.speaking.wait()  # a silent network does not pass on a closed connection either
         if pump == self._receive_answers:
             self._answers.put((0.0, b""))  # once all that the server said before has been passed on
         else:
