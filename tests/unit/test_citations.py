@@ -13,6 +13,10 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ["actions", "bench", "conf", "distributors", "docs", "examples", "findings"]
 FOLDERS += ["geventjob", "slipstream", "tests", "tools"]
 ENDINGS = {".ini", ".lark", ".md", ".py", ".sh", ".toml", ".yml", ""}
+GONE = re.compile(r"\b(?:DESIGN|FINDINGS|CALENDARS)\b|\bCIMI(?:\.md| §)")
+"""Names of notes that never were in the repository."""
+MAY_NAME = {"tools/docstrings.py", "tests/unit/test_docstrings.py", "tests/unit/test_citations.py"}
+"""Files that refuse the names, and so have to name them."""
 FROM = [ROOT, ROOT / "geventjob", ROOT / "geventjob/server"]
 """Folders from which the path of a file is given."""
 BREAK = r"\s+(?:#\s+|//\s+)?"
@@ -57,6 +61,11 @@ def place(path: Path, match: re.Match[str]) -> str:
     """Return a citation with its file and line, for a message."""
     line = match.string.count("\n", 0, match.start()) + 1
     return f"{path.relative_to(ROOT)}:{line}: {match[0]}"
+
+
+def test_notes_that_are_not_in_the_repository_are_not_cited() -> None:
+    found = [(path, match) for path, match in cited(GONE) if str(path.relative_to(ROOT)) not in MAY_NAME]
+    assert [place(path, match) for path, match in found] == []
 
 
 def test_every_page_that_is_cited_exists() -> None:
