@@ -218,7 +218,9 @@ def _node(host: str, login: str | None, ca: str | None) -> NodeConfig:
     except ValueError:
         raise StoreError(f"{_shown(host)} is not an Elasticsearch host: expected HOST:PORT or a URL") from None
     if login and node.headers:
-        raise StoreError(f"{_shown(host)} has credentials in its URL, and others are given: give one of them")
+        raise StoreError(
+            f"{_shown(host)} has credentials in its URL, and other credentials are given: give one of them"
+        )
     own = {"authorization": login} if login else node.headers
     trusted = ca if node.scheme == "https" else None
     return node.replace(headers=own, connections_per_node=CALLS, ca_certs=trusted)
