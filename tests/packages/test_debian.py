@@ -1,0 +1,156 @@
+"""The Debian package on a machine with a real systemd: install, the lines of the manual, upgrade, removal."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.support.fleet import FINAL, free_port, until
+from tests.support.machine import Machine, debian, machine
+from tests.support.zookeeper import Ensemble, running
+
+TOP = Path(__file__).parents[2]
+ACTIONS = '''
+import subprocess, sys, time
+from geventjob import action
+
+@action("waits")
+def waits(job):
+    """Wait for a program."""
+    subprocess.run(["sleep", str(job.payload.get("seconds", 1))], check=True)
+
+@action("holds", timeout=600)
+def holds(job):
+    """Keep the interpreter in C code, where nothing can interrupt it."""
+    sum(range(10**11))
+'''
+EXECUTOR, SERVER = "slipstream-job-executor", "slipstream-job-server"
+DISTRIBUTOR = "slipstream-job-distributor@jobs_cleanup.service"
+
+
+def built(folder: Path, version: str) -> Path:
+    """Build the package of a version."""
+    command = [str(TOP / "package" / "build"), "deb", str(folder)]
+    done = subprocess.run(command, env={**os.environ, "VERSION": version}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(folder.glob(f"*_{version}_*.deb"))
+
+
+class Installed:
+    """A machine with the package, and a ZooKeeper beside it."""
+
+    def __init__(self, machine: Machine, upgrade: Path, zookeeper: str) -> None:
+        self.machine = machine
+        self.upgrade = upgrade
+        self.port = free_port()
+        self.login = ["--ss-url", f"http://127.0.0.1:{self.port}", "--ss-user", "super"]
+        self.password_file = "/var/lib/slipstream/job/admin-pass"
+        self.zookeeper = f"--zk-hosts={zookeeper} --zk-root=/packages-{self.port}"
+
+    def geventjob(self, *arguments: str) -> str:
+        return self.machine.run("geventjob", *self.login, "--ss-pass-file", self.password_file, *arguments)
+
+    def states(self) -> list[str]:
+        jobs = json.loads(self.geventjob("--json", "jobs", "--last", "1000"))
+        return [job["state"] for job in jobs if job["action"] == "waits"]
+
+    def defaults(self, service: str, arguments: str) -> None:
+        """Write DAEMON_ARGS as an operator does."""
+        self.machine.path(f"/etc/default/slipstream-job-{service}").write_text(f"DAEMON_ARGS='{arguments}'\n")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    folder = tmp_path_factory.mktemp("packages")
+    with ThreadPoolExecutor() as pool:
+        base = pool.submit(debian, folder / "base")
+        first, second = (built(folder / "dist", version) for version in ("1.0", "1.1"))
+        base.result()
+    with machine(folder / "base", folder / "one") as made, running(Ensemble()) as ensemble:
+        for package in (first, second):
+            made.path(f"/{package.name}").write_bytes(package.read_bytes())
+        made.run("dpkg", "-i", f"/{first.name}")
+        site = Installed(made, Path(f"/{second.name}"), ensemble.hosts)
+        actions = made.path("/etc/slipstream/actions")
+        actions.mkdir()
+        (actions / "own.py").write_text(ACTIONS)
+        yield site
+
+
+def test_the_lines_of_the_manual_bring_up_the_engine(site: Installed) -> None:
+    machine = site.machine
+    site.defaults("server", f"--port={site.port} {site.zookeeper}")
+    machine.run("systemctl", "start", SERVER)
+    password = machine.path(site.password_file).read_text().strip()
+    login = f"--ss-url=http://127.0.0.1:{site.port} --ss-user=super --ss-pass={password} {site.zookeeper}"
+    site.defaults("executor", f"{login} --threads=8 --actions-dir=/etc/slipstream/actions")
+    site.defaults("distributor", login)
+    machine.run("systemctl", "start", "slipstream-job-executor")
+    machine.run("systemctl", "start", DISTRIBUTOR)
+    assert [machine.property(unit, "ActiveState") for unit in (SERVER, EXECUTOR, DISTRIBUTOR)] == ["active"] * 3
+    assert "1 SUCCESS" in site.geventjob("submit", "waits", "--wait").splitlines()[-1]
+    logs = {path.name for path in machine.path("/var/log/slipstream/log").iterdir()}
+    assert logs == {"server.log", "executor.log", "distributor-jobs_cleanup.log"}
+    shown = machine.run("geventjob", "check", "--defaults", "/etc/default/slipstream-job-executor")
+    assert "--threads=8" in shown
+    for place in (machine.run("systemctl", "status", EXECUTOR), shown, machine.run("journalctl", "--no-pager")):
+        assert password not in place
+
+
+def test_the_units_are_hardened_and_have_no_misspelt_line(site: Installed) -> None:
+    units = [f"{EXECUTOR}.service", f"{SERVER}.service", "geventjob.service", DISTRIBUTOR]
+    told = site.machine.run("systemd-analyze", "verify", *units, check=False)
+    assert [line for line in told.splitlines() if "man " not in line] == []  # this Debian has no manual pages
+    exposure = site.machine.run("systemd-analyze", "security", "--no-pager", units[0]).splitlines()[-1]
+    assert float(exposure.partition("service: ")[2].split()[0]) <= 1.5
+
+
+def test_a_dump_reaches_the_log_and_harms_no_program_of_an_action(site: Installed) -> None:
+    job = site.geventjob("submit", "waits", "--payload", '{"seconds": 3}').split()[-1]
+    until(lambda: json.loads(site.geventjob("--json", "show", job))["state"] == "RUNNING")
+    site.machine.run("systemctl", "kill", "-s", "SIGUSR1", EXECUTOR)
+    log = site.machine.path("/var/log/slipstream/log/executor.log")
+    until(lambda: "SIGUSR1" in log.read_text())
+    until(lambda: json.loads(site.geventjob("--json", "show", job))["state"] == "SUCCESS")
+
+
+def test_a_restart_and_an_upgrade_lose_no_job(site: Installed) -> None:
+    before = len(site.states())
+    site.geventjob("submit", "waits", "--count", "150")
+    until(lambda: "RUNNING" in site.states())
+    site.machine.run("systemctl", "restart", SERVER, EXECUTOR, DISTRIBUTOR)
+    site.machine.run("dpkg", "-i", str(site.upgrade))
+    assert site.machine.run("dpkg-query", "-W", "-f", "${Version}", "slipstream-job") == "1.1"
+    states = until(lambda: all(state in FINAL for state in site.states()) and site.states(), 180, every=1)
+    assert states == ["SUCCESS"] * (before + 150)
+    assert [site.machine.property(unit, "ActiveState") for unit in (SERVER, EXECUTOR, DISTRIBUTOR)] == ["active"] * 3
+
+
+def test_the_watchdog_restarts_a_process_whose_hub_is_held(site: Installed) -> None:
+    folder = site.machine.path(f"/etc/systemd/system/{EXECUTOR}.service.d")
+    folder.mkdir(parents=True)
+    (folder / "quick.conf").write_text("[Service]\nWatchdogSec=2\n")
+    site.machine.run("systemctl", "daemon-reload")
+    site.machine.run("systemctl", "restart", EXECUTOR)
+    old = site.machine.property(EXECUTOR, "MainPID")
+    site.geventjob("submit", "holds")
+    until(lambda: site.machine.property(EXECUTOR, "MainPID") not in (old, "0"), 60)
+    (folder / "quick.conf").unlink()
+    site.machine.run("systemctl", "daemon-reload")
+
+
+def test_removal_keeps_data_and_purge_takes_it(site: Installed) -> None:
+    site.machine.run("dpkg", "-r", "slipstream-job")
+    assert site.machine.path(site.password_file).exists()
+    assert not site.machine.path("/opt/slipstream").exists()
+    assert site.machine.property(EXECUTOR, "ActiveState") == "inactive"
+    site.machine.run("dpkg", "--purge", "slipstream-job")
+    for place in ("/var/lib/slipstream", "/var/log/slipstream", "/etc/default/slipstream-job-executor"):
+        assert not site.machine.path(place).exists()
+    assert "slipstream" not in site.machine.path("/etc/passwd").read_text()
