@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 CACHES := .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help run test check coverage test-unit test-coordination test-store test-processes bench findings audit reference docs dist deb rpm lock clean
+.PHONY: help run test check coverage test-unit test-coordination test-store test-processes test-packages bench findings audit reference docs dist deb rpm lock clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -14,7 +14,7 @@ run: .venv/made  ## Bring the engine up, run a demo of a hundred jobs, and stay 
 
 test: .venv/made  ## Run all checks and tests, side by side
 	@tools/prepare tests
-	@$(MAKE) --no-print-directory --keep-going --jobs=5 --output-sync=target check test-unit test-coordination test-store test-processes
+	@$(MAKE) --no-print-directory --keep-going --jobs=6 --output-sync=target check test-unit test-coordination test-store test-processes test-packages
 
 check: .venv/made  ## Lint, formatting, types, spelling and English
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && \
@@ -36,6 +36,9 @@ test-store: .venv/made  ## The contract of the store, over SQLite and Elasticsea
 
 test-processes: .venv/made  ## Integration and fault tests, over real processes
 	@$(PY) -m pytest -n 4 tests/integration tests/fault
+
+test-packages: .venv/made  ## The packages, on a machine with a real systemd (as root; else nothing)
+	@if [ "$$(id -u)" = 0 ]; then $(PY) -m pytest tests/packages; else echo "tests/packages: not run, needs root"; fi
 
 bench: .venv/made  ## Measure on this machine, as tables
 	@tools/prepare bench

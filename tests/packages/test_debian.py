@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.support.fleet import FINAL, free_port, until
-from tests.support.machine import Machine, debian, machine
+from geventjob.job.states import FINAL
+from tests.packages.conftest import Packages
+from tests.support.fleet import free_port, until
+from tests.support.machine import Machine, machine
 from tests.support.zookeeper import Ensemble, running
 
-TOP = Path(__file__).parents[2]
 ACTIONS = '''
 import subprocess, sys, time
 from geventjob import action
@@ -32,14 +30,6 @@ def holds(job):
 '''
 EXECUTOR, SERVER = "slipstream-job-executor", "slipstream-job-server"
 DISTRIBUTOR = "slipstream-job-distributor@jobs_cleanup.service"
-
-
-def built(folder: Path, version: str) -> Path:
-    """Build the package of a version."""
-    command = [str(TOP / "package" / "build"), "deb", str(folder)]
-    done = subprocess.run(command, env={**os.environ, "VERSION": version}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return next(folder.glob(f"*_{version}_*.deb"))
 
 
 class Installed:
@@ -66,13 +56,10 @@ class Installed:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
-    folder = tmp_path_factory.mktemp("packages")
-    with ThreadPoolExecutor() as pool:
-        base = pool.submit(debian, folder / "base")
-        first, second = (built(folder / "dist", version) for version in ("1.0", "1.1"))
-        base.result()
-    with machine(folder / "base", folder / "one") as made, running(Ensemble()) as ensemble:
+def site(base: Path, packages: Packages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    first, second = packages.deb
+    root = tmp_path_factory.mktemp("machine") / "one"
+    with machine(base, root) as made, running(Ensemble()) as ensemble:
         for package in (first, second):
             made.path(f"/{package.name}").write_bytes(package.read_bytes())
         made.run("dpkg", "-i", f"/{first.name}")
@@ -94,7 +81,7 @@ def test_the_lines_of_the_manual_bring_up_the_engine(site: Installed) -> None:
     machine.run("systemctl", "start", "slipstream-job-executor")
     machine.run("systemctl", "start", DISTRIBUTOR)
     assert [machine.property(unit, "ActiveState") for unit in (SERVER, EXECUTOR, DISTRIBUTOR)] == ["active"] * 3
-    assert "1 SUCCESS" in site.geventjob("submit", "waits", "--wait").splitlines()[-1]
+    assert site.geventjob("submit", "waits", "--wait").splitlines()[-1] == "SUCCESS"
     logs = {path.name for path in machine.path("/var/log/slipstream/log").iterdir()}
     assert logs == {"server.log", "executor.log", "distributor-jobs_cleanup.log"}
     shown = machine.run("geventjob", "check", "--defaults", "/etc/default/slipstream-job-executor")
@@ -141,6 +128,7 @@ def test_the_watchdog_restarts_a_process_whose_hub_is_held(site: Installed) -> N
     old = site.machine.property(EXECUTOR, "MainPID")
     site.geventjob("submit", "holds")
     until(lambda: site.machine.property(EXECUTOR, "MainPID") not in (old, "0"), 60)
+    assert "Watchdog timeout" in site.machine.run("journalctl", "--no-pager", "-u", EXECUTOR)
     (folder / "quick.conf").unlink()
     site.machine.run("systemctl", "daemon-reload")
 

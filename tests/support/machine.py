@@ -13,14 +13,11 @@ from tests.support.fleet import until
 
 
 def debian(folder: Path) -> Path:
-    """Install a minimal Debian with systemd and Python into a folder, and return it. Takes a minute."""
-    command = [
-        "debootstrap",
-        "--variant=minbase",
-        "--include=systemd,systemd-sysv,dbus,python3",
-        "bookworm",
-        str(folder),
-    ]
+    """Return a minimal Debian with systemd and Python: $GEVENTJOB_TEST_DEBIAN, or one made in `folder` in a minute."""
+    if given := os.environ.get("GEVENTJOB_TEST_DEBIAN"):
+        return Path(given)
+    packages = "--include=systemd,systemd-sysv,dbus,python3"
+    command = ["debootstrap", "--variant=minbase", packages, "bookworm", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     return folder
@@ -66,7 +63,9 @@ class Machine:
         return self.run("systemctl", "show", "--value", "-p", name, unit).strip()
 
     def close(self) -> None:
-        """Power the machine off without its consent, and delete it."""
+        """Print the end of each log, for a test that failed; power the machine off at once, and delete it."""
+        for log in sorted(self.path("/var/log/slipstream/log").glob("*.log")):
+            print(f"== {log.name}\n{log.read_text(errors='replace')[-6000:]}")
         self._nspawn.kill()
         self._nspawn.wait()
         with contextlib.suppress(ProcessLookupError):

@@ -1,0 +1,51 @@
+"""The packages in two versions of one content, and the Debian to install them on; both are made side by side."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.support.machine import debian
+
+TOP = Path(__file__).parents[2]
+VERSIONS = ("1.0", "1.1")
+
+
+class Packages(NamedTuple):
+    """Two versions of each package, the older one first."""
+
+    deb: list[Path]
+    rpm: list[Path]
+
+
+def built(folder: Path) -> Packages:
+    """Build the packages."""
+    command = [str(TOP / "package" / "build"), "deb rpm", str(folder)]
+    done = subprocess.run(
+        command, env={**os.environ, "VERSION": " ".join(VERSIONS)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    deb = [next(folder.glob(f"*_{version}_*.deb")) for version in VERSIONS]
+    return Packages(deb, [next(folder.glob(f"*-{version}-*.rpm")) for version in VERSIONS])
+
+
+@pytest.fixture(scope="session")
+def _base(tmp_path_factory: pytest.TempPathFactory) -> Future[Path]:
+    """Begin to make a Debian while the packages are built."""
+    return ThreadPoolExecutor().submit(debian, tmp_path_factory.mktemp("debian") / "base")
+
+
+@pytest.fixture(scope="session")
+def packages(_base: Future[Path], tmp_path_factory: pytest.TempPathFactory) -> Packages:
+    return built(tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="session")
+def base(_base: Future[Path]) -> Path:
+    """Return a minimal Debian, to be copied before a change."""
+    return _base.result()
