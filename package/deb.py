@@ -29,6 +29,7 @@ SCRIPTS = {
     "postinst": """
 if [ "$1" = configure ]; then
     add_user
+    chgrp slipstream /etc/slipstream /etc/slipstream/*.ini
     restart_units
 fi
 """,

@@ -37,9 +37,13 @@ units have the names of SlipStream's job engine, whose flags and ZooKeeper layou
 %install
 cp -a {tree}/. %{{buildroot}}/
 
-%post
+%pre
 {functions}
 add_user
+exit 0
+
+%post
+{functions}
 if [ "$1" -gt 1 ]; then restart_units; elif has_systemd; then systemctl daemon-reload; fi
 exit 0
 
@@ -55,9 +59,9 @@ exit 0
 
 %files
 %defattr(-,root,root)
-%config(noreplace) /etc/slipstream/*.ini
+%attr(0640,root,slipstream) %config(noreplace) /etc/slipstream/*.ini
 %config(noreplace) /etc/default/slipstream-job-*
-%dir /etc/slipstream
+%attr(0755,root,slipstream) %dir /etc/slipstream
 /opt/slipstream
 /usr/bin/*
 /usr/lib/systemd/system/*

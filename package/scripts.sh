@@ -10,7 +10,6 @@ add_user() {
     for folder in /var/lib/slipstream /var/log/slipstream /var/log/slipstream/log; do
         [ -d "$folder" ] || install -d -o slipstream -g slipstream -m 0750 "$folder"
     done
-    chgrp slipstream /etc/slipstream /etc/slipstream/*.ini
 }
 
 # Restart what runs, one unit after the other: each drains, and its jobs go on elsewhere or anew.
