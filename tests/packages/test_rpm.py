@@ -84,7 +84,9 @@ def test_it_installs_with_dependencies_checked_and_keeps_files_on_upgrade(
     rpm("--root", root, "-U", second)
     assert ini.read_text() == "threads = 8\n"
     assert rpm("--root", root, "-q", "slipstream-job").startswith("slipstream-job-1.1")
-    assert rpm("--root", root, "-V", "slipstream-job").splitlines() == ["S.5....T.  c /etc/slipstream/executor.ini"]
+    assert rpm("--root", root, "-V", "slipstream-job", check=False).splitlines() == [
+        "S.5....T.  c /etc/slipstream/executor.ini"
+    ]
     rpm("--root", root, "-e", "slipstream-job")
     assert not (root / "opt/slipstream/job/bin").exists()
 
