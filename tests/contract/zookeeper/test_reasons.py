@@ -30,7 +30,7 @@ def test_too_many_connections_a_server_that_is_gone_and_another_digest(
     (tmp_path / "auth").write_text("engine:secret")
     (tmp_path / "auth").chmod(0o600)
     other = RawSession(narrow.ensemble.port, timeout=60_000)
-    member = narrow.unstarted("member", timeout=3.0, auth_file=str(tmp_path / "auth"))
+    member = narrow.unstarted("member", timeout=6.0, auth_file=str(tmp_path / "auth"))
     try:
         eventually(lambda: "accepts no more connections from this address" in why_not(member), within=30)
     finally:
