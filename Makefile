@@ -46,10 +46,10 @@ bench: .venv/made  ## Measure on this machine, as tables
 	@for module in engine 'engine --zookeeper --depths 1000,20000,100000' 'engine --elasticsearch' zookeeper predecessor store peers; do \
 	    echo "bench.$$module" && $(PY) -m bench.$$module || exit; done
 
-findings:  ## Run what was found of other people's software (needs a network)
+findings:  ## Run the scripts that show surprises in other software (needs a network)
 	@for script in findings/*.sh; do echo "$$script" && bash $$script || exit; done
 
-audit: .venv/made  ## Look for known faults in the dependencies
+audit: .venv/made  ## Look for known vulnerabilities in the dependencies
 	@$(PY) tools/audit.py
 
 reference: .venv/made  ## Write the pages and ini files that come from the code
@@ -62,7 +62,7 @@ docs: .venv/made  ## Build the pages into HTML in build/docs, which opens from d
 dist: .venv/made  ## Build the wheel and the source distribution into dist/ (REPOSITORY: its address, for links)
 	@GEVENTJOB_REPOSITORY=$(REPOSITORY) $(PY) -m build --no-isolation --outdir dist .
 
-deb rpm: .venv/made  ## Build the Debian package or the RPM into dist/ (see docs/deploy.md)
+deb rpm: .venv/made  ## Build the Debian package or the RPM into dist/ (see docs/packages.md)
 	@tools/prepare $@
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[package]'
 	@package/build $@

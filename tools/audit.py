@@ -1,7 +1,7 @@
-"""Look for known faults in what is installed: `make audit`.
+"""Look for known vulnerabilities in the installed packages: `make audit`.
 
-pip-audit asks the public database of faults. Where the network has no way to it, `tools/known-faults` alone counts, and
-the last line says so. Exit code 1 when a fault is known.
+pip-audit asks the public database of vulnerabilities. Where the network does not reach the database,
+`tools/known-vulnerabilities` alone counts, and the last line says so. Exit code 1 when a vulnerability is known.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def main() -> int:
     code = subprocess.run([sys.executable, *TEST], cwd=TOP, check=False).returncode  # noqa: S603
     answers = ask()
     for package in answers:
-        for fault in package["vulns"]:
-            print(f"{package['name']} {package['version']}: {fault['id']}, mended in {fault['fix_versions']}")
+        for known in package["vulns"]:
+            print(f"{package['name']} {package['version']}: {known['id']}, fixed in {known['fix_versions']}")
             code = 1
-    nothing = "pip-audit could not ask: tools/known-faults alone counts"
-    print(f"audit: {len(answers)} packages asked for" if answers else f"audit: {nothing}")
+    nothing = "pip-audit could not ask: tools/known-vulnerabilities alone counts"
+    print(f"audit: {len(answers)} packages checked" if answers else f"audit: {nothing}")
     return code
 
 

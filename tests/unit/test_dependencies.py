@@ -1,4 +1,4 @@
-"""No dependency may be of a version with a fault that is known; `tools/known-faults` is the list."""
+"""No dependency may be of a version with a known vulnerability; `tools/known-vulnerabilities` is the list."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def numbers(text: str) -> list[int]:
 
 
 def known() -> dict[str, str]:
-    """Package → the first version without a known fault."""
-    lines = (TOP / "tools" / "known-faults").read_text().splitlines()
+    """Return the first version without a known vulnerability, by package."""
+    lines = (TOP / "tools" / "known-vulnerabilities").read_text().splitlines()
     return {line.split()[0]: line.split()[1] for line in lines if line and not line.startswith("#")}
 
 
 def floors() -> dict[str, str]:
-    """Package → the oldest version that is taken, as the project says."""
+    """Return the oldest version that pyproject.toml accepts, by package."""
     text = (TOP / "pyproject.toml").read_text()
     listed = text[text.index("\ndependencies = [") : text.index("[project.optional-dependencies]")]
     return dict(re.findall(r'"([A-Za-z0-9-]+)>=([\d.]+)', listed))
@@ -34,7 +34,7 @@ def test_the_list_has_entries() -> None:
 
 
 @pytest.mark.parametrize("package", known())
-def test_no_version_with_a_known_fault_is_taken_or_installed(package: str) -> None:
+def test_no_version_with_a_known_vulnerability_is_taken_or_installed(package: str) -> None:
     assert numbers(floors()[package]) >= numbers(known()[package])
     assert numbers(version(package)) >= numbers(known()[package])
 
