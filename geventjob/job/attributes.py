@@ -142,7 +142,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     _by_server("fence", types.COUNT, "fencing token of that executor's claim",
                search=Type.NUMBER, slipstream="noted"),
     _by_server("attempts", types.COUNT, "how often the job was begun", search=Type.NUMBER, slipstream="noted"),
-    _by_server("interruptions", types.COUNT, "attempts whose executor died or lost its session",
+    _by_server("interruptions", types.COUNT, "attempts whose executor died before the attempt ended",
                search=Type.NUMBER, slipstream="noted"),
     _by_server("interrupted", types.FLAG, "whether an earlier attempt ended without an outcome",
                search=Type.BOOLEAN, slipstream="computed"),
