@@ -70,8 +70,9 @@ class HeldClaims:
         now = boottime()
         for entry in [e for e, until in self._passed_on.items() if now >= until]:
             del self._passed_on[entry]
-        entries = self._left_alone.names() | self._passed_on.keys()
+        # Before the names: a name whose time is over in between would have no due time, and the take would not end.
         due = min(self._left_alone.due(), min(self._passed_on.values(), default=math.inf))
+        entries = self._left_alone.names() | self._passed_on.keys()
         return entries, due - now if entries else None
 
 

@@ -63,7 +63,7 @@ class ExecutorEngine:
             claims=self._claims,
             watch=watch,
             slots=self._slots,
-            unknown=UnknownActions(lambda: coordination.members(ROLE), limits.unknown_grace),
+            unknown=UnknownActions(lambda: coordination.members(ROLE), limits),
             hooks=Hooks(on_start=[run_log.started], on_end=[run_log.ended]),
         )
         self._taker = Taker(coordination, self._claims, self._writes.up, self._slots, self._runner.run)

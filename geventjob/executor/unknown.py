@@ -7,6 +7,7 @@ from typing import Any
 
 from geventjob.clock import boottime
 from geventjob.coordination.base import CoordinationAway
+from geventjob.executor.limits import JobLimits
 from geventjob.plugins import Actions
 
 Members = Callable[[], Mapping[str, Mapping[str, Any]]]
@@ -15,22 +16,22 @@ Members = Callable[[], Mapping[str, Mapping[str, Any]]]
 class UnknownActions:
     """Finds the actions that no live executor has announced for a while."""
 
-    def __init__(self, executors: Members, grace: float) -> None:
-        """Set the grace: the seconds without an announcement of an action after which its jobs fail."""
+    def __init__(self, executors: Members, limits: JobLimits) -> None:
+        """Set the limits, of which `unknown_grace` is read at each question: SIGHUP may have renewed the limits."""
         self._executors = executors
-        self._grace = grace
+        self._limits = limits
         self._announced: frozenset[str] = frozenset()
         self._looked = float("-inf")
-        self._nobody_since: dict[str, float] = {}
+        self._unannounced_since: dict[str, float] = {}
 
     def hopeless(self, action: str) -> bool:
         """Return whether no executor has announced the action for the whole grace, counted from the first question."""
         now = boottime()
         self._look(now)
         if action in self._announced:
-            self._nobody_since.pop(action, None)
+            self._unannounced_since.pop(action, None)
             return False
-        return now - self._nobody_since.setdefault(action, now) >= self._grace
+        return now - self._unannounced_since.setdefault(action, now) >= self._limits.unknown_grace
 
     def _look(self, now: float) -> None:
         """Read the announcements, at most once a second: a queue may hold thousands of jobs of unknown actions."""

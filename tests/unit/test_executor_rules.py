@@ -23,8 +23,11 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.step = 0.0
+        """Seconds that pass with each reading."""
 
     def __call__(self) -> float:
+        self.now += self.step
         return self.now
 
 
@@ -155,6 +158,18 @@ def test_an_entry_is_excluded_for_five_seconds_then_ten_up_to_a_minute(clock: Cl
     assert claims.excluded()[1] == 5
 
 
+def test_an_excluded_entry_has_a_due_time_though_its_time_may_end_while_it_is_read(clock: Clock) -> None:
+    claims = HeldClaims(Queue())  # type: ignore[arg-type]
+    claims.leave_alone(claim())
+    begun = clock.now
+    clock.step = 0.5
+    for readings in range(12):
+        clock.now = begun + readings / 2
+        entries, until = claims.excluded()
+        assert (until is None) == (not entries)
+        assert until is None or until <= 5
+
+
 def test_an_entry_that_is_passed_on_is_taken_again_after_a_moment_or_when_it_is_readmitted(clock: Clock) -> None:
     queue = Queue()
     claims = HeldClaims(queue)  # type: ignore[arg-type]
@@ -192,7 +207,8 @@ def test_a_lost_claim_is_not_released() -> None:
 
 def test_an_action_is_hopeless_once_nobody_had_it_for_the_grace(clock: Clock) -> None:
     members: dict[str, dict[str, Any]] = {"a": {"actions": ["known"]}}
-    unknown = UnknownActions(lambda: members, grace=60)
+    limits = JobLimits(unknown_grace=60)
+    unknown = UnknownActions(lambda: members, limits)
     assert not unknown.hopeless("lost")
     clock.now += 59
     assert not unknown.hopeless("lost")
@@ -205,3 +221,5 @@ def test_an_action_is_hopeless_once_nobody_had_it_for_the_grace(clock: Clock) ->
     clock.now += 60
     assert unknown.hopeless("lost")
     assert not unknown.hopeless("other"), "each action has a grace of its own"
+    limits.renew(JobLimits(unknown_grace=0))
+    assert unknown.hopeless("other"), "a grace that SIGHUP has shortened counts at once"

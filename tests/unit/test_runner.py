@@ -53,15 +53,16 @@ class Executor:
         self.watch = Watch(abandon=0.1)
         actions: Actions = Actions([ActionSpec("code", lambda job: self.code(job), None, True, "here")])
         context = ExecutorContext(self.client, None)
+        limits = JobLimits(threads=SLOTS, not_found_grace=0.0, unknown_grace=0.0)
         self.runner = Runner(
             context,
             actions,
-            JobLimits(threads=SLOTS, not_found_grace=0.0, unknown_grace=0.0),
+            limits,
             writes=Writes(self.client, name, lambda: actions.names),
             claims=HeldClaims(self.queue),
             watch=self.watch,
             slots=self.slots,
-            unknown=UnknownActions(dict, 0.0),
+            unknown=UnknownActions(dict, limits),
             hooks=Hooks(
                 on_start=self.on_start,
                 on_end=[run_log.ended, lambda work, decision: self.ends.append((work.claim.job, decision))],
