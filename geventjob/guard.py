@@ -78,7 +78,7 @@ def faces(address: Address) -> Iterator[Address]:
     if isinstance(address, IPv6Address):
         inner = [address.ipv4_mapped, address.sixtofour, address.teredo[1] if address.teredo else None]
         inner += [IPv4Address(int(address) & 0xFFFFFFFF) for network in V4_IN_V6 if address in network]
-        yield from (one for one in inner if one is not None)
+        yield from (other for other in inner if other is not None)
 
 
 def is_own(address: Address) -> bool:

@@ -15,7 +15,7 @@ PRIVATE = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "DAEMON_ARGS")
 
 
 class Notifier:
-    """The service manager of this process; nobody, for a process that systemd has not started."""
+    """The service manager of this process. Without systemd the methods send nothing."""
 
     def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
         """Read the variables of the protocol and remove them, and `DAEMON_ARGS`, from `environ`."""

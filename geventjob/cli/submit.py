@@ -97,7 +97,7 @@ def read(text: str) -> str:
         else:
             return text
     except OSError as error:
-        raise argparse.ArgumentTypeError(f"cannot read {text[1:]}: {error.strerror}") from None
+        raise argparse.ArgumentTypeError(f"cannot read {text[1:] or 'stdin'}: {error.strerror}") from None
     if len(content) > LARGEST:
         raise argparse.ArgumentTypeError(f"larger than {LARGEST >> 20} MB, more than any payload may have")
     return content.decode()
@@ -183,7 +183,7 @@ def announce(context: CommandContext, ids: list[str], filter: str) -> None:
 
 
 def warn_if_unknown(context: CommandContext, action: str) -> None:
-    """Warn of an action that no executor announces; only administrators may ask for the executors."""
+    """Warn of an action that no executor announces, if the user may ask for the executors (roles that see all)."""
     try:
         nodes = context.client.nodes()
     except CimiError:

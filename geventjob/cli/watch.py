@@ -206,8 +206,8 @@ def follow(context: CommandContext) -> None:
     while True:
         asked = time.monotonic()
         page = latest(context, PAGE)
-        news = page[:FIRST] if seen is None else [job for job in page if seen.get(job["id"]) != job["updated"]]
-        for job in reversed(news):
+        changed = page[:FIRST] if seen is None else [job for job in page if seen.get(job["id"]) != job["updated"]]
+        for job in reversed(changed):
             jobs.tell(context, job)
         seen = {job["id"]: job["updated"] for job in page}
         time.sleep(paced(asked, 0.5))

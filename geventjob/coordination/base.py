@@ -154,7 +154,7 @@ class Leadership(ABC):
 
 
 class Coordination(ABC):
-    """The part of one process in the fleet.
+    """The connection of one process to the fleet.
 
     The constructor does no I/O; `start` connects, `close` gives everything back. `name` is the name of this process in
     the queue (the holder of a taken entry) and in the roles that the process announces.
@@ -170,7 +170,7 @@ class Coordination(ABC):
     on_session: Callable[[Session], None] | None = None
     """Called with each new session: the first one, and every one that follows a lost session."""
 
-    # --- life
+    # --- start and end
 
     @abstractmethod
     def start(self) -> None:

@@ -25,7 +25,7 @@ def join(coordination: Coordination, stop: Event) -> bool:
 
     Raises CoordinationError for an error that no new try can mend.
     """
-    return _done(coordination.start, stop)
+    return _until_done(coordination.start, stop)
 
 
 def announce(coordination: Coordination, role: str, info: Mapping[str, Any], stop: Event, wait: bool = True) -> bool:
@@ -35,7 +35,7 @@ def announce(coordination: Coordination, role: str, info: Mapping[str, Any], sto
 
     Raises NameInUse: with `wait` after a session timeout, unless the process of this name lives on this machine.
     """
-    return _done(lambda: coordination.announce(role, info, wait and not _lives_here(coordination, role)), stop)
+    return _until_done(lambda: coordination.announce(role, info, wait and not _lives_here(coordination, role)), stop)
 
 
 def _lives_here(coordination: Coordination, role: str) -> bool:
@@ -48,12 +48,12 @@ def _lives_here(coordination: Coordination, role: str) -> bool:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
-        return True
+    except PermissionError:  # of another user
+        pass
     return True
 
 
-def _done(call: Callable[[], None], stop: Event) -> bool:
+def _until_done(call: Callable[[], None], stop: Event) -> bool:
     """Return whether the call succeeded before `stop`.
 
     A call may outlast a session timeout, so `stop` ends it at once.

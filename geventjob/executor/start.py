@@ -54,7 +54,7 @@ class Starter:
         self._works = works
 
     def start(self, work: Work) -> Document | None:
-        """Have the job RUNNING and return its document; return None if the claim has met its end.
+        """Write RUNNING and return the job; return None if the job may not run here, after its claim was ended.
 
         Raises ClaimLost, OutOfPatience.
         """

@@ -24,7 +24,7 @@ With `MODIFY` also means `ALL` and the owner; everybody else is refused. Add is 
 An executor's write is a bulk edit with the `entry`, `fence` and `executor` of the claim. Where a value is
 refused, an unchanged one is accepted, as in a document that a client has read and sends back.
 """
-OWNED = """
+RIGHTS_TAIL = """
 While an executor runs the job and holds its entry, no other edit changes {}: 409 `fence`. Of a job in a final
 state only {} may be edited: 409 `final`.
 """
@@ -70,7 +70,7 @@ def page() -> str:
             _table(("attribute", "meaning", "type", "set by"), map(_meaning, ATTRIBUTES)),
             RIGHTS_HEAD,
             _table(("attribute", *RIGHTS_COLUMNS), _grouped(rights)),
-            OWNED.format(owned, free),
+            RIGHTS_TAIL.format(owned, free),
             STORED_HEAD,
             _table(("attribute", "compared as", "in `fulltext`", "SQLite", "Elasticsearch"), _grouped(storage)),
             COPIES_HEAD,

@@ -23,15 +23,15 @@ TAGS = 20
 LOWEST_PRIORITY = 999
 """Priority of a job that names none. A lower number runs first; an entry in the queue has three digits for it."""
 
-_SOLID = r"\S"
+_NOT_BLANK = r"\S"
 _LINE = r"^(?=.*\S)[^\x00-\x1f\x7f]+\Z"
-_END = r"(/[a-zA-Z0-9]([a-zA-Z0-9_-]*[a-zA-Z0-9])?)"
+_NAME_PART = r"(/[a-zA-Z0-9]([a-zA-Z0-9_-]*[a-zA-Z0-9])?)"
 Name = Annotated[str, Meta(pattern=_LINE, max_length=NAME_LENGTH)]
-Text = Annotated[str, Meta(pattern=_SOLID, max_length=TEXT_LENGTH)]
-Caption = Annotated[str, Meta(pattern=_SOLID, max_length=NAME_LENGTH)]
+Text = Annotated[str, Meta(pattern=_NOT_BLANK, max_length=TEXT_LENGTH)]
+Caption = Annotated[str, Meta(pattern=_NOT_BLANK, max_length=NAME_LENGTH)]
 Key = Annotated[str, Meta(max_length=NAME_LENGTH)]
-Href = Annotated[str, Meta(pattern=rf"^[a-z]([a-z-]*[a-z])?{_END}?\Z", max_length=NAME_LENGTH)]
-JobId = Annotated[str, Meta(pattern=rf"^job{_END}\Z", max_length=NAME_LENGTH)]
+Href = Annotated[str, Meta(pattern=rf"^[a-z]([a-z-]*[a-z])?{_NAME_PART}?\Z", max_length=NAME_LENGTH)]
+JobId = Annotated[str, Meta(pattern=rf"^job{_NAME_PART}\Z", max_length=NAME_LENGTH)]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 

@@ -64,12 +64,12 @@ def _has_too_many(data: bytes) -> bool:
     """Return whether the JSON has more than MAX_VALUES values, by its commas outside strings."""
     if _commas(data) <= MAX_VALUES:
         return False
-    commas, end, breath = 0, 0, 0
+    commas, end, next_turn = 0, 0, 0
     while commas <= MAX_VALUES and (stretch := _STRETCH.match(data, end)):
         commas += _STRING.sub(b"", stretch[0]).count(b",")
         end = stretch.end()
-        if end > breath:
-            breath = end + BYTES_PER_TURN // 8
+        if end > next_turn:
+            next_turn = end + BYTES_PER_TURN // 8
             gevent.sleep(0)
     return commas > MAX_VALUES
 

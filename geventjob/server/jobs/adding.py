@@ -59,11 +59,13 @@ class JobAdder:
         Raises CoordinationAway: no job was stored; StoreAway: some jobs may have been stored.
         """
         refusals = [self._rights.refusal(caller, body["action"]) for body in bodies]
-        news = [_new(body, caller) for body, no in zip(bodies, refusals, strict=True) if no is None]
-        firsts = self._find_firsts(news)
-        ids = iter(self._queue_and_store([new for new in news if new.key not in firsts]))
-        results = iter([_answer_again(firsts[new.key], new) if new.key in firsts else next(ids) for new in news])
-        return [next(results) if no is None else no for no in refusals]
+        new_jobs = [_new(body, caller) for body, refusal in zip(bodies, refusals, strict=True) if refusal is None]
+        existing = self._find_existing(new_jobs)
+        ids = iter(self._queue_and_store([new for new in new_jobs if new.key not in existing]))
+        results = iter(
+            [_answer_again(existing[new.key], new) if new.key in existing else next(ids) for new in new_jobs]
+        )
+        return [refusal or next(results) for refusal in refusals]
 
     def settle(self, ids: Sequence[str]) -> None:
         """Wait until no add of these jobs is in flight: an executor may be quicker than the store."""
@@ -83,39 +85,39 @@ class JobAdder:
         first, last = self._failing
         return last - first > REFUSING and boottime() - last < RECENT
 
-    def _find_firsts(self, news: Sequence[_NewJob]) -> dict[str | None, Document]:
+    def _find_existing(self, new_jobs: Sequence[_NewJob]) -> dict[str | None, Document]:
         """Return the existing jobs with idempotency keys of new jobs, by key."""
-        keys = [new.key for new in news if new.key is not None]
+        keys = [new.key for new in new_jobs if new.key is not None]
         found = self._store.find("job", keys) if keys else []
         return {key: first for key, first in zip(keys, found, strict=True) if first is not None}
 
-    def _queue_and_store(self, news: list[_NewJob]) -> list[str | Exception]:
+    def _queue_and_store(self, new_jobs: list[_NewJob]) -> list[str | Exception]:
         """Commit new jobs; return the id or the error of each."""
-        if not news:
+        if not new_jobs:
             return []
-        self._in_flight.update(dict.fromkeys([new.job["id"] for new in news], Event()))
-        return self._commit(news)
+        self._in_flight.update(dict.fromkeys([new.job["id"] for new in new_jobs], Event()))
+        return self._commit(new_jobs)
 
     def _commit_all(self, lists: list[list[_NewJob]]) -> list[list[str | Exception]]:
         """Commit the new jobs of several callers, in a greenlet of the batcher: no disconnect halves an add."""
-        news = [new for some in lists for new in some]
+        new_jobs = [new for some in lists for new in some]
         try:
-            entries = self._put(news)
-            for new, entry in zip(news, entries, strict=True):
+            entries = self._put(new_jobs)
+            for new, entry in zip(new_jobs, entries, strict=True):
                 new.job["properties"] = {**new.job.get("properties", {}), ENTRY: entry}
-            results = self._store.write([Insert(new.job, new.key) for new in news])
+            results = self._store.write([Insert(new.job, new.key) for new in new_jobs])
         finally:
-            for new in news:
+            for new in new_jobs:
                 self._in_flight.pop(new.job["id"]).set()
         failed = [entry for entry, result in zip(entries, results, strict=True) if isinstance(result, Exception)]
         remove(self._coordination, failed)
-        answers = map(_answer, news, results)
+        answers = map(_answer, new_jobs, results)
         return [[next(answers) for _ in some] for some in lists]
 
-    def _put(self, news: Sequence[_NewJob]) -> list[str]:
+    def _put(self, new_jobs: Sequence[_NewJob]) -> list[str]:
         """Put new jobs into the queue, and return their entries. Raises CoordinationError."""
         try:
-            entries = self._coordination.put([(new.job["id"], new.job["priority"]) for new in news])
+            entries = self._coordination.put([(new.job["id"], new.job["priority"]) for new in new_jobs])
         except CoordinationError:
             moment, session = boottime(), self._coordination.session
             alive = session is not None and not session.over  # without a session /healthz fails anyway

@@ -1,8 +1,8 @@
-"""Count the interruptions of a job: attempts whose executor ended without telling.
+"""Count the interruptions of a job: attempts whose executor ended without a report.
 
 When a RUNNING job is begun anew, the executor of the earlier attempt has died, or has lost its session and lives on;
 the server cannot know which. The attempt is therefore counted as an interruption and noted. An executor that lives on
-tells later that the attempt ended in good order, and the count goes back by one, once for each attempt.
+reports later that the attempt ended in good order, and the count goes back by one, once for each attempt.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NOTED = 16
 """Attempts of a job that are noted. An executor cannot take back the interruption of an earlier one."""
 
 _COUNTED = "_interrupted"
-"""Attribute of a job: the counted attempts, each with whether its executor has told."""
+"""Attribute of a job: the counted attempts, each with whether its executor has reported."""
 _LEFT = "_left"
 """Attribute of a job that was put into the queue anew while it was RUNNING: the attempt that was under way."""
 
@@ -45,12 +45,12 @@ def left_by(job: Document) -> Attempt | None:
 
 
 def known(job: Document, attempt: Attempt) -> bool:
-    """Return whether an executor may tell of this attempt that it ended in good order."""
+    """Return whether an executor may still report that this attempt ended in good order."""
     return left_by(job) == attempt or any(noted["attempt"] == attempt for noted in job.get(_COUNTED, []))
 
 
 def forgive(job: Document, attempt: Attempt) -> Document:
-    """Return the job without the interruption of this attempt; the very same document if its executor told before."""
+    """Return the job without the interruption of this attempt; the very same document after a second report."""
     noted = job.get(_COUNTED, [])
     if {"attempt": attempt, "told": False} not in noted:
         return job

@@ -55,30 +55,30 @@ def edited(
 ) -> Document:
     """Return the job after this edit; the very same document if the edit changes nothing. Raises Refusal.
 
-    `other_entry_gone`: the entry that the job names does not stand in the queue any more. `owner_gone`: the owner of
+    `other_entry_gone`: the entry that the job names is not in the queue any more. `owner_gone`: the owner of
     the job's fence does not hold its entry any more.
     """
     if job["state"] in FINAL:
-        return _after_the_end(job, edit, now)
+        return _after_edit_of_final_job(job, edit, now)
     owner, target = edit.owner, edit.set.get("state")
     if owner is None:
         if job.get("_owned") and not (owner_gone or edit.force) and _changes_owned(job, edit):
             raise OwnerHolds(job)
-        return _unfenced(job, edit, target, now)
+        return _after_unfenced_edit(job, edit, target, now)
     if target == "QUEUED" and interruptions.known(job, _attempt(owner)):
-        return _told(job, owner, now)
-    if _is_of(job, owner):
+        return _after_report(job, owner, now)
+    if _is_latest_claim(job, owner):
         if job.get("_owned"):
-            return _owners(job, edit, target, now)
+            return _after_owner_edit(job, edit, target, now)
         if target == "QUEUED" == job["state"]:
             return job  # it was released, and the answer was lost
-    return _takers(job, edit, owner, target, now, other_entry_gone)
+    return _after_taker_edit(job, edit, owner, target, now, other_entry_gone)
 
 
-# --- who writes
+# --- each kind of edit
 
 
-def _unfenced(job: Document, edit: Edit, target: str | None, now: datetime) -> Document:
+def _after_unfenced_edit(job: Document, edit: Edit, target: str | None, now: datetime) -> Document:
     """Return the job after an edit without an owner. A write of the state leaves the job without an owner."""
     if target is None:
         return changed(job, edit.set, edit.delete, now)
@@ -103,13 +103,13 @@ def _unfenced(job: Document, edit: Edit, target: str | None, now: datetime) -> D
 
 
 def _changes_owned(job: Document, edit: Edit) -> bool:
-    """Return whether this edit changes an attribute that the owner writes. To write the state again takes the job."""
+    """Return whether this edit changes an attribute of the owner. A write of any state ends the ownership."""
     if "state" in edit.set or any(name in job and name not in KEPT for name in OWNED if name in edit.delete):
         return True
-    return any(not _stands(job, edit, name) for name in OWNED if name in edit.set)
+    return any(not _is_unchanged(job, edit, name) for name in OWNED if name in edit.set)
 
 
-def _owners(job: Document, edit: Edit, target: str | None, now: datetime) -> Document:
+def _after_owner_edit(job: Document, edit: Edit, target: str | None, now: datetime) -> Document:
     """Return the job after an edit of the owner that began it. Raises Refusal."""
     if target == "RUNNING" or target == job["state"]:  # a repeat whose answer was lost; a stop may be between
         rest = {name: value for name, value in edit.set.items() if name != "state"}
@@ -125,7 +125,7 @@ def _owners(job: Document, edit: Edit, target: str | None, now: datetime) -> Doc
     return after
 
 
-def _takers(
+def _after_taker_edit(
     job: Document, edit: Edit, owner: Owner, target: str | None, now: datetime, other_entry_gone: bool
 ) -> Document:
     """Return the job after an edit of a claim that is not its owner. Raises Refusal.
@@ -141,7 +141,7 @@ def _takers(
             raise stopping(job)
         _check_action(job, edit)
         if edit.max_interruptions is not None and _interruptions(job) > edit.max_interruptions:
-            return _waiting(job, owner, now)
+            return _left_queued(job, owner, now)
     after = changed(job, edit.set, edit.delete, now)
     after["fence"], after["executor"] = owner.fence, owner.executor
     if entry_of(job) != owner.entry:
@@ -155,8 +155,8 @@ def _takers(
     return after
 
 
-def _waiting(job: Document, owner: Owner, now: datetime) -> Document:
-    """Return the job as it waits for an executor that may run it; the very same document if it waits already.
+def _left_queued(job: Document, owner: Owner, now: datetime) -> Document:
+    """Return the job, left QUEUED for an executor that may run it; the very same document if it is QUEUED already.
 
     The attempt that was RUNNING is counted as interrupted. The claim of `owner` may still begin the job.
     """
@@ -165,8 +165,8 @@ def _waiting(job: Document, owner: Owner, now: datetime) -> Document:
     return job if job["state"] == "QUEUED" else interrupted(job, now)
 
 
-def _told(job: Document, owner: Owner, now: datetime) -> Document:
-    """Return the job after its executor told that an attempt, whose claim was lost, has ended in good order."""
+def _after_report(job: Document, owner: Owner, now: datetime) -> Document:
+    """Return the job after a late report of its executor that an attempt, whose claim was lost, ended in good order."""
     if interruptions.left_by(job) != _attempt(owner):
         return interruptions.forgive(job, _attempt(owner))
     if job["state"] == "STOPPING":
@@ -177,22 +177,22 @@ def _told(job: Document, owner: Owner, now: datetime) -> Document:
     return after
 
 
-def _after_the_end(job: Document, edit: Edit, now: datetime) -> Document:
+def _after_edit_of_final_job(job: Document, edit: Edit, now: datetime) -> Document:
     """Return the job after an edit in a final state. Raises Refusal.
 
     No edit changes the state. Allowed are the outcome of the owner once more, and edits of AFTER_END.
     """
     deleted = [name for name in edit.delete if name in job and name not in KEPT and name not in edit.set]
-    protected = {name for name in (*edit.set, *deleted) if name not in AFTER_END and not _stands(job, edit, name)}
+    protected = {name for name in (*edit.set, *deleted) if name not in AFTER_END and not _is_unchanged(job, edit, name)}
     if edit.owner is None and not protected:
         change = {name: value for name, value in edit.set.items() if name in AFTER_END}
         return changed(job, change, deleted, now) if change or deleted else job
-    if edit.owner and _is_of(job, edit.owner) and edit.set.get("state") == job["state"] and not protected:
+    if edit.owner and _is_latest_claim(job, edit.owner) and edit.set.get("state") == job["state"] and not protected:
         return job
     raise Refusal("final", f"{job['id']} is {job['state']} already", job)
 
 
-def _stands(job: Document, edit: Edit, name: str) -> bool:
+def _is_unchanged(job: Document, edit: Edit, name: str) -> bool:
     """Return whether this edit leaves the attribute of the job as it is."""
     if name in SERVERS or name in AT_ADD:
         return True
@@ -207,7 +207,7 @@ def _stands(job: Document, edit: Edit, name: str) -> bool:
 # --- claims
 
 
-def _is_of(job: Document, owner: Owner) -> bool:
+def _is_latest_claim(job: Document, owner: Owner) -> bool:
     """Return whether this claim was the last to begin or end the job."""
     return bool(
         job.get("fence") == owner.fence and job.get("executor") == owner.executor and entry_of(job) == owner.entry

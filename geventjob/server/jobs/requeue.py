@@ -1,4 +1,4 @@
-"""Put a job that is RUNNING back to QUEUED, or under another entry, without a word of its executor."""
+"""Put a job that is RUNNING back to QUEUED, or give a job another entry, without a write of its executor."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ CHECKS = 3
 CONSUMED = FINAL - {"STOPPED"}
 """States whose writer consumes the entry."""
 
-OTHER_ENGINES = frozenset({*OWNED, "affectedResources"})
+ENGINE_SETS = frozenset({*OWNED, "affectedResources"})
 """Attributes that SlipStream's executors write."""
 
 Outcome = Union[Document, Exception]
@@ -49,7 +49,7 @@ class JobEdit:
 
 
 class Jobs:
-    """The jobs of a server, in the name of a caller."""
+    """The jobs of a server. Each method acts in the name of a caller."""
 
     def __init__(self, store: Store, coordination: Coordination, rights: Rights | None = None) -> None:
         """Serve jobs of this store and queue. `rights`: the actions of submitters; None: submitters add no jobs."""
@@ -217,8 +217,8 @@ class Jobs:
 
 
 def _is_foreign(change: JobEdit) -> bool:
-    """Return whether another engine may have sent this edit: such edits have no owner, and set OTHER_ENGINES alone."""
-    return change.edit.owner is None and not OTHER_ENGINES.isdisjoint(change.edit.set)
+    """Return whether another engine may have sent this edit: such edits have no owner, and set some of ENGINE_SETS."""
+    return change.edit.owner is None and not ENGINE_SETS.isdisjoint(change.edit.set)
 
 
 def _outcome(result: Document | Exception | None, caller: Caller) -> Outcome:
