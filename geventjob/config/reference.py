@@ -21,6 +21,10 @@ TIMEOUTS = """
 #cleanup_jobs = 3600
 """
 
+HEAD = """# Lines that are commented out show the defaults. Units of the packages set data-dir and log-dir in the
+# environment, which overrides this file.
+"""
+
 RIGHTS = """
 # Actions of which a user with the role SUBMITTER may add jobs, as names or patterns with * and ?. The line of *
 # is for all submitters without a line of their own; a submitter without any line may add no job. ADMIN may add all.
@@ -62,8 +66,8 @@ submitters without a line of their own.
 
 def ini(command: str) -> str:
     """Return the shipped ini file of a command: every option with its default."""
-    head = f"# {COMMANDS[command]}: {DESCRIPTIONS[command]}\n# Lines that are commented out show the defaults.\n"
-    return head + "".join(entry(option) for option in options(command)) + SECTIONS.get(command, "")
+    title = f"# {COMMANDS[command]}: {DESCRIPTIONS[command]}\n"
+    return title + HEAD + "".join(entry(option) for option in options(command)) + SECTIONS.get(command, "")
 
 
 def entry(option: Option) -> str:
