@@ -177,7 +177,8 @@ OPTIONS = (
     Option("max-blocking", kinds.seconds, f"{DAEMONS} up",
            "seconds for which the event loop may be blocked before the log names the code, and an executor"
            " interrupts a blocking system call (a third of session-timeout at most)", default=2.0),
-    Option("actions-dir", kinds.listed(kinds.folder), "executor up", "folder of action files, loaded at start",
+    Option("actions-dir", kinds.listed(kinds.folder), "executor up",
+           "folder of action files, loaded at start and at SIGHUP",
            shown=f"{ACTIONS} where it exists", usual=ACTIONS, metavar="DIR", many=True),
     Option("distributors-dir", kinds.listed(kinds.folder), "distributor up",
            "folder of distributor files, loaded at start", shown=f"{DISTRIBUTORS} where it exists", usual=DISTRIBUTORS,

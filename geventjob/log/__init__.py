@@ -1,4 +1,4 @@
-"""Where log lines go: `<log-dir>/<command>.log`, or stderr.
+"""Where log lines go: `executor.log`, `server.log` or `distributor-NAME.log` in the folder of `--log-dir`, or stderr.
 
     2026-03-01T08:15:30.123Z INFO     4711 geventjob.executor.runner [job/0b6f… resize_image] done in 1.2 s
     time (UTC)               level    pid  logger                    [job and action, or -]    message
