@@ -1,6 +1,7 @@
 """What an executor may decide about a claim in hand. `decide` makes each decision, `finish` carries it out.
 
-The decisions on a run are Succeed, Fail, Stop, GiveBack and LetGo; Discard is for entries whose jobs need no run.
+The end of the code of an action leads to Succeed, Fail, Stop, GiveBack or LetGo. A refusal of the server may lead to
+Discard too, and so does an entry that names no job.
 """
 
 from __future__ import annotations

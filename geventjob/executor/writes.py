@@ -25,11 +25,10 @@ from geventjob.coordination.base import Claim
 
 log = logging.getLogger(__name__)
 
-
 SHORT = 200
 """Characters to which a statusMessage is cut that was too large for a proxy on the way to the server."""
-WORDS = {"state", "returnCode", "statusMessage"}
-"""Attributes that the executor itself writes. Their size must fail no job."""
+ENGINE_SETS = {"state", "returnCode", "statusMessage"}
+"""Attributes that the executor itself writes at an end. Their size must fail no job."""
 
 
 class ClaimLost(Exception):
@@ -75,7 +74,7 @@ class Writes:
         self._actions = actions
         self._batch: Batcher[Write | None, Document] = Batcher(self._send)
         self.up = Event()
-        self._told = False
+        self._away_logged = False
 
     def connect(self) -> None:
         """Wait until the server answers."""
@@ -124,7 +123,7 @@ class Writes:
         def pause(error: ServerAway | Invalid, delay: float) -> float:
             nonlocal log_level
             if isinstance(error, Invalid):
-                if error.status != 413 or write.set.keys() - WORDS:
+                if error.status != 413 or write.set.keys() - ENGINE_SETS:
                     raise error
                 write.set = shortened(write.set)
             log.log(log_level, "%s: the server could not take an edit: %s", write.claim.job, error)
@@ -163,16 +162,16 @@ class Writes:
         )
 
     def _away(self, error: CimiError, delay: float) -> float:
-        if not self._told:
+        if not self._away_logged:
             log.warning("the server is away, the writes of this executor wait: %s", error)
-        self._told = True
+        self._away_logged = True
         self.up.clear()
         return delay
 
     def _back(self) -> None:
-        if self._told:
+        if self._away_logged:
             log.warning("the server is back")
-        self._told = False
+        self._away_logged = False
         self.up.set()
 
 

@@ -132,10 +132,10 @@ class FileHandler(LineHandler):
 
     def ready(self, size: int) -> None:
         """Open the file again where another process has moved it away, or rotate it where the line does not fit."""
-        there = self._size()
-        if there is None:
+        length = self._size()
+        if length is None:
             self._open()
-        elif there > 0 and there + size > self._largest and time.monotonic() >= self._try_again:
+        elif length > 0 and length + size > self._largest and time.monotonic() >= self._try_again:
             self._rotate()
 
     def _size(self) -> int | None:

@@ -1,4 +1,4 @@
-"""The search for actions and distributors at the start of a process; a restart finds new ones."""
+"""The search for actions and distributors, at the start of a process; in an executor at SIGHUP too."""
 
 from __future__ import annotations
 

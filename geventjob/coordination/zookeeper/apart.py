@@ -25,5 +25,5 @@ def apart(call: Callable[..., Result], *args: Any) -> Result:
 def _call(result: AsyncResult[Any], call: Callable[..., Any], args: Any) -> None:
     try:
         result.set(call(*args))
-    except BaseException as error:  # whoever waits gets it, whatever it is
+    except BaseException as error:  # of any kind: the caller that waits raises it
         result.set_exception(error)

@@ -57,7 +57,7 @@ class Candidates:
         return self._listed + self._pace
 
     def draw(self, count: int, exclude: Collection[str]) -> list[str]:
-        """Remove and return the first `count` candidates, without the names in `leave`."""
+        """Remove and return the first `count` candidates, without the names in `exclude`."""
         drawn: list[str] = []
         while self._names and len(drawn) < count:
             name = self._names.popleft()
