@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ["actions", "bench", "conf", "distributors", "docs", "examples", "findings"]
-FOLDERS += ["geventjob", "slipstream", "tests", "tools"]
+FOLDERS += ["geventjob", "package", "slipstream", "tests", "tools"]
 ENDINGS = {".ini", ".lark", ".md", ".py", ".sh", ".toml", ".yml", ""}
 GONE = re.compile(r"\b(?:DESIGN|FINDINGS|CALENDARS)\b|\bCIMI(?:\.md| §)")
 """Names of notes that never were in the repository."""
