@@ -12,7 +12,7 @@ add_user() {
     done
 }
 
-# Restart what runs, one unit after the other: each drains, and its jobs go on elsewhere or anew.
+# Restart the active units one after the other: each drains, and its remaining jobs run again.
 restart_units() {
     has_systemd || return 0
     systemctl daemon-reload
