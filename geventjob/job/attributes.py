@@ -154,7 +154,7 @@ def named(holds: Callable[[Attribute], bool]) -> tuple[str, ...]:
     return tuple(attribute.name for attribute in ATTRIBUTES if holds(attribute))
 
 
-SERVERS = frozenset(named(lambda attribute: not attribute.sent))
+SET_BY_SERVER = frozenset(named(lambda attribute: not attribute.sent))
 """Attributes that the server alone sets: values of a client are ignored."""
 AT_ADD = frozenset(named(lambda attribute: attribute.sent == "add"))
 """Attributes that an add sets, and an edit ignores."""

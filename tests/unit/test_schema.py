@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from geventjob.job.attributes import SERVERS
+from geventjob.job.attributes import SET_BY_SERVER
 from geventjob.job.types import PAYLOAD_BYTES
 from geventjob.server.jobs import schema
 from geventjob.server.jobs.schema import PayloadTooLarge, SchemaError, validate_add, validate_edit
@@ -124,7 +124,7 @@ def test_what_is_the_servers_is_left_out() -> None:
     more = {"fence": 3, "executor": "me", "attempts": 9, "interruptions": 9, "interrupted": True, "started": "x"}
     assert validate_add({"action": "a", **sent, **more}) == {"action": "a"}
     assert validate_edit({**sent, **more}) == {}
-    assert set(ATTRIBUTES) >= SERVERS
+    assert set(ATTRIBUTES) >= SET_BY_SERVER
 
 
 @pytest.mark.parametrize("body", [[], "x", None, 5, {1: 2}])

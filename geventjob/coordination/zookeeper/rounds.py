@@ -87,12 +87,13 @@ class Rounds:
         """
         if self.under_way:
             return math.inf
+        again = self._forbidden.due()  # read before the names: a name that is still passed over has its time in `again`
         passed_over = {name_of(entry) for entry in exclude} | self._forbidden.names()
         if not self._left <= passed_over:
             self._armed = False  # an entry that was passed over may be taken now, and no watch fires for it
         due = self._candidates.due
         if not now:
-            due = -math.inf if self._candidates else self._forbidden.due() if self._armed else due
+            due = -math.inf if self._candidates else again if self._armed else due
         due = max(due, self._not_before)
         if boottime() < due:
             return due

@@ -11,7 +11,7 @@ from typing import Any
 
 from geventjob.cimi.document import RESOURCE_URI, Document
 from geventjob.clock import cimi_time
-from geventjob.job.attributes import AT_ADD, ENTRY, KEPT, SERVERS
+from geventjob.job.attributes import AT_ADD, ENTRY, KEPT, SET_BY_SERVER
 from geventjob.job.states import FINAL
 from geventjob.job.types import LOWEST_PRIORITY, MESSAGE_BYTES
 from geventjob.server.jobs import interruptions
@@ -21,7 +21,7 @@ def added(body: Mapping[str, Any], *, id: str, now: datetime, acl: Mapping[str, 
     """Return the new job for a validated body. The caller puts the entry into `properties` once there is one."""
     time = cimi_time(now)
     job: Document = {"priority": LOWEST_PRIORITY, "progress": 0}
-    job.update((name, value) for name, value in body.items() if name not in SERVERS)
+    job.update((name, value) for name, value in body.items() if name not in SET_BY_SERVER)
     job.update(id=id, resourceURI=RESOURCE_URI + "Job", created=time, updated=time, acl=acl, state="QUEUED")
     job.update(attempts=0, interruptions=0, interrupted=False)
     set_entry(job, None)
@@ -42,7 +42,7 @@ def changed(job: Document, change: Mapping[str, Any], delete: Sequence[str], now
         if name not in KEPT:
             after.pop(name, None)
     for name, value in change.items():
-        if name not in SERVERS and name not in AT_ADD:
+        if name not in SET_BY_SERVER and name not in AT_ADD:
             after[name] = value
     after["updated"] = time
     if "properties" in change or "properties" in delete:

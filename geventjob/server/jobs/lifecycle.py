@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any
 
 from geventjob.cimi.document import Document
-from geventjob.job.attributes import AFTER_END, AT_ADD, KEPT, OWNED, SERVERS
+from geventjob.job.attributes import AFTER_END, AT_ADD, KEPT, OWNED, SET_BY_SERVER
 from geventjob.job.states import FINAL, TAKER, TRANSITIONS
 from geventjob.server.jobs import interruptions
 from geventjob.server.jobs.changes import changed, cut, entry_of, set_entry
@@ -194,7 +194,7 @@ def _after_edit_of_final_job(job: Document, edit: Edit, now: datetime) -> Docume
 
 def _is_unchanged(job: Document, edit: Edit, name: str) -> bool:
     """Return whether this edit leaves the attribute of the job as it is."""
-    if name in SERVERS or name in AT_ADD:
+    if name in SET_BY_SERVER or name in AT_ADD:
         return True
     if name not in edit.set:
         return False

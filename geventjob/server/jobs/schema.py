@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from geventjob.cimi.document import Document
-from geventjob.job.attributes import AT_ADD, ATTRIBUTES, REQUIRED, SERVERS
+from geventjob.job.attributes import AT_ADD, ATTRIBUTES, REQUIRED, SET_BY_SERVER
 from geventjob.job.types import PAYLOAD_BYTES
 
 
@@ -71,7 +71,7 @@ def _checked(body: Any) -> Document:
         raise _explained(str(error)) from None
     if "payload" in body and len(msgspec.json.encode(body["payload"])) > PAYLOAD_BYTES:
         raise PayloadTooLarge("payload", f"expected at most {PAYLOAD_BYTES // 1024} KB")
-    return {name: value for name, value in body.items() if name not in SERVERS}
+    return {name: value for name, value in body.items() if name not in SET_BY_SERVER}
 
 
 _PLACED = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
