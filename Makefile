@@ -14,7 +14,7 @@ run: .venv/made  ## Bring the engine up, run a demo of a hundred jobs, and stay 
 
 test: .venv/made  ## Run all checks and tests, side by side
 	@tools/prepare tests
-	@$(MAKE) --no-print-directory --keep-going --jobs=6 --output-sync=target check test-unit test-coordination test-store test-processes test-packages
+	@$(MAKE) --no-print-directory --keep-going --jobs=5 --output-sync=target check test-unit test-coordination test-store test-processes
 
 check: .venv/made  ## Lint, formatting, types, spelling and English
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && \

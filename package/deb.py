@@ -54,7 +54,7 @@ def main() -> None:
     try:
         describe(args.tree, debian, args.version)
         args.out.mkdir(exist_ok=True)
-        command = ["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(args.tree), str(args.out)]
+        command = ["dpkg-deb", "--root-owner-group", "-Zzstd", "--build", str(args.tree), str(args.out)]
         subprocess.run(command, check=True, env={**os.environ, "SOURCE_DATE_EPOCH": epoch()})  # noqa: S603
     finally:
         shutil.rmtree(debian)

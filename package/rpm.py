@@ -97,7 +97,7 @@ def described(tree: Path, version: str) -> str:
 
 def build(spec: Path, folder: Path) -> None:
     """Run rpmbuild; what it writes to stderr ends the build, for a generator that fails is no error to rpmbuild."""
-    command = ["rpmbuild", "-bb", "--quiet", "--define", f"_topdir {folder}", "--define", "_binary_payload w7.xzdio"]
+    command = ["rpmbuild", "-bb", "--quiet", "--define", f"_topdir {folder}", "--define", "_binary_payload w10.zstdio"]
     done = subprocess.run([*command, str(spec)], capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode or "Traceback" in done.stderr or "error:" in done.stderr:
         raise SystemExit(f"rpmbuild failed:\n{done.stdout}{done.stderr}")

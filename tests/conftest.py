@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How fast examples are made says how busy the machine is.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and so would the commands that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -64,7 +64,7 @@ def test_commands_that_start_at_a_full_quota_wait_for_room(engine: Fleet, quota:
     quota.lift()
     engine.await_nodes("late")
     until(lambda: engine.client().search("job", filter="action='dummy_test_action' and state='SUCCESS'")["jobs"])
-    for process in (server, executor, distributor):
+    for process in (distributor, executor, server):
         told = Counter(line.split()[3] for line in process.log.splitlines() if "QuotaExceededError" in line)
         assert max(told.values()) <= 2, f"a line for each part and quota: {process.log}"
         assert "Traceback" not in process.log

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from kazoo.client import KazooClient
+from kazoo.exceptions import NoNodeError
 from kazoo.security import make_digest_acl
 
 from geventjob.coordination.base import CoordinationAway, CoordinationError
@@ -59,9 +60,12 @@ def written(path: Path, text: str, mode: int = 0o600) -> str:
 
 def acls(client: KazooClient, path: str) -> dict[str, list[object]]:
     """Return path → permissions, for a node and all below it."""
-    found = {path: client.get_acls(path)[0]}
-    for name in client.get_children(path):
-        found.update(acls(client, f"{path}/{name}"))
+    try:
+        found = {path: client.get_acls(path)[0]}
+        for name in client.get_children(path):
+            found.update(acls(client, f"{path}/{name}"))
+    except NoNodeError:  # a probe, a lock: gone meanwhile
+        return {}
     return found
 
 
