@@ -156,7 +156,7 @@ class Jobs:
     # --- stop
 
     def stop(self, id: str, caller: Caller) -> Document:
-        """Stop a job, and return it. Of many stops one tells the executor, if the executor holds the job's entry.
+        """Stop a job, and return it. Of many stops one sends a message to the executor, if it holds the entry.
 
         Raises Problem 403, 404; CoordinationAway: the job is STOPPING, but its executor was not told.
         """

@@ -1,6 +1,7 @@
-"""Stop a job, and let one of many stops tell its executor.
+"""Stop a job, and choose one of many stops to send the message to its executor.
 
-`_stop` in the document is the stop that tells, and its time: `["<name of the stop>", <seconds since 1970>]`.
+`_stop` in the document is the stop that sends the message, and its time:
+`["<name of the stop>", <seconds since 1970>]`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from geventjob.cimi.document import Document
 from geventjob.server.jobs.changes import changed
 
 RETELL = 60.0
-"""Seconds after which another stop tells the executor again: the server of the first one may have died before."""
+"""Seconds after which another stop sends the message again: the server of the first stop may have died before."""
 
 
 def stopped(job: Document, *, now: datetime, teller: str = "") -> Document:
@@ -27,12 +28,12 @@ def stopped(job: Document, *, now: datetime, teller: str = "") -> Document:
 
 
 def tells(job: Document, teller: str) -> bool:
-    """Return whether the stop with this name must tell the executor of the job, which is STOPPING."""
+    """Return whether the stop with this name must send the message to the executor of the job, which is STOPPING."""
     return bool(job["state"] == "STOPPING" and job.get("_owned") and job["_stop"][0] == teller)
 
 
 def untold(job: Document, teller: str) -> Document:
-    """Return the job after the stop with this name failed to tell the executor, so that the next stop tells it."""
+    """Return the job after the stop with this name failed to send its message, so that the next stop sends one."""
     if job.get("_stop", [""])[0] != teller:
         return job
     return {name: value for name, value in job.items() if name != "_stop"}
