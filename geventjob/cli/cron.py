@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import time
 from argparse import Namespace
+from collections.abc import Iterator
 from datetime import datetime, timezone
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from geventjob.calendar.schedule import Schedule, schedule, zone_of
+from geventjob.calendar.zones import Zone
 from geventjob.cli.context import Commands
 from geventjob.cli.errors import UsageError
+from geventjob.cli.moments import local_date, utc_date, words
 from geventjob.config import kinds
 from geventjob.exit_code import ExitCode
-from geventjob.scheduling import crontab
 
 if TYPE_CHECKING:
     from geventjob.cli.screen import Screen
@@ -23,8 +27,9 @@ MOST = 1000
 
 def declare(commands: Commands) -> None:
     """Declare the command and its arguments."""
-    parser = commands.add_local("cron", cron, "show when a crontab line fires, in UTC")
+    parser = commands.add_local("cron", cron, "show when a crontab line fires, in UTC and in local time")
     parser.add_argument("line", metavar="LINE", help="five fields in quotes, as '0 3 * * mon-fri', or a name as @daily")
+    parser.add_argument("--timezone", metavar="ZONE", help="time zone of the line, as Europe/Berlin (default UTC)")
     parser.add_argument(
         "--after", type=moment, metavar="DATE", help="first date, as 2027-01-31 or 2027-01-31T08:15Z (default now)"
     )
@@ -45,19 +50,27 @@ def moment(text: str) -> int:
 
 
 def cron(screen: Screen, args: Namespace) -> int:
-    """Print the next firings of a line. Raises UsageError for an invalid line."""
+    """Print the next firings of a line. Raises UsageError for an invalid line or zone."""
     try:
-        line = crontab.parse(args.line)
+        zone = zone_of(args.timezone)
+        ticks = list(islice(following(schedule(None, args.line, args.timezone), args.after), args.count))
     except ValueError as error:
-        raise UsageError(f"{args.line!r}: {error}") from None
-    after = int(time.time()) if args.after is None else args.after
-    firings: list[datetime] = []
-    at = line.following(after // 60)
-    while at is not None and len(firings) < args.count:
-        firings.append(datetime.fromtimestamp(60 * at, timezone.utc))
-        at = line.following(at)
+        raise UsageError(str(error).replace("`cron` ", "").replace("`timezone`", "--timezone")) from None
     if screen.json:
-        screen.document([f"{firing:%Y-%m-%dT%H:%M:%SZ}" for firing in firings])
-    for firing in firings:
-        screen.line(f"{firing:%a %Y-%m-%d %H:%M} UTC")
+        screen.document([utc_date(tick) if zone is None else both(tick, zone) for tick in ticks])
+    for tick in ticks:
+        screen.line(words(tick, zone))
     return ExitCode.SUCCESS
+
+
+def both(tick: int, zone: Zone) -> dict[str, str]:
+    """Return the date of a firing in both times."""
+    return {"local": local_date(tick, zone), "utc": utc_date(tick)}
+
+
+def following(schedule: Schedule, after: int | None) -> Iterator[int]:
+    """Yield the ticks after a Unix second, or after now."""
+    tick = schedule.following(1000 * (int(time.time()) if after is None else after))
+    while tick is not None:
+        yield tick
+        tick = schedule.following(tick)

@@ -17,6 +17,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar, overload
 
 NAME = re.compile(r"[A-Za-z0-9_.:@+-]{1,100}")
@@ -59,12 +60,20 @@ class Distributor(ABC):
     interval: float | None = None
     """Seconds from one firing to the next; exclusive with `cron`."""
     cron: str | None = None
-    """The firings as a crontab line in UTC."""
+    """The firings as a crontab line."""
+    timezone: str | None = None
+    """The time zone of `cron`, as "Europe/Berlin"; None: UTC (docs/how-to/schedules.md)."""
+    catchup: str | int = "last"
+    """Which ticks that passed without a leader fire: "none", "last", or this many of the last ones."""
+    jitter: float = 0
+    """Seconds by which a tick fires later at most; each tick has its own share, the same in every process."""
     election: str | None = None
     """The name of the election, by default the name of the distributor. Candidates of one election, those of
     SlipStream's engine included, never lead at the same time."""
     unless_pending: bool = True
     """Whether a job is left out while another job of its action and target is QUEUED or RUNNING."""
+    tick: datetime
+    """The tick of the firing, on the clock of `timezone`; set before each call of `jobs`."""
 
     def __init__(self, client: Any, settings: Any) -> None:
         self.client = client

@@ -10,6 +10,8 @@ import gevent
 from gevent.event import Event
 
 from geventjob import supervise
+from geventjob.calendar import zones
+from geventjob.calendar.schedule import plan
 from geventjob.cimi.client import Client
 from geventjob.coordination.base import Coordination, Leadership, NameInUse
 from geventjob.coordination.member import about, announce, join, left_out
@@ -19,7 +21,6 @@ from geventjob.plugins import Distributors, DistributorSpec, PluginError
 from geventjob.plugins.marks import checked
 from geventjob.scheduling.endless import Endless
 from geventjob.scheduling.leader import ENDING, Leader
-from geventjob.scheduling.schedule import schedule
 from geventjob.scheduling.ticking import Ticking
 
 log = logging.getLogger(__name__)
@@ -78,9 +79,8 @@ class DistributorEngine:
                 endless = Endless(spec, client, settings)
                 return checked(endless.election), endless
             made = spec.target(client, settings)
-            ticks = schedule(made.interval, made.cron)
             election = checked(getattr(made, "election", None) or spec.name)
-            return election, Ticking(spec.name, made, ticks, client, self._coordination)
+            return election, Ticking(plan(spec.name, made), made, client, self._coordination)
         except Exception as error:
             raise PluginError(f"distributor {spec.name!r} in {spec.source}: {type(error).__name__}: {error}") from error
 
@@ -100,7 +100,7 @@ class DistributorEngine:
         info = about(distributors=sorted(self._leaders), elections=self._elections, leftOut=left_out(self._failures))
         if join(self._coordination, self._stop) and announce(self._coordination, ROLE, info, self._stop, wait_for_name):
             greenlets = [supervise.spawn(name, each.run, self._failed) for name, each in self._leaders.items()]
-            log.info("%s runs %s", self._coordination.name, ", ".join(self._leaders))
+            log.info("%s runs %s (tzdata %s)", self._coordination.name, ", ".join(self._leaders), zones.version())
             self._notifier.ready()
             self._stop.wait()
         self._notifier.stopping(2 * ENDING)

@@ -10,12 +10,12 @@ from typing import Any
 import gevent
 
 from geventjob.backoff import retry
+from geventjob.calendar.schedule import Plan, reckoned
 from geventjob.cimi.client import Client
 from geventjob.cimi.errors import CimiError
 from geventjob.coordination.base import Coordination, CoordinationAway, Leadership
 from geventjob.plugins import Distributor
 from geventjob.scheduling.firing import Firing, NotLeading, gathered, without_pending
-from geventjob.scheduling.schedule import Schedule, due, reckoned
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +26,10 @@ LONGEST_SLEEP = 10.0
 class Ticking:
     """The work of one distributor, during one leadership after the other."""
 
-    def __init__(
-        self, name: str, distributor: Distributor, schedule: Schedule, client: Client, coordination: Coordination
-    ) -> None:
-        self._name = name
+    def __init__(self, plan: Plan, distributor: Distributor, client: Client, coordination: Coordination) -> None:
+        self._plan = plan
+        self._name = plan.name
         self._distributor = distributor
-        self._schedule = schedule
         self._client = client
         self._coordination = coordination
         self._fired: int | None = None
@@ -86,25 +84,25 @@ class Ticking:
         now = _now()
         if stored is not None and stored > now:
             log.warning("%s: the last fired tick %d is later than now, and is ignored", self._name, stored)
-        self._fired = reckoned(self._schedule, stored, now)
+        self._fired = reckoned(self._plan.schedule, stored, now)
 
     def _due(self) -> int | None:
-        """Return the tick that is due now, if there is one."""
+        """Return the tick to fire now, if there is one."""
         now = _now()
         if self._fired is not None and self._fired > now:
             self._reckon(self._fired)
-        return due(self._schedule, self._fired, now)
+        return next(iter(self._plan.due(self._fired, now)), None)
 
     def _until_next(self) -> float:
-        """Return the seconds until the next tick, LONGEST_SLEEP at most."""
+        """Return the seconds until a tick fires, LONGEST_SLEEP at most."""
         now = _now()
-        following = self._schedule.following(now)
-        return LONGEST_SLEEP if following is None else min(LONGEST_SLEEP, (following - now) / 1000)
+        moment = self._plan.next(now)
+        return LONGEST_SLEEP if moment is None else min(LONGEST_SLEEP, (moment - now) / 1000)
 
     # --- firing
 
     def _fire(self, leadership: Leadership) -> None:
-        """Try to fire the tick that is due now; ticks that passed while the server was away collapse into it.
+        """Try to fire the first tick that is due now. `catchup` says which of the ticks are due that passed before.
 
         Raises CimiError, CoordinationAway, NotLeading.
         """
@@ -122,6 +120,7 @@ class Ticking:
 
     def _jobs(self, tick: int) -> list[Any]:
         """Return the jobs of a tick, without jobs that are pending. Raises CimiError."""
+        self._distributor.tick = self._plan.local(tick)
         jobs = gathered(self._name, tick, self._distributor.jobs)
         return without_pending(self._client, jobs) if self._distributor.unless_pending else jobs
 

@@ -303,6 +303,19 @@ def test_cron_shows_the_firings_of_a_line(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out == "Mon 2027-01-04 00:00 UTC\nMon 2027-01-11 00:00 UTC\n"
     assert main(["--json", "cron", "@hourly", "--after", "2027-01-01T01:30+01:00", "--count", "2"]) == 0
     assert json.loads(capsys.readouterr().out) == ["2027-01-01T01:00:00Z", "2027-01-01T02:00:00Z"]
+    capsys.readouterr()
+    berlin = ["cron", "30 2 * * *", "--timezone", "Europe/Berlin", "--after", "2027-03-27T12:00Z", "--count", "2"]
+    assert main(berlin) == 0
+    assert capsys.readouterr().out == (
+        "Sun 2027-03-28 03:00 +02:00 (01:00 UTC)\nMon 2027-03-29 02:30 +02:00 (00:30 UTC)\n"
+    )
+    assert main([*berlin, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0] == {
+        "local": "2027-03-28T03:00:00+02:00",
+        "utc": "2027-03-28T01:00:00Z",
+    }
+    assert main(["cron", "@daily", "--timezone", "Asia/Tokyo", "--after", "2027-01-01", "--count", "1"]) == 0
+    assert capsys.readouterr().out == "Sat 2027-01-02 00:00 +09:00 (Fri 15:00 UTC)\n"
     assert main(["cron", "* * * * *"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 5
 

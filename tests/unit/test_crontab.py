@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from geventjob.scheduling.crontab import NAMED, parse
+from geventjob.calendar.crontab import NAMED, parse
 
 VECTORS = json.loads((Path(__file__).parent / "crontab_of_debian.json").read_text())
 """Line, window (UTC) and the instants at which cron 3.0pl1-162 starts the job; null where cron refuses the line."""

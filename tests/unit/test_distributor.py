@@ -14,6 +14,7 @@ import gevent
 import pytest
 
 from geventjob import Client, Distributor
+from geventjob.calendar.schedule import Every, Plan
 from geventjob.cimi.errors import ServerAway
 from geventjob.coordination.base import Coordination, CoordinationAway
 from geventjob.coordination.sqlite import SqliteCoordination
@@ -22,7 +23,6 @@ from geventjob.scheduling.endless import Endless
 from geventjob.scheduling.engine import DistributorEngine, chosen
 from geventjob.scheduling.firing import PAGE, gathered, key, without_pending
 from geventjob.scheduling.leader import Leader
-from geventjob.scheduling.schedule import Every
 from geventjob.scheduling.ticking import Ticking
 from tests.support.answering import Answering, Asked, Reply, answering, free_port
 from tests.support.waiting import eventually
@@ -124,7 +124,7 @@ def running() -> Iterator[Callable[..., gevent.Greenlet[..., Any]]]:
 
 
 def once(distributor: Distributor, client: Client, coordination: Coordination, step: int = AGE) -> Ticking:
-    return Ticking("d", distributor, Every(step), client, coordination)
+    return Ticking(Plan("d", Every(step)), distributor, client, coordination)
 
 
 def tick(step: int = AGE) -> int:
@@ -529,7 +529,12 @@ def test_names_that_are_chosen() -> None:
 
 @pytest.mark.parametrize(
     ("attributes", "words"),
-    [({}, "either `interval`"), ({"cron": "never"}, "`cron`"), ({"interval": "x"}, "`interval`")],
+    [
+        ({}, "either `interval`"),
+        ({"cron": "never"}, "`cron`"),
+        ({"interval": "x"}, "`interval`"),
+        ({"cron": "@daily", "timezone": "Europe/Berln"}, "did you mean Europe/Berlin"),
+    ],
 )
 def test_what_has_no_schedule_is_refused(attributes: dict[str, Any], words: str) -> None:
     class Wrong(Distributor):

@@ -23,7 +23,7 @@ ROOMS = [
     ["geventjob.server"],
     ["geventjob.plugins"],
     ["geventjob.cimi", "geventjob.coordination"],
-    ["geventjob.debug"],
+    ["geventjob.calendar", "geventjob.debug"],
     ["geventjob.log"],
     ["geventjob.config"],
     ["geventjob"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -9,13 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geventjob.scheduling.crontab import parse
-from geventjob.scheduling.schedule import Cron, Every, Schedule, due, reckoned, schedule
+from geventjob.calendar.crontab import parse
+from geventjob.calendar.local import LocalCrontab
+from geventjob.calendar.schedule import LATE, Cron, Every, Plan, Schedule, plan, reckoned, schedule
+from geventjob.calendar.zones import zone
 
 NOW = 1_714_521_600_000  # 2024-05-01T00:00:00Z, a Wednesday
 DAY = 86_400_000
 
-moments = st.integers(0, 4_000_000_000_000)
+PLAIN = Namespace(interval=None, cron="0 3 * * *", timezone=None, catchup="last", jitter=0, unless_pending=True)
+
+moments = st.integers(4 * 366 * DAY, 4_000_000_000_000)
+"""After the first leap day of Unix time: no zone is known before 1970."""
 LINES = """* * * * *; */7 * * * *; 0 3 * * *; 30 2 1 * *; 0 0 29 2 *; 5 4 * * sun; 0 9-17 * * mon-fri; @hourly;
 0 0 1-7 * */7"""
 lines = st.sampled_from([line.strip() for line in LINES.split(";")])
@@ -23,7 +29,13 @@ schedules: st.SearchStrategy[Schedule] = st.one_of(
     st.integers(1, 40 * DAY).map(Every),
     st.sampled_from([15_000, DAY]).map(Every),
     lines.map(lambda line: Cron(parse(line))),
+    lines.map(lambda line: Cron(LocalCrontab(parse(line), zone("Europe/Berlin")))),
 )
+
+
+def due(ticks: Schedule, fired: int | None, now: int) -> int | None:
+    """Return the tick that fires at `now`, without catch-up and jitter."""
+    return next(iter(Plan("d", ticks).due(fired, now)), None)
 
 
 def at(text: str) -> int:
@@ -80,12 +92,43 @@ def test_an_interval(interval: float) -> None:
         (None, "R * * * *", "minute 'R': expected 0 to 59"),
         (None, "H(0-5) * * * *", "minute 'H(0-5)': expected 0 to 59"),
         (None, "0 0 30 2 *", "never fires"),
+        (None, "@every", "unknown name"),
     ],
 )
 def test_what_is_no_schedule(interval: Any, cron: Any, words: str) -> None:
     with pytest.raises(ValueError, match=r"cron|interval") as refused:
         schedule(interval, cron)
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"timezone": "Europe/Berln"}, "`timezone`: no time zone 'Europe/Berln': did you mean Europe/Berlin"),
+        ({"timezone": 2}, "`timezone` is a name as 'Europe/Berlin', not 2"),
+        ({"timezone": "UTC", "cron": None, "interval": 5}, "`timezone` belongs to `cron`"),
+        ({"catchup": "all"}, '`catchup` is "none", "last" or a number from 1 to 1000, not \'all\''),
+        ({"catchup": 0}, "not 0"),
+        ({"catchup": True}, "not True"),
+        ({"catchup": 1001}, "not 1001"),
+        ({"catchup": 5}, "`catchup` 5 needs `unless_pending` False"),
+        ({"jitter": -1}, "`jitter` is seconds from 0 to a day, not -1"),
+        ({"jitter": "5"}, "not '5'"),
+        ({"jitter": float("nan")}, "not nan"),
+    ],
+)
+def test_what_is_no_plan(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match="`") as refused:
+        plan("d", Namespace(**{**vars(PLAIN), **wrong}))
+    assert words in str(refused.value)
+
+
+def test_a_plan() -> None:
+    made = plan("d", Namespace(**{**vars(PLAIN), "timezone": "Europe/Berlin", "catchup": 3, "unless_pending": False}))
+    assert (made.catchup, made.jitter) == (3, 0)
+    summer, winter = at("2027-10-30T01:00"), at("2027-10-31T02:00")
+    assert made.schedule.following(summer) == winter
+    assert made.local(winter).isoformat() == "2027-10-31T03:00:00+01:00"
 
 
 def test_names_of_days_and_months_are_no_chance() -> None:
@@ -152,3 +195,52 @@ def test_a_day_of_quarter_minutes() -> None:
         now = ticks.following(now) + 3
     assert fires == list(range(NOW, end, 15_000))
     assert timedelta(milliseconds=fires[-1] - fires[0]) == timedelta(days=1, seconds=-15)
+
+
+# --- ticks that passed, and jitter
+
+
+@pytest.mark.parametrize(
+    ("catchup", "passed", "expected"),
+    [
+        (0, 5, ["2024-05-06T00:00"]),  # on time
+        (1, 5, ["2024-05-06T00:00"]),
+        (3, 5, ["2024-05-04T00:00", "2024-05-05T00:00", "2024-05-06T00:00"]),
+        (9, 5, [f"2024-05-0{day}T00:00" for day in range(2, 7)]),
+        (9, 0, []),
+    ],
+)
+def test_ticks_that_passed_are_caught_up(catchup: int, passed: int, expected: list[str]) -> None:
+    daily = Plan("d", Cron(parse("@daily")), catchup)
+    assert daily.due(NOW, NOW + passed * DAY + 9) == [at(tick) for tick in expected]
+
+
+def test_a_tick_that_passed_is_left_out_where_none_is_caught_up() -> None:
+    daily = Plan("d", Every(DAY), catchup=0)
+    assert daily.due(NOW - DAY, NOW + LATE) == [NOW]
+    assert daily.due(NOW - DAY, NOW + LATE + 1) == []
+    assert daily.due(None, NOW + LATE + 1) == [], "a new distributor waits for its next tick"
+
+
+@given(schedules, moments, st.integers(1, DAY), st.integers(0, 5))
+@settings(max_examples=300, deadline=None)
+def test_jitter_delays_a_tick_but_never_beyond_the_next(ticks: Schedule, now: int, jitter: int, catchup: int) -> None:
+    made = Plan("d", ticks, catchup, jitter)
+    tick = ticks.latest(now)
+    assert tick is not None
+    following = ticks.following(tick)
+    assert following is not None
+    assert tick <= made.moment(tick) <= min(tick + jitter, following)
+    assert made.moment(tick) == Plan("d", ticks, catchup, jitter).moment(tick), "a new leader comes to the same moment"
+    wake = made.next(now)
+    assert wake is not None
+    assert wake > now
+    before, after = made.due(NOW - 100 * 366 * DAY, wake - 1), made.due(NOW - 100 * 366 * DAY, wake)
+    assert after[-1] in (tick, following)
+    assert not before or before[-1] < after[-1], "nothing fires earlier"
+
+
+def test_the_jitter_of_two_distributors_differs() -> None:
+    one, two = (Plan(name, Every(DAY), jitter=3_600_000) for name in ("a", "b"))
+    assert one.moment(NOW) != two.moment(NOW)
+    assert len({one.moment(NOW + day * DAY) - day * DAY for day in range(50)}) > 45

@@ -1,7 +1,8 @@
 """Crontab lines as crontab(5) of Debian reads them: five fields, or a name as `@daily`.
 
 A line has no time zone: it names minutes of a calendar, counted from 1970-01-01 00:00 on the clock of the calendar.
-For UTC these are the minutes of Unix time. docs/reference/distributors.md, "Crontab lines", has the rules.
+For UTC these are the minutes of Unix time; `local.py` maps them for other zones. docs/reference/distributors.md,
+"Crontab lines", has the rules.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ class Crontab:
     """0 is Sunday."""
     both_days: bool
     """Whether day of month and weekday must both match: if one of their fields begins with `*`."""
+    starred: bool = False
+    """Whether the field of the minute or of the hour begins with `*`, which matters where clocks are changed."""
 
     @cached_property
     def times(self) -> list[int]:
@@ -123,7 +126,8 @@ def parse(line: str) -> Crontab:
         raise ValueError(_miscounted(words))
     minutes, hours, days, months, weekdays = (_values(word, field) for word, field in zip(words, FIELDS, strict=True))
     both_days = words[2].startswith("*") or words[4].startswith("*")
-    found = Crontab(minutes, hours, days, months, frozenset(value % 7 for value in weekdays), both_days)
+    starred = words[0].startswith("*") or words[1].startswith("*")
+    found = Crontab(minutes, hours, days, months, frozenset(value % 7 for value in weekdays), both_days, starred)
     if found.following(0) is None:
         raise ValueError("never fires: there is no such day")
     return found
@@ -140,7 +144,7 @@ def _miscounted(words: list[str]) -> str:
     """Return the error for a wrong number of fields."""
     told = f"{len(words)} fields: a crontab line has five, {LAYOUT}"
     if words and "=" in words[0]:
-        return f"{told}; a time zone does not belong in the line"
+        return f"{told}; a time zone does not belong in the line, but into `timezone`"
     if len(words) == 6:
         told += f"; where the first are seconds, write '{' '.join(words[1:])}'"
     if len(words) == 7:
