@@ -25,6 +25,9 @@ from geventjob.coordination.base import Claim
 
 log = logging.getLogger(__name__)
 
+BATCH = 100
+"""Most edits of one request. The server makes a larger request wait for its turn (decision 21): batches without this bound
+cost a third of the rate of four executors."""
 SHORT = 200
 """Characters to which a statusMessage is cut that was too large for a proxy on the way to the server."""
 ENGINE_SETS = {"state", "returnCode", "statusMessage"}
@@ -72,7 +75,7 @@ class Writes:
         self._client = client
         self._executor = executor
         self._actions = actions
-        self._batch: Batcher[Write | None, Document] = Batcher(self._send)
+        self._batch: Batcher[Write | None, Document] = Batcher(self._send, count=BATCH)
         self.up = Event()
         self._away_logged = False
 

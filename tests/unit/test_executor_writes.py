@@ -12,7 +12,8 @@ import pytest
 from geventjob.cimi.errors import Conflict, ForeignAnswer, Invalid, LoginRefused, Refused, ServerAway
 from geventjob.clock import boottime
 from geventjob.coordination.base import Claim, Session
-from geventjob.executor.writes import ClaimLost, OutOfPatience, Writes
+from geventjob.executor.writes import BATCH, ClaimLost, OutOfPatience, Writes
+from geventjob.server.resources.bulk import MANY_EDITS
 
 
 class Server:
@@ -110,6 +111,14 @@ def test_writes_that_gather_are_one_request(server: Server, writes: Writes) -> N
     gevent.joinall(greenlets, raise_error=True)
     assert sum(map(len, server.requests)) == 50
     assert len(server.requests) <= 2
+
+
+def test_a_batch_has_as_many_edits_as_the_server_takes_without_a_permit(server: Server, writes: Writes) -> None:
+    assert BATCH <= MANY_EDITS
+    callers = [gevent.spawn(writes.write, claim(f"job/{number}"), {"progress": 3}) for number in range(250)]
+    gevent.joinall(callers, raise_error=True)
+    assert sum(map(len, server.requests)) == 250
+    assert max(map(len, server.requests)) == BATCH
 
 
 def test_a_refusal_concerns_its_job_alone(server: Server, writes: Writes) -> None:
