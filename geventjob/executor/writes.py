@@ -26,8 +26,8 @@ from geventjob.coordination.base import Claim
 log = logging.getLogger(__name__)
 
 BATCH = 100
-"""Most edits of one request. The server makes a larger request wait for its turn (decision 21): batches without this bound
-cost a third of the rate of four executors."""
+"""Most edits of one request. The server makes a larger request wait for its turn (decision 21): larger batches cost a
+third of the rate of four executors."""
 SHORT = 200
 """Characters to which a statusMessage is cut that was too large for a proxy on the way to the server."""
 ENGINE_SETS = {"state", "returnCode", "statusMessage"}
