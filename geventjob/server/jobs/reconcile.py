@@ -18,13 +18,14 @@ import gevent
 from geventjob.backoff import Trouble
 from geventjob.cimi.document import Document
 from geventjob.clock import boottime, now
-from geventjob.coordination.base import Coordination, CoordinationError, Leadership
+from geventjob.coordination.base import Coordination
 from geventjob.job.states import FINAL
 from geventjob.job.types import LOWEST_PRIORITY
 from geventjob.server.filter import And, Compare, Filter, Or
 from geventjob.server.jobs.changes import entry_of
+from geventjob.server.jobs.leading import keep_leading
 from geventjob.server.jobs.requeue import requeued
-from geventjob.server.store.base import Change, NoSuchDocument, Query, Store, StoreError, Update
+from geventjob.server.store.base import Change, NoSuchDocument, Query, Store, Update
 
 log = logging.getLogger(__name__)
 
@@ -60,18 +61,7 @@ class Reconciler:
     def keep(self, interval: float) -> None:
         """Run a round each `interval` seconds while this server is the leader. Does not return."""
         trouble = Trouble(log, "the queue and the store cannot be reconciled")
-        leadership: Leadership | None = None
-        while True:
-            try:
-                if leadership is None or not leadership.held:
-                    leadership = self._coordination.lead(ELECTION)
-                    continue
-                self.run()
-                trouble.end()
-                pause = interval
-            except (StoreError, CoordinationError) as error:
-                pause = trouble.pause(str(error))
-            _rest(pause, leadership)
+        keep_leading(self._coordination, ELECTION, self.run, interval, trouble)
 
     def run(self, *, dry: bool = False, grace: float = GRACE) -> Report:
         """Run one round. `dry`: only count the differences. `grace`: seconds between the two checks."""
@@ -185,14 +175,6 @@ class Reconciler:
         if over:
             self._coordination.discard(over)
         return len(over) + sum(self._coordination.remove(sorted(orphans.keys() - set(over))))
-
-
-def _rest(seconds: float, leadership: Leadership | None) -> None:
-    """Sleep until the leadership ends at most: its end may mean that coordination has lost its data."""
-    until = boottime() + seconds
-    held = leadership is not None and leadership.held
-    while (left := until - boottime()) > 0 and not (held and leadership and not leadership.held):
-        gevent.sleep(min(1.0, left))
 
 
 def _move(seen: Document, new: str) -> Change:

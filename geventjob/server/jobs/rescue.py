@@ -11,15 +11,14 @@ import logging
 from collections.abc import Iterable
 from functools import partial
 
-import gevent
-
 from geventjob.backoff import Trouble
 from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time, now
-from geventjob.coordination.base import Coordination, CoordinationError, Leadership
+from geventjob.coordination.base import Coordination
 from geventjob.server.filter import And, Compare, Filter
+from geventjob.server.jobs.leading import keep_leading
 from geventjob.server.jobs.requeue import orphaned
-from geventjob.server.store.base import NoSuchDocument, Query, Store, StoreError, Update
+from geventjob.server.store.base import NoSuchDocument, Query, Store, Update
 
 log = logging.getLogger(__name__)
 
@@ -40,18 +39,7 @@ class Rescue:
     def keep(self) -> None:
         """Search every INTERVAL seconds while this server is the leader. Does not return."""
         trouble = Trouble(log, "the search for orphaned jobs failed")
-        leadership: Leadership | None = None
-        while True:
-            try:
-                if leadership is None or not leadership.held:
-                    leadership = self._coordination.lead(ELECTION)
-                    continue
-                self.run()
-                trouble.end()
-                pause = INTERVAL
-            except (StoreError, CoordinationError) as error:
-                pause = trouble.pause(str(error))
-            gevent.sleep(pause)
+        keep_leading(self._coordination, ELECTION, self.run, INTERVAL, trouble)
 
     def run(self) -> int:
         """Search once, and return the number of orphaned jobs. Raises StoreError, CoordinationError."""
