@@ -122,7 +122,8 @@ def over(process: Process) -> bool:
 def test_an_executor_announces_its_slots_and_actions(start: Callable[..., Process]) -> None:
     process = start()
     name = process.queue.name
-    told = eventually(lambda: process.queue.session and name in members(process)) and members(process)[name]
+    eventually(lambda: process.queue.session and name in members(process))
+    told = members(process)[name]
     assert (told["slots"], told["actions"], told["leftOut"]) == (2, ["waits"], {})
 
 
