@@ -106,6 +106,13 @@ class Client:
         """Close the idle connections. The client may still be used."""
         self._session.transport.close()
 
+    def log_in_as(
+        self, user: str | None = None, password: str | None = None, key: str | None = None, secret: str | None = None
+    ) -> None:
+        """Log in as this user, or with this API key, before the next request; nothing is sent for the same log-in."""
+        self.user, self.key = user, key
+        self._session.log_in_as(_log_in(user, password, key, secret))
+
     def log_out(self) -> None:
         """End the session on the server, if there is one. Raises no CimiError."""
         self._session.log_out()

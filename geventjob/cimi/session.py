@@ -84,6 +84,11 @@ class CimiSession:
             repeatable = method in ("GET", "PUT")
         return _value(self._authorised(Request(method, target, body, content_type, repeatable, check)), answer)
 
+    def log_in_as(self, template: Mapping[str, str] | None) -> None:
+        """Use this session template from the next request on. A session of another template ends by its own time."""
+        if template != self._template:
+            self._template, self._login = template, None
+
     def log_out(self) -> None:
         """End the session on the server, if there is one. A session left behind ends by its own time."""
         login, self._login = self._login, None

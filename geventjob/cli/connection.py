@@ -8,6 +8,11 @@ from geventjob.cimi.client import Client
 from geventjob.config import Settings
 
 
+def log_in(client: Client, settings: Settings) -> None:
+    """Let the client log in as these settings say, from the next request on."""
+    client.log_in_as(settings.ss_user, settings.ss_pass, settings.ss_key, settings.ss_secret)
+
+
 def connect(settings: Settings, **options: Any) -> Client:
     """Return a client that has not connected yet; `options` are more arguments of `Client`.
 

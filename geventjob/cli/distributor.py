@@ -9,13 +9,15 @@ import gevent
 
 from geventjob import config, debug, fork, log, multiprocess
 from geventjob.cli import signals
-from geventjob.cli.connection import connect
+from geventjob.cimi.client import Client
+from geventjob.cli.connection import connect, log_in
+from geventjob.cli.renewal import LiveOptions
 from geventjob.coordination import open_coordination
 from geventjob.coordination.base import CoordinationError
 from geventjob.coordination.naming import Numbered
 from geventjob.notify import Notifier
 from geventjob.scheduling.engine import DistributorEngine, chosen
-from geventjob.plugins import PluginError, find_distributors
+from geventjob.plugins import Distributors, PluginError, find_distributors
 from geventjob.plugins.spawned import share
 
 
@@ -30,9 +32,17 @@ def main() -> None:
     fork.isolate()
     multiprocess.cooperate()
     try:
-        engine = assemble(settings, notifier)
+        options = LiveOptions("distributor", settings)
+        hangups = signals.catch_hangups()
+        found = find_distributors(settings.distributors_dir, settings.allow_unsafe_plugins)
+        client = connect(
+            settings,
+            connections=len(found.names) + 1,
+            patience=0,  # the leader tries again by itself, and checks each time whether it still leads
+        )
+        engine = assemble(settings, found, client, notifier)
         gevent.spawn(notifier.feed)
-        signals.handle(engine.stop, settings.log_level, signals.keep_options)
+        signals.handle(engine.stop, settings, hangups, lambda: renew(options, found, client, engine.engine))
         code = engine.run(lambda engine, wait: engine.run(wait))
     except (PluginError, CoordinationError) as error:
         config.refuse("distributor", str(error))
@@ -40,19 +50,27 @@ def main() -> None:
     os._exit(code)  # so that code that swallows its end does not delay the exit
 
 
-def assemble(settings: config.Settings, notifier: Notifier) -> Numbered[DistributorEngine]:
+def renew(options: LiveOptions, found: Distributors, client: Client, engine: DistributorEngine) -> None:
+    """Read options and distributor files again. Raises as `geventjob.cli.executor.renew` does."""
+    read = options.read()
+    merged = found.merged(find_distributors(read.distributors_dir, read.allow_unsafe_plugins))
+    specs = chosen(merged, read.names, read.all)
+    options.apply(read)
+    log_in(client, read)
+    share(read.distributors_dir)
+    found.replace(merged)
+    engine.renew(specs, merged.failures)
+
+
+def assemble(
+    settings: config.Settings, found: Distributors, client: Client, notifier: Notifier
+) -> Numbered[DistributorEngine]:
     """Make the parts of the process from its options. Raises PluginError, CoordinationError."""
-    found = find_distributors(settings.distributors_dir, settings.allow_unsafe_plugins)
     share(settings.distributors_dir)
-    specs = chosen(found, settings.names, settings.all)
-    client = connect(
-        settings,
-        connections=len(specs) + 1,
-        patience=0,  # the leader tries again by itself, and checks each time whether it still leads
-    )
 
     def engine(name: str) -> DistributorEngine:
         settings.name = name
+        specs = chosen(found, settings.names, settings.all)
         return DistributorEngine(open_coordination(settings, name), client, specs, settings, found.failures, notifier)
 
     return Numbered(settings.name, engine)

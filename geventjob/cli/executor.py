@@ -10,7 +10,9 @@ import gevent
 
 from geventjob import config, debug, fork, log, multiprocess
 from geventjob.cli import signals
-from geventjob.cli.connection import connect
+from geventjob.cli.connection import connect, log_in
+from geventjob.cli.renewal import LiveOptions
+from geventjob.cimi.client import Client
 from geventjob.coordination import open_coordination
 from geventjob.coordination.base import CoordinationError
 from geventjob.coordination.naming import Numbered
@@ -40,10 +42,13 @@ def main() -> None:
     refuse_signals()
     refuse_waits_of_finalizers()
     try:
-        engine = assemble(settings, notifier)
+        options = LiveOptions("executor", settings)
+        hangups = signals.catch_hangups()
+        client = connect(settings, connections=settings.threads + 1)
+        engine = assemble(settings, client, notifier)
         gevent.spawn(notifier.feed)
-        signals.handle(engine.stop, settings.log_level, lambda: renew(engine.engine))
-        code = engine.run(lambda engine, wait: engine.run(settings.shutdown_timeout, wait))
+        signals.handle(engine.stop, settings, hangups, lambda: renew(options, client, engine.engine))
+        code = engine.run(lambda engine, wait: engine.run(wait))
     except (PluginError, CoordinationError) as error:
         print(f"geventjob-executor: {error}", file=sys.stderr)
         code = ExitCode.USAGE
@@ -51,10 +56,14 @@ def main() -> None:
     os._exit(code)  # so that abandoned actions and native threads do not delay the exit
 
 
-def renew(engine: ExecutorEngine) -> None:
-    """Read options and action files again. Raises PluginError, CoordinationError, SystemExit for wrong usage."""
-    settings = config.parse("executor")
-    engine.renew(find_actions(settings.actions_dir, settings.allow_unsafe_plugins), limits_of(settings))
+def renew(options: LiveOptions, client: Client, engine: ExecutorEngine) -> None:
+    """Read options and action files again. Raises WrongUsage, PluginError: nothing has changed; CoordinationError."""
+    read = options.read()
+    found = find_actions(read.actions_dir, read.allow_unsafe_plugins)
+    options.apply(read)
+    log_in(client, read)
+    share(read.actions_dir)
+    engine.renew(found, limits_of(read))
 
 
 def limits_of(settings: config.Settings) -> JobLimits:
@@ -62,12 +71,11 @@ def limits_of(settings: config.Settings) -> JobLimits:
     return JobLimits(**{name: getattr(settings, name) for name in JobLimits.__dataclass_fields__})
 
 
-def assemble(settings: config.Settings, notifier: Notifier) -> Numbered[ExecutorEngine]:
+def assemble(settings: config.Settings, client: Client, notifier: Notifier) -> Numbered[ExecutorEngine]:
     """Make the parts of the process from its options. Raises PluginError, CoordinationError."""
     state = ActionState()  # first, since it replaces functions that action files import
     actions = find_actions(settings.actions_dir, settings.allow_unsafe_plugins)
     share(settings.actions_dir)
-    client = connect(settings, connections=settings.threads + 1)
     dumps = debug.Dumps(os.path.join(settings.log_dir, "executor.log") if settings.log_dir else None)
     watch = Watch(
         session_timeout=settings.session_timeout,

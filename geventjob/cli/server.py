@@ -7,7 +7,6 @@ import logging
 import os
 import socket
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 import gevent
@@ -16,6 +15,7 @@ from gevent.event import Event
 import geventjob
 from geventjob import config, debug, log as logs, supervise
 from geventjob.cli import signals
+from geventjob.cli.renewal import LiveOptions
 from geventjob.exit_code import ExitCode
 from geventjob.coordination import open_coordination
 from geventjob.coordination.member import about, announce, join
@@ -51,16 +51,18 @@ Python's default of 5 ms would pass at each call to a socket, of which one reque
 class ServerProcess:
     """The parts of the server, and the order in which they start and stop."""
 
-    def __init__(self, settings: Namespace, notifier: Notifier) -> None:
+    def __init__(self, settings: config.Settings, notifier: Notifier) -> None:
         self._settings = settings
         self._notifier = notifier
+        self._options = LiveOptions("server", settings)
+        self._rights = Rights(settings.rights)
         self._stop = Event()
         self._code = ExitCode.SUCCESS
 
     def run(self) -> ExitCode:
         """Serve until SIGTERM or SIGINT, and return the exit code. Raises StoreError, CoordinationError, OSError."""
         sys.setswitchinterval(SWITCH)
-        signals.handle(self._stop.set, self._settings.log_level, signals.keep_options)
+        signals.handle(self._stop.set, self._settings, signals.catch_hangups(), self.renew)
         listener = self._bind()
         store = open_store(self._settings)
         store.start()
@@ -69,6 +71,11 @@ class ServerProcess:
         finally:
             store.close()
         return self._code
+
+    def renew(self) -> None:
+        """Read the options again. Raises WrongUsage."""
+        self._options.apply(self._options.read())
+        self._rights.actions = self._settings.rights
 
     def _bind(self) -> socket.socket:
         """Bind the port before any other step, so that a port in use is an error at once. Raises OSError."""
@@ -90,8 +97,7 @@ class ServerProcess:
             return
         try:
             settings, version = self._settings, geventjob.__version__
-            rights = Rights(settings.rights)
-            app = application(store, coordination, sessions, passwords, version, settings.base_uri, rights)
+            app = application(store, coordination, sessions, passwords, version, settings.base_uri, self._rights)
             listener.listen(BACKLOG)
             reconciler = Reconciler(store, coordination)
             interval = self._settings.reconcile_interval

@@ -29,10 +29,19 @@ DESCRIPTIONS = {
 EPILOG = "A flag overrides the environment, which overrides the ini file, which overrides the default."
 
 
+class WrongUsage(SystemExit):
+    """Wrong usage, told in one line; ends the process with its exit code unless somebody catches it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ExitCode.USAGE)
+        self.message = " ".join(message.split())
+
+
 def refuse(command: str, message: str) -> NoReturn:
-    """Print one line on stderr, and end the process with the exit code of wrong usage."""
-    print(f"{COMMANDS[command]}: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(ExitCode.USAGE)
+    """Print one line on stderr, and raise WrongUsage."""
+    wrong = WrongUsage(message)
+    print(f"{COMMANDS[command]}: {wrong.message}", file=sys.stderr)
+    raise wrong
 
 
 class Gather(argparse.Action):
@@ -51,6 +60,8 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
         self.command = command
         self.options = options(command)
         self.ini = IniFile(command)
+        self.warnings: list[str] = []
+        """What is probably not meant, a sentence each."""
         super().__init__(
             prog=COMMANDS[command],
             description=DESCRIPTIONS[command],
@@ -95,7 +106,10 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
     # --- reading
 
     def read(self, argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
-        """Return the settings as given, and the rest of `argv`. An empty variable counts as not set."""
+        """Return the settings as given, and the rest of `argv`. An empty variable counts as not set.
+
+        Raises WrongUsage.
+        """
         argv = list(argv)
         self.refuse_bytes(argv)
         given = {name: value for name, value in environ.items() if value.strip()}
@@ -111,10 +125,9 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
             settings.names += [word for word in rest if not word.startswith("-")]
             rest = [word for word in rest if word.startswith("-")]
         if self.ini.has_note:
-            print(
-                f"{self.prog}: warning: ss-pass in the ini file ends before ' #' or ' ;', where a note begins;"
-                " put the password in quotes if more belongs to it",
-                file=sys.stderr,
+            self.warnings.append(
+                "ss-pass in the ini file ends before ' #' or ' ;', where a note begins;"
+                " put the password in quotes if more belongs to it"
             )
         if self.ini.exposed:
             self.warn_exposed("ss-pass", self.ini.exposed)
@@ -160,10 +173,10 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
 
     def warn_exposed(self, what: str, file: str) -> None:
         """Warn of a file with a secret that every user can read."""
-        print(f"{self.prog}: warning: everybody can read {what} in {file}; chmod o-r {file}", file=sys.stderr)
+        self.warnings.append(f"everybody can read {what} in {file}; chmod o-r {file}")
 
     def error(self, message: str) -> NoReturn:
-        """Print a line with the option, and its source if that is not the command line; exit with 2."""
+        """Raise WrongUsage with the option, and its source if that is not the command line."""
         message = message.removeprefix("argument ")
         rank, place = self.source(message.partition(":")[0].removeprefix("--"))
-        refuse(self.command, f"{message} (in {place})" if rank in (1, 2) else message)
+        raise WrongUsage(f"{message} (in {place})" if rank in (1, 2) else message)

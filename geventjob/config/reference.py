@@ -61,6 +61,9 @@ A user with the role SUBMITTER may add jobs of the actions in the line of this u
 submitters without a line of their own.
 
 ## All options
+
+SIGHUP lets an executor, a distributor or a server read its options again. `yes` in the column SIGHUP: the new value
+counts at once, as `[timeouts]` and `[rights]` do. Other options need a restart; the log names those that have changed.
 """
 
 
@@ -82,7 +85,7 @@ def entry(option: Option) -> str:
 
 def page() -> str:
     """Return the reference page of all options."""
-    rows = ["| option | variable | default | commands | description |", "|---|---|---|---|---|"]
+    rows = ["| option | variable | default | commands | SIGHUP | description |", "|---|---|---|---|---|---|"]
     rows += [row(option) for option in OPTIONS]
     return f"{PAGE_HEAD}\n" + "\n".join(rows) + "\n"
 
@@ -93,7 +96,8 @@ def row(option: Option) -> str:
     default = option.default_text
     if default != "none" and " " not in default:
         default = f"`{default}`"
-    return f"| `--{option.name}` | `{option.variable}` | {default} | {commands} | {option.help} |"
+    live = "yes" if option.live else ""
+    return f"| `--{option.name}` | `{option.variable}` | {default} | {commands} | {live} | {option.help} |"
 
 
 def write(top: Path) -> None:

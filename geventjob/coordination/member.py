@@ -38,6 +38,35 @@ def announce(coordination: Coordination, role: str, info: Mapping[str, Any], sto
     return _until_done(lambda: coordination.announce(role, info, wait and not _lives_here(coordination, role)), stop)
 
 
+class Announcement:
+    """What this process announces in a role. The info may change while the process lives."""
+
+    def __init__(self, coordination: Coordination, role: str, info: Mapping[str, Any], stop: Event) -> None:
+        """Announce nothing yet."""
+        self._coordination = coordination
+        self._role = role
+        self._info = dict(info)
+        self._stop = stop
+        self._made = False
+
+    def make(self, wait: bool) -> bool:
+        """Announce this process as `announce` does, with changes that `change` makes meanwhile. Raises NameInUse."""
+        told = None
+        while told != self._info:
+            told = self._info
+            if not announce(self._coordination, self._role, told, self._stop, wait):
+                return False
+        self._made = True
+        return True
+
+    def change(self, **more: Any) -> None:
+        """Change attributes of the info; return once the others can see the change. Raises CoordinationError."""
+        info = {**self._info, **more}
+        if self._made:
+            announce(self._coordination, self._role, info, self._stop)
+        self._info = info
+
+
 def _lives_here(coordination: Coordination, role: str) -> bool:
     """Return whether the process that has our name in this role is another live process of this machine."""
     other = coordination.members(role).get(coordination.name, {})

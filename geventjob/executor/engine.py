@@ -12,7 +12,7 @@ from gevent.lock import Semaphore
 
 from geventjob import supervise
 from geventjob.coordination.base import Claim, Coordination, NameInUse, Session
-from geventjob.coordination.member import about, announce, join, left_out
+from geventjob.coordination.member import Announcement, about, join, left_out
 from geventjob.executor import run_log
 from geventjob.executor.claims import HeldClaims
 from geventjob.executor.context import ExecutorContext
@@ -32,6 +32,11 @@ from geventjob.plugins import Actions
 log = logging.getLogger(__name__)
 
 ROLE = "executors"
+
+
+def told(actions: Actions) -> dict[str, Any]:
+    """Return what an executor announces about its actions."""
+    return {"actions": actions.names, "leftOut": left_out(actions.failures)}
 
 
 class ExecutorEngine:
@@ -70,9 +75,11 @@ class ExecutorEngine:
         self._stop_poll = StopPoll(context.client, coordination.name, watch, self._runner.stop)
         self._stop = Event()
         self._hurry = Event()
+        info = about(slots=limits.threads, **told(actions))
+        self._announcement = Announcement(coordination, ROLE, info, self._stop)
         self._code = 0
 
-    def run(self, shutdown_timeout: float, wait_for_name: bool = True) -> int:
+    def run(self, wait_for_name: bool = True) -> int:
         """Work until `stop`; return the exit code of the process.
 
         Raises NameInUse when another executor of this name lives, with `wait_for_name` after a session timeout.
@@ -83,7 +90,7 @@ class ExecutorEngine:
         except NameInUse:
             self._coordination.close()
             raise
-        self._drain(shutdown_timeout)
+        self._drain(self._limits.shutdown_timeout)
         return self._code
 
     def stop(self) -> None:
@@ -104,7 +111,7 @@ class ExecutorEngine:
         self._coordination.on_session = self._session
         if not join(self._coordination, self._stop):
             return False
-        if not announce(self._coordination, ROLE, self._info(), self._stop, wait_for_name):
+        if not self._announcement.make(wait_for_name):
             return False
         self._coordination.listen(self._message)
         for name, part in (
@@ -123,16 +130,18 @@ class ExecutorEngine:
         gevent.spawn(self._tell_ready)
         return True
 
-    def _info(self) -> dict[str, Any]:
-        """Return what this executor announces."""
-        return about(slots=self._limits.threads, actions=self._actions.names, leftOut=left_out(self._actions.failures))
+    def renew(self, found: Actions, limits: JobLimits) -> None:
+        """Run the next jobs with the actions that were found anew, and with these limits.
 
-    def renew(self, actions: Actions, limits: JobLimits) -> None:
-        """Run the next jobs with these actions and limits, and announce them; running jobs go on as they began."""
+        Running jobs go on in the code in which they began. Raises CoordinationError; the actions then stay.
+        """
         self._limits.renew(limits)
-        self._actions.renew(actions)
-        announce(self._coordination, ROLE, self._info(), self._stop)
-        log.info("actions and limits were read again: %s", self._actions.names)
+        actions = self._actions.merged(found)
+        self._announcement.change(**told(actions))
+        self._actions.replace(actions)
+        log.info("actions were read again: %s", actions.names)
+        if actions.outdated:
+            log.warning("in their old code, since their files do not import: %s", ", ".join(actions.outdated))
 
     def _tell_ready(self) -> None:
         """Tell the service manager once a take is possible: the session and the server are there."""

@@ -20,6 +20,7 @@ class JobLimits:
     max_interruptions: int = 5
     action_timeout: float | None = None
     max_timeout: float | None = None
+    shutdown_timeout: float = 120.0
     timeouts: Mapping[str, float] = field(default_factory=dict)
     """Seconds by action, from the section `[timeouts]` of the ini file."""
 

@@ -1,10 +1,11 @@
-"""The search for actions and distributors, at the start of a process; in an executor at SIGHUP too."""
+"""The search for actions and distributors, at the start of a process and at SIGHUP."""
 
 from __future__ import annotations
 
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -61,7 +62,7 @@ def find(
                 if source.old and names & named:
                     log.warning("%s in %s is left out: it comes with geventjob", spec.name, source.name)
                 else:
-                    specs.append(spec)
+                    specs.append(replace(spec, origin=source.name))
         except (KeyboardInterrupt, PluginError):
             raise
         except BaseException as error:  # SystemExit and Timeout too: one bad file must not cost all the others

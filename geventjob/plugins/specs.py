@@ -25,6 +25,8 @@ class ActionSpec:
     source: str
     """The file, for messages."""
     aliases: tuple[str, ...] = ()
+    origin: str = ""
+    """File or entry point, by the name that `PluginSet.failures` has."""
 
     def instance(self, executor: Any, job: Any) -> Callable[[], Any]:
         """Return the callable that does the work of one job.
@@ -44,6 +46,8 @@ class DistributorSpec:
     source: str
     old: bool = False
     aliases: tuple[str, ...] = ()
+    origin: str = ""
+    """As of an ActionSpec."""
 
 
 Spec = TypeVar("Spec", bound="ActionSpec | DistributorSpec")
@@ -73,15 +77,25 @@ class PluginSet(Generic[Spec]):
             raise PluginError(f"two are named {name!r}: one in {other.source}, one in {spec.source}")
 
     def get(self, name: str) -> Spec | None:
-        """Return the spec of a name or alias, also of one that `renew` has removed; None if there is none."""
+        """Return the spec of a name or alias, also of one that was removed since the start; None if there is none."""
         return self._specs.get(name) or self._removed.get(name)
 
-    def renew(self, found: PluginSet[Spec]) -> None:
-        """Take over plugins that were found anew. A file that no longer imports keeps the plugins that it had."""
-        kept = {name: spec for name, spec in self._specs.items() if spec.source in found.failures}
-        now = kept | found._specs
-        self._removed |= {name: spec for name, spec in self._specs.items() if name not in now}
-        self._specs, self.failures = now, found.failures
+    def merged(self, found: PluginSet[Spec]) -> PluginSet[Spec]:
+        """Return the plugins that were found now. A file or entry point that no longer imports keeps what it had."""
+        kept = {name: spec for name, spec in self._specs.items() if spec.origin in found.failures}
+        made = PluginSet[Spec](folders=found.folders, failures=found.failures)
+        made._specs = kept | found._specs
+        made._removed = {n: spec for n, spec in (self._removed | self._specs).items() if n not in made._specs}
+        return made
+
+    @property
+    def outdated(self) -> list[str]:
+        """Names whose file or entry point no longer imports, sorted."""
+        return sorted(name for name, spec in self._specs.items() if spec.origin in self.failures)
+
+    def replace(self, merged: PluginSet[Spec]) -> None:
+        """Have the plugins of another set from now on."""
+        vars(self).update(vars(merged))
 
     @property
     def names(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import gevent
 from gevent.event import Event
@@ -13,8 +13,8 @@ from geventjob import supervise
 from geventjob.calendar import zones
 from geventjob.calendar.schedule import plan
 from geventjob.cimi.client import Client
-from geventjob.coordination.base import Coordination, Leadership, NameInUse
-from geventjob.coordination.member import about, announce, join, left_out
+from geventjob.coordination.base import Coordination, NameInUse
+from geventjob.coordination.member import Announcement, about, join, left_out
 from geventjob.exit_code import ExitCode
 from geventjob.notify import Notifier
 from geventjob.plugins import Distributors, DistributorSpec, PluginError
@@ -57,9 +57,12 @@ class DistributorEngine:
         Raises PluginError for a distributor that cannot be used.
         """
         self._coordination = coordination
-        self._failures = failures or {}
+        self._client = client
+        self._settings = settings
         self._notifier = notifier or Notifier({})
-        works = {spec.name: self._work(spec, client, settings) for spec in specs}
+        self._specs = {spec.name: spec for spec in specs}
+        works = {spec.name: self._work(spec) for spec in specs}
+        self._works = {name: work for name, (_, work) in works.items()}
         self._elections = {name: election for name, (election, _) in works.items()}
         for name, election in self._elections.items():
             if other := next((o for o, e in self._elections.items() if e == election and o != name), None):
@@ -68,19 +71,19 @@ class DistributorEngine:
                 )
         self._leaders = {name: Leader(election, coordination, work, name) for name, (election, work) in works.items()}
         self._stop = Event()
+        info = about(distributors=sorted(works), elections=self._elections, leftOut=left_out(failures or {}))
+        self._announcement = Announcement(coordination, ROLE, info, self._stop)
         self._code = ExitCode.SUCCESS
 
-    def _work(
-        self, spec: DistributorSpec, client: Client, settings: Namespace
-    ) -> tuple[str, Callable[[Leadership], None]]:
+    def _work(self, spec: DistributorSpec) -> tuple[str, Ticking | Endless]:
         """Return the election of a distributor, and the work that it does while it leads. Raises PluginError."""
         try:
             if spec.old:
-                endless = Endless(spec, client, settings)
+                endless = Endless(spec, self._client, self._settings)
                 return checked(endless.election), endless
-            made = spec.target(client, settings)
+            made = spec.target(self._client, self._settings)
             election = checked(getattr(made, "election", None) or spec.name)
-            return election, Ticking(plan(spec.name, made), made, client, self._coordination)
+            return election, Ticking(plan(spec.name, made), made, self._client, self._coordination)
         except Exception as error:
             raise PluginError(f"distributor {spec.name!r} in {spec.source}: {type(error).__name__}: {error}") from error
 
@@ -97,8 +100,7 @@ class DistributorEngine:
 
     def _run(self, wait_for_name: bool) -> int:
         greenlets = []
-        info = about(distributors=sorted(self._leaders), elections=self._elections, leftOut=left_out(self._failures))
-        if join(self._coordination, self._stop) and announce(self._coordination, ROLE, info, self._stop, wait_for_name):
+        if join(self._coordination, self._stop) and self._announcement.make(wait_for_name):
             greenlets = [supervise.spawn(name, each.run, self._failed) for name, each in self._leaders.items()]
             log.info("%s runs %s (tzdata %s)", self._coordination.name, ", ".join(self._leaders), zones.version())
             self._notifier.ready()
@@ -108,6 +110,34 @@ class DistributorEngine:
         self._coordination.close()
         log.info("%s has ended", self._coordination.name)
         return self._code
+
+    def renew(self, specs: Sequence[DistributorSpec], failures: Mapping[str, str]) -> None:
+        """Fire the next ticks in the code that was found anew, and announce the failures.
+
+        A distributor that cannot be used, or of SlipStream's kind, goes on in its old code. Raises CoordinationError.
+        """
+        for spec in specs:
+            if spec.name not in self._specs:
+                log.warning("restart to run the distributor %s", spec.name)
+            elif spec.target is not self._specs[spec.name].target:
+                self._renew(spec)
+        log.info("distributors were read again: %s", ", ".join(self._works))
+        self._announcement.change(leftOut=left_out(failures))
+
+    def _renew(self, spec: DistributorSpec) -> None:
+        running = self._works[spec.name]
+        try:
+            election, work = self._work(spec)
+        except PluginError as error:
+            log.error("%s goes on in its old code: %s", spec.name, error)
+            return
+        if election != self._elections[spec.name]:
+            log.warning("restart to change the election of %s to %s: it goes on in its old code", spec.name, election)
+        elif isinstance(running, Ticking) and isinstance(work, Ticking):
+            running.renew(work)
+            self._specs[spec.name] = spec
+        else:
+            log.warning("restart to run the new code of %s, which adds jobs at times of its own", spec.name)
 
     def stop(self) -> None:
         """Resign and end; may be called from any greenlet and from the hub."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import gevent
+from gevent.event import Event
 
 from geventjob.backoff import retry
 from geventjob.calendar.schedule import Plan, reckoned
@@ -34,19 +34,35 @@ class Ticking:
         self._coordination = coordination
         self._fired: int | None = None
         self._firing: Firing | None = None
+        self._renewal: tuple[Plan, Distributor] | None = None
+        self._renewed = Event()
+
+    def renew(self, other: Ticking) -> None:
+        """Go on with the plan and the distributor of another, after the firing that is under way, if there is one."""
+        self._renewal = other._plan, other._distributor
+        self._renewed.set()
 
     def __call__(self, leadership: Leadership) -> None:
         """Fire tick after tick until this process leads no longer."""
         self._firing = None
         try:
-            self._patiently(leadership, self._load_tick)
+            self._begin(leadership)
             while leadership.held:
-                if self._due() is None:
-                    gevent.sleep(self._until_next())
+                if self._renewal:
+                    self._begin(leadership)
+                elif self._due() is None:
+                    self._renewed.wait(self._until_next())
                 else:
                     self._patiently(leadership, lambda: self._fire(leadership))
         except NotLeading:
             log.warning("%s: leadership was lost, nothing more is created", self._name)
+
+    def _begin(self, leadership: Leadership) -> None:
+        """Begin with the plan of a renewal, if there was one, and with the tick that fired last. Raises NotLeading."""
+        if self._renewal:
+            (self._plan, self._distributor), self._renewal = self._renewal, None
+            self._renewed.clear()
+        self._patiently(leadership, self._load_tick)
 
     def _patiently(self, leadership: Leadership, attempt: Callable[[], None]) -> None:
         """Call `attempt` until it works; log the first failure and the success after it.

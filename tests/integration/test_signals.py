@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.fleet import Fleet, Process, ended, fleet, until
+from geventjob import Client
+from geventjob.cimi.errors import Forbidden
+from tests.support.fleet import PASSWORD, Fleet, Process, ended, fleet, until
 
 ACTION = """
 import os, time
@@ -21,6 +24,24 @@ def run(job):
         time.sleep(0.02)
     job.set_status_message("{version}")
 """
+DISTRIBUTOR = """
+from geventjob import Distributor, distributor
+
+@distributor("fast")
+class Fast(Distributor):
+    interval = {interval}
+    unless_pending = False
+
+    def jobs(self):
+        yield {{"action": "{action}"}}
+"""
+SLOW_TO_LOAD = """
+import os, time
+
+open({begun!r}, "w").close()
+while not os.path.exists({go!r}):
+    time.sleep(0.02)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -30,61 +51,220 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         yield made
 
 
-def reads_again(process: Process) -> None:
-    """Send SIGHUP, and wait for the line that answers it."""
-    before = process.log.count("read again")
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder for actions or distributors."""
+    made = tmp_path / "plugins"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def ini(tmp_path: Path) -> Path:
+    made = tmp_path / "command.ini"
+    made.touch()
+    return made
+
+
+def hung_up(process: Process, *words: str) -> None:
+    """Send SIGHUP, and wait for new lines with these words."""
+    before = len(process.log)
     process.signal(signal.SIGHUP)
-    until(lambda: process.log.count("read again") > before or not process.running)
+    until(lambda: all(word in process.log[before:] for word in words) or not process.running)
+    assert process.running, process.log
 
 
-def message(engine: Fleet, job: str) -> str:
-    found = ended(engine.client(), [job])[job]
+def message(client: Client, job: str) -> str:
+    found = ended(client, [job])[job]
     assert found["state"] == "SUCCESS", found
     return str(found["statusMessage"])
 
 
-def test_a_hangup_brings_new_and_changed_actions_and_limits(engine: Fleet, tmp_path: Path) -> None:
-    notes, end, actions, ini = tmp_path / "notes", tmp_path / "end", tmp_path / "actions", tmp_path / "executor.ini"
-    actions.mkdir()
+def test_a_hangup_brings_new_and_changed_actions_and_limits(
+    engine: Fleet, tmp_path: Path, folder: Path, ini: Path
+) -> None:
+    notes, end = tmp_path / "notes", tmp_path / "end"
 
     def write(name: str, version: str) -> None:
-        (actions / f"{name}.py").write_text(ACTION.format(name=name, version=version, notes=str(notes)))
+        (folder / f"{name}.py").write_text(ACTION.format(name=name, version=version, notes=str(notes)))
 
     write("one", "first")
-    ini.write_text("")
-    executor = engine.executor("hung-up", "-c", str(ini), actions_dir=actions)
+    executor = engine.executor("hung-up", "-c", str(ini), actions_dir=folder)
     client = engine.client()
+    since = next(node["since"] for node in client.nodes() if node["name"] == "hung-up")
     running = client.add("job", {"action": "one", "payload": {"wait": str(end)}})
     until(lambda: notes.exists() and "first begins" in notes.read_text())
     write("one", "second")
     write("two", "new")
     ini.write_text("[timeouts]\nstill = 1\n")
     write("still", "third")
-    reads_again(executor)
-    assert message(engine, client.add("job", {"action": "one"})) == "second"
-    assert message(engine, client.add("job", {"action": "two"})) == "new"
+    hung_up(executor, "changed: [timeouts]", "actions were read again")
+    assert message(client, client.add("job", {"action": "one"})) == "second"
+    assert message(client, client.add("job", {"action": "two"})) == "new"
     late = client.add("job", {"action": "still", "payload": {"wait": str(end)}})
     assert ended(client, [late])[late]["statusMessage"] == "timed out after 1 s"
     (node,) = [node for node in client.nodes() if node["name"] == "hung-up"]
     assert {"one", "two", "still"} <= set(node["actions"])
+    assert node["since"] == since
 
-    (actions / "one.py").write_text("this is no Python")
-    ini.write_text("thread = 8\n")
-    executor.signal(signal.SIGHUP)
-    until(lambda: "the options have errors, nothing changes" in executor.log)
-    ini.write_text("")
-    reads_again(executor)
-    assert "one.py does not import" in executor.log
-    assert message(engine, client.add("job", {"action": "one"})) == "second"
+    (folder / "one.py").write_text("this is no Python")
+    (folder / "two.py").unlink()
+    hung_up(executor, "one.py does not import", "in their old code, since their files do not import: one\n")
+    (node,) = [node for node in client.nodes() if node["name"] == "hung-up"]
+    assert set(node["actions"]) & {"one", "two", "still"} == {"one", "still"}
+    assert list(node["leftOut"]) == [str(folder / "one.py")]
+    assert message(client, client.add("job", {"action": "one"})) == "second"
     end.touch()
-    assert message(engine, running) == "first"
+    assert message(client, running) == "first"
     assert executor.stop() == 0
 
 
+def test_options_that_are_wrong_change_nothing(engine: Fleet, tmp_path: Path, folder: Path, ini: Path) -> None:
+    executor = engine.executor("careful", "-c", str(ini), actions_dir=folder)
+    (folder / "new.py").write_text(ACTION.format(name="new", version="new", notes=str(tmp_path / "notes")))
+    ini.write_text("log-level = debug\nthread = 8\n")
+    hung_up(executor, f"SIGHUP: nothing changes: {ini}: unknown option 'thread'")
+    ini.write_text("log-level = debug\nunknown-grace = soon\n")
+    hung_up(executor, "SIGHUP: nothing changes: --unknown-grace: expected seconds", f"(in {ini})")
+    ini.write_text("log-level = debug\n")
+    (folder / "twice.py").write_text(ACTION.format(name="new", version="twice", notes=str(tmp_path / "notes")))
+    hung_up(executor, "SIGHUP: nothing changes: two are named 'new'")
+    assert " DEBUG " not in executor.log
+    assert "Traceback" not in executor.log
+    (node,) = [node for node in engine.client().nodes() if node["name"] == "careful"]
+    assert "new" not in node["actions"]
+    (folder / "twice.py").unlink()
+    hung_up(executor, "changed: --log-level", "actions were read again")
+    engine.client().add("job", {"action": "new"})
+    until(lambda: " DEBUG " in executor.log)
+    assert executor.stop() == 0
+
+
+def test_options_that_need_a_restart_are_named(engine: Fleet, ini: Path) -> None:
+    executor = engine.executor("constant", "-c", str(ini))
+    ini.write_text("session-timeout = 7\nthreads = 8\nshutdown-timeout = 1\nmax-timeout = 5\n")
+    hung_up(
+        executor, "changed: --shutdown-timeout, --max-timeout\n", "restart to change --session-timeout, --threads\n"
+    )
+    hung_up(executor, "changed: none\n", "restart to change --session-timeout, --threads\n")
+    (node,) = [node for node in engine.client().nodes() if node["name"] == "constant"]
+    assert node["slots"] == 100
+    assert executor.stop() == 0
+
+
+def test_the_shutdown_timeout_is_renewed(engine: Fleet, tmp_path: Path, folder: Path, ini: Path) -> None:
+    notes = tmp_path / "notes"
+    (folder / "long.py").write_text(ACTION.format(name="long", version="long", notes=str(notes)))
+    executor = engine.executor("patient", "-c", str(ini), actions_dir=folder)
+    client = engine.client()
+    job = client.add("job", {"action": "long", "payload": {"wait": str(tmp_path / "never")}})
+    until(notes.exists)
+    ini.write_text("shutdown-timeout = 0.1\n")
+    hung_up(executor, "changed: --shutdown-timeout")
+    assert executor.stop() == 0
+    assert "waiting 0.1 s for them" in executor.log
+    assert client.get(job)["state"] == "QUEUED"
+    client.operation(job, "stop")
+
+
+def test_a_new_password_is_used(engine: Fleet, tmp_path: Path, folder: Path) -> None:
+    (folder / "own.py").write_text(ACTION.format(name="own", version="own", notes=str(tmp_path / "notes")))
+    admin, file = engine.client(), tmp_path / "password"
+    admin.add("user", {"username": "worker", "password": "worker's first", "roles": "USER EXECUTOR"})
+    file.write_text("worker's first")
+    file.chmod(0o600)
+    login = ["--ss-user", "worker", "--ss-pass-file", str(file)]
+    executor = engine.executor("worker", *login, actions_dir=folder)
+    admin.edit("user/worker", {"password": "worker's second"})
+    file.write_text("worker's second")
+    hung_up(executor, "changed: --ss-pass")
+    assert message(admin, admin.add("job", {"action": "own"})) == "own"
+    assert "second" not in executor.log
+    assert executor.stop() == 0
+
+
+def test_no_job_is_lost_while_hangups_come(engine: Fleet, tmp_path: Path, folder: Path) -> None:
+    """Actions are read again at any moment of a job: take, start, run, end."""
+    notes = tmp_path / "notes"
+    (folder / "quick.py").write_text(ACTION.format(name="quick", version="v", notes=str(notes)))
+    executor = engine.executor("often", "--threads", "20", actions_dir=folder)
+    client = engine.client()
+    ids = [str(id) for id in client.bulk_add([{"action": "quick"} for _ in range(500)])]
+
+    def all_ended() -> bool:
+        executor.signal(signal.SIGHUP)
+        return bool(client.search("job", filter="action='quick' and state='QUEUED'", last=0)["count"] == 0)
+
+    until(all_ended, seconds=60, every=0.02)
+    found = ended(client, ids)
+    assert Counter((job["state"], job["attempts"]) for job in found.values()) == {("SUCCESS", 1): 500}
+    assert notes.read_text().count("begins") == 500
+    assert executor.log.count("actions were read again") > 5
+    assert executor.stop() == 0
+
+
+def test_a_hangup_during_the_start_is_kept(engine: Fleet, tmp_path: Path, folder: Path) -> None:
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    (folder / "slow.py").write_text(SLOW_TO_LOAD.format(begun=str(begun), go=str(go)))
+    executor = engine.start_executor("early", actions_dir=folder)
+    until(begun.exists)
+    executor.signal(signal.SIGHUP)
+    go.touch()
+    engine.await_nodes("early")
+    until(lambda: "actions were read again" in executor.log)
+    assert executor.stop() == 0
+
+
+def test_a_hangup_brings_rights_to_a_server(tmp_path: Path, ini: Path) -> None:
+    with fleet(tmp_path) as engine:
+        server = engine.server("-c", str(ini))
+        engine.client().add("user", {"username": "alice", "password": PASSWORD, "roles": "USER SUBMITTER"})
+        alice = Client(engine.url, "alice", PASSWORD)
+        with pytest.raises(Forbidden, match=r"\[rights\]"):
+            alice.add("job", {"action": "report_daily"})
+        ini.write_text("reconcile-interval = 7\n[rights]\nalice = report_*\n")
+        hung_up(server, "changed: [rights]", "restart to change --reconcile-interval")
+        alice.add("job", {"action": "report_daily"})
+        ini.write_text("[rights]\nalice = \n[rights]\n")
+        hung_up(server, f"SIGHUP: nothing changes: {ini}: line 3: this section is given twice")
+        alice.add("job", {"action": "report_daily"})
+        assert server.stop() == 0
+
+
+def test_a_hangup_brings_new_code_to_a_leader(engine: Fleet, folder: Path) -> None:
+    client, file = engine.client(), folder / "fast.py"
+
+    def added(action: str) -> int:
+        return int(client.search("job", filter=f"action='{action}'", last=0)["count"])
+
+    def write(action: str, interval: str = "0.2") -> None:
+        file.write_text(DISTRIBUTOR.format(action=action, interval=interval))
+
+    write("early_bird")
+    distributor = engine.distributor("fast-1", "--distributors-dir", str(folder), "fast")
+    until(lambda: added("early_bird") >= 2)
+    write("late_bird", "0.25")
+    hung_up(distributor, "distributors were read again: fast")
+    until(lambda: added("late_bird") >= 2)
+    before = added("early_bird")
+    until(lambda: added("late_bird") >= 5)
+    assert added("early_bird") == before
+
+    file.write_text("this is no Python")
+    hung_up(distributor, "fast.py does not import", "distributors were read again")
+    until(lambda: [node["leftOut"] for node in client.nodes() if node["name"] == "fast-1"] != [{}])
+    write("wrong", "'often'")
+    hung_up(distributor, "fast goes on in its old code", "`interval`")
+    so_far = added("late_bird")
+    until(lambda: added("late_bird") >= so_far + 3)
+    write("last_bird", "0.3")
+    hung_up(distributor, "distributors were read again")
+    until(lambda: added("last_bird") >= 2)
+    assert distributor.stop() == 0
+
+
 @pytest.mark.parametrize("command", ["server", "executor", "distributor"])
-def test_debug_lines_are_switched_on_and_off_and_a_hangup_ends_nothing(
-    engine: Fleet, tmp_path: Path, command: str
-) -> None:
+def test_debug_lines_are_switched_on_and_off_whatever_a_hangup_brings(engine: Fleet, command: str) -> None:
     start = {
         "server": lambda: engine.processes[0],
         "executor": lambda: engine.executor("verbose"),
@@ -94,10 +274,19 @@ def test_debug_lines_are_switched_on_and_off_and_a_hangup_ends_nothing(
     until(lambda: "dummy_test_action" in process.log or command != "distributor")
     process.signal(signal.SIGUSR2)
     until(lambda: "the log level is debug now" in process.log)
+    hung_up(process, "changed: none")
     process.signal(signal.SIGUSR2)
     until(lambda: "the log level is info now" in process.log)
-    process.signal(signal.SIGHUP)
-    until(lambda: "SIGHUP" in process.log or "read again" in process.log)
-    assert process.running
     if command != "server":
         assert process.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_executor_and_a_distributor_end_well(engine: Fleet, number: signal.Signals) -> None:
+    executor = engine.executor(f"ends-{number}")
+    distributor = engine.distributor(f"ends-too-{number}", "dummy_test_action")
+    engine.await_nodes(f"ends-too-{number}")
+    for process in (executor, distributor):
+        process.signal(number)
+        assert process.wait() == 0
+        assert "has ended" in process.log

@@ -336,6 +336,35 @@ def test_what_is_built_by_hand() -> None:
     assert (found.get("a"), found.get("b"), found.names, found.failures) == (spec, None, ["a"], {})
 
 
+def test_what_no_longer_imports_is_kept(folder: Any, packages: Any) -> None:
+    one = folder(
+        a="@action\ndef a(job): return 'old'", b="@action\ndef b(job): return 'old'", c="@action\ndef c(job): pass"
+    )
+    points = "[geventjob.actions]\nby_point = somebodys:by_point\n"
+    installed = packages("somebodys", "def by_point(job): return 'old'", points)
+    before = find_actions([one])
+    Path(one, "a.py").write_text("no Python")
+    Path(one, "b.py").write_text("from geventjob import action\n@action\ndef b(job): return 'new'")
+    Path(one, "c.py").unlink()
+    Path(installed).write_text("no Python")
+    del sys.modules["somebodys"]
+    merged = before.merged(find_actions([one]))
+    assert {name: merged.get(name).instance(None, None)() for name in ("a", "b", "by_point")} == {
+        "a": "old",
+        "b": "new",
+        "by_point": "old",
+    }
+    assert merged.outdated == ["a", "by_point"]
+    assert set(merged.failures) == {f"{one}/a.py", "entry point by_point = somebodys:by_point"}
+    assert "c" not in merged.names
+    assert merged.get("c"), "for a job that was claimed before"
+    again = merged.merged(find_actions([one]))
+    assert again.outdated == ["a", "by_point"]
+    assert before.get("b").instance(None, None)() == "old", "nothing has changed so far"
+    before.replace(merged)
+    assert before.get("b").instance(None, None)() == "new"
+
+
 # --- entry points
 
 

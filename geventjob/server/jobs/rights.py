@@ -16,9 +16,9 @@ from geventjob.server.jobs.lifecycle import Edit
 from geventjob.server.problem import Problem, forbidden
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rights:
-    """The actions of which submitters may add jobs."""
+    """The actions of which submitters may add jobs. SIGHUP may change them while the server runs."""
 
     actions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """User → patterns of actions, as `report_*`; `*` is every user without patterns."""
