@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from geventjob.cli.screen import Screen
 
 VARIABLE = "DAEMON_ARGS"
-COMMANDS = ("executor", "distributor", "server")
+COMMANDS = {"executor": "executor", "distributor": "distributor", "server": "server", "geventjob": "up"}
+"""End of the name of a file → command whose options the file has."""
 LARGEST = 1 << 20
 """Bytes of an environment file that are read at most."""
 
@@ -28,29 +29,48 @@ def declare(commands: Commands) -> None:
     parser.add_argument(
         "--defaults", required=True, metavar="FILE", help="the file, as /etc/default/slipstream-job-executor"
     )
+    parser.add_argument(
+        "--command",
+        choices=COMMANDS.values(),
+        help="the command that gets the options (default: by the end of the file's name)",
+    )
 
 
 def check(screen: Screen, args: Namespace) -> int:
     """Print the arguments that `$DAEMON_ARGS` becomes, a line each and without secrets; warn of what looks wrong.
 
-    Exit code 2 when there are warnings, or when the command that the file's name ends in does not know an option.
+    Exit code 2 when there are warnings: of traps in the file, or of options that the command would refuse.
     Raises UsageError for a file that cannot be read.
     """
     text = read(Path(args.defaults))
     arguments = environment.words(environment.variables(text).get(VARIABLE, ""))
-    warnings = environment.warnings(text)
+    command = args.command or next((COMMANDS[end] for end in COMMANDS if args.defaults.endswith(end)), None)
+    warnings = environment.warnings(text) + (refused(command, arguments) if command else [])
+    notes = [] if command else ["the options are not checked: name the command by --command"]
+    notes += [] if arguments else [f"{VARIABLE} is empty: the ini file and the environment alone count"]
     if screen.json:
-        screen.document({"arguments": mask_arguments(arguments), "warnings": warnings})
+        screen.document({"arguments": mask_arguments(arguments), "warnings": warnings, "notes": notes})
     else:
         for argument in mask_arguments(arguments):
             screen.line(argument)
         for warning in warnings:
             screen.note(f"warning: {args.defaults}: {warning}")
-    for command in COMMANDS:
-        if args.defaults.endswith(command):
-            parser = config.OptionParser(command)
-            parser.refuse_rest(parser.read(arguments, {})[1])
+        for note in notes:
+            screen.note(f"note: {args.defaults}: {note}")
     return ExitCode.USAGE if warnings else ExitCode.SUCCESS
+
+
+def refused(command: str, arguments: list[str]) -> list[str]:
+    """Return why a command refuses its arguments, and its own warnings.
+
+    Options that are missing do not count: the ini file may have them.
+    """
+    parser = config.OptionParser(command)
+    try:
+        parser.refuse_rest(parser.read(arguments, {})[1])
+    except config.WrongUsage as wrong:
+        return [*parser.warnings, wrong.message]
+    return parser.warnings
 
 
 def read(file: Path) -> str:

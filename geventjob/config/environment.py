@@ -116,6 +116,11 @@ def words(value: str) -> list[str]:
 
     Quotes join words and are dropped, an open quote reaches to the end, a backslash escapes the next character.
     """
+    return _walk(value)[0]
+
+
+def _walk(value: str) -> tuple[list[str], bool]:
+    """Return the words of a value, and whether its last quote is open."""
     found: list[str] = []
     word: str | None = None
     quote = ""
@@ -136,31 +141,27 @@ def words(value: str) -> list[str]:
         else:
             word = (word or "") + char
         position += 1
-    return found if word is None else [*found, word]
+    return found if word is None else [*found, word], bool(quote)
 
 
 def warnings(text: str) -> list[str]:
     """Return what in this file is probably not meant, a sentence each, in the order of the lines."""
-    found = []
-    for item in assignments(text):
-        raw = item.raw
-        if not item.name:
-            found.append(f"line {item.line}: no '=': the line is ignored")
-        elif " " in item.name:
-            found.append(f"line {item.line}: {item.name!r} is no name of a variable ('export' is for shells): ignored")
-        elif raw[:1] in ("'", '"') and "#" in raw[raw.rfind(raw[0]) :]:
-            found.append(f"line {item.line}: the comment behind the value becomes a part of the value")
-        elif _is_open(item.value) or raw.count("'") % 2:
-            found.append(f"line {item.line}: an open quote joins the options behind it into one value")
-    return found
+    return [f"line {item.line}: {words}" for item in assignments(text) if (words := _warning(item))]
 
 
-def _is_open(value: str) -> bool:
-    """Return whether a quote in this value is not closed."""
-    quote = ""
-    for char in value:
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "'\"":
-            quote = char
-    return bool(quote)
+def _warning(item: Assignment) -> str:
+    """Return what is probably not meant by an assignment; an empty text for nothing."""
+    if not item.name:
+        return "no '=': the line is ignored"
+    if " " in item.name:
+        return f"{item.name!r} is no name of a variable ('export' is for shells): ignored"
+    raw, quote = item.raw, item.raw[:1]
+    if quote not in ("'", '"'):
+        rest = ""
+    elif "#" in raw[raw.rfind(quote) :]:
+        return "the comment behind the value becomes a part of the value"
+    else:
+        rest = raw[_quoted(raw, 0)[1] :]
+    if _walk(item.value)[1]:
+        return "an open quote joins the options behind it into one value"
+    return f"the value goes on behind the quote that closes it: does it contain a {quote} of its own?" if rest else ""

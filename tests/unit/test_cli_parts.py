@@ -355,9 +355,32 @@ def test_check_shows_the_options_of_a_units_file(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
-    [(b"DAEMON_ARGS=--thread=8", "unknown option --thread"), (b"\xff", "is not UTF-8 text"), (None, "No such file")],
+    ("name", "more", "text", "said"),
+    [
+        ("slipstream-job-executor", [], "DAEMON_ARGS='--thread=8'", "warning: FILE: unknown option --thread: did you"),
+        ("slipstream-job-executor", [], "DAEMON_ARGS='--threads=8 100'", "warning: FILE: one word too many; quote a"),
+        ("slipstream-job-server", [], "DAEMON_ARGS='--port=x'", "warning: FILE: --port: expected "),
+        ("geventjob", [], "DAEMON_ARGS='--zk-hosts=h:2181'", "warning: FILE: unknown option --zk-hosts"),
+        ("jobs", ["--command", "server"], "DAEMON_ARGS='--threads=8'", "warning: FILE: unknown option --threads"),
+        ("jobs", [], "DAEMON_ARGS='--thread=8'", "note: FILE: the options are not checked: name the command by"),
+        ("slipstream-job-distributor", [], "DAEMON_ARGS=''", "note: FILE: DAEMON_ARGS is empty"),
+        ("slipstream-job-distributor", [], "ARGS='--all'", "note: FILE: DAEMON_ARGS is empty"),
+        ("slipstream-job-distributor", [], "DAEMON_ARGS='jobs_cleanup --zk-hosts=h:2181'", ""),
+    ],
 )
+def test_check_tells_what_a_command_would_refuse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, more: list[str], text: str, said: str
+) -> None:
+    file = tmp_path / name
+    file.write_text(f"{text}\n")
+    code = main(["check", "--defaults", str(file), *more])
+    told = capsys.readouterr().err
+    assert told.count("\n") == (1 if said else 0)
+    assert told.startswith(said and f"geventjob: {said.replace('FILE', str(file))}")
+    assert code == (2 if said.startswith("warning") else 0)
+
+
+@pytest.mark.parametrize(("text", "said"), [(b"\xff", "is not UTF-8 text"), (None, "No such file")])
 def test_check_says_what_is_wrong(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: bytes | None, said: str
 ) -> None:

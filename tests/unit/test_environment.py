@@ -53,6 +53,7 @@ def test_a_value_and_its_words_are_those_of_systemd(name: str) -> None:
         ("DAEMON_ARGS='--a' # note", "line 2: the comment behind the value becomes a part of the value"),
         ("DAEMON_ARGS='--ss-pass=it's --b'", "line 2: an open quote joins the options behind it into one value"),
         ('DAEMON_ARGS="--ss-pass=it\'s --b"', "line 2: an open quote joins the options behind it into one value"),
+        ("DAEMON_ARGS='--ss-pass=it's --name=don't'", "line 2: the value goes on behind the quote that closes it"),
         ("export DAEMON_ARGS=x", "line 2: 'export DAEMON_ARGS' is no name of a variable"),
         ("--threads 8", "line 2: no '=': the line is ignored"),
     ],
@@ -64,3 +65,6 @@ def test_what_is_probably_not_meant_is_told(line: str, warning: str) -> None:
 
 def test_a_file_in_good_order_has_no_warning() -> None:
     assert warnings("# it's a comment\n\nDAEMON_ARGS='--ss-url=https://h --threads=8 --name=\"a b\"'\nB=plain\n") == []
+    escaped = """DAEMON_ARGS="--ss-pass=it\\\\'s --threads=8"\n"""
+    assert warnings(escaped) == []
+    assert words(variables(escaped)["DAEMON_ARGS"]) == ["--ss-pass=it's", "--threads=8"]
