@@ -61,10 +61,10 @@ class Process:
         self.watch = Watch(abandon=0.1)
         self.context = ExecutorContext(self.client, None)
         actions = Actions([action("waits", lambda job: self.free.wait(60) and None)])
-        limits = JobLimits(threads=2, unknown_grace=0.0)
+        limits = JobLimits(threads=2, unknown_grace=0.0, shutdown_timeout=drain)
         notifier = Notifier({"NOTIFY_SOCKET": manager})
         self.engine = ExecutorEngine(self.queue, self.context, actions, limits, self.watch, notifier)
-        self._run = gevent.spawn(self.engine.run, drain, wait_for_name=False)
+        self._run = gevent.spawn(self.engine.run, wait_for_name=False)
 
     @property
     def code(self) -> int:
