@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support.machine import debian
+from tests.support.machine import debian, refusal
 
 TOP = Path(__file__).parents[2]
 VERSIONS = ("1.0", "1.1")
@@ -34,18 +34,24 @@ def built(folder: Path) -> Packages:
     return Packages(deb, [next(folder.glob(f"*-{version}-*.rpm")) for version in VERSIONS])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _possible() -> None:
+    if reason := refusal():
+        pytest.skip(f"the packages are not tested here: {reason}")
+
+
 @pytest.fixture(scope="session")
-def _base(tmp_path_factory: pytest.TempPathFactory) -> Future[Path]:
+def _archive(_possible: None) -> Future[Path]:
     """Begin to make a Debian while the packages are built."""
-    return ThreadPoolExecutor().submit(debian, tmp_path_factory.mktemp("debian") / "base")
+    return ThreadPoolExecutor().submit(debian)
 
 
 @pytest.fixture(scope="session")
-def packages(_base: Future[Path], tmp_path_factory: pytest.TempPathFactory) -> Packages:
+def packages(_archive: Future[Path], tmp_path_factory: pytest.TempPathFactory) -> Packages:
     return built(tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="session")
-def base(_base: Future[Path]) -> Path:
-    """Return a minimal Debian, to be copied before a change."""
-    return _base.result()
+def archive(_archive: Future[Path]) -> Path:
+    """Return a minimal Debian, as a tar archive."""
+    return _archive.result()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from geventjob.job.states import FINAL
+from geventjob import Client
 from tests.packages.conftest import Packages
-from tests.support.fleet import free_port, until
+from tests.support.fleet import ended, free_port, until
 from tests.support.machine import Machine, machine
 from tests.support.zookeeper import Ensemble, running
 
@@ -46,9 +45,10 @@ class Installed:
     def geventjob(self, *arguments: str) -> str:
         return self.machine.run("geventjob", *self.login, "--ss-pass-file", self.password_file, *arguments)
 
-    def states(self) -> list[str]:
-        jobs = json.loads(self.geventjob("--json", "jobs", "--last", "1000"))
-        return [job["state"] for job in jobs if job["action"] == "waits"]
+    def client(self) -> Client:
+        """Return a client on the host, which shares its network with the machine."""
+        password = self.machine.path(self.password_file).read_text().strip()
+        return Client(f"http://127.0.0.1:{self.port}", "super", password)
 
     def defaults(self, service: str, arguments: str) -> None:
         """Write DAEMON_ARGS as an operator does."""
@@ -56,10 +56,10 @@ class Installed:
 
 
 @pytest.fixture(scope="module")
-def site(base: Path, packages: Packages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+def site(archive: Path, packages: Packages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     first, second = packages.deb
     root = tmp_path_factory.mktemp("machine") / "one"
-    with machine(base, root) as made, running(Ensemble()) as ensemble:
+    with machine(archive, root) as made, running(Ensemble()) as ensemble:
         for package in (first, second):
             made.path(f"/{package.name}").write_bytes(package.read_bytes())
         made.run("dpkg", "-i", f"/{first.name}")
@@ -99,23 +99,23 @@ def test_the_units_are_hardened_and_have_no_misspelt_line(site: Installed) -> No
 
 
 def test_a_dump_reaches_the_log_and_harms_no_program_of_an_action(site: Installed) -> None:
-    job = site.geventjob("submit", "waits", "--payload", '{"seconds": 3}').split()[-1]
-    until(lambda: json.loads(site.geventjob("--json", "show", job))["state"] == "RUNNING")
+    client = site.client()
+    job = client.add("job", {"action": "waits", "payload": {"seconds": 3}})
+    until(lambda: client.get(job)["state"] == "RUNNING")
     site.machine.run("systemctl", "kill", "-s", "SIGUSR1", EXECUTOR)
     log = site.machine.path("/var/log/slipstream/log/executor.log")
     until(lambda: "SIGUSR1" in log.read_text())
-    until(lambda: json.loads(site.geventjob("--json", "show", job))["state"] == "SUCCESS")
+    assert ended(client, [job])[job]["state"] == "SUCCESS"
 
 
 def test_a_restart_and_an_upgrade_lose_no_job(site: Installed) -> None:
-    before = len(site.states())
-    site.geventjob("submit", "waits", "--count", "150")
-    until(lambda: "RUNNING" in site.states())
+    client = site.client()
+    ids = list(map(str, client.bulk_add([{"action": "waits"}] * 150)))
+    until(lambda: client.search("job", filter="state='RUNNING'")["count"])
     site.machine.run("systemctl", "restart", SERVER, EXECUTOR, DISTRIBUTOR)
     site.machine.run("dpkg", "-i", str(site.upgrade))
     assert site.machine.run("dpkg-query", "-W", "-f", "${Version}", "slipstream-job") == "1.1"
-    states = until(lambda: all(state in FINAL for state in site.states()) and site.states(), 180, every=1)
-    assert states == ["SUCCESS"] * (before + 150)
+    assert {job["state"] for job in ended(client, ids, 180).values()} == {"SUCCESS"}
     assert [site.machine.property(unit, "ActiveState") for unit in (SERVER, EXECUTOR, DISTRIBUTOR)] == ["active"] * 3
 
 

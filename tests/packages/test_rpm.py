@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.packages.conftest import Packages
+from tests.support.machine import unpack
 
 PROVIDER = """
 Name: provider
@@ -42,9 +43,9 @@ def rpm(*arguments: str | Path, check: bool = True) -> str:
 
 
 @pytest.fixture(scope="module")
-def root(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("rpm") / "root"
-    subprocess.run(["cp", "-a", "--reflink=auto", str(base), str(made)], check=True)
+    unpack(archive, made)
     return made
 
 

@@ -27,6 +27,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.support.cache import cached
 from tests.support.zookeeper import free_ports
 
 VERSION = "7.17.29"
@@ -91,17 +92,12 @@ JAVA = (
 
 def home() -> Path:
     """Return the folder of the distribution, made on the first call; safe beside other test runs."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "geventjob"
-    cache.mkdir(parents=True, exist_ok=True)
-    made = cache / f"elasticsearch-{VERSION}"
-    with (cache / f"elasticsearch-{VERSION}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists():
-            with tempfile.TemporaryDirectory(dir=cache) as folder:
-                _lay_out(_resolved(Path(folder)), Path(folder) / "home")
-                os.chmod(Path(folder) / "home", 0o755)
-                (Path(folder) / "home").rename(made)
-    return made
+    return cached(f"elasticsearch-{VERSION}", _install)
+
+
+def _install(place: Path) -> None:
+    _lay_out(_resolved(place.parent), place)
+    os.chmod(place, 0o755)
 
 
 def _resolved(folder: Path) -> list[Path]:
