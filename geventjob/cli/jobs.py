@@ -1,4 +1,4 @@
-"""`geventjob jobs · show · stop`: existing jobs."""
+"""`geventjob jobs · show · stop · release`: existing jobs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from geventjob.config import kinds
 from geventjob.exit_code import ExitCode
 from geventjob.job.states import FINAL
 
-SHOWN = ("id", "state", "action", "progress", "created", "duration", "statusMessage")
+SHOWN = ("id", "state", "action", "progress", "created", "duration", "statusMessage", "held")
 """Attributes that a table of jobs needs; payloads may be large."""
 HEADERS = ("id", "state", "action", "age", "took", "message")
 ID = re.compile(r"[0-9a-fA-F-]{1,36}")
@@ -43,6 +43,7 @@ def declare(commands: Commands) -> None:
     for name, run, help, description in (
         ("show", show, "show all of a job", "Show all of each job."),
         ("stop", stop, "stop jobs", "Stop jobs. Jobs that have ended stay as they are."),
+        ("release", release, "let held jobs run now", "Let jobs that wait for a time run now."),
     ):
         parser = commands.add(name, run, help, description)
         parser.add_argument("ids", metavar="ID", nargs="+", help="job/<uuid>, <uuid>, or its beginning")
@@ -102,7 +103,9 @@ def row(job: Document) -> tuple[object, ...]:
 
 
 def standing(job: Document) -> str:
-    """Return the state of a job, with its progress while it runs."""
+    """Return the state of a job, with its progress while it runs, or the time for which it waits."""
+    if job.get("held"):
+        return f"{job.get('state')} until {job['held']['until']}"
     running = job.get("state") in ("RUNNING", "STOPPING") and job.get("progress")
     return f"{job.get('state')} {job['progress']} %" if running else str(job.get("state"))
 
@@ -196,6 +199,18 @@ def stop_one(context: CommandContext, id: str) -> None:
     before = get(context, id, select=["state"])["state"]
     job = context.ask(context.client.operation, id, "stop")
     tell(context, job, note="had ended already" if before in FINAL else "")
+
+
+def release(context: CommandContext) -> int:
+    """Let each held job run now."""
+    return each(context, lambda text: release_one(context, found(context, text)))
+
+
+def release_one(context: CommandContext, id: str) -> None:
+    """Let a held job run now, and print its state."""
+    before = get(context, id, select=["held"])
+    job = context.ask(context.client.operation, id, "release")
+    tell(context, job, note="released" if "held" in before else "was not held")
 
 
 def tell(context: CommandContext, job: Document, note: str = "") -> None:

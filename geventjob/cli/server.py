@@ -25,6 +25,7 @@ from geventjob.server.accounts import first_user
 from geventjob.server.jobs.rights import Rights
 from geventjob.server.app import application
 from geventjob.server.accounts.passwords import Passwords
+from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.reconcile import Reconciler
 from geventjob.server.jobs.rescue import Rescue
 from geventjob.server.http.limits import raise_open_file_limit
@@ -97,11 +98,15 @@ class ServerProcess:
             return
         try:
             settings, version = self._settings, geventjob.__version__
-            app = application(store, coordination, sessions, passwords, version, settings.base_uri, self._rights)
+            promoter = Promoter(store, coordination)
+            app = application(
+                store, coordination, sessions, passwords, version, settings.base_uri, self._rights, promoter
+            )
             listener.listen(BACKLOG)
             reconciler = Reconciler(store, coordination)
             interval = self._settings.reconcile_interval
             supervise.spawn("the reconciler", lambda: reconciler.keep(interval), self._failed)
+            supervise.spawn("the promoter", promoter.keep, self._failed)
             supervise.spawn("the rescue of orphaned jobs", Rescue(store, coordination).keep, self._failed)
             self._serve(HttpServer(listener, app), coordination, sessions)
         finally:

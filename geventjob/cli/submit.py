@@ -52,6 +52,9 @@ def declare(commands: Commands) -> None:
     parser.add_argument(
         "--job-timeout", type=kinds.seconds, metavar="SECONDS", help="time limit of the job (default: the action's)"
     )
+    when = "a date with a time zone, or an offset from now as +90s, +2h, +3d"
+    parser.add_argument("--not-before", metavar="WHEN", help=f"run at this time or later: {when}")
+    parser.add_argument("--expires", metavar="WHEN", help="stop the job if it is not RUNNING by this time")
     parser.add_argument(
         "--key", metavar="KEY", help="idempotency key: a second submit with the same key makes no second job"
     )
@@ -133,6 +136,8 @@ def described(args: argparse.Namespace) -> Document:
         "name": args.name,
         "tags": args.tag or None,
         "timeout": args.job_timeout,
+        "notBefore": args.not_before,
+        "expires": args.expires,
         "properties": dict(args.property) or None,
     }
     return {name: value for name, value in job.items() if value is not None}

@@ -316,13 +316,18 @@ class Coordination(ABC):
     # --- inbox
 
     @abstractmethod
-    def send(self, executor: str, message: Mapping[str, Any]) -> None:
-        """Put a JSON message into the inbox of an executor, durably, whether the executor lives or not."""
+    def send(self, name: str, message: Mapping[str, Any], topic: str = "") -> None:
+        """Put a JSON message into the inbox of a process, durably, whether the process lives or not.
+
+        `topic`: the process has one inbox without a topic, which executors use for stops, and one for each topic. A
+        server and an executor may have one name.
+        """
 
     @abstractmethod
-    def listen(self, handler: Callable[[dict[str, Any]], None]) -> None:
-        """Call `handler` with each message of this process's own inbox from now on: in order, each at least once.
+    def listen(self, handler: Callable[[dict[str, Any]], None], topic: str = "") -> None:
+        """Call `handler` with each message to this process on a topic from now on: in order, each at least once.
 
         The handler runs in a greenlet of its own. A message is deleted when the handler has returned. When the handler
-        raises, the error is logged and the message deleted, so that a bad message does not come back for ever.
+        raises, the error is logged and the message deleted, so that a bad message does not come back for ever. A
+        process listens on one topic.
         """

@@ -16,6 +16,16 @@ from geventjob.job.types import LOWEST_PRIORITY
 _ENTRY = re.compile(re.escape(ENTRIES) + r"/entry-([0-9]{3})-(-[0-9]{9,10}|[0-9]{10})")
 
 
+def inbox_name(name: str, topic: str) -> str:
+    """Return the name of the inbox of a process for a topic; names of processes have no `=`."""
+    return f"{topic}={name}" if topic else name
+
+
+def inbox_owner(inbox: str) -> str:
+    """Return the name of the process to which an inbox belongs."""
+    return inbox.rpartition("=")[2]
+
+
 def signed(number: int) -> int:
     """Return `number` as a signed 32-bit integer."""
     return (number + 2**31) % 2**32 - 2**31

@@ -120,6 +120,13 @@ ATTRIBUTES: tuple[Attribute, ...] = (
               guarded=True, delete="kept", search=Type.NUMBER, rerun=True, slipstream="added"),
     Attribute("timeout", types.SECONDS, "seconds that the action may take", guarded=True, search=Type.NUMBER,
               rerun=True),
+    Attribute("notBefore", types.SOONEST, "the job runs at this time or later; until then the job is `held`", sent="add",
+              delete="kept", search=Type.DATE),
+    Attribute("expires", types.LATEST, "a job that is not RUNNING by this time is STOPPED, with the message `expired`",
+              sent="add", delete="kept", search=Type.DATE, indexed=True),
+    _by_server("held", types.HELD,
+               "there while the job waits before the queue: `why` (`notBefore`, `retry`), `until`, `detail` in words",
+               search=Type.DATE, part="until", indexed=True, slipstream="refused"),
     Attribute("idempotencyKey", types.LINE, "an add with the key of an existing job makes no second job", sent="add",
               delete="kept", search=Type.TEXT, slipstream="dropped"),
     Attribute("parentJob", types.JOB, "the job that added this one", guarded=True, search=Type.TEXT, indexed=True,
@@ -156,6 +163,8 @@ def named(holds: Callable[[Attribute], bool]) -> tuple[str, ...]:
 
 SET_BY_SERVER = frozenset(named(lambda attribute: not attribute.sent))
 """Attributes that the server alone sets: values of a client are ignored."""
+MOMENTS = named(lambda attribute: attribute.type in (types.SOONEST, types.LATEST))
+"""Attributes that are moments. An add turns each into a date in UTC."""
 AT_ADD = frozenset(named(lambda attribute: attribute.sent == "add"))
 """Attributes that an add sets, and an edit ignores."""
 REQUIRED = frozenset(named(lambda attribute: attribute.delete == "refused"))

@@ -78,6 +78,14 @@ class Acl(Struct, forbid_unknown_fields=True):
     rules: Union[Annotated[list[Rule], Meta(min_length=1, max_length=RULES)], UnsetType] = UNSET
 
 
+class Held(Struct, forbid_unknown_fields=True):
+    """The reason for which a job waits before the queue."""
+
+    why: str
+    until: str
+    detail: str
+
+
 @dataclass(frozen=True)
 class ValueType:
     """The type of an attribute's values."""
@@ -102,6 +110,14 @@ OPERATIONS = ValueType(Any, "a list of {rel, href}", ([], [{"rel": "other", "hre
 
 STRING = ValueType(str, "a string", ("half of it is done", "3 files were copied"))
 DATE = ValueType(str, MOMENT.words, _DATES)
+_WHEN = "a date with a time zone, as `2026-04-02T08:15:30Z`, or an offset from now, as `+90s`, `+2h`, `+3d`"
+SOONEST = ValueType(str, _WHEN, _DATES)
+LATEST = ValueType(str, _WHEN, ("2099-04-02T08:15:30.123Z", "2098-11-30T23:59:59.000Z"))
+HELD = ValueType(
+    Held,
+    "why, until and detail, all strings",
+    ({"why": "notBefore", "until": _DATES[0], "detail": "a"}, {"why": "retry", "until": _DATES[1], "detail": "b"}),
+)
 FLAG = ValueType(bool, "true or false", (False, True))
 COUNT = ValueType(Count, "an integer from 0", (1, 7))
 DURATION = ValueType(Union[Count, None], "whole seconds from 0, or null", (1, 7))

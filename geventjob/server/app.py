@@ -15,6 +15,7 @@ from geventjob.server.http.authentication import Authentication
 from geventjob.server.http.environ import PERMITS
 from geventjob.server.http.errors import problem_of
 from geventjob.server.http.response import set_problem
+from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.reconcile import Reconciler
 from geventjob.server.jobs.rights import Rights
 from geventjob.server.jobs.service import Jobs
@@ -47,13 +48,14 @@ def application(
     version: str,
     base_uri: str | None = None,
     rights: Rights | None = None,
+    promoter: Promoter | None = None,
 ) -> falcon.App[Any, Any]:
     """Return the API over a store and a queue, both started.
 
     `base_uri`: the address that clients use; None: taken from each request. `rights`: the actions that submitters may
-    add; None: none.
+    add; None: none. `promoter`: the promoter of this server; None: another server has one.
     """
-    jobs = Jobs(store, coordination, rights)
+    jobs = Jobs(store, coordination, rights, promoter)
     job, bulk = JobResource(jobs, sessions), BulkResource(jobs, sessions)
     app = App(middleware=[Authentication(sessions, base_uri)])
     app.add_error_handler(Exception, _any_error)

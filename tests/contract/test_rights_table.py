@@ -113,6 +113,7 @@ REQUESTS: dict[str, Request] = {
     "`PUT /api/job/<uuid>` with a `name`": lambda c, t, name: c.put(t.job(), {"name": "x"}),
     "`PUT /api/job/<uuid>?force=true`": lambda c, t, name: c.put(t.job() + "?force=true", {"name": "x"}),
     "`POST /api/job/<uuid>/stop`": lambda c, t, name: c.post(t.job() + "/stop"),
+    "`POST /api/job/<uuid>/release`": lambda c, t, name: c.post(t.job() + "/release"),
     "`DELETE /api/job/<uuid>`": lambda c, t, name: c.delete(t.job()),
     "`GET /api/job/<uuid>` that does not exist": lambda c, t, name: c.get(f"job/{uuid4()}"),
     "`POST /api/job/bulk-edit`": lambda c, t, name: c.post("job/bulk-edit", {"edits": []}),

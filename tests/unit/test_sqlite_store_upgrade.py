@@ -2,57 +2,93 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from geventjob.server.store.base import Insert, Query, StoreError
+from geventjob.server.filter import parse
+from geventjob.server.store.base import Insert, Query, StoreError, Update
 from geventjob.server.store.sqlite import SqliteStore
 
-JOB = {"id": "job/1", "state": "QUEUED"}
+JOB = {"id": "job/1", "state": "QUEUED", "payload": {"rows": 10}}
 KEY = {"id": "credential/1", "claims": {"identity": "ann"}}
+KINDS = {1: ("job", "user", "session", "secret"), 2: ("job", "user", "session", "secret", "credential")}
+"""The kinds of documents by version."""
+TABLE = (
+    'row INTEGER PRIMARY KEY, key TEXT, "id" TEXT, "state" TEXT, "action" TEXT, "created" TEXT, "updated" TEXT, '
+    '"targetResource/href" TEXT, "parentJob" TEXT, "readers" TEXT, "terms" TEXT, "document" TEXT, "payload" TEXT'
+)
+"""The columns of the tables of versions 1 and 2."""
+INDEXES = (
+    "UNIQUE INDEX {kind}_id ON {kind} (id)",
+    "UNIQUE INDEX {kind}_key ON {kind} (key) WHERE key IS NOT NULL",
+    "INDEX {kind}_state ON {kind} (state, created) WHERE state IS NOT NULL",
+    "INDEX {kind}_action ON {kind} (action, created) WHERE action IS NOT NULL",
+    "INDEX {kind}_created ON {kind} (created)",
+    'INDEX {kind}_target ON {kind} ("targetResource/href", state) WHERE "targetResource/href" IS NOT NULL',
+    "INDEX {kind}_updated ON {kind} (updated)",
+    "INDEX {kind}_parent ON {kind} (parentJob) WHERE parentJob IS NOT NULL",
+)
 
 
-def made(path: Path, version: int) -> Path:
-    """Make a file of a version of the store, with a job, and return its path."""
-    store = SqliteStore(path)
-    store.start()
-    store.write([Insert(JOB, "key")])
-    store.close()
+def old_file(path: Path, version: int) -> Path:
+    """Make a file of an old version of the store, with a job, and return its path."""
     connection = sqlite3.connect(path)
-    if version == 1:
-        connection.execute("DROP TABLE credential")
+    connection.execute("PRAGMA page_size = 8192")
+    connection.execute("PRAGMA journal_mode = WAL")
+    for kind in KINDS[version]:
+        connection.execute(f"CREATE TABLE {kind} ({TABLE})")
+        for index in INDEXES:
+            connection.execute(f"CREATE {index.format(kind=kind)}")
+    stored = {name: value for name, value in JOB.items() if name != "payload"}
+    connection.execute(
+        "INSERT INTO job (key, id, state, readers, terms, document, payload) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        ("key", JOB["id"], JOB["state"], "", "[]", json.dumps(stored), json.dumps(JOB["payload"])),
+    )
+    connection.execute(f"PRAGMA application_id = {0x676A6F62}")
     connection.execute(f"PRAGMA user_version = {version}")
+    connection.commit()
     connection.close()
     return path
 
 
-def test_a_file_of_version_1_gets_a_table_of_credentials(tmp_path: Path) -> None:
-    path = made(tmp_path / "store.db", 1)
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_of_an_older_version_is_upgraded(tmp_path: Path, version: int) -> None:
+    path = old_file(tmp_path / "store.db", version)
+    held = {"why": "retry", "until": "2026-01-02T03:04:05.000Z", "detail": "x"}
     for _ in range(2):
         store = SqliteStore(path)
         store.start()
-        assert store.find("job", ["key"]) == [JOB]
-        store.write([Insert(KEY)])
+        assert [(job or {}) | {"held": {}} for job in store.find("job", ["key"])] == [JOB | {"held": {}}]
+        store.write([Insert(KEY), Update("job/1", lambda job: job | {"held": held})])
         assert store.get(["credential/1"]) == [KEY]
         assert store.search("credential", Query()).count == 1
+        assert store.search("job", Query(parse("held/until<='2026-01-02T03:04:05.000Z'"))).count == 1
         store.close()
-    fresh = tmp_path / "fresh.db"
-    made(fresh, 2)
-    assert schema(path) == schema(fresh)
+    fresh = SqliteStore(tmp_path / "fresh.db")
+    fresh.start()
+    fresh.close()
+    assert schema(path) == schema(tmp_path / "fresh.db")
 
 
 def test_a_file_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
-    path = made(tmp_path / "store.db", 3)
-    with pytest.raises(StoreError, match="has version 3, this program knows 2"):
+    path = old_file(tmp_path / "store.db", 2)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 4")
+    connection.close()
+    with pytest.raises(StoreError, match="has version 4, this program knows 3"):
         SqliteStore(path).start()
 
 
 def schema(path: Path) -> set[tuple[str, str]]:
     """Return the names and statements of all tables and indexes, and the version."""
     connection = sqlite3.connect(path)
-    found = set(connection.execute("SELECT name, sql FROM sqlite_master"))
+    found = {
+        (name, sql and sql.replace(" IF NOT EXISTS", ""))
+        for name, sql in connection.execute("SELECT name, sql FROM sqlite_master")
+    }
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     connection.close()
     return found | {("user_version", str(version))}

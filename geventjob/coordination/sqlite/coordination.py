@@ -21,7 +21,7 @@ from geventjob.coordination.base import (
     Session,
 )
 from geventjob.coordination.handlers import tell
-from geventjob.coordination.names import check_priorities
+from geventjob.coordination.names import check_priorities, inbox_name
 from geventjob.coordination.sqlite import inbox, notes, queue, sessions
 from geventjob.coordination.sqlite.bell import SESSIONS, Bell
 from geventjob.coordination.sqlite.claims import SqliteClaims
@@ -184,11 +184,12 @@ class SqliteCoordination(Coordination):
 
     # --- inbox
 
-    def send(self, executor: str, message: Mapping[str, Any]) -> None:
-        self._database.call(partial(inbox.send, executor=executor, message=json.dumps(message)), Need.SYNC)
+    def send(self, name: str, message: Mapping[str, Any], topic: str = "") -> None:
+        put = partial(inbox.send, inbox=inbox_name(name, topic), message=json.dumps(message))
+        self._database.call(put, Need.SYNC)
 
-    def listen(self, handler: Callable[[dict[str, Any]], None]) -> None:
-        self._inbox.listen(handler)
+    def listen(self, handler: Callable[[dict[str, Any]], None], topic: str = "") -> None:
+        self._inbox.listen(handler, topic)
 
 
 _open: WeakSet[SqliteCoordination] = WeakSet()  # for the handler of forks

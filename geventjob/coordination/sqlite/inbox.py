@@ -13,6 +13,7 @@ import gevent
 from geventjob import supervise
 from geventjob.coordination.base import CoordinationAway, Session
 from geventjob.coordination.handlers import Handler, handle
+from geventjob.coordination.names import inbox_name, inbox_owner
 from geventjob.coordination.sqlite.bell import INBOX, Bell
 from geventjob.coordination.sqlite.database import Database, Need, Transaction
 
@@ -21,19 +22,17 @@ log = logging.getLogger(__name__)
 _AT_ONCE = 100
 
 
-def send(tx: Transaction, executor: str, message: str) -> None:
+def send(tx: Transaction, inbox: str, message: str) -> None:
     """Put a message into an inbox and wake its owner, if there is one. Needs SYNC."""
-    tx.change("INSERT INTO message (executor, message, sent) VALUES (?, ?, ?)", executor, message, time.time())
-    for (bell,) in tx.rows("bell", "FROM session WHERE name = ?", executor):
+    tx.change("INSERT INTO message (executor, message, sent) VALUES (?, ?, ?)", inbox, message, time.time())
+    for (bell,) in tx.rows("bell", "FROM session WHERE name = ?", inbox_owner(inbox)):
         tx.ring(bell, INBOX)
 
 
-def read(tx: Transaction, executor: str, after: int) -> list[tuple[int, str]]:
+def read(tx: Transaction, inbox: str, after: int) -> list[tuple[int, str]]:
     """Return (number, message) of the first messages after a number, in order."""
     source = "FROM message WHERE executor = ? AND number > ? ORDER BY number LIMIT ?"
-    return sorted(
-        (number, message) for number, message in tx.rows("number, message", source, executor, after, _AT_ONCE)
-    )
+    return sorted((number, message) for number, message in tx.rows("number, message", source, inbox, after, _AT_ONCE))
 
 
 def delete(tx: Transaction, number: int) -> None:
@@ -47,15 +46,16 @@ class SqliteInbox:
         """Keep the parts. `session()` returns the session to work in, None while there is none."""
         self._database = database
         self._bell = bell
-        self._name = name
+        self._name = self._inbox = name
         self._session = session
         self._greenlet: gevent.Greenlet[..., Any] | None = None
         self._last = 0  # the last message that was handled: it may not be deleted yet
 
-    def listen(self, handler: Handler) -> None:
+    def listen(self, handler: Handler, topic: str) -> None:
         """See `Coordination.listen`."""
         if self._greenlet is not None:
             raise RuntimeError("this inbox has its handler already")
+        self._inbox = inbox_name(self._name, topic)
         self._greenlet = supervise.spawn("the reader of the inbox", partial(self._run, handler), supervise.end_process)
 
     def close(self) -> None:
@@ -84,6 +84,6 @@ class SqliteInbox:
         if self._session() is None:
             return []
         try:
-            return self._database.call(partial(read, executor=self._name, after=self._last), Need.READ)
+            return self._database.call(partial(read, inbox=self._inbox, after=self._last), Need.READ)
         except CoordinationAway:
             return []  # the next heartbeat asks again

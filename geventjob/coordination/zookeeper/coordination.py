@@ -195,11 +195,11 @@ class ZooKeeperCoordination(Coordination):
     # --- inbox
 
     @_in_words()
-    def send(self, executor: str, message: Mapping[str, Any]) -> None:
-        self._inbox.send(executor, message)
+    def send(self, name: str, message: Mapping[str, Any], topic: str = "") -> None:
+        self._inbox.send(name, message, topic)
 
-    def listen(self, handler: Callable[[dict[str, Any]], None]) -> None:
-        self._inbox.listen(handler)
+    def listen(self, handler: Callable[[dict[str, Any]], None], topic: str = "") -> None:
+        self._inbox.listen(handler, topic)
 
 
 class _Caller(Part):

@@ -19,6 +19,7 @@ from geventjob.backoff import Trouble
 from geventjob.clock import boottime
 from geventjob.coordination.base import CoordinationAway
 from geventjob.coordination.handlers import Handler, handle
+from geventjob.coordination.names import inbox_name, inbox_owner
 from geventjob.coordination.zookeeper.ensemble import Ensemble
 from geventjob.coordination.zookeeper.membership import Membership
 from geventjob.coordination.zookeeper.nodes import INBOXES
@@ -40,15 +41,16 @@ class ZooKeeperInbox:
 
     def __init__(self, ensemble: Ensemble, name: str) -> None:
         self._ensemble = ensemble
+        self._name = name
         self._folder = f"{INBOXES}/{name}"
         self._swept = -math.inf
         self._handled: set[str] = set()
         self._greenlet: gevent.Greenlet[..., Any] | None = None
 
-    def send(self, executor: str, message: Mapping[str, Any]) -> None:
+    def send(self, name: str, message: Mapping[str, Any], topic: str) -> None:
         """See `Coordination.send`."""
         membership = self._ensemble.now()
-        nodes, folder = membership.nodes, f"{INBOXES}/{executor}"
+        nodes, folder = membership.nodes, f"{INBOXES}/{inbox_name(name, topic)}"
         create = nodes.create(f"{folder}/msg-", json.dumps(message).encode(), sequential=True)
         try:
             membership.ask(create)
@@ -57,10 +59,11 @@ class ZooKeeperInbox:
                 if isinstance(answer, Exception) and not isinstance(answer, NodeExistsError):
                     raise answer from None
 
-    def listen(self, handler: Handler) -> None:
+    def listen(self, handler: Handler, topic: str) -> None:
         """See `Coordination.listen`."""
         if self._greenlet is not None:
             raise RuntimeError("this inbox has its handler already")
+        self._folder = f"{INBOXES}/{inbox_name(self._name, topic)}"
         self._greenlet = supervise.spawn("the reader of the inbox", partial(self._run, handler), supervise.end_process)
 
     def close(self) -> None:
@@ -123,7 +126,7 @@ class ZooKeeperInbox:
         renew(membership, self._folder)
         now = membership.ask(nodes.write(self._folder, b"")).mtime
         names, live = membership.ask_each([nodes.children(INBOXES), nodes.children("/executors")])
-        folders = [f"{INBOXES}/{name}" for name in sorted(set(names).difference(live))]
+        folders = [f"{INBOXES}/{name}" for name in sorted(names) if inbox_owner(name) not in live]
         for folder, node in zip(folders, membership.read(folders), strict=True):
             if isinstance(node, tuple) and now - node[1].mtime > 1000 * unused:
                 log.info("%s is deleted: unused for longer than %g s", folder, unused)

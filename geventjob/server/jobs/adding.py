@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -18,7 +18,8 @@ from geventjob.coordination.base import Coordination, CoordinationError
 from geventjob.job.attributes import ENTRY
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.jobs.changes import added
-from geventjob.server.jobs.entries import remove
+from geventjob.server.jobs.entries import entries_of, remove
+from geventjob.server.jobs.gate import hold
 from geventjob.server.jobs.rights import Rights
 from geventjob.server.problem import Problem
 from geventjob.server.store.base import DuplicateKey, Insert, Store
@@ -43,10 +44,14 @@ class _NewJob:
 class JobAdder:
     """Adds jobs in batches. Adds of several callers share one commit."""
 
-    def __init__(self, store: Store, coordination: Coordination, rights: Rights) -> None:
+    def __init__(
+        self, store: Store, coordination: Coordination, rights: Rights, expect: Callable[[Sequence[Document]], None]
+    ) -> None:
+        """Add nothing yet. `expect(jobs)` is called with new jobs in the store: some may be due later."""
         self._store = store
         self._coordination = coordination
         self._rights = rights
+        self._expect = expect
         self._commit: Batcher[list[_NewJob], list[str | Exception]] = Batcher(self._commit_all, size=len, limit=SLICE)
         self._in_flight: dict[str, Event] = {}
         """Id of a job whose add is in flight → event that is set at the end of the add."""
@@ -102,34 +107,38 @@ class JobAdder:
         """Commit the new jobs of several callers, in a greenlet of the batcher: no disconnect halves an add."""
         new_jobs = [new for some in lists for new in some]
         try:
-            entries = self._put(new_jobs)
-            for new, entry in zip(new_jobs, entries, strict=True):
-                new.job["properties"] = {**new.job.get("properties", {}), ENTRY: entry}
+            self._put([new.job for new in new_jobs if "held" not in new.job])
             results = self._store.write([Insert(new.job, new.key) for new in new_jobs])
         finally:
             for new in new_jobs:
                 self._in_flight.pop(new.job["id"]).set()
-        failed = [entry for entry, result in zip(entries, results, strict=True) if isinstance(result, Exception)]
-        remove(self._coordination, failed)
+        pairs = zip(new_jobs, results, strict=True)
+        remove(self._coordination, entries_of([new.job for new, result in pairs if isinstance(result, Exception)]))
+        self._expect([new.job for new in new_jobs])
         answers = map(_answer, new_jobs, results)
         return [[next(answers) for _ in some] for some in lists]
 
-    def _put(self, new_jobs: Sequence[_NewJob]) -> list[str]:
-        """Put new jobs into the queue, and return their entries. Raises CoordinationError."""
+    def _put(self, jobs: Sequence[Document]) -> None:
+        """Put jobs into the queue, and set their entries in place. Raises CoordinationError."""
+        if not jobs:
+            return
         try:
-            entries = self._coordination.put([(new.job["id"], new.job["priority"]) for new in new_jobs])
+            entries = self._coordination.put([(job["id"], job["priority"]) for job in jobs])
         except CoordinationError:
             moment, session = boottime(), self._coordination.session
             alive = session is not None and not session.over  # without a session /healthz fails anyway
             self._failing = (self._failing[0] if self._failing else moment, moment) if alive else None
             raise
         self._failing = None
-        return entries
+        for job, entry in zip(jobs, entries, strict=True):
+            job["properties"] = {**job.get("properties", {}), ENTRY: entry}
 
 
 def _new(body: Mapping[str, Any], caller: Caller) -> _NewJob:
     """Return the new job for a validated body, with an idempotency key that no other submitter shares."""
     job = added(body, id=f"job/{uuid4()}", now=now(), acl=body.get("acl") or caller.acl())
+    if job.get("notBefore", "") > job["created"]:
+        hold(job, "notBefore", job["notBefore"], "added to run at this time or later")
     key = body.get("idempotencyKey")
     if key is not None:
         job["_body"] = _digest(body)

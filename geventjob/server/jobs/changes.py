@@ -11,10 +11,16 @@ from typing import Any
 
 from geventjob.cimi.document import RESOURCE_URI, Document
 from geventjob.clock import cimi_time
-from geventjob.job.attributes import AT_ADD, ENTRY, KEPT, SET_BY_SERVER
+from geventjob.job.attributes import AT_ADD, ENTRY, KEPT, MOMENTS, SET_BY_SERVER
+from geventjob.job.moments import moment
 from geventjob.job.states import FINAL
 from geventjob.job.types import LOWEST_PRIORITY, MESSAGE_BYTES
 from geventjob.server.jobs import interruptions
+
+LAST_ENTRY = "_lastEntry"
+"""Attribute of a held job: the entry under which the job ran last. A claim of this entry is over."""
+HELD = ("held", LAST_ENTRY)
+"""Attributes of a job that waits before the queue (gate.py)."""
 
 
 def added(body: Mapping[str, Any], *, id: str, now: datetime, acl: Mapping[str, Any]) -> Document:
@@ -31,6 +37,9 @@ def added(body: Mapping[str, Any], *, id: str, now: datetime, acl: Mapping[str, 
         job["affectedResources"] = [*affected, target]
     if "statusMessage" in job:
         _set_message(job, time)
+    for name in MOMENTS:
+        if name in job:
+            job[name] = cimi_time(moment(job[name], now))
     return job
 
 
@@ -50,6 +59,9 @@ def changed(job: Document, change: Mapping[str, Any], delete: Sequence[str], now
     if "statusMessage" in change:
         _set_message(after, time)
     state = after["state"]
+    if state != "QUEUED":
+        for name in HELD:
+            after.pop(name, None)
     if state == "RUNNING":
         after.setdefault("started", time)
     elif state in FINAL and job["state"] not in FINAL:

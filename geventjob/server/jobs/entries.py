@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from geventjob.cimi.document import Document
 from geventjob.coordination.base import Coordination, CoordinationError
 from geventjob.server.jobs.changes import entry_of
+from geventjob.server.jobs.gate import stale_entry
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +33,15 @@ def remove(coordination: Coordination, entries: list[str]) -> None:
 
 
 def discard(coordination: Coordination, jobs: Sequence[Document]) -> None:
-    """Remove the entries of jobs in a final state, even if they are taken.
+    """Remove the entries of jobs in a final state, and the last entries of held jobs, even if they are taken.
 
     An executor of another engine that is refused such a job releases the entry, and takes it again, without end.
     """
     if not jobs:
         return
     try:
-        said = coordination.jobs([entry_of(job) or "" for job in jobs])
-        coordination.discard(entries_of([job for job, id in zip(jobs, said, strict=True) if id == job["id"]]))
+        entries = [entry_of(job) or stale_entry(job) or "" for job in jobs]
+        said = coordination.jobs(entries)
+        coordination.discard([entry for entry, job, id in zip(entries, jobs, said, strict=True) if id == job["id"]])
     except CoordinationError as error:
-        log.warning("entries of jobs in a final state stay in the queue: %s", error)
+        log.warning("entries of jobs that may not run stay in the queue: %s", error)

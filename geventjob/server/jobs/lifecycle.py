@@ -20,7 +20,7 @@ from typing import Any
 from geventjob.cimi.document import Document
 from geventjob.job.attributes import AFTER_END, AT_ADD, KEPT, OWNED, SET_BY_SERVER
 from geventjob.job.states import FINAL, TAKER, TRANSITIONS
-from geventjob.server.jobs import interruptions
+from geventjob.server.jobs import gate, interruptions
 from geventjob.server.jobs.changes import changed, cut, entry_of, set_entry
 from geventjob.server.jobs.conflicts import EntryDiffers, OwnerHolds, Refusal, stopping
 from geventjob.server.jobs.requeue import interrupted, requeued, under_way
@@ -86,7 +86,10 @@ def _after_unfenced_edit(job: Document, edit: Edit, target: str | None, now: dat
     if target == "RUNNING":
         if job["state"] == "STOPPING":
             change["state"] = "STOPPED"
+        elif gate.is_expired(job, now):
+            return gate.expired(job, now)
         else:
+            gate.check(job, None, now)
             _check_action(job, edit)
     elif target != job["state"]:
         _check_transition(job, target)
@@ -132,6 +135,7 @@ def _after_taker_edit(
 
     A claim newer than the owner's may begin the job, or end a job that it will not run.
     """
+    gate.check(job, owner.entry, now)
     begins = target == "RUNNING"
     may = begins or (target is not None and TRANSITIONS[job["state"]].get(target) == TAKER)
     if not may or not _is_newer(job, owner, other_entry_gone):

@@ -1,10 +1,10 @@
 """Reconcile the queue with the store, for example after a loss of ZooKeeper's data, or a move to another queue.
 
-An unfinished job whose entry is gone, or older than the last claim of the job, is put into the queue again. An entry
-whose job does not exist or is in a final state is removed. An entry is older where coordination was restored from an
-older copy: the fencing tokens have gone back, so no claim of the entry can begin the job. Each difference is checked
-again after a grace, since an add or an end may have been in flight. Reconciling is safe beside executors and beside
-another reconciler: the job decides, once, which entry counts.
+An unfinished job that is not held, and whose entry is gone, or older than the last claim of the job, is put into the
+queue again. An entry whose job does not exist or is in a final state is removed. An entry is older where coordination
+was restored from an older copy: the fencing tokens have gone back, so no claim of the entry can begin the job. Each
+difference is checked again after a grace, since an add or an end may have been in flight. Reconciling is safe beside
+executors and beside another reconciler: the job decides, once, which entry counts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from geventjob.job.states import FINAL
 from geventjob.job.types import LOWEST_PRIORITY
 from geventjob.server.filter import And, Compare, Filter, Or
 from geventjob.server.jobs.changes import entry_of
-from geventjob.server.jobs.leading import keep_leading
+from geventjob.server.jobs.leading import LeaderTask
 from geventjob.server.jobs.requeue import requeued
 from geventjob.server.store.base import Change, NoSuchDocument, Query, Store, Update
 
@@ -36,7 +36,13 @@ PAGE = 1_000
 """Jobs of one search, and entries of the head of the queue."""
 REST = 3
 """The pause after a page, as a multiple of the time that the page took: the server has other work to do."""
-UNFINISHED: Filter = Or(tuple(Compare(("state",), "=", state) for state in ("QUEUED", "RUNNING", "STOPPING")))
+UNFINISHED: Filter = And(
+    (
+        Or(tuple(Compare(("state",), "=", state) for state in ("QUEUED", "RUNNING", "STOPPING"))),
+        Compare(("held", "until"), "=", None),
+    )
+)
+"""The jobs that need an entry: held jobs have none."""
 
 
 @dataclass
@@ -60,8 +66,13 @@ class Reconciler:
 
     def keep(self, interval: float) -> None:
         """Run a round each `interval` seconds while this server is the leader. Does not return."""
+
+        def work() -> float:
+            self.run()
+            return interval
+
         trouble = Trouble(log, "the queue and the store cannot be reconciled")
-        keep_leading(self._coordination, ELECTION, self.run, interval, trouble)
+        LeaderTask(self._coordination, ELECTION, work, trouble).keep()
 
     def run(self, *, dry: bool = False, grace: float = GRACE) -> Report:
         """Run one round. `dry`: only count the differences. `grace`: seconds between the two checks."""
@@ -132,7 +143,7 @@ class Reconciler:
 
     def _requeue(self, ids: list[str], dry: bool) -> int:
         """Put jobs into the queue that are still unfinished and without an entry. Return their number."""
-        found = [job for job in self._store.get(ids) if job is not None and job["state"] not in FINAL]
+        found = [job for job in self._store.get(ids) if job is not None and _needs_entry(job)]
         older = self._with_older_entry(found)
         lost = self._without_entry(found) + older
         if dry or not lost:
@@ -177,11 +188,15 @@ class Reconciler:
         return len(over) + sum(self._coordination.remove(sorted(orphans.keys() - set(over))))
 
 
+def _needs_entry(job: Document) -> bool:
+    return job["state"] not in FINAL and "held" not in job
+
+
 def _move(seen: Document, new: str) -> Change:
     """Return a change that gives the job a new entry, unless the job has changed since it was seen."""
 
     def change(job: Document) -> Document:
-        if job["state"] in FINAL or entry_of(job) != entry_of(seen) or job.get("fence") != seen.get("fence"):
+        if not _needs_entry(job) or entry_of(job) != entry_of(seen) or job.get("fence") != seen.get("fence"):
             return job
         return requeued(job, new, now=now())
 

@@ -13,7 +13,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from geventjob.cimi.document import Document
-from geventjob.job.attributes import AT_ADD, ATTRIBUTES, REQUIRED, SET_BY_SERVER
+from geventjob.clock import now
+from geventjob.job.attributes import AT_ADD, ATTRIBUTES, MOMENTS, REQUIRED, SET_BY_SERVER
+from geventjob.job.moments import moment
 from geventjob.job.types import PAYLOAD_BYTES
 
 
@@ -71,7 +73,16 @@ def _checked(body: Any) -> Document:
         raise _explained(str(error)) from None
     if "payload" in body and len(msgspec.json.encode(body["payload"])) > PAYLOAD_BYTES:
         raise PayloadTooLarge("payload", f"expected at most {PAYLOAD_BYTES // 1024} KB")
+    for name in body.keys() & MOMENTS:
+        _check_moment(name, body[name])
     return {name: value for name, value in body.items() if name not in SET_BY_SERVER}
+
+
+def _check_moment(name: str, value: str) -> None:
+    try:
+        moment(value, now())
+    except ValueError as error:
+        raise SchemaError(name, f"expected {EXPECTED[name]} ({error})") from None
 
 
 _PLACED = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?", re.DOTALL)

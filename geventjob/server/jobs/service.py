@@ -19,7 +19,9 @@ from geventjob.server.jobs.adding import JobAdder
 from geventjob.server.jobs.changes import entry_of
 from geventjob.server.jobs.conflicts import EntryDiffers, OwnerHolds, Refusal
 from geventjob.server.jobs.entries import discard, entries_of, remove
+from geventjob.server.jobs.gate import released
 from geventjob.server.jobs.lifecycle import Edit, edited
+from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.recent_writers import RecentWriters
 from geventjob.server.jobs.rights import Rights, permitted
 from geventjob.server.jobs.stops import stopped, tells, untold
@@ -51,11 +53,22 @@ class JobEdit:
 class Jobs:
     """The jobs of a server. Each method acts in the name of a caller."""
 
-    def __init__(self, store: Store, coordination: Coordination, rights: Rights | None = None) -> None:
-        """Serve jobs of this store and queue. `rights`: the actions of submitters; None: submitters add no jobs."""
+    def __init__(
+        self,
+        store: Store,
+        coordination: Coordination,
+        rights: Rights | None = None,
+        promoter: Promoter | None = None,
+    ) -> None:
+        """Serve jobs of this store and queue.
+
+        `rights`: the actions of submitters; None: submitters add no jobs. `promoter`: the promoter of this server, for
+        held jobs; None: the promoter of another server.
+        """
         self._store = store
         self._coordination = coordination
-        self._adder = JobAdder(store, coordination, rights or Rights())
+        self._promoter = promoter or Promoter(store, coordination)
+        self._adder = JobAdder(store, coordination, rights or Rights(), self._promoter.expect)
         self._writers = RecentWriters()
         self.queue_refuses = self._adder.queue_refuses
 
@@ -147,9 +160,9 @@ class Jobs:
         ]
 
     def _clear_queue(self, outcomes: Sequence[Outcome]) -> None:
-        """Remove the entries of jobs that edits of other engines made final, or met in a final state."""
+        """Remove the entries of jobs that edits of other engines made final, or met in a final state or held."""
         made = [job for job in outcomes if isinstance(job, dict) and job["state"] in FINAL]
-        met = [refusal.job for refusal in outcomes if isinstance(refusal, Refusal) and refusal.reason == "final"]
+        met = [refusal.job for refusal in outcomes if isinstance(refusal, Refusal) and _may_not_run(refusal)]
         remove(self._coordination, entries_of(made))
         discard(self._coordination, met)
 
@@ -185,6 +198,23 @@ class Jobs:
             self._store.write([Update(job["id"], lambda job: untold(job, teller))])
             raise
 
+    def release(self, id: str, caller: Caller) -> Document:
+        """Put a held job into the queue now, and return it. A job that is not held stays as it is.
+
+        Raises Problem 403, 404, StoreAway.
+        """
+        self._writers.note(caller)
+        moment = now()
+
+        def change(job: Document) -> Document:
+            caller.require_right(MODIFY, job)
+            return released(job, moment)
+
+        job = self._write(id, change, caller)
+        assert job is not None
+        self._promoter.expect([job])
+        return job
+
     # --- delete
 
     def delete(self, id: str, caller: Caller) -> None:
@@ -219,6 +249,10 @@ class Jobs:
 def _is_foreign(change: JobEdit) -> bool:
     """Return whether another engine may have sent this edit: such edits have no owner, and set some of ENGINE_SETS."""
     return change.edit.owner is None and not ENGINE_SETS.isdisjoint(change.edit.set)
+
+
+def _may_not_run(refusal: Refusal) -> bool:
+    return refusal.reason == "final" or "held" in refusal.job
 
 
 def _outcome(result: Document | Exception | None, caller: Caller) -> Outcome:

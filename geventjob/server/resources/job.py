@@ -88,12 +88,13 @@ class JobResource:
         set_result(resp, f"job/{name}", "deleted")
 
     def on_post_action(self, req: falcon.Request, resp: falcon.Response, name: str, action: str) -> None:
-        """Stop a job, the only action."""
-        if action != "stop":
+        """Stop a job, or release a held job."""
+        do = {"stop": self._jobs.stop, "release": self._jobs.release}.get(action)
+        if do is None:
             message = f'undefined action (post, ["job" "{action}"]) for {req.path}'
             raise Problem(404, message, resource_id=req.path)
         read_body(req)
-        set_json(resp, public(self._jobs.stop(f"job/{name}", self._caller(req))))
+        set_json(resp, public(do(f"job/{name}", self._caller(req))))
 
     def _caller(self, req: falcon.Request) -> Caller:
         return self._sessions.caller_of(req)
@@ -103,7 +104,8 @@ def _operations(job: Document, caller: Caller) -> list[dict[str, str]]:
     """Return the operations of a job. Stop is listed in every state and for all rights, as in SlipStream."""
     id = job["id"]
     own = [operation("edit", id), operation("delete", id)] if caller.may(MODIFY, job) else []
-    return [*own, operation(STOP, f"{id}/stop")]
+    release = [operation("release", f"{id}/release")] if own and "held" in job else []
+    return [*own, *release, operation(STOP, f"{id}/stop")]
 
 
 def _collection_operations(caller: Caller) -> list[dict[str, str]]:

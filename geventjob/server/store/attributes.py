@@ -7,7 +7,7 @@
   document. Lists and objects of any depth are flattened, so a search on a path is a search on a range of terms.
 - **Readers** (`readers`) are the principals that may see the document.
 
-`payload` and attributes whose names begin with an underscore are never searched.
+The attributes NOT_SEARCHED and attributes whose names begin with an underscore are never searched.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ FULLTEXT = ("fulltext",)
 """The attribute whose terms are the words of the attributes PROSE."""
 PROSE = named(lambda attribute: attribute.words)
 """Attributes that hold texts, lists of texts, or objects of texts."""
-(NOT_SEARCHED,) = named(lambda attribute: attribute.search is None)
-"""The attribute with the input of a job, which can be large and is not searched."""
+NOT_SEARCHED = frozenset(named(lambda attribute: attribute.search is None))
+"""The attributes that can be large, and are not searched."""
 
 
 def path_of(name: str) -> Path:
@@ -60,7 +60,7 @@ SHORT = 255
 
 def searched(path: Path) -> bool:
     """Return whether searches see this attribute."""
-    return path[0] != NOT_SEARCHED and not path[0].startswith("_")
+    return path[0] not in NOT_SEARCHED and not path[0].startswith("_")
 
 
 def terms(document: Mapping[str, Any]) -> set[str]:

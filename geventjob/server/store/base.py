@@ -6,8 +6,8 @@ conftest.py to test another store.
 **Documents.** A document is a JSON object with an `id` of the form `<kind>/<name>`, where `kind` is in `KINDS`, and
 usually an `acl`. A store returns each document exactly as written: texts with NUL characters or line separators,
 integers of 64 bits, nulls, and nested lists of any shape included. A top-level attribute whose name begins with an
-underscore belongs to the server: a store keeps the attribute and never searches it. `payload` can be large and is never
-searched either.
+underscore belongs to the server: a store keeps the attribute and never searches it. The attributes
+`NOT_SEARCHED` of `attributes.py` can be large and are never searched either.
 
 **Searches.** A store does not interpret filters, dates or document structure. At each write, a store indexes what
 `attributes.py` computes from a document: the typed single attributes (`SINGLE`), the `terms` and the `readers`. At each
@@ -122,6 +122,9 @@ class Query:
     the order of the ids."""
     aggregations: Sequence[tuple[str, str]] = ()
     """Pairs of an algorithm of `aggregation.py` and an attribute path; the server refuses other algorithms."""
+    counted: bool = True
+    """Whether `Page.count` must be right. Without, the matches are read along an index of the order, and no others:
+    for orders that few documents precede which do not match."""
     select: Sequence[str] | None = None
     """Top-level attributes to read, in addition to `id` and `acl`; a store may return more. None: all attributes."""
     fresh: bool = True

@@ -41,6 +41,18 @@ def test_an_inbox_is_its_owner_s_alone(member: Coordination, other: Coordination
     assert (mine, theirs) == ([{"to": "me"}], [{"to": "other"}])
 
 
+def test_a_process_has_an_inbox_for_each_topic(fleet: Fleet, member: Coordination) -> None:
+    """A server and an executor may have one name: a message to one of them never reaches the other."""
+    stops: list[object] = []
+    wakes: list[object] = []
+    fleet.member(name="same").listen(stops.append)
+    fleet.member(name="same").listen(wakes.append, "promoter")
+    member.send("same", {"to": "server"}, "promoter")
+    member.send("same", {"to": "executor"})
+    eventually(lambda: stops and wakes)
+    assert (stops, wakes) == ([{"to": "executor"}], [{"to": "server"}])
+
+
 def test_a_message_that_was_handled_does_not_come_back(fleet: Fleet, member: Coordination) -> None:
     first = fleet.member(name="same")
     got: list[object] = []

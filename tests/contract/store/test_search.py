@@ -623,3 +623,14 @@ def test_a_filter_may_nest_deeply(filled: Store, levels: int) -> None:
     assert names(filled.search("job", Query(parse(missing))).documents) == "a"
     never = f"progress=7 and {last}"
     assert names(filled.search("job", Query(parse(never))).documents) == ""
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 10])
+def test_without_a_count_the_first_in_the_order_are_found(store: Store, limit: int) -> None:
+    """The promoter reads the next times of held jobs so: none of the later jobs is read."""
+    held = {"b": "2026-01-02T00:00:00.000Z", "c": "2026-01-01T00:00:00.000Z", "a": "2026-01-02T00:00:00.000Z"}
+    store.write([Insert(job(name, held={"why": "retry", "until": until})) for name, until in held.items()])
+    store.write([Insert(job("free")), Insert(job("late", held={"why": "retry", "until": "2027-01-01T00:00:00.000Z"}))])
+    query = Query(parse("held/until<'2026-06-01'"), orderby=[("held/until", False)], last=limit, counted=False)
+    assert names(store.search("job", query).documents) == " ".join(["c", "a", "b"][:limit])
+    assert names(store.search("job", Query(parse("held/until=null"))).documents) == "free"

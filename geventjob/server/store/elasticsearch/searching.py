@@ -91,7 +91,7 @@ class IndexSearch:
             "query": self._matching,
             "sort": [order(path_of(name), descending=down) for name, down in query.orderby] + [{"id": "asc"}],
             "aggs": aggregation.asked(query.aggregations),
-            "track_total_hits": True,
+            "track_total_hits": query.counted,
         }
         source = {"_source": True if query.select is None else [f"document.{name}" for name in self._selected]}
         if before + size <= WINDOW or not size:

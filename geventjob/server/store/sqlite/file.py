@@ -11,23 +11,28 @@ from geventjob.ownership import open_private
 from geventjob.server.store.base import KINDS, StoreAway, StoreError, StoreRefused
 from geventjob.server.store.sqlite.rows import NAMES
 
-VERSION = 2
-"""Version of the tables, in `user_version`. Each version since 1 has added kinds of documents, and nothing else."""
+VERSION = 3
+"""Version of the tables, in `user_version`: 2 has added the credentials, 3 the columns ADDED and their indexes."""
 APPLICATION = 0x676A6F62
 """`gjob`, in `application_id`: marks a file of this program."""
 PATIENCE = 5.0
 """Seconds to wait while another program, such as the sqlite3 shell, has locked the file."""
 
-_TABLE = ", ".join(["row INTEGER PRIMARY KEY", "key TEXT", *(f'"{name}" TEXT' for name in NAMES)])
+ADDED = ("held/until", "expires", "reports")
+"""The columns that tables of older versions lack."""
+_COLUMNS = [f'"{name}" TEXT' for name in (*(name for name in NAMES if name not in ADDED), *ADDED)]
+_TABLE = ", ".join(["row INTEGER PRIMARY KEY", "key TEXT", *_COLUMNS])
 _INDEXES = (
     "UNIQUE INDEX {kind}_id ON {kind} (id)",
     "UNIQUE INDEX {kind}_key ON {kind} (key) WHERE key IS NOT NULL",
-    "INDEX {kind}_state ON {kind} (state, created) WHERE state IS NOT NULL",
+    'INDEX {kind}_state ON {kind} (state, created, "held/until") WHERE state IS NOT NULL',
     "INDEX {kind}_action ON {kind} (action, created) WHERE action IS NOT NULL",
     "INDEX {kind}_created ON {kind} (created)",
     'INDEX {kind}_target ON {kind} ("targetResource/href", state) WHERE "targetResource/href" IS NOT NULL',
     "INDEX {kind}_updated ON {kind} (updated)",
     "INDEX {kind}_parent ON {kind} (parentJob) WHERE parentJob IS NOT NULL",
+    'INDEX {kind}_held ON {kind} ("held/until", id) WHERE "held/until" IS NOT NULL',
+    "INDEX {kind}_expires ON {kind} (state, expires, id) WHERE expires IS NOT NULL",
 )
 """At an insert, the indexes of ids and keys cost 5 us of CPU each, the others 1 to 3 us."""
 
@@ -123,14 +128,28 @@ def _make(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
-    """Create the missing tables of all kinds, and write the version, after which older programs refuse the file."""
+    """Create what is missing of all kinds, and write the version, after which older programs refuse the file.
+
+    A million documents of version 2 take some seconds, for their index by state.
+    """
     connection.execute("BEGIN IMMEDIATE")
-    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     for kind in KINDS:
-        if kind not in there:
+        if kind in tables:
+            _upgrade(connection, kind)
+        else:
             connection.execute(f"CREATE TABLE {kind} ({_TABLE})")
-            for index in _INDEXES:
-                connection.execute(f"CREATE {index.format(kind=kind)}")
+        for index in _INDEXES:
+            connection.execute(f"CREATE {index.replace('INDEX', 'INDEX IF NOT EXISTS').format(kind=kind)}")
     connection.execute(f"PRAGMA application_id = {APPLICATION}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
+
+
+def _upgrade(connection: sqlite3.Connection, kind: str) -> None:
+    """Add the columns that a table of an older version lacks, and drop the index that has changed since."""
+    there = {name for _, name, *_ in connection.execute(f"PRAGMA table_info({kind})")}
+    for name in ADDED:
+        if name not in there:
+            connection.execute(f'ALTER TABLE {kind} ADD COLUMN "{name}" TEXT')
+            connection.execute(f"DROP INDEX IF EXISTS {kind}_state")

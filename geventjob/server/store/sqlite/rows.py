@@ -17,25 +17,36 @@ COLUMNS: tuple[Path, ...] = (
     ("updated",),
     ("targetResource", "href"),
     ("parentJob",),
+    ("held", "until"),
+    ("expires",),
 )
 """The single attributes with a column of their own; searches read the other single attributes from the JSON."""
 
-NAMES = (*map(label, COLUMNS), "readers", "terms", "document", "payload")
+PARTS = ("document", "payload", "reports")
+"""The columns of which a document is made."""
+NAMES = (*map(label, COLUMNS), "readers", "terms", *PARTS)
 """The columns of a row, but for the row number and the unique key."""
 
 Values = tuple["str | None", ...]
 
+_EMPTY: Document = {}
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def values(document: Document) -> Values:
-    """Return the values of the columns NAMES. The payload has its own column, so that searches do not read payloads."""
-    payload = None
+    """Return the values of the columns NAMES.
+
+    The attributes that are not searched have columns of their own, so that searches do not read them: `payload` has the
+    input of a job, `reports` all others.
+    """
+    payload = reports = None
     rest = document
-    if NOT_SEARCHED in document:
+    if not NOT_SEARCHED.isdisjoint(document):
         rest = document.copy()
-        payload = _encode(rest.pop(NOT_SEARCHED)).decode()
+        large = {name: rest.pop(name) for name in NOT_SEARCHED & document.keys()}
+        payload = _encode(large.pop("payload")).decode() if "payload" in large else None
+        reports = _encode(large).decode() if large else None
     get = document.get
     return (
         document["id"],
@@ -43,20 +54,25 @@ def values(document: Document) -> Values:
         get("action"),
         get("created"),
         get("updated"),
-        get("targetResource", {}).get("href"),
+        get("targetResource", _EMPTY).get("href"),
         get("parentJob"),
+        get("held", _EMPTY).get("until"),
+        get("expires"),
         "".join(map(reader_text, readers(document))),
         _encode(list(terms(document))).decode(),
         _encode(rest).decode(),
         payload,
+        reports,
     )
 
 
-def document(json: str, payload: str | None) -> Document:
-    """Return the document of the columns `document` and `payload`."""
+def document(json: str, payload: str | None, reports: str | None) -> Document:
+    """Return the document of the columns PARTS."""
     found: Document = _decode(json)
     if payload is not None:
-        found[NOT_SEARCHED] = msgspec.json.decode(payload)
+        found["payload"] = msgspec.json.decode(payload)
+    if reports is not None:
+        found.update(_decode(reports))
     return found
 
 

@@ -15,7 +15,7 @@ from geventjob.server.store.base import Page, Query, SearchTooLong
 from geventjob.server.store.resolve import Exists, Not, resolve
 from geventjob.server.store.sqlite.aggregation import AttributeValues
 from geventjob.server.store.sqlite.file import failure
-from geventjob.server.store.sqlite.rows import document
+from geventjob.server.store.sqlite.rows import PARTS, document
 from geventjob.server.store.sqlite.sql import Sql
 
 _STEPS = 500_000
@@ -59,6 +59,9 @@ class TableSearch:
     def _counted_rows(self, connection: sqlite3.Connection) -> tuple[int, list[int]]:
         """Return the number of matches, and the rows of the page. A first page that is not full needs no count."""
         first, last = max(1, self._query.first), self._query.last
+        if not self._query.counted:
+            rows = self._rows(connection, f"{self._order(few=False)} LIMIT {last or WINDOW} OFFSET {first - 1}")
+            return len(rows), rows
         if last is None:
             rows = self._rows(connection, f"{self._order(few=True)} LIMIT {WINDOW} OFFSET {first - 1}")
             return len(rows) if first == 1 and len(rows) < WINDOW else self._count(connection), rows
@@ -86,8 +89,7 @@ class TableSearch:
 
     def _documents(self, connection: sqlite3.Connection, rows: Sequence[int]) -> list[Document]:
         select = self._query.select
-        payload = "payload" if select is None or NOT_SEARCHED in select else "NULL"
-        read = f"SELECT document, {payload} FROM {self.kind} WHERE row = ?"
+        read = f"SELECT {_parts(select)} FROM {self.kind} WHERE row = ?"
         found = [document(*connection.execute(read, (row,)).fetchone()) for row in rows]
         if select is None:
             return found
@@ -104,6 +106,15 @@ class TableSearch:
     def _lacking(self, path: Path) -> str:
         """Return the SQL condition that an attribute has no searchable value."""
         return self.sql.condition(Not(Exists(path))) if searched(path) else "TRUE"
+
+
+def _parts(select: Sequence[str] | None) -> str:
+    """Return the columns PARTS to read, with NULL in place of those that `select` does not need."""
+    if select is None:
+        return ", ".join(PARTS)
+    large = NOT_SEARCHED.intersection(select)
+    payload, reports = "payload" if "payload" in large else "NULL", "reports" if large - {"payload"} else "NULL"
+    return f"document, {payload}, {reports}"
 
 
 @contextmanager

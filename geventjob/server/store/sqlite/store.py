@@ -15,7 +15,7 @@ from geventjob.cimi.document import Document
 from geventjob.clock import now
 from geventjob.server.store.base import KINDS, Insert, Page, Query, Store, Update
 from geventjob.server.store.sqlite.file import Lock, failure, opened
-from geventjob.server.store.sqlite.rows import document
+from geventjob.server.store.sqlite.rows import PARTS, document
 from geventjob.server.store.sqlite.search import TableSearch
 from geventjob.server.store.sqlite.writing import DeleteRows, Item, Result, TransactionWriter
 
@@ -137,7 +137,7 @@ def _read(connection: sqlite3.Connection, wanted: Wanted) -> Document | None:
     if kind not in KINDS:
         return None
     try:
-        row = connection.execute(f"SELECT document, payload FROM {kind} WHERE {column} = ?", (value,)).fetchone()
+        row = connection.execute(f"SELECT {', '.join(PARTS)} FROM {kind} WHERE {column} = ?", (value,)).fetchone()
     except sqlite3.Error as error:
         raise failure(error) from error
     return document(*row) if row else None

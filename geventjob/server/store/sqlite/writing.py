@@ -14,7 +14,7 @@ import msgspec
 from geventjob.cimi.document import Document
 from geventjob.server.store.base import Change, DuplicateKey, Insert, NoSuchDocument, StoreRefused, Update, kind_of
 from geventjob.server.store.sqlite.file import failure
-from geventjob.server.store.sqlite.rows import NAMES, document, values
+from geventjob.server.store.sqlite.rows import NAMES, PARTS, document, values
 from geventjob.server.store.sqlite.search import TableSearch
 
 
@@ -96,7 +96,7 @@ class TransactionWriter:
         try:
             self._connection.execute(_inserting(kind_of(id)), (key, *values(item.document)))
         except sqlite3.IntegrityError:
-            occupied = f"SELECT document, payload FROM {kind_of(id)} WHERE id = ? OR key = ?"
+            occupied = f"SELECT {', '.join(PARTS)} FROM {kind_of(id)} WHERE id = ? OR key = ?"
             raise DuplicateKey(document(*self._connection.execute(occupied, (id, key)).fetchone())) from None
         return item.document
 
@@ -107,7 +107,7 @@ class TransactionWriter:
         if not found:
             return [NoSuchDocument(id) for _ in changes]
         row, *old = found
-        results, changed = _changed(id, document(*old[-2:]), changes)
+        results, changed = _changed(id, document(*old[-len(PARTS) :]), changes)
         try:
             self._write(kind, row, old, changed)
         except UnicodeEncodeError as error:
@@ -119,19 +119,19 @@ class TransactionWriter:
             self._connection.execute(f"DELETE FROM {kind} WHERE row = ?", (row,))
             return
         new = values(changed)
-        if list(new[-2:]) != old[-2:]:
+        if list(new[-len(PARTS) :]) != old[-len(PARTS) :]:
             different = {name: is_ for name, was, is_ in zip(NAMES, old, new, strict=True) if was != is_}
             self._connection.execute(_updating(kind, tuple(different)), (*different.values(), row))
 
     def _delete_rows(self, item: DeleteRows) -> list[Document]:
         search = item.search
         found = self._connection.execute(
-            "SELECT d.row, d.document, d.payload FROM json_each(:rows) AS listed "
+            f"SELECT d.row, d.{', d.'.join(PARTS)} FROM json_each(:rows) AS listed "
             f"CROSS JOIN {search.kind} AS d ON d.row = listed.value WHERE {search.condition}",
             {**search.sql.parameters, "rows": msgspec.json.encode(item.rows).decode()},
         ).fetchall()
-        self._connection.executemany(f"DELETE FROM {search.kind} WHERE row = ?", [(row,) for row, _, _ in found])
-        return [document(json, payload) for _, json, payload in found]
+        self._connection.executemany(f"DELETE FROM {search.kind} WHERE row = ?", [(row,) for row, *_ in found])
+        return [document(*parts) for _, *parts in found]
 
 
 def _changed(id: str, current: Document | None, changes: Sequence[Change]) -> tuple[list[Result], Document | None]:

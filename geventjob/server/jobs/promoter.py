@@ -1,0 +1,165 @@
+"""Put held jobs into the queue when they are due, and stop jobs that have waited for too long.
+
+One server does so for all. It sleeps until the next time in the store, or until an add or an edit names an earlier one.
+Whatever dies in between: an entry is put before its job is stored with it, so a job that is due has an entry or is
+found again; of two entries the job decides, once, which one counts (docs/architecture.md, "Delivery contract").
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from geventjob.backoff import Trouble
+from geventjob.cimi.document import Document
+from geventjob.clock import boottime, cimi_time, now
+from geventjob.coordination.base import Coordination, CoordinationError
+from geventjob.job.types import LOWEST_PRIORITY
+from geventjob.server.filter import And, Compare, Filter
+from geventjob.server.jobs.changes import entry_of
+from geventjob.server.jobs.entries import remove
+from geventjob.server.jobs.gate import due, expired, promoted
+from geventjob.server.jobs.leading import LeaderTask
+from geventjob.server.store.base import NoSuchDocument, Query, Store, Update
+
+log = logging.getLogger(__name__)
+
+ELECTION = "promoter"
+PAGE = 1_000
+"""Most jobs of one commit."""
+LONGEST = 30.0
+"""Most seconds between two rounds: the wall clock may be set, and a message of another server may be lost."""
+SETTLE = 1.5
+"""Seconds after which searches see the writes of another server for certain."""
+HELD, EXPIRES = ("held", "until"), ("expires",)
+WAITING = Compare(("state",), "=", "QUEUED")
+
+
+class Promoter:
+    """The end of each wait before the queue."""
+
+    def __init__(self, store: Store, coordination: Coordination) -> None:
+        self._store = store
+        self._coordination = coordination
+        trouble = Trouble(log, "held jobs cannot be put into the queue")
+        self._task = LeaderTask(coordination, ELECTION, self.run, trouble)
+        self._planned = ""
+        """Time of the next round, as far as this server knows; a time that is past is none."""
+        self._told_at = -SETTLE
+
+    def keep(self) -> None:
+        """Put jobs that are due into the queue while this server is the leader. Does not return."""
+        self._coordination.listen(self._told, ELECTION)
+        self._task.keep()
+
+    def expect(self, jobs: Sequence[Document]) -> None:
+        """Have a round at the earliest time at which one of these jobs, all in the store, is due.
+
+        Coordination that is away delays such a round by LONGEST seconds at most.
+        """
+        times = [time for time in map(due, jobs) if time is not None]
+        if not times:
+            return
+        earliest, moment = min(times), now()
+        planned = self._planned if self._planned > cimi_time(moment) else cimi_time(moment + timedelta(seconds=LONGEST))
+        if earliest >= planned:
+            return
+        self._planned = earliest
+        if self._task.leads:
+            self._task.wake()
+        else:
+            self._tell_leader()
+
+    def run(self) -> float:
+        """Promote and stop what is due. Return the seconds until the next round.
+
+        Raises StoreError, CoordinationError.
+        """
+        self._planned = ""
+        self._all(HELD, None, ("priority",), self._promote)
+        self._all(EXPIRES, WAITING, ("properties",), self._expire)
+        times = [time for time in (self._first(HELD, None), self._first(EXPIRES, WAITING)) if time is not None]
+        moment = now()
+        longest = SETTLE if boottime() - self._told_at < SETTLE else LONGEST
+        self._planned = min([*times, cimi_time(moment + timedelta(seconds=longest))])
+        return max(0.0, (_moment(self._planned) - moment).total_seconds())
+
+    def _all(
+        self,
+        time: tuple[str, ...],
+        also: Filter | None,
+        select: Sequence[str],
+        work: Callable[[Sequence[Document], datetime], None],
+    ) -> None:
+        """Call `work(jobs, moment)` for all jobs whose `time` is over, one page after another."""
+        while True:
+            moment = now()
+            is_over = Compare(time, "<=", cimi_time(moment))
+            filter = And((also, is_over)) if also else is_over
+            query = Query(filter, last=PAGE, orderby=[("/".join(time), False)], select=select, counted=False)
+            page = self._store.search("job", query).documents
+            if page:
+                work(page, moment)
+            if len(page) < PAGE:
+                return
+
+    def _first(self, time: tuple[str, ...], also: Filter | None) -> str | None:
+        """Return the earliest `time` of all jobs; None without any."""
+        exists = Compare(time, "!=", None)
+        filter = And((also, exists)) if also else exists
+        query = Query(filter, last=1, orderby=[("/".join(time), False)], select=(time[0],), counted=False)
+        for job in self._store.search("job", query).documents:
+            found: Any = job
+            for name in time:
+                found = found[name]
+            return str(found)
+        return None
+
+    def _promote(self, jobs: Sequence[Document], moment: datetime) -> None:
+        entries = self._coordination.put([(job["id"], job.get("priority", LOWEST_PRIORITY)) for job in jobs])
+        changes = [partial(promoted, entry=entry, now=moment) for entry in entries]
+        results = self._written(jobs, changes)
+        # Other jobs were stopped, deleted, or begun under an earlier entry meanwhile.
+        pairs = zip(entries, results, strict=True)
+        remove(self._coordination, [entry for entry, job in pairs if job is None or entry_of(job) != entry])
+
+    def _expire(self, jobs: Sequence[Document], moment: datetime) -> None:
+        results = self._written(jobs, [partial(expired, now=moment)] * len(jobs))
+        stopped = [job for job in results if job is not None and job["state"] == "STOPPED"]
+        remove(self._coordination, [entry for entry in map(entry_of, stopped) if entry is not None])
+        if stopped:
+            log.info("%d jobs have expired before they could run", len(stopped))
+
+    def _written(
+        self, jobs: Sequence[Document], changes: Sequence[Callable[[Document], Document]]
+    ) -> list[Document | None]:
+        """Change jobs, and return them; None for a job that was deleted. Raises StoreError."""
+        updates = [Update(job["id"], change) for job, change in zip(jobs, changes, strict=True)]
+        written: list[Document | None] = []
+        for result in self._store.write(updates):
+            if isinstance(result, Exception) and not isinstance(result, NoSuchDocument):
+                raise result
+            written.append(result if isinstance(result, dict) else None)
+        return written
+
+    # --- between servers
+
+    def _tell_leader(self) -> None:
+        try:
+            leader = self._coordination.leaders([ELECTION]).get(ELECTION)
+            if leader is not None:
+                self._coordination.send(leader, {"due": self._planned}, ELECTION)
+        except CoordinationError as error:
+            log.debug("the promoter was not told of a job that is due soon: %s", error)
+
+    def _told(self, message: dict[str, Any]) -> None:
+        """Have a round now, and another one when searches see the job for certain."""
+        self._told_at = boottime()
+        self._task.wake()
+
+
+def _moment(time: str) -> datetime:
+    return datetime.fromisoformat(time.replace("Z", "+00:00"))
