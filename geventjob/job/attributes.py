@@ -120,7 +120,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
               guarded=True, delete="kept", search=Type.NUMBER, rerun=True, slipstream="added"),
     Attribute("timeout", types.SECONDS, "seconds that the action may take", guarded=True, search=Type.NUMBER,
               rerun=True),
-    Attribute("notBefore", types.SOONEST, "the job runs at this time or later; until then the job is `held`", sent="add",
+    Attribute("notBefore", types.SOONEST, "the job runs then or later; until then the job is `held`", sent="add",
               delete="kept", search=Type.DATE),
     Attribute("expires", types.LATEST, "a job that is not RUNNING by this time is STOPPED, with the message `expired`",
               sent="add", delete="kept", search=Type.DATE, indexed=True),
