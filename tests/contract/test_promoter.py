@@ -263,7 +263,7 @@ def test_a_job_is_due_within_a_moment_of_its_time(site: Site) -> None:
 
 
 def test_another_server_wakes_the_promoter(site: Site) -> None:
-    """Two servers share a store and a queue: the one that leads is told of a job that the other one adds."""
+    """Two servers share a store and a queue: an add on one server reaches the promoter of the other."""
     other = Promoter(site.both.store, site.both.coordination)
     leader = gevent.spawn(site.promoter.keep)
     try:
