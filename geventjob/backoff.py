@@ -51,14 +51,14 @@ class Trouble:
     def pause(self, reason: str) -> float:
         """Return the seconds to wait after a failure; log `reason` unless the last failure had the same one."""
         if reason != self._reason:
-            self._log.warning("%s: %s; tried again until it works", self._task, reason)
+            self._log.warning("%s: %s; retrying", self._task, reason)
         self._reason = reason
         return next(self._delays)
 
     def end(self) -> None:
         """Record a success: the next failure waits for the shortest pause again."""
         if self._reason:
-            self._log.warning("%s: it works again", self._task)
+            self._log.warning("recovered from: %s", self._task)
             self._reason, self._delays = "", delays()
 
 

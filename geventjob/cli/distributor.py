@@ -27,7 +27,7 @@ def main() -> None:
     notifier = Notifier()
     settings = config.parse("distributor")
     log_name = f"distributor-{settings.names[0]}" if len(settings.names) == 1 and not settings.all else "distributor"
-    log.configure("distributor", settings.log_dir, settings.log_level, log_name)
+    log.configure("distributor", settings.log_dir, settings.log_level, log_name, not settings.no_log_rotation)
     debug.Dumps(os.path.join(settings.log_dir, f"{log_name}.log") if settings.log_dir else None)
     fork.isolate()
     multiprocess.cooperate()

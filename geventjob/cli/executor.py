@@ -36,7 +36,7 @@ def main() -> None:
     settings = config.parse("executor")
     if isinstance(sys.stdout, io.TextIOWrapper):  # an action that prints a name that is not UTF-8 must not fail
         sys.stdout.reconfigure(errors="backslashreplace")
-    log.configure("executor", settings.log_dir, settings.log_level)
+    log.configure("executor", settings.log_dir, settings.log_level, rotate=not settings.no_log_rotation)
     fork.isolate()
     multiprocess.cooperate()
     refuse_signals()

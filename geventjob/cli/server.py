@@ -53,9 +53,11 @@ class ServerProcess:
     """The parts of the server, and the order in which they start and stop."""
 
     def __init__(self, settings: config.Settings, notifier: Notifier) -> None:
+        """Start nothing yet. Raises StoreError, OSError."""
         self._settings = settings
         self._notifier = notifier
         self._options = LiveOptions("server", settings)
+        self._store = open_store(settings)
         self._rights = Rights(settings.rights)
         self._stop = Event()
         self._code = ExitCode.SUCCESS
@@ -65,18 +67,19 @@ class ServerProcess:
         sys.setswitchinterval(SWITCH)
         signals.handle(self._stop.set, self._settings, signals.catch_hangups(), self.renew)
         listener = self._bind()
-        store = open_store(self._settings)
-        store.start()
+        self._store.start()
         try:
-            self._serve_store(store, listener)
+            self._serve_store(self._store, listener)
         finally:
-            store.close()
+            self._store.close()
         return self._code
 
     def renew(self) -> None:
-        """Read the options again. Raises WrongUsage."""
+        """Read the options again. Raises WrongUsage: nothing has changed."""
         self._options.apply(self._options.read())
-        self._rights.actions = self._settings.rights
+        settings = self._settings
+        self._rights.actions = settings.rights
+        self._store.log_in(settings.es_user, settings.es_pass, settings.es_api_key)
 
     def _bind(self) -> socket.socket:
         """Bind the port before any other step, so that a port in use is an error at once. Raises OSError."""
@@ -140,7 +143,7 @@ def main() -> None:
     config.hide_secrets("geventjob-server")
     notifier = Notifier()
     settings = config.parse("server")
-    logs.configure("server", settings.log_dir, settings.log_level)
+    logs.configure("server", settings.log_dir, settings.log_level, rotate=not settings.no_log_rotation)
     debug.Dumps(os.path.join(settings.log_dir, "server.log") if settings.log_dir else None)
     try:
         gevent.spawn(notifier.feed)

@@ -168,7 +168,8 @@ def as_ini(settings: Settings, command: str) -> str:
     lines = []
     for option in options(command):
         value = getattr(settings, option.dest, None)
-        if option.dest not in SECRETS and value not in (None, [], option.default):
+        is_default = value in (None, [], option.default) or (option.switch and not value)
+        if option.dest not in SECRETS and not is_default:
             lines.append(line(option.name, written(value)).rstrip("\n"))
     rights = [f"{user} = {', '.join(actions)}" for user, actions in settings.rights.items()]
     if rights and command in WITH_RIGHTS:

@@ -134,7 +134,7 @@ class Runner:
         self._quarantine.close()
 
     def give_up(self) -> None:
-        """End everything that runs; each job is given back in good order."""
+        """End everything that runs, and release each job."""
         for work in self.works:
             work.giving_up = True
         self._watch.lose({work.claim for work in self.works})

@@ -105,8 +105,11 @@ class LineHandler(logging.Handler):
 class FileHandler(LineHandler):
     """A log file that is moved to `.1` … `.5` when it reaches 10 MB, by the first process to see the size."""
 
-    def __init__(self, path: Path, largest: int = LARGEST_FILE, kept: int = KEPT) -> None:
-        """Open the file, and make its folder if missing. `largest` is in bytes. Raises OSError."""
+    def __init__(self, path: Path, largest: float = LARGEST_FILE, kept: int = KEPT) -> None:
+        """Open the file, and make its folder if missing.
+
+        `largest`: bytes of a file; infinity where another program moves the files. Raises OSError.
+        """
         super().__init__()
         self.path = path
         self._largest = largest

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
 from geventjob.config import COMMANDS, refuse
-from geventjob.log.handlers import FileHandler, native_lock
+from geventjob.log.handlers import LARGEST_FILE, FileHandler, native_lock
 from geventjob.log.journal import stderr_handler
 from geventjob.log.rate_limit import RateLimit
 from geventjob.log.uncaught import log_uncaught_errors
@@ -19,15 +20,20 @@ TALKATIVE = ("urllib3",)
 """Libraries that log whole URLs at DEBUG, also those of actions, whose queries may hold secrets: only warnings."""
 
 
-def configure(command: str, log_dir: str | None = None, level: str = "info", name: str | None = None) -> None:
+def configure(
+    command: str, log_dir: str | None = None, level: str = "info", name: str | None = None, rotate: bool = True
+) -> None:
     """Send all logging of this process, warnings and uncaught errors too, to its file or to stderr.
 
-    `name`: of the file, without `.log`; by default the name of the command. For entry points only. A folder that
-    cannot be written is wrong usage: one line on stderr, exit code 2.
+    `name`: of the file, without `.log`; by default the name of the command. `rotate`: whether this process moves a
+    file that is full. For entry points only. A folder that cannot be written is wrong usage: one line on stderr, exit
+    code 2.
     """
     try:
         handler: logging.Handler = (
-            FileHandler(Path(log_dir) / f"{name or command}.log") if log_dir else stderr_handler(COMMANDS[command])
+            FileHandler(Path(log_dir) / f"{name or command}.log", LARGEST_FILE if rotate else math.inf)
+            if log_dir
+            else stderr_handler(COMMANDS[command])
         )
     except OSError as error:
         refuse(command, f"--log-dir: expected a folder that can be written, {log_dir}: {error.strerror}")

@@ -72,7 +72,7 @@ class Endless:
 
         def pause(error: CimiError, delay: float) -> float:
             nonlocal level
-            log.log(level, "%s: tried until it works: %s", self._name, error)
+            log.log(level, "%s: retrying: %s", self._name, error)
             level = logging.DEBUG
             return delay
 

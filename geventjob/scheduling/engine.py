@@ -66,9 +66,7 @@ class DistributorEngine:
         self._elections = {name: election for name, (election, _) in works.items()}
         for name, election in self._elections.items():
             if other := next((o for o, e in self._elections.items() if e == election and o != name), None):
-                raise PluginError(
-                    f"distributors {name!r} and {other!r} stand in one election, {election!r}: choose one"
-                )
+                raise PluginError(f"distributors {name!r} and {other!r} share the election {election!r}: choose one")
         self._leaders = {name: Leader(election, coordination, work, name) for name, (election, work) in works.items()}
         self._stop = Event()
         info = about(distributors=sorted(works), elections=self._elections, leftOut=left_out(failures or {}))

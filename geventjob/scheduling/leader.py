@@ -21,7 +21,7 @@ ENDING = 10.0
 
 
 class Leader:
-    """A candidate that stands for election again and again, and works while it leads."""
+    """A candidate in an election, again after each leadership, that works while it leads."""
 
     def __init__(
         self, election: str, coordination: Coordination, work: Callable[[Leadership], None], name: str | None = None
@@ -33,7 +33,7 @@ class Leader:
         self._work = work
 
     def run(self) -> None:
-        """Stand for election until killed, then resign. Errors of `work` are raised."""
+        """Be a candidate or the leader until killed, then resign. Errors of `work` are raised."""
         while True:
             leadership = self._coordination.lead(self._election)
             if leadership is None:

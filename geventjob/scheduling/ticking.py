@@ -79,13 +79,13 @@ class Ticking:
         def pause(error: Exception, delay: float) -> float:
             nonlocal away
             if not away:
-                log.warning("%s: tried again until it works: %s", self._name, error)
+                log.warning("%s: retrying: %s", self._name, error)
             away = True
             return delay
 
         retry(led, (CimiError, CoordinationAway), pause)
         if away:
-            log.warning("%s: it works again", self._name)
+            log.warning("%s: recovered", self._name)
 
     # --- ticks
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +12,10 @@ import pytest
 
 from geventjob import Client
 from geventjob.cimi.errors import Forbidden
+from tests.support import elasticsearch
+from tests.support.elastic_stores import new_prefix, remove_indexes
 from tests.support.fleet import PASSWORD, Fleet, Process, ended, fleet, until
+from tests.support.http_proxy import HttpProxy
 
 ACTION = """
 import os, time
@@ -229,6 +233,27 @@ def test_a_hangup_brings_rights_to_a_server(tmp_path: Path, ini: Path) -> None:
         hung_up(server, f"SIGHUP: nothing changes: {ini}: line 3: this section is given twice")
         alice.add("job", {"action": "report_daily"})
         assert server.stop() == 0
+
+
+def test_a_hangup_brings_credentials_to_a_server(tmp_path: Path) -> None:
+    proxy = HttpProxy(int(elasticsearch.shared().rpartition(":")[2]))
+    key, prefix = tmp_path / "key", new_prefix()
+    key.write_text("bXk6Zmlyc3Q=")
+    key.chmod(0o600)
+    store = ["--es-hosts-list", proxy.url, "--es-api-key-file", str(key), "--es-index-prefix", prefix]
+    with contextlib.closing(proxy), fleet(tmp_path) as engine:
+        server = engine.server(*store)
+        assert b"ApiKey bXk6Zmlyc3Q=" in proxy.requests[0]
+        key.write_text("bXk6c2Vjb25k")
+        hung_up(server, "changed: --es-api-key-file")
+        before = len(proxy.requests)
+        engine.client().add("job", {"action": "dummy_test_action"})
+        requests = proxy.requests[before:]
+        assert requests
+        assert all(b"ApiKey bXk6c2Vjb25k" in request for request in requests)
+        assert "bXk6" not in server.log
+        assert server.stop() == 0
+    remove_indexes(prefix)
 
 
 def test_a_hangup_brings_new_code_to_a_leader(engine: Fleet, folder: Path) -> None:

@@ -30,6 +30,15 @@ def greet(job):
     job.set_status_message(f"hello {job.payload['name']}")
 '''
 
+NAP = """
+import time
+from geventjob import action
+
+@action("nap")
+def nap(job):
+    time.sleep(60)
+"""
+
 
 class Up:
     """One `geventjob up`, and its command line."""
@@ -110,6 +119,32 @@ def test_signals_are_passed_on(up: Up) -> None:
         up.process.send_signal(number)
         until(lambda line=line: line in log.read_text() or up.process.poll() is not None)
     assert up.process.poll() is None
+
+
+def test_a_hangup_brings_new_options_to_the_children(tmp_path: Path, port: int) -> None:
+    ini = tmp_path / "up.ini"
+    ini.touch()
+    up = Up(tmp_path, port, "-c", str(ini))
+    try:
+        log = up.ready().data_dir / "log" / "executor.log"
+        children = up.children()
+        ini.write_text("threads = 3\n[timeouts]\nnap = 0.3\n")
+        (up.data_dir / "actions" / "nap.py").write_text(NAP)
+        up.process.send_signal(signal.SIGHUP)
+        until(lambda: "actions were read again" in log.read_text())
+        assert "options were read again; changed: [timeouts]\nrestart to change --threads\n" in up.output
+        assert "changed: [timeouts]" in log.read_text()
+        done = up.run("submit", "nap", "--wait")
+        assert "timed out after 0.3 s" in done.stdout + done.stderr
+        ini.write_text("thread = 3\n")
+        up.process.send_signal(signal.SIGHUP)
+        until(lambda: f"SIGHUP: nothing changes: {ini}: unknown option 'thread'" in up.output)
+        assert log.read_text().count("options were read again") == 1
+        assert up.children() == children
+        assert up.stop() == 0
+    finally:
+        up.process.kill()
+        up.process.wait()
 
 
 def test_its_secrets_are_its_owners_alone(up: Up) -> None:

@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geventjob.log import SELDOM, TREE, FileHandler, LineFormatter, RateLimit, running_action
+from geventjob.log.handlers import LARGEST_FILE
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [A-Z]+ +\d+ \S+ \[(-|\S+ \S+)\] .*")
 PATCHED = "import geventjob.patch, gevent, logging, os, sys, threading, time\nfrom pathlib import Path\n"
@@ -387,6 +388,15 @@ def test_a_line_larger_than_a_file_has_one_of_its_own(tmp_path: Path) -> None:
         handler.handle(record(text))
     assert [len((tmp_path / f"x.log{n}").read_text().splitlines()) for n in ("", ".1", ".2")] == [1, 1, 1]
     handler.close()
+
+
+def test_a_file_grows_where_others_rotate(tmp_path: Path) -> None:
+    (tmp_path / "server.log").write_bytes(b"x" * LARGEST_FILE)
+    program('log.configure("server", sys.argv[1], rotate=False); logging.info("last line")', tmp_path, check=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["server.log"]
+    assert (tmp_path / "server.log").read_text().endswith("last line\n")
+    program('log.configure("server", sys.argv[1]); logging.info("first line")', tmp_path, check=True)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["server.log", "server.log.1"]
 
 
 def test_a_file_that_logrotate_moved_is_followed_by_a_new_one(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ class Child:
             self._process.send_signal(number)
 
     def renew(self) -> None:
-        """Ask the command to end in good order, so that it is started again."""
+        """Ask the command to shut down gracefully, so that it is started again."""
         self._ending = time.monotonic()
         self.signal(signal.SIGTERM)
 

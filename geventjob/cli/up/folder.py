@@ -31,12 +31,19 @@ class DataFolder:
         self.log_dir = Path(settings.log_dir)
         self.actions_dir = self.path / "actions"
         self.distributors_dir = self.path / "distributors"
-        settings.actions_dir = [str(self.actions_dir), *settings.actions_dir]
-        settings.distributors_dir = [str(self.distributors_dir), *settings.distributors_dir]
         self.client_ini = self.path / "client.ini"
         self._password_file = self.path / "admin-pass"
         self._settings = settings
         self._locks: list[int] = []
+        self._logins: dict[str, str] = {}
+        """Command → lines with its log-in, at the top of its ini file."""
+        self._add_folders()
+
+    def _add_folders(self) -> None:
+        """Put the folders of the data folder before other folders of actions and distributors."""
+        settings = self._settings
+        settings.actions_dir = list(dict.fromkeys([str(self.actions_dir), *settings.actions_dir]))
+        settings.distributors_dir = list(dict.fromkeys([str(self.distributors_dir), *settings.distributors_dir]))
 
     def prepare(self) -> None:
         """Make the folders, take the locks and write the log-in of clients. Raises UsageError."""
@@ -70,9 +77,16 @@ class DataFolder:
         return self._write_ini(command, self.client_ini.read_text())
 
     def _write_ini(self, command: str, login: str) -> Path:
+        self._logins[command] = login
         file = self.path / f"{command}.ini"
         write_private(file, login + config.as_ini(self._settings, command))
         return file
+
+    def write_again(self) -> None:
+        """Write the ini files of the children from settings that SIGHUP has changed. Raises OSError."""
+        self._add_folders()
+        for command, login in self._logins.items():
+            self._write_ini(command, login)
 
     def use_key(self) -> None:
         """Let executor and distributor log in by an API key, which never waits after wrong passwords of others.

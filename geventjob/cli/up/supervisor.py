@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from geventjob import config
 from geventjob.cimi.client import Client
 from geventjob.cimi.errors import CimiError
+from geventjob.cli.renewal import LiveOptions
 from geventjob.cli.up.announcer import Announcer, say
 from geventjob.cli.up.child import Child
 from geventjob.cli.up.folder import DataFolder
@@ -30,8 +31,11 @@ DISTRIBUTORS = ("jobs_cleanup",)
 class Supervisor:
     """The children, in order: the server starts first and stops last."""
 
-    def __init__(self, settings: config.Settings, folder: DataFolder, notifier: Notifier | None = None) -> None:
+    def __init__(
+        self, settings: config.Settings, options: LiveOptions, folder: DataFolder, notifier: Notifier | None = None
+    ) -> None:
         self._settings = settings
+        self._options = options
         self._folder = folder
         self._announcer = Announcer(settings, folder)
         self._notifier = notifier or Notifier({})
@@ -110,13 +114,24 @@ class Supervisor:
         self._notifier.alive()
         caught = signal.sigtimedwait(SIGNALS, seconds)
         if caught and caught.si_signo in PASSED_ON:
-            for child in self._all:
-                child.signal(signal.Signals(caught.si_signo))
+            if caught.si_signo != signal.SIGHUP or self._read_again():
+                for child in self._all:
+                    child.signal(signal.Signals(caught.si_signo))
         elif caught and caught.si_signo != signal.SIGCHLD:
             self._stopping = True
 
+    def _read_again(self) -> bool:
+        """Read the options again, and write the ini files of the children; return False for options with an error."""
+        try:
+            self._options.apply(self._options.read())
+            self._folder.write_again()
+        except (config.WrongUsage, OSError) as error:
+            say(f"SIGHUP: nothing changes: {getattr(error, 'message', error)}")
+            return False
+        return True
+
     def _stop(self, children: Sequence[Child]) -> None:
-        """Stop children in good order, and print what the stop waits for; a second signal is passed on to them."""
+        """Stop children gracefully, and print what the stop waits for; a second signal is passed on to them."""
         for child in children:
             child.signal(signal.SIGTERM)
         told = False

@@ -154,6 +154,11 @@ class Store(ABC):
         with a message that tells an operator what to do; data of another program and of a newer version are refused.
         """
 
+    def log_in(  # noqa: B027  (nothing to do for a store in a file)
+        self, user: str | None = None, password: str | None = None, api_key: str | None = None
+    ) -> None:
+        """Use these credentials from the next request on; a store in a file has none. Raises StoreError."""
+
     @abstractmethod
     def close(self) -> None:
         """Finish the writes in progress, and release the data for another server."""

@@ -55,7 +55,7 @@ def test_takes_that_a_full_quota_refuses_come_back_when_it_is_raised(
     assert len(lines(caplog, "QuotaExceededError")) == 1
     quota.lift()
     assert jobs(executor.take(20, timeout=10)) == [f"job/{number}" for number in range(10)]
-    assert lines(caplog, "no entries can be taken: it works again")
+    assert lines(caplog, "recovered from: no entries can be taken")
 
 
 def test_a_start_that_a_full_quota_refuses_waits_for_it_with_one_line(

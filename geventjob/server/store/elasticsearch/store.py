@@ -99,6 +99,10 @@ class ElasticsearchStore(Store):
         prepare(self._wire, self._prefix)
         self._delete_old_tombstones()
 
+    def log_in(self, user: str | None = None, password: str | None = None, api_key: str | None = None) -> None:
+        """See `Store.log_in`."""
+        self._wire.log_in(user, password, api_key)
+
     def _delete_old_tombstones(self) -> None:
         """Delete tombstones so old that no insert of their documents can still be in progress."""
         indexes = ",".join(index(self._prefix, kind) for kind in KINDS)

@@ -104,17 +104,23 @@ class Wire:
         `hosts`: HOST:PORT or URLs. `ca`: a PEM file of authorities; with `ca`, hosts without a scheme are https. Raises
         StoreError for a malformed host and for contradictory credentials.
         """
-        login = _login(user, password, api_key)
+        self._login: Mapping[str, str] = {}
+        self.log_in(user, password, api_key)
         self._name = f"Elasticsearch at {','.join(map(_shown, hosts))}"
         self._nodes = len(hosts)
         self._away = False
         self._transport = Transport(
-            [_node(host, login, ca) for host in hosts],
+            [_node(host, bool(self._login), ca) for host in hosts],
             serializers={"application/json": _Bytes(), "application/x-ndjson": _Bytes(), "text/*": _Bytes()},
             max_retries=0,
             retry_on_status=(),
         )
         logging.getLogger("elastic_transport.node_pool").setLevel(logging.ERROR)  # logs each failed request
+
+    def log_in(self, user: str | None = None, password: str | None = None, api_key: str | None = None) -> None:
+        """Use these credentials from the next request on. Raises StoreError for contradictory credentials."""
+        login = _login(user, password, api_key)
+        self._login = {"authorization": login} if login else {}
 
     def close(self) -> None:
         self._transport.close()
@@ -153,8 +159,9 @@ class Wire:
     def _once(self, method: str, path: str, body: bytes | None, until: float, headers: Mapping[str, str]) -> Response:
         left = max(until - boottime(), 0.001)
         limit = gevent.Timeout.start_new(left + SLACK)
+        sent = {**headers, **self._login}
         try:
-            meta, data = self._transport.perform_request(method, path, body=body, headers=headers, request_timeout=left)
+            meta, data = self._transport.perform_request(method, path, body=body, headers=sent, request_timeout=left)
         except gevent.Timeout as timeout:
             if timeout is not limit:
                 raise
@@ -209,7 +216,7 @@ class _Bytes(Serializer):
         return data
 
 
-def _node(host: str, login: str | None, ca: str | None) -> NodeConfig:
+def _node(host: str, has_login: bool, ca: str | None) -> NodeConfig:
     url = urlsplit(host if "://" in host else f"{'https' if ca else 'http'}://{host}")
     try:
         if url.port is None:
@@ -217,13 +224,12 @@ def _node(host: str, login: str | None, ca: str | None) -> NodeConfig:
         node = url_to_node_config(url.geturl())
     except ValueError:
         raise StoreError(f"{_shown(host)} is not an Elasticsearch host: expected HOST:PORT or a URL") from None
-    if login and node.headers:
+    if has_login and node.headers:
         raise StoreError(
             f"{_shown(host)} has credentials in its URL, and other credentials are given: give one of them"
         )
-    own = {"authorization": login} if login else node.headers
     trusted = ca if node.scheme == "https" else None
-    return node.replace(headers=own, connections_per_node=CALLS, ca_certs=trusted)
+    return node.replace(connections_per_node=CALLS, ca_certs=trusted)
 
 
 def _login(user: str | None, password: str | None, api_key: str | None) -> str | None:
