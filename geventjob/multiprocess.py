@@ -22,6 +22,7 @@ LONGEST = 0.02
 
 def cooperate() -> None:
     """Replace the calls that block, for the whole process. Call this once, in an entry point after gevent's patch."""
+    connection.Pipe = _pipe
     connection.Connection._recv.__defaults__ = (_read,)  # type: ignore[attr-defined]
     connection.Connection._send.__defaults__ = (_write,)  # type: ignore[attr-defined]
     popen_fork.Popen.wait = _wait  # type: ignore[method-assign]
@@ -33,6 +34,16 @@ def cooperate() -> None:
         return int(gevent.os.fork_and_watch(fork=lambda: spawn(*args)))
 
     util.spawnv_passfds = watched  # type: ignore[assignment]
+
+
+def _pipe(duplex: bool = True, pipe: Callable[..., Any] = connection.Pipe) -> Any:
+    """Return the two ends of a pipe, which block: gevent makes sockets that do not, and a process that is started anew
+    and reads its end would get BlockingIOError.
+    """
+    ends = pipe(duplex)
+    for end in ends:
+        os.set_blocking(end.fileno(), True)
+    return ends
 
 
 def _read(descriptor: int, size: int) -> bytes:
