@@ -26,6 +26,7 @@ def test_every_public_name_is_there() -> None:
         geventjob.nonsense  # noqa: B018
 
 
-def test_a_client_brings_neither_gevent_nor_patches() -> None:
+def test_a_client_brings_neither_gevent_nor_patches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # coverage would import gevent
     code = "import sys; from geventjob import Client; Client('http://h'); print('gevent' in sys.modules)"
     assert run(code).strip() == "False"
