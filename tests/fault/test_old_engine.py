@@ -6,8 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 
 from tests.support.fleet import Fleet, ended, fleet, until
 from tests.support.noted import ACTIONS, Notes, add
+from tests.support.old_executor import OldExecutor
 from tests.support.slipstream_fleet import slipstream_fleet
 from tests.support.zookeeper import shared
 
@@ -32,17 +31,12 @@ def engine(tmp_path: Path) -> Iterator[Fleet]:
 
 
 @contextlib.contextmanager
-def old_engine(engine: Fleet, notes: Notes) -> Iterator[subprocess.Popen[bytes]]:
-    files = ["--cookies", str(engine.folder / "cookies.txt"), "--notes", str(notes.path)]
-    zookeeper = ["--zk-hosts", engine.zk_hosts + engine.zk_root]
-    options = ["--ss-url", engine.url, *engine.login, *zookeeper, *files, "--threads", "4"]
-    with (engine.folder / "old.log").open("ab") as log:
-        process = subprocess.Popen([sys.executable, "-m", "tests.support.old_engine", *options], stdout=log, stderr=log)
+def old_engine(engine: Fleet, notes: Notes) -> Iterator[OldExecutor]:
+    executor = OldExecutor(engine, notes, "old")
     try:
-        yield process
+        yield executor
     finally:
-        process.kill()
-        process.wait()
+        executor.kill()
 
 
 def ran(notes: Notes, old: int) -> tuple[int, int]:

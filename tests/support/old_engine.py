@@ -1,13 +1,15 @@
 """An executor like SlipStream's (docs/reference/cimi.md): kazoo's LockingQueue, own client, a thread for each job.
 
 The only action is `noted` of tests/actions, which notes each step in a file. A process of its own: `python -m
-tests.support.old_engine`.
+tests.support.old_engine`. SIGTERM ends the main thread only: the process lives until each thread has had its next job.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -28,13 +30,14 @@ class JobUpdateError(Exception):
 class Worker:
     """One of the threads."""
 
-    def __init__(self, zookeeper: KazooClient, api: Any, notes: Path) -> None:
+    def __init__(self, zookeeper: KazooClient, api: Any, notes: Path, stop: threading.Event) -> None:
         self._notes = notes
+        self._stop = stop
         self._queue = LockingQueue(zookeeper, "/job")
         self._api = api
 
     def run(self) -> None:
-        while True:
+        while not self._stop.is_set():
             id = self._queue.get().decode()
             self._note(id, "take")
             try:
@@ -104,10 +107,16 @@ def main() -> None:
     args = parser.parse_args()
     api = Api(endpoint=args.ss_url, insecure=True, cookie_file=args.cookies, reauthenticate=True)
     assert api.login_internal(args.ss_user, Path(args.ss_pass_file).read_text()).status_code == 201
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     zookeeper = KazooClient(args.zk_hosts, timeout=3)
     zookeeper.start()
+    print(f"session {zookeeper.client_id[0]:#x}", file=sys.stderr, flush=True)
+    stop = threading.Event()
     for _ in range(args.threads):
-        threading.Thread(target=Worker(zookeeper, api, Path(args.notes)).run).start()
+        threading.Thread(target=Worker(zookeeper, api, Path(args.notes), stop).run).start()
+    signal.sigwait({signal.SIGTERM})
+    stop.set()
+    print("stopping", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
