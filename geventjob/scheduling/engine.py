@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import gevent
 from gevent.event import Event
@@ -21,6 +22,7 @@ from geventjob.plugins import Distributors, DistributorSpec, PluginError
 from geventjob.plugins.marks import checked
 from geventjob.scheduling.endless import Endless
 from geventjob.scheduling.leader import ENDING, Leader
+from geventjob.scheduling.stored import StoredSchedules
 from geventjob.scheduling.ticking import Ticking
 
 log = logging.getLogger(__name__)
@@ -81,6 +83,8 @@ class DistributorEngine:
                 return checked(endless.election), endless
             made = spec.target(self._client, self._settings)
             election = checked(getattr(made, "election", None) or spec.name)
+            if isinstance(made, StoredSchedules):
+                return election, partial(made.work, spec.name)
             return election, Ticking(plan(spec.name, made), made, self._client, self._coordination)
         except Exception as error:
             raise PluginError(f"distributor {spec.name!r} in {spec.source}: {type(error).__name__}: {error}") from error

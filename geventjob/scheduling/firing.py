@@ -15,6 +15,7 @@ from geventjob.cimi.client import Client
 from geventjob.cimi.document import WINDOW
 from geventjob.cimi.errors import CimiError, Conflict, Refused
 from geventjob.cimi.filters import quoted
+from geventjob.scheduling.patience import NotLeading
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +26,6 @@ PAGE = 500
 """Jobs that are added between two checks whether this process still leads."""
 NAMED = 20
 """Targets that a search for pending jobs names at most; for more targets it asks for all jobs of the action."""
-
-
-class NotLeading(Exception):
-    """The end of this leadership: another leader may create jobs."""
 
 
 def key(distributor: str, tick: int, job: NewJob) -> str:

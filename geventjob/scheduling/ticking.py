@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
 from gevent.event import Event
 
-from geventjob.backoff import retry
 from geventjob.calendar.schedule import Plan, reckoned
 from geventjob.cimi.client import Client
-from geventjob.cimi.errors import CimiError
-from geventjob.coordination.base import Coordination, CoordinationAway, Leadership
+from geventjob.coordination.base import Coordination, Leadership
 from geventjob.plugins import Distributor
-from geventjob.scheduling.firing import Firing, NotLeading, gathered, without_pending
+from geventjob.scheduling.firing import Firing, gathered, without_pending
+from geventjob.scheduling.patience import NotLeading, patiently
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +51,7 @@ class Ticking:
                 elif self._due() is None:
                     self._renewed.wait(self._until_next())
                 else:
-                    self._patiently(leadership, lambda: self._fire(leadership))
+                    patiently(self._name, leadership, lambda: self._fire(leadership))
         except NotLeading:
             log.warning("%s: leadership was lost, nothing more is created", self._name)
 
@@ -62,30 +60,7 @@ class Ticking:
         if self._renewal:
             (self._plan, self._distributor), self._renewal = self._renewal, None
             self._renewed.clear()
-        self._patiently(leadership, self._load_tick)
-
-    def _patiently(self, leadership: Leadership, attempt: Callable[[], None]) -> None:
-        """Call `attempt` until it works; log the first failure and the success after it.
-
-        Raises NotLeading once this process leads no longer.
-        """
-        away = False
-
-        def led() -> None:
-            if not leadership.held:
-                raise NotLeading
-            attempt()
-
-        def pause(error: Exception, delay: float) -> float:
-            nonlocal away
-            if not away:
-                log.warning("%s: retrying: %s", self._name, error)
-            away = True
-            return delay
-
-        retry(led, (CimiError, CoordinationAway), pause)
-        if away:
-            log.warning("%s: recovered", self._name)
+        patiently(self._name, leadership, self._load_tick)
 
     # --- ticks
 

@@ -18,6 +18,7 @@ from geventjob.server.http.response import set_problem
 from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.reconcile import Reconciler
 from geventjob.server.jobs.rights import Rights
+from geventjob.server.jobs.schedules import ScheduleService
 from geventjob.server.jobs.service import Jobs
 from geventjob.server.problem import Problem
 from geventjob.server.resources.bulk import BulkResource
@@ -26,6 +27,7 @@ from geventjob.server.resources.entry_point import EntryPointResource
 from geventjob.server.resources.fleet import NodeResource, QueueResource, ReconcileResource
 from geventjob.server.resources.health import HealthResource
 from geventjob.server.resources.job import JobResource
+from geventjob.server.resources.schedule import ScheduleResource
 from geventjob.server.resources.session import SessionResource
 from geventjob.server.resources.templates import credential_templates, session_templates
 from geventjob.server.resources.user import UserResource
@@ -57,6 +59,7 @@ def application(
     """
     jobs = Jobs(store, coordination, rights, promoter)
     job, bulk = JobResource(jobs, sessions), BulkResource(jobs, sessions)
+    schedule = ScheduleResource(store, ScheduleService(store, jobs), sessions)
     app = App(middleware=[Authentication(sessions, base_uri)])
     app.add_error_handler(Exception, _any_error)
     app.add_error_handler(falcon.HTTPError, _http_error)
@@ -72,11 +75,13 @@ def application(
         "credential-template": credential_templates(),
         "user": UserResource(store, sessions, passwords),
         "job": job,
+        "schedule": schedule,
     }
     for kind, collection in collections.items():
         app.add_route(f"/api/{kind}", collection, suffix="all")
         app.add_route(f"/api/{kind}/{{name}}", collection)
     app.add_route("/api/job/{name}/{action}", job, suffix="action")
+    app.add_route("/api/schedule/{name}/{action}", schedule, suffix="action")
     for operation in ("add", "edit", "delete"):
         app.add_route(f"/api/job/bulk-{operation}", bulk, suffix=operation)
     return app

@@ -6,7 +6,7 @@ The text of an error begins with SlipStream's words, and then names the attribut
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Union
 
 import msgspec
@@ -70,12 +70,17 @@ def _checked(body: Any) -> Document:
     try:
         msgspec.convert(body, Job)
     except msgspec.ValidationError as error:
-        raise _explained(str(error)) from None
-    if "payload" in body and len(msgspec.json.encode(body["payload"])) > PAYLOAD_BYTES:
-        raise PayloadTooLarge("payload", f"expected at most {PAYLOAD_BYTES // 1024} KB")
+        raise explained(str(error), "job", EXPECTED) from None
+    check_payload(body)
     for name in body.keys() & MOMENTS:
         _check_moment(name, body[name])
     return {name: value for name, value in body.items() if name not in SET_BY_SERVER}
+
+
+def check_payload(body: Mapping[str, Any]) -> None:
+    """Raise PayloadTooLarge for a payload above PAYLOAD_BYTES."""
+    if "payload" in body and len(msgspec.json.encode(body["payload"])) > PAYLOAD_BYTES:
+        raise PayloadTooLarge("payload", f"expected at most {PAYLOAD_BYTES // 1024} KB")
 
 
 def _check_moment(name: str, value: str) -> None:
@@ -89,16 +94,19 @@ _PLACED = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 
 
-def _explained(said: str) -> SchemaError:
-    """Return the error for a text of msgspec, with the attribute and the expected value."""
+def explained(said: str, whole: str, words: Mapping[str, str]) -> SchemaError:
+    """Return the error for a text of msgspec, with the attribute and the expected value.
+
+    `whole`: the name of the body. `words`: what is expected of each attribute.
+    """
     placed = _PLACED.fullmatch(said)
     what, path = (placed["what"], placed["path"] or "") if placed else (said, "")
     if unknown := _UNKNOWN.fullmatch(what):
         name = repr(unknown[1][:100])[1:-1]
         return SchemaError(f"{path}.{name}" if path else name, "unknown attribute")
     if not path:
-        return SchemaError("job", "expected a JSON object")
-    expected = EXPECTED[re.split(r"[.\[]", path)[0]]
+        return SchemaError(whole, "expected a JSON object")
+    expected = words[re.split(r"[.\[]", path)[0]]
     said = what[:1].lower() + what[1:]
     told = "regex" in said or "length" in said
     return SchemaError(path, f"expected {expected}" if told else f"expected {expected} ({said})")

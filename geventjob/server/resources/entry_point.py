@@ -15,6 +15,7 @@ COLLECTIONS = {
     "credentials": "credential",
     "credentialTemplates": "credential-template",
     "jobs": "job",
+    "schedules": "schedule",
     "sessions": "session",
     "sessionTemplates": "session-template",
     "users": "user",

@@ -33,7 +33,7 @@ from typing import Any
 from geventjob.cimi.document import Document
 from geventjob.server.filter import Filter
 
-KINDS = ("job", "user", "session", "secret", "credential")
+KINDS = ("job", "user", "session", "secret", "credential", "schedule")
 """The kinds of documents. `secret` has the server's own data, such as the key that signs cookies."""
 
 

@@ -11,8 +11,9 @@ from geventjob.ownership import open_private
 from geventjob.server.store.base import KINDS, StoreAway, StoreError, StoreRefused
 from geventjob.server.store.sqlite.rows import NAMES
 
-VERSION = 3
-"""Version of the tables, in `user_version`: 2 has added the credentials, 3 the columns ADDED and their indexes."""
+VERSION = 4
+"""Version of the tables, in `user_version`: 2 has added the credentials, 3 the columns ADDED and their indexes, 4 the
+schedules."""
 APPLICATION = 0x676A6F62
 """`gjob`, in `application_id`: marks a file of this program."""
 PATIENCE = 5.0

@@ -1,0 +1,176 @@
+"""`schedule`: schedules as data. Administrators write them; callers who see everything read them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Annotated, Any, Union
+
+import falcon
+from msgspec import UNSET, Meta, UnsetType
+
+from geventjob.calendar import stored
+from geventjob.cimi.document import Document
+from geventjob.clock import now
+from geventjob.job.types import Text
+from geventjob.server.accounts.acl import acl
+from geventjob.server.accounts.caller import Caller
+from geventjob.server.accounts.sessions import Sessions
+from geventjob.server.document import operation, public, select_attributes
+from geventjob.server.http.decode import decode, decode_as
+from geventjob.server.http.request_body import read_body
+from geventjob.server.http.response import result_of, set_json, set_result
+from geventjob.server.jobs.schedule_schema import deletable, validate_schedule, validate_schedule_edit
+from geventjob.server.jobs.schedules import ScheduleService
+from geventjob.server.problem import Problem, invalid
+from geventjob.server.resources.bodies import Body
+from geventjob.server.resources.collection import collection
+from geventjob.server.resources.search_parameters import parameters, search_query, selection
+from geventjob.server.store.base import Store
+
+_ACL = acl("ROLE", "ADMIN")
+_OPERATIONS = ("pause", "resume", "fire")
+"""What can be done with a schedule besides edit and delete."""
+_OFFSET = re.compile(r"\+([0-9]{1,9})([smhdw])", re.ASCII)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+FireKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:@+-]{1,100}\Z")]
+
+
+class PauseBody(Body):
+    """Why a schedule is paused, and until when: a date, or an offset as `+2h`."""
+
+    why: Union[Text, UnsetType] = UNSET
+    until: Union[str, UnsetType] = UNSET
+
+
+class FireBody(Body):
+    """The tick to fire, in Unix milliseconds; or the key of a firing that a person asks for."""
+
+    tick: Union[Annotated[int, Meta(ge=0, le=2**53)], UnsetType] = UNSET
+    idempotency_key: Union[FireKey, UnsetType] = UNSET
+
+
+class ScheduleResource:
+    """Requests for schedules."""
+
+    def __init__(self, store: Store, schedules: ScheduleService, sessions: Sessions) -> None:
+        self._store = store
+        self._schedules = schedules
+        self._sessions = sessions
+
+    def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Add a schedule."""
+        self._admin(req)
+        set_result(resp, self._schedules.add(validate_schedule(decode(read_body(req)))), "created", 201)
+
+    def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Search the schedules."""
+        caller = self._reader(req)
+        given, wanted = search_query(req, caller)
+        if wanted.select is not None:
+            wanted = replace(wanted, select=[*wanted.select, *stored.NEEDED])
+        page = self._store.search("schedule", wanted)
+        page.documents[:] = map(_shown, page.documents)
+        answer = collection(
+            "schedule",
+            page,
+            acl=_ACL,
+            operations=[operation("add", "schedule")] if caller.is_admin else [],
+            item_operations=lambda schedule: _operations(schedule, caller),
+            select=selection(given),
+        )
+        set_json(resp, answer)
+
+    on_put_all = on_get_all
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Respond with one schedule."""
+        caller = self._reader(req)
+        schedule = _shown(self._schedules.get(f"schedule/{name}"))
+        part = select_attributes(public(schedule), selection(parameters(req)))
+        set_json(resp, part | {"operations": _operations(schedule, caller)})
+
+    def on_put(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Edit a schedule, and respond with it; attributes that `$select` names and the body lacks are deleted."""
+        self._admin(req)
+        change = validate_schedule_edit(decode(read_body(req)))
+        named = deletable([path for path in selection(parameters(req)) or () if path not in change])
+        set_json(resp, public(_shown(self._schedules.edit(f"schedule/{name}", change, named))))
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Delete a schedule. Its jobs stay."""
+        self._admin(req)
+        self._schedules.delete(f"schedule/{name}")
+        set_result(resp, f"schedule/{name}", "deleted")
+
+    def on_post_action(self, req: falcon.Request, resp: falcon.Response, name: str, action: str) -> None:
+        """Pause, resume or fire a schedule."""
+        caller = self._admin(req)
+        if action not in _OPERATIONS:
+            message = f'undefined action (post, ["schedule" "{action}"]) for {req.path}'
+            raise Problem(404, message, resource_id=req.path)
+        set_json(resp, getattr(self, f"_{action}")(f"schedule/{name}", read_body(req) or b"{}", caller))
+
+    def _pause(self, id: str, body: bytes, caller: Caller) -> Document:
+        given = decode_as(PauseBody, body)
+        why = given.why if isinstance(given.why, str) else None
+        until = _future(given.until) if isinstance(given.until, str) else None
+        return public(_shown(self._schedules.pause(id, caller.username or "", why, until)))
+
+    def _resume(self, id: str, body: bytes, caller: Caller) -> Document:
+        decode_as(Body, body)
+        return public(_shown(self._schedules.resume(id)))
+
+    def _fire(self, id: str, body: bytes, caller: Caller) -> dict[str, Any]:
+        given = decode_as(FireBody, body)
+        job: str | None
+        if isinstance(given.tick, int):
+            job = self._schedules.fire_tick(id, given.tick, caller)
+        elif isinstance(given.idempotency_key, str):
+            job = self._schedules.fire_now(id, given.idempotency_key, caller)
+        else:
+            raise invalid("idempotencyKey: is missing, expected a text by which a repeated firing is known")
+        return result_of(id, "fired", 200) | {"jobs": [job] if job else []}
+
+    def _reader(self, req: falcon.Request) -> Caller:
+        caller = self._sessions.caller_of(req)
+        caller.require_sees_all()
+        return caller
+
+    def _admin(self, req: falcon.Request) -> Caller:
+        caller = self._sessions.caller_of(req)
+        caller.require_role("ADMIN")
+        return caller
+
+
+def _shown(schedule: Document) -> Document:
+    """Return a schedule with its next moment, and without a pause that is over."""
+    moment = stored.present()
+    if "paused" in schedule and not stored.is_paused(schedule, moment):
+        schedule = {name: value for name, value in schedule.items() if name != "paused"}
+    next = stored.next_moment(schedule, moment)
+    return schedule if next is None else schedule | {"next": stored.date_of(next)}
+
+
+def _operations(schedule: Document, caller: Caller) -> list[dict[str, str]]:
+    id = schedule["id"]
+    own = [operation(rel, id) for rel in ("edit", "delete")]
+    return [*own, *(operation(rel, f"{id}/{rel}") for rel in _OPERATIONS)] if caller.is_admin else []
+
+
+def _future(text: str) -> datetime:
+    """Return the end of a pause. Raises Problem 400."""
+    moment, offset = now(), _OFFSET.fullmatch(text)
+    try:
+        if offset:
+            found = moment + timedelta(**{_UNITS[offset[2]]: int(offset[1])})
+        else:
+            found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+            found = found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+    except (ValueError, OverflowError):
+        raise invalid(f"until: expected a date as 2027-01-31T08:15Z or an offset as +2h, not {text[:60]!r}") from None
+    if found <= moment or found.year >= 9000:
+        raise invalid(f"until: expected a date in the future, not {text[:60]!r}")
+    return found
