@@ -18,6 +18,11 @@ def now() -> datetime:
     return datetime.now(timezone.utc)
 
 
+def unix_milliseconds() -> int:
+    """Return the wall-clock time in Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
 def cimi_time(moment: datetime) -> str:
     """Return a moment as CIMI writes it: `2019-04-02T08:15:30.123Z`, UTC, three digits (docs/reference/cimi.md)."""
     return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

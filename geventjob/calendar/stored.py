@@ -6,7 +6,6 @@ are Unix milliseconds.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -87,11 +86,6 @@ def next_moment(schedule: Document, now: int) -> int | None:
 def milliseconds(date: str) -> int:
     """Return the moment of a date of a document, `2027-01-31T08:15:30.123Z`."""
     return round(datetime.fromisoformat(date.replace("Z", "+00:00")).timestamp() * 1000)
-
-
-def present() -> int:
-    """Return the present moment by this machine's clock."""
-    return time.time_ns() // 1_000_000
 
 
 def date_of(moment: int) -> str:

@@ -35,6 +35,10 @@ class _Nodes(msgspec.Struct):
     nodes: list[Document]
 
 
+class _Distributors(msgspec.Struct):
+    distributors: list[Document]
+
+
 class _Searched(msgspec.Struct):
     """The part of a search's answer that is checked."""
 
@@ -248,6 +252,10 @@ class Client:
     def nodes(self) -> list[Document]:
         """Return the live executors, distributors and servers (docs/reference/api.md)."""
         return self._ours("GET", "node", answer=_Nodes).nodes
+
+    def distributors(self) -> list[Document]:
+        """Return the distributors of the live processes, with their firings (docs/reference/api.md)."""
+        return self._ours("GET", "distributor", answer=_Distributors).distributors
 
     def queue(self) -> Document:
         """Return the figures of the queue (docs/reference/api.md)."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import gevent
 from gevent.event import Event
@@ -14,7 +15,7 @@ from geventjob import supervise
 from geventjob.calendar import zones
 from geventjob.calendar.schedule import plan
 from geventjob.cimi.client import Client
-from geventjob.coordination.base import Coordination, NameInUse
+from geventjob.coordination.base import Coordination, Leadership, NameInUse
 from geventjob.coordination.member import Announcement, about, join, left_out
 from geventjob.exit_code import ExitCode
 from geventjob.notify import Notifier
@@ -71,11 +72,20 @@ class DistributorEngine:
                 raise PluginError(f"distributors {name!r} and {other!r} share the election {election!r}: choose one")
         self._leaders = {name: Leader(election, coordination, work, name) for name, (election, work) in works.items()}
         self._stop = Event()
-        info = about(distributors=sorted(works), elections=self._elections, leftOut=left_out(failures or {}))
+        info = about(
+            distributors=sorted(works),
+            elections=self._elections,
+            timing=self._timing(),
+            leftOut=left_out(failures or {}),
+        )
         self._announcement = Announcement(coordination, ROLE, info, self._stop)
         self._code = ExitCode.SUCCESS
 
-    def _work(self, spec: DistributorSpec) -> tuple[str, Ticking | Endless]:
+    def _timing(self) -> dict[str, dict[str, Any]]:
+        """Return when each distributor with ticks fires."""
+        return {name: work.timing for name, work in self._works.items() if isinstance(work, Ticking)}
+
+    def _work(self, spec: DistributorSpec) -> tuple[str, Callable[[Leadership], None]]:
         """Return the election of a distributor, and the work that it does while it leads. Raises PluginError."""
         try:
             if spec.old:
@@ -124,7 +134,7 @@ class DistributorEngine:
             elif spec.target is not self._specs[spec.name].target:
                 self._renew(spec)
         log.info("distributors were read again: %s", ", ".join(self._works))
-        self._announcement.change(leftOut=left_out(failures))
+        self._announcement.change(timing=self._timing(), leftOut=left_out(failures))
 
     def _renew(self, spec: DistributorSpec) -> None:
         running = self._works[spec.name]

@@ -28,13 +28,16 @@ NAMED = 20
 """Targets that a search for pending jobs names at most; for more targets it asks for all jobs of the action."""
 
 
-def key(distributor: str, tick: int, job: NewJob) -> str:
-    """Return the idempotencyKey of a job, the same in every leader that fires this tick."""
+def key(distributor: str, tick: int | str, job: NewJob) -> str:
+    """Return the idempotencyKey of a job, the same in every leader that fires this tick.
+
+    `tick`: Unix milliseconds, or a text that names a request to fire.
+    """
     what = [job.get("action"), job.get("targetResource"), job.get("payload")]
     return f"{distributor}@{tick}#{crc32(msgspec.json.encode(what, order='deterministic')):08x}"
 
 
-def gathered(distributor: str, tick: int, jobs: Callable[[], Iterable[NewJob]]) -> list[NewJob]:
+def gathered(distributor: str, tick: int | str, jobs: Callable[[], Iterable[NewJob]]) -> list[NewJob]:
     """Return the jobs of a distributor, each with its key. Errors are logged, and jobs made before are kept.
 
     Raises CimiError from a request of the distributor: the whole firing is tried again.
@@ -50,7 +53,7 @@ def gathered(distributor: str, tick: int, jobs: Callable[[], Iterable[NewJob]]) 
     except CimiError:
         raise
     except (Exception, gevent.Timeout):
-        log.exception("%s failed after %d jobs of the tick %d, which are added", distributor, len(found), tick)
+        log.exception("%s failed after %d jobs of the tick %s, which are added", distributor, len(found), tick)
     return list(found.values())
 
 
@@ -112,11 +115,12 @@ def described(job: Any) -> str:
 class Firing:
     """The jobs of one tick that are still to be added."""
 
-    def __init__(self, distributor: str, tick: int, jobs: list[NewJob]) -> None:
+    def __init__(self, distributor: str, tick: int | str, jobs: list[NewJob]) -> None:
         self.tick = tick
+        self.made: list[str] = []
+        """The ids of the jobs that were added."""
         self._distributor = distributor
         self._left = jobs
-        self._added = 0
 
     def add(self, client: Client, leads: Callable[[], bool]) -> int:
         """Add the jobs, and return their number. Refused jobs are logged and given up.
@@ -130,11 +134,11 @@ class Firing:
             for job, result in zip(page, client.bulk_add(page), strict=True):
                 self._count(job, result)
             del self._left[:PAGE]
-        return self._added
+        return len(self.made)
 
     def _count(self, job: NewJob, result: str | Refused) -> None:
         if isinstance(result, str):
-            self._added += 1
+            self.made.append(result)
             log.info("%s added %s: %s", self._distributor, result, described(job))
         elif not isinstance(result, Conflict):  # a conflict is this tick's own key: the job exists
             log.error("%s: a job of %s was refused: %s", self._distributor, job.get("action"), result)

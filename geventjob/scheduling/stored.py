@@ -16,6 +16,7 @@ from geventjob.calendar import stored
 from geventjob.cimi.client import Client
 from geventjob.cimi.document import Document
 from geventjob.cimi.errors import Conflict, NotFound, Refused
+from geventjob.clock import unix_milliseconds
 from geventjob.coordination.base import Leadership
 from geventjob.plugins import Distributor
 from geventjob.scheduling.patience import NotLeading, patiently
@@ -63,7 +64,7 @@ class StoredSchedules(Distributor):
                 if not leadership.held:
                     raise NotLeading
                 self._fire(name, schedule, tick)
-        now = stored.present()
+        now = unix_milliseconds()
         moments = [moment for each in schedules if (moment := stored.next_moment(each, now)) is not None]
         return max(0.0, min([LOOK, *((moment - now) / 1000 for moment in moments)]))
 
@@ -78,7 +79,7 @@ class StoredSchedules(Distributor):
     def _due(self, schedule: Document) -> list[int]:
         """Return the ticks of a schedule that are due, without those that the server refused."""
         refused = self._refused.get(schedule["id"], -1)
-        return [tick for tick in stored.due(schedule, stored.present()) if tick > refused]
+        return [tick for tick in stored.due(schedule, unix_milliseconds()) if tick > refused]
 
     def _fire(self, name: str, schedule: Document, tick: int) -> None:
         """Let the server make the job of a tick. Raises CimiError while the server is away."""

@@ -16,6 +16,7 @@ METHODS = {
     "user": ("GET", "PUT", "DELETE"),
     "session": ("GET", "DELETE"),
     "credential": ("GET", "DELETE"),
+    "schedule": ("GET", "PUT", "DELETE", "POST pause"),
 }
 
 
@@ -28,8 +29,13 @@ def here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def ask(caller: Caller, method: str, id: str) -> Any:
     verb, _, operation = method.partition(" ")
-    body = {"name": "x"} if verb == "PUT" else None
+    body = {"description": "x"} if verb == "PUT" else None
     return caller(verb, f"{id}/{operation}" if operation else id, json=body)
+
+
+def a_schedule(here: LocalServer) -> str:
+    body = {"name": uuid4().hex, "action": "nothing", "cron": "@daily"}
+    return str(here.admin.post("schedule", body).json()["resource-id"])
 
 
 @pytest.mark.parametrize(("kind", "method"), [(kind, method) for kind in METHODS for method in METHODS[kind]])
@@ -42,6 +48,7 @@ def test_a_stranger_cannot_tell_which_ids_exist(here: LocalServer, kind: str, me
         "user": f"user/{session['username']}",
         "session": session["id"],
         "credential": here.key(owner)[0],
+        "schedule": a_schedule(here),
     }[kind]
     missing = f"{kind}/{uuid4()}"
     for caller in strangers:

@@ -97,12 +97,17 @@ class Targets:
         caller = self.here.by_key(self.here.key(self.bystander))
         return str(good(caller.get("session"))["sessions"][0]["id"])
 
+    def schedule(self) -> str:
+        answer = self.admin.post("schedule", {**SCHEDULE, "name": uuid4().hex})
+        return str(answer.json()["resource-id"])
+
 
 def own(caller: Caller, name: str) -> str:
     return f"user/{name.lower()}"
 
 
 NEW = {"action": "nothing"}
+SCHEDULE = {"action": "nothing", "cron": "@daily"}
 Request = Callable[[Caller, Targets, str], Any]
 REQUESTS: dict[str, Request] = {
     "`POST /api/job` of an action in `[rights]`": lambda c, t, name: c.post("job", {"action": "report_x"}),
@@ -134,7 +139,18 @@ REQUESTS: dict[str, Request] = {
     "`GET /api/session`": lambda c, t, name: c.get("session"),
     "`GET /api/session/<uuid>` of another": lambda c, t, name: c.get(t.session()),
     "`DELETE /api/session/<uuid>` of another": lambda c, t, name: c.delete(t.session()),
-    "`GET /api/node`, `GET /api/queue`": lambda c, t, name: _same(c.get("node"), c.get("queue")),
+    "`POST /api/schedule`": lambda c, t, name: c.post("schedule", {**SCHEDULE, "name": uuid4().hex}),
+    "`GET /api/schedule`, `GET /api/schedule/<name>`": lambda c, t, name: _same(c.get("schedule"), c.get(t.schedule())),
+    "`PUT /api/schedule/<name>`": lambda c, t, name: c.put(t.schedule(), {"priority": 5}),
+    "`POST /api/schedule/<name>/pause`": lambda c, t, name: c.post(t.schedule() + "/pause", {}),
+    "`POST /api/schedule/<name>/fire`": lambda c, t, name: c.post(t.schedule() + "/fire", {"idempotencyKey": "k"}),
+    "`DELETE /api/schedule/<name>`": lambda c, t, name: c.delete(t.schedule()),
+    "`POST /api/distributor/<name>/fire` that does not exist": lambda c, t, name: c.post(
+        "distributor/nobody/fire", {"idempotencyKey": "k"}
+    ),
+    "`GET /api/node`, `GET /api/queue`, `GET /api/distributor`": lambda c, t, name: _same(
+        c.get("node"), c.get("queue"), c.get("distributor")
+    ),
     "`POST /api/queue/reconcile`": lambda c, t, name: c.post("queue/reconcile", {"dryRun": True}),
     "`GET /api/cloud-entry-point`, `GET /healthz`": lambda c, t, name: _same(
         c.get("cloud-entry-point"), c.get("/healthz")
@@ -142,9 +158,9 @@ REQUESTS: dict[str, Request] = {
 }
 
 
-def _same(one: Any, other: Any) -> Any:
-    assert one.status_code == other.status_code
-    return one
+def _same(*answers: Any) -> Any:
+    assert len({answer.status_code for answer in answers}) == 1
+    return answers[0]
 
 
 def test_the_table_has_a_row_for_each_request() -> None:

@@ -275,8 +275,8 @@ def test_all_of_them_and_what_a_node_tells(made: Fleet, client: Client) -> None:
     for file in (made.folder / "distributors").iterdir():
         file.unlink()
     process = start(made, "one", "--all")
-    node = until(lambda: next((n for n in client.nodes() if len(n.get("leads", ())) == 2), None))
-    assert sorted(node["leads"]) == ["dummy_test_action", "jobs_cleanup"]
+    node = until(lambda: next((n for n in client.nodes() if len(n.get("leads", ())) == 3), None))
+    assert sorted(node["leads"]) == ["dummy_test_action", "jobs_cleanup", "schedules"]
     assert node["pid"] == process.pid
     assert {"role": "distributor", "name": "one"}.items() <= node.items()
     assert {"host", "version", "since"} <= node.keys()
@@ -314,7 +314,10 @@ def test_a_part_that_fails_ends_the_process(made: Fleet) -> None:
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["nobody"], "no distributor 'nobody': there are broken, careful, dummy_test_action, jobs_cleanup, ticker"),
+        (
+            ["nobody"],
+            "no distributor 'nobody': there are broken, careful, dummy_test_action, jobs_cleanup, schedules, ticker",
+        ),
         ([], "name the distributors to run"),
         (["ticker", "--all"], "name the distributors to run"),
         (["ticker", "--session-timeout", "x"], "--session-timeout"),

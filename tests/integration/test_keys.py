@@ -10,7 +10,8 @@ import pytest
 
 from geventjob import Client
 from geventjob.cimi.errors import Forbidden, LoginRefused
-from tests.integration.test_cli import ACTIONS, Cli
+from tests.integration.test_cli import ACTIONS
+from tests.support.command_line import Cli
 from tests.support.fleet import Fleet, ended, fleet, until
 
 TICKER = """

@@ -340,7 +340,7 @@ def test_any_free_port_and_a_distributor_beside_the_usual_one(tmp_path: Path) ->
     up = Up(tmp_path, 0, "--distributor", "each_second").ready()
     try:
         (node,) = [node for node in up.json("nodes") if node["role"] == "distributor"]
-        assert node["distributors"] == ["each_second", "jobs_cleanup"]
+        assert node["distributors"] == ["each_second", "jobs_cleanup", "schedules"]
         until(lambda: up.json("jobs", "--filter", "name='of each_second' and state='SUCCESS'"))
         assert "http://127.0.0.1:0," not in up.output
     finally:

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import requests
 
+from geventjob.coordination.base import Coordination
 from geventjob.server.accounts import first_user
 from geventjob.server.accounts.passwords import Passwords
 from geventjob.server.accounts.sessions import Sessions, signing_key
@@ -28,8 +29,10 @@ PASSWORD = "a password of tests"
 class LocalServer:
     """A server in this process, and callers that are logged in."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, coordination: Coordination) -> None:
         self.url = url
+        self.coordination = coordination
+        """The server's own."""
         self.admin = self.log_in("super")
         self._known: dict[str, Caller] = {}
 
@@ -90,7 +93,7 @@ def local_server(kind: str, folder: Path) -> Iterator[LocalServer]:
         server = HttpServer(("127.0.0.1", 0), app)
         server.start()
         try:
-            yield LocalServer(f"http://127.0.0.1:{server.server_port}")
+            yield LocalServer(f"http://127.0.0.1:{server.server_port}", queue)
         finally:
             server.finish(1)
     finally:

@@ -14,6 +14,7 @@ from geventjob.server.store.sqlite import SqliteStore
 
 JOB = {"id": "job/1", "state": "QUEUED", "payload": {"rows": 10}}
 KEY = {"id": "credential/1", "claims": {"identity": "ann"}}
+SCHEDULE = {"id": "schedule/1", "name": "nightly"}
 KINDS = {1: ("job", "user", "session", "secret"), 2: ("job", "user", "session", "secret", "credential")}
 """The kinds of documents by version."""
 TABLE = (
@@ -62,9 +63,10 @@ def test_a_file_of_an_older_version_is_upgraded(tmp_path: Path, version: int) ->
         store = SqliteStore(path)
         store.start()
         assert [(job or {}) | {"held": {}} for job in store.find("job", ["key"])] == [JOB | {"held": {}}]
-        store.write([Insert(KEY), Update("job/1", lambda job: job | {"held": held})])
+        store.write([Insert(KEY), Insert(SCHEDULE), Update("job/1", lambda job: job | {"held": held})])
         assert store.get(["credential/1"]) == [KEY]
         assert store.search("credential", Query()).count == 1
+        assert store.get(["schedule/1"]) == [SCHEDULE]
         assert store.search("job", Query(parse("held/until<='2026-01-02T03:04:05.000Z'"))).count == 1
         store.close()
     fresh = SqliteStore(tmp_path / "fresh.db")
@@ -73,12 +75,27 @@ def test_a_file_of_an_older_version_is_upgraded(tmp_path: Path, version: int) ->
     assert schema(path) == schema(tmp_path / "fresh.db")
 
 
+def test_a_file_of_version_3_gets_a_table_of_schedules(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    for version in (None, 3):
+        if version:
+            connection = sqlite3.connect(path)
+            connection.execute("DROP TABLE schedule")
+            connection.execute(f"PRAGMA user_version = {version}")
+            connection.close()
+        store = SqliteStore(path)
+        store.start()
+        store.write([Insert(SCHEDULE), Insert(JOB)])
+        assert store.get(["schedule/1", "job/1"]) == [SCHEDULE, JOB]
+        store.close()
+
+
 def test_a_file_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
     path = old_file(tmp_path / "store.db", 2)
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 4")
+    connection.execute("PRAGMA user_version = 5")
     connection.close()
-    with pytest.raises(StoreError, match="has version 4, this program knows 3"):
+    with pytest.raises(StoreError, match="has version 5, this program knows 4"):
         SqliteStore(path).start()
 
 

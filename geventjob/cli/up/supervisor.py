@@ -24,7 +24,7 @@ PASSED_ON = {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, *PASSED_ON}
 EXTRA = 30.0
 """Seconds that a stop of all children may take beyond the shutdown timeout of the executor."""
-DISTRIBUTORS = ("jobs_cleanup",)
+DISTRIBUTORS = ("jobs_cleanup", "schedules")
 """Distributors that always run."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from geventjob.calendar import stored
 from geventjob.cimi.document import Document
-from geventjob.clock import cimi_time, now
+from geventjob.clock import cimi_time, now, unix_milliseconds
 from geventjob.job.states import FINAL
 from geventjob.server.accounts.acl import acl
 from geventjob.server.accounts.caller import Caller
@@ -92,7 +92,7 @@ class ScheduleService:
         Raises Problem 404; 409 for a tick that must not fire (any more); the problems of an add.
         """
         schedule = self.get(id)
-        if _check(schedule, tick, stored.present()):
+        if _check(schedule, tick, unix_milliseconds()):
             return _last_job(schedule)
         pending = schedule.get("unlessPending") and self._is_pending(_last_job(schedule))
         job = None if pending else self._made(schedule, f"{id}@{tick}", caller)

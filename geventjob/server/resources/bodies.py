@@ -1,7 +1,7 @@
-"""Shapes of request bodies: sessions, users, API keys, bulk requests. `server/jobs/schema.py` has the shape of a job.
+"""Shapes of request bodies: sessions, users, API keys, bulk requests, pauses and firings of schedules.
 
-Every object is closed: an unknown attribute is an error that names the attribute. null is a value, unlike an absent
-attribute.
+`server/jobs/schema.py` has the shape of a job, `server/jobs/schedule_schema.py` that of a schedule. Every object is
+closed: an unknown attribute is an error that names the attribute. null is a value, unlike an absent attribute.
 """
 
 from __future__ import annotations
@@ -131,6 +131,29 @@ class ReconcileBody(Body):
     """Options of `queue/reconcile`."""
 
     dry_run: bool = False
+
+
+class PauseBody(Body):
+    """Why a schedule is paused, and until when: a date, or an offset as `+2h`."""
+
+    why: Union[Text, UnsetType] = UNSET
+    until: Union[str, UnsetType] = UNSET
+
+
+FireKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:@+-]{1,100}\Z")]
+
+
+class FireBody(Body):
+    """A firing that a person asks for, with a key by which a repeated one is known."""
+
+    idempotency_key: FireKey
+
+
+class ScheduleFireBody(Body):
+    """The tick of a schedule to fire, in Unix milliseconds; or the key of a firing that a person asks for."""
+
+    tick: Union[Annotated[int, Meta(ge=0, le=2**53)], UnsetType] = UNSET
+    idempotency_key: Union[FireKey, UnsetType] = UNSET
 
 
 class BulkEditItem(Body):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
-from typing import Annotated, Any, Union
+from datetime import datetime
+from typing import Any
 
 import falcon
-from msgspec import UNSET, Meta, UnsetType
 
 from geventjob.calendar import stored
 from geventjob.cimi.document import Document
-from geventjob.clock import now
-from geventjob.job.types import Text
+from geventjob.clock import now, unix_milliseconds
+from geventjob.job.moments import moment
+from geventjob.job.types import SOONEST
 from geventjob.server.accounts.acl import acl
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.accounts.sessions import Sessions
@@ -24,7 +23,7 @@ from geventjob.server.http.response import result_of, set_json, set_result
 from geventjob.server.jobs.schedule_schema import deletable, validate_schedule, validate_schedule_edit
 from geventjob.server.jobs.schedules import ScheduleService
 from geventjob.server.problem import Problem, invalid
-from geventjob.server.resources.bodies import Body
+from geventjob.server.resources.bodies import Body, PauseBody, ScheduleFireBody
 from geventjob.server.resources.collection import collection
 from geventjob.server.resources.search_parameters import parameters, search_query, selection
 from geventjob.server.store.base import Store
@@ -32,24 +31,6 @@ from geventjob.server.store.base import Store
 _ACL = acl("ROLE", "ADMIN")
 _OPERATIONS = ("pause", "resume", "fire")
 """What can be done with a schedule besides edit and delete."""
-_OFFSET = re.compile(r"\+([0-9]{1,9})([smhdw])", re.ASCII)
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-FireKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:@+-]{1,100}\Z")]
-
-
-class PauseBody(Body):
-    """Why a schedule is paused, and until when: a date, or an offset as `+2h`."""
-
-    why: Union[Text, UnsetType] = UNSET
-    until: Union[str, UnsetType] = UNSET
-
-
-class FireBody(Body):
-    """The tick to fire, in Unix milliseconds; or the key of a firing that a person asks for."""
-
-    tick: Union[Annotated[int, Meta(ge=0, le=2**53)], UnsetType] = UNSET
-    idempotency_key: Union[FireKey, UnsetType] = UNSET
 
 
 class ScheduleResource:
@@ -124,7 +105,7 @@ class ScheduleResource:
         return public(_shown(self._schedules.resume(id)))
 
     def _fire(self, id: str, body: bytes, caller: Caller) -> dict[str, Any]:
-        given = decode_as(FireBody, body)
+        given = decode_as(ScheduleFireBody, body)
         job: str | None
         if isinstance(given.tick, int):
             job = self._schedules.fire_tick(id, given.tick, caller)
@@ -147,10 +128,10 @@ class ScheduleResource:
 
 def _shown(schedule: Document) -> Document:
     """Return a schedule with its next moment, and without a pause that is over."""
-    moment = stored.present()
-    if "paused" in schedule and not stored.is_paused(schedule, moment):
+    present = unix_milliseconds()
+    if "paused" in schedule and not stored.is_paused(schedule, present):
         schedule = {name: value for name, value in schedule.items() if name != "paused"}
-    next = stored.next_moment(schedule, moment)
+    next = stored.next_moment(schedule, present)
     return schedule if next is None else schedule | {"next": stored.date_of(next)}
 
 
@@ -162,15 +143,11 @@ def _operations(schedule: Document, caller: Caller) -> list[dict[str, str]]:
 
 def _future(text: str) -> datetime:
     """Return the end of a pause. Raises Problem 400."""
-    moment, offset = now(), _OFFSET.fullmatch(text)
+    present = now()
     try:
-        if offset:
-            found = moment + timedelta(**{_UNITS[offset[2]]: int(offset[1])})
-        else:
-            found = datetime.fromisoformat(text.replace("Z", "+00:00"))
-            found = found if found.tzinfo else found.replace(tzinfo=timezone.utc)
-    except (ValueError, OverflowError):
-        raise invalid(f"until: expected a date as 2027-01-31T08:15Z or an offset as +2h, not {text[:60]!r}") from None
-    if found <= moment or found.year >= 9000:
-        raise invalid(f"until: expected a date in the future, not {text[:60]!r}")
-    return found
+        end = moment(text, present)
+    except ValueError as error:
+        raise invalid(f"until: expected {SOONEST.words} ({error})") from None
+    if end <= present:
+        raise invalid(f"until: expected a moment to come, not {text[:60]!r}")
+    return end
