@@ -1,4 +1,4 @@
-"""The distributor of the schedules that are data (`geventjob schedules add`)."""
+"""A distributor of schedules as data (`geventjob schedules add`)."""
 
 from geventjob import distributor
 from geventjob.scheduling.stored import StoredSchedules
@@ -6,4 +6,4 @@ from geventjob.scheduling.stored import StoredSchedules
 
 @distributor("schedules")
 class Schedules(StoredSchedules):
-    """Fires the schedules that the server keeps."""
+    """Fires the schedules of the server."""
