@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.support.fleet import Way, ended, fleet, until
-from tests.support.nginx import nginx
+from geventjob import Client
+from geventjob.cimi.errors import ServerAway
+from tests.support.fleet import PASSWORD, Way, ended, fleet, free_port, until
+from tests.support.nginx import nginx, running
 from tests.support.slipstream_fleet import job_ended, slipstream_fleet
-from tests.support.zookeeper import shared
+from tests.support.zookeeper import Certificates, shared
+
+TOP = Path(__file__).parents[2]
 
 ACTIONS = """
 import pathlib, time
@@ -67,3 +72,30 @@ def test_before_slipstream_a_long_message_is_shortened(tmp_path: Path) -> None:
             made.executor("one", way=Way(url, made.zk_hosts))
             job = job_ended(client, client.add("job", {"action": "talks"}))
     assert (job["state"], job["statusMessage"][-6:]) == ("SUCCESS", "erver)")
+
+
+def test_tls_as_deploy_md_sets_it_up(tmp_path: Path) -> None:
+    (server,) = re.findall(r"```nginx\n(.*?)```", (TOP / "docs" / "deploy.md").read_text(), re.DOTALL)
+    certificates = Certificates(tmp_path / "certificates")
+    port = free_port()
+    url, ca = f"https://127.0.0.1:{port}", str(certificates.ca)
+    with fleet(tmp_path) as made:
+        replacements = {
+            "listen 8443": f"listen 127.0.0.1:{port}",
+            "127.0.0.1:8200": f"127.0.0.1:{made.port}",
+            "/etc/geventjob/server.pem": str(certificates.server),
+            "/etc/geventjob/server.key": str(certificates.key(certificates.server)),
+        }
+        for before, after in replacements.items():
+            assert server.count(before) == 1
+            server = server.replace(before, after)
+        made.server("--base-uri", url)
+        client = Client(url, "super", PASSWORD, ca=ca)
+        with running(tmp_path / "nginx", server, client.healthy):
+            made.start_executor("one", "--ss-ca", ca, way=Way(url, ""))
+            job = {"action": "dummy_test_action", "payload": {"seconds": 0}, "description": "d" * 1000}
+            ids = [str(id) for id in client.bulk_add([job] * 1500)]  # above nginx's limit on bodies
+            assert {job["state"] for job in ended(client, ids).values()} == {"SUCCESS"}
+            distrusting = Client(url, "super", PASSWORD, patience=0)
+            with pytest.raises(ServerAway, match="certificate"):
+                distrusting.search("job", last=0)

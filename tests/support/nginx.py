@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.support.fleet import free_port, until
@@ -24,12 +24,15 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
+    {server}
+}}
+"""
+SERVER = """
     server {{
         listen 127.0.0.1:{port};
         client_max_body_size {limit};
         location / {{ proxy_pass http://127.0.0.1:{server_port}; }}
     }}
-}}
 """
 
 
@@ -37,18 +40,25 @@ http {{
 def nginx(folder: Path, server_port: int, limit: str) -> Iterator[str]:
     """Serve before `server_port`; `limit` is nginx's `client_max_body_size`. Yields the URL."""
     port = free_port()
-    made = folder / f"nginx-{port}"
-    made.mkdir()
-    file = made / "nginx.conf"
-    file.write_text(CONFIGURATION.format(folder=made, port=port, server_port=server_port, limit=limit))
-    program = shutil.which("nginx") or "/usr/sbin/nginx"
-    with (made / "stderr").open("wb") as stderr:
-        process = subprocess.Popen([program, "-p", str(made), "-c", str(file)], stderr=stderr)
     url = f"http://127.0.0.1:{port}"
-    try:
-        until(lambda: _answers(url) or process.poll() is not None)
-        assert process.poll() is None, (made / "stderr").read_text()
+    server = SERVER.format(port=port, server_port=server_port, limit=limit)
+    with running(folder / f"nginx-{port}", server, lambda: _answers(url)):
         yield url
+
+
+@contextlib.contextmanager
+def running(folder: Path, server: str, ready: Callable[[], bool]) -> Iterator[None]:
+    """Run nginx with a `server` block, in a folder that is made, once `ready` is true."""
+    folder.mkdir()
+    file = folder / "nginx.conf"
+    file.write_text(CONFIGURATION.format(folder=folder, server=server))
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    with (folder / "stderr").open("wb") as stderr:
+        process = subprocess.Popen([program, "-p", str(folder), "-c", str(file)], stderr=stderr)
+    try:
+        until(lambda: ready() or process.poll() is not None)
+        assert process.poll() is None, (folder / "stderr").read_text()
+        yield
     finally:
         process.terminate()
         process.wait()
