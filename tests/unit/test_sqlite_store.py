@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import subprocess
@@ -146,10 +147,12 @@ def test_a_damaged_file_is_away(path: Path) -> None:
     store.start()
     inserted(store, *(job(number) for number in range(200)))
     store.close()
-    size = path.stat().st_size
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        pages = connection.execute("SELECT rootpage FROM sqlite_master WHERE tbl_name = 'job'").fetchall()
     with path.open("r+b") as file:
-        file.seek(8192)
-        file.write(b"\xff" * (size - 8192))
+        for (page,) in pages:
+            file.seek((page - 1) * 8192)
+            file.write(b"\xff" * 8192)
     store.start()
     try:
         for call in (
