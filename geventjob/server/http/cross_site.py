@@ -22,7 +22,7 @@ def is_cross_site(req: falcon.Request, base_uri: str | None) -> bool:
     origin = req.get_header("Origin")
     if origin is None:
         return False
-    scheme = urlsplit(origin).scheme
+    scheme = origin.partition("://")[0]  # urlsplit refuses some origins
     hosts = [req.get_header("Host"), req.get_header("X-Forwarded-Host")]
     own = {_authority(base_uri or ""), *(_authority(f"{scheme}://{host}") for host in hosts if host)}
     return _authority(origin) not in own - {None}
