@@ -49,15 +49,28 @@ def check(screen: Screen, args: Namespace) -> int:
     notes = [] if command else ["the options are not checked: name the command by --command"]
     notes += [] if arguments else [f"{VARIABLE} is empty: the ini file and the environment alone count"]
     if screen.json:
-        screen.document({"arguments": mask_arguments(arguments), "warnings": warnings, "notes": notes})
+        screen.document({"arguments": masked(arguments), "warnings": warnings, "notes": notes})
     else:
-        for argument in mask_arguments(arguments):
+        for argument in masked(arguments):
             screen.line(argument)
         for warning in warnings:
             screen.note(f"warning: {args.defaults}: {warning}")
         for note in notes:
             screen.note(f"note: {args.defaults}: {note}")
     return ExitCode.USAGE if warnings else ExitCode.SUCCESS
+
+
+def masked(arguments: list[str]) -> list[str]:
+    """Return the arguments without secrets.
+
+    Words behind a password, up to the next option, may be parts of a password with blanks that lacks its quotes.
+    """
+    shown, hidden = [], False
+    for argument in mask_arguments(arguments):
+        is_option = argument.startswith("-")
+        hidden = argument.endswith("***") or (hidden and not is_option)
+        shown.append("***" if hidden and not is_option else argument)
+    return shown
 
 
 def refused(command: str, arguments: list[str]) -> list[str]:

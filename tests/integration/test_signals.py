@@ -306,6 +306,24 @@ def test_debug_lines_are_switched_on_and_off_whatever_a_hangup_brings(engine: Fl
         assert process.stop() == 0
 
 
+@pytest.mark.parametrize("command", ["server", "executor", "distributor"])
+def test_a_log_that_was_moved_away_is_begun_anew(tmp_path: Path, command: str) -> None:
+    log, moved = tmp_path / "log" / f"{command}.log", tmp_path / "log" / "moved"
+    with fleet(tmp_path) as engine:
+        options = ["--log-dir", str(log.parent)]
+        process = engine.server(*(options if command == "server" else []))
+        if command == "executor":
+            process = engine.executor("logs", *options)
+        elif command == "distributor":
+            process = engine.distributor("logs", *options, "dummy_test_action", "jobs_cleanup")
+            engine.await_nodes("logs")
+        log.rename(moved)
+        process.signal(signal.SIGHUP)
+        until(lambda: log.exists() and "options were read again" in log.read_text())
+        assert "read again" not in moved.read_text()
+        assert process.running
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_executor_and_a_distributor_end_well(engine: Fleet, number: signal.Signals) -> None:
     executor = engine.executor(f"ends-{number}")

@@ -349,6 +349,9 @@ def test_check_shows_the_options_of_a_units_file(tmp_path: Path, capsys: pytest.
     file.write_text("DAEMON_ARGS='--ss-url=https://h --ss-pass=kept-from-eyes --threads=8'\n")
     assert main(["check", "--defaults", str(file)]) == 0
     assert capsys.readouterr().out.splitlines() == ["--ss-url=https://h", "--ss-pass=***", "--threads=8"]
+    file.write_text("DAEMON_ARGS='--threads=8 --ss-pass=with blanks in it --name=x'\n")
+    assert main(["check", "--defaults", str(file)]) == 2
+    assert capsys.readouterr().out.split() == ["--threads=8", "--ss-pass=***", "***", "***", "***", "--name=x"]
     file.write_text("DAEMON_ARGS='--ss-pass=it's --threads=8'\n")
     assert main(["--json", "check", "--defaults", str(file)]) == 2
     assert "an open quote" in capsys.readouterr().out
