@@ -155,6 +155,8 @@ def _warning(item: Assignment) -> str:
         return "no '=': the line is ignored"
     if " " in item.name:
         return f"{item.name!r} is no name of a variable ('export' is for shells): ignored"
+    if "=%d/" in item.value:
+        return "systemd replaces %d in the lines of a unit alone"
     raw, quote = item.raw, item.raw[:1]
     if quote not in ("'", '"'):
         rest = ""

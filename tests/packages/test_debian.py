@@ -2,100 +2,84 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from geventjob import Client
+from geventjob.config.options import OPTIONS
 from tests.packages.conftest import Packages
-from tests.support.fleet import ended, free_port, until
-from tests.support.machine import Machine, machine
+from tests.packages.installed import DATA, DISTRIBUTOR, EXECUTOR, FOLDER, SERVER, UNITS, Gate, Installed, copied
+from tests.support import elasticsearch
+from tests.support.elastic_stores import new_prefix, remove_indexes
+from tests.support.fleet import ended, until
+from tests.support.machine import machine
 from tests.support.zookeeper import Ensemble, running
-
-ACTIONS = '''
-import subprocess, sys, time
-from geventjob import action
-
-@action("waits")
-def waits(job):
-    """Wait for a program."""
-    subprocess.run(["sleep", str(job.payload.get("seconds", 1))], check=True)
-
-@action("holds", timeout=600)
-def holds(job):
-    """Keep the interpreter in C code, where nothing can interrupt it."""
-    sum(range(10**11))
-'''
-EXECUTOR, SERVER = "slipstream-job-executor", "slipstream-job-server"
-DISTRIBUTOR = "slipstream-job-distributor@jobs_cleanup.service"
-
-
-class Installed:
-    """A machine with the package, and a ZooKeeper beside it."""
-
-    def __init__(self, machine: Machine, upgrade: Path, zookeeper: str) -> None:
-        self.machine = machine
-        self.upgrade = upgrade
-        self.port = free_port()
-        self.login = ["--ss-url", f"http://127.0.0.1:{self.port}", "--ss-user", "super"]
-        self.password_file = "/var/lib/slipstream/job/admin-pass"
-        self.zookeeper = f"--zk-hosts={zookeeper} --zk-root=/packages-{self.port}"
-
-    def geventjob(self, *arguments: str) -> str:
-        return self.machine.run("geventjob", *self.login, "--ss-pass-file", self.password_file, *arguments)
-
-    def client(self) -> Client:
-        """Return a client on the host, which shares its network with the machine."""
-        password = self.machine.path(self.password_file).read_text().strip()
-        return Client(f"http://127.0.0.1:{self.port}", "super", password)
-
-    def defaults(self, service: str, arguments: str) -> None:
-        """Write DAEMON_ARGS as an operator does."""
-        self.machine.path(f"/etc/default/slipstream-job-{service}").write_text(f"DAEMON_ARGS='{arguments}'\n")
 
 
 @pytest.fixture(scope="module")
 def site(archive: Path, packages: Packages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
-    first, second = packages.deb
-    root = tmp_path_factory.mktemp("machine") / "one"
+    root, prefix = tmp_path_factory.mktemp("machine") / "debian", new_prefix()
     with machine(archive, root) as made, running(Ensemble()) as ensemble:
-        for package in (first, second):
-            made.path(f"/{package.name}").write_bytes(package.read_bytes())
-        made.run("dpkg", "-i", f"/{first.name}")
-        site = Installed(made, Path(f"/{second.name}"), ensemble.hosts)
-        actions = made.path("/etc/slipstream/actions")
-        actions.mkdir()
-        (actions / "own.py").write_text(ACTIONS)
-        yield site
+        yield Installed(made, packages.deb[0], ensemble.hosts, elasticsearch.shared(), prefix)
+    remove_indexes(prefix)
 
 
 def test_the_lines_of_the_manual_bring_up_the_engine(site: Installed) -> None:
     machine = site.machine
-    site.defaults("server", f"--port={site.port} {site.zookeeper}")
+    site.defaults("server")
     machine.run("systemctl", "start", SERVER)
-    password = machine.path(site.password_file).read_text().strip()
-    login = f"--ss-url=http://127.0.0.1:{site.port} --ss-user=super --ss-pass={password} {site.zookeeper}"
-    site.defaults("executor", f"{login} --threads=8 --actions-dir=/etc/slipstream/actions")
-    site.defaults("distributor", login)
+    site.defaults("executor", f"--ss-pass={site.password}", "--threads=8")
+    site.defaults("distributor", f"--ss-pass={site.password}")
     machine.run("systemctl", "start", "slipstream-job-executor")
-    machine.run("systemctl", "start", DISTRIBUTOR)
-    assert [machine.property(unit, "ActiveState") for unit in (SERVER, EXECUTOR, DISTRIBUTOR)] == ["active"] * 3
+    machine.run("systemctl", "start", "slipstream-job-distributor@jobs_cleanup.service")
+    assert site.active() == [*UNITS]
     assert site.geventjob("submit", "waits", "--wait").splitlines()[-1] == "SUCCESS"
+    cleanup = "action='cleanup_jobs' and state='SUCCESS'"
+    until(lambda: site.client().search("job", filter=cleanup)["count"])
     logs = {path.name for path in machine.path("/var/log/slipstream/log").iterdir()}
     assert logs == {"server.log", "executor.log", "distributor-jobs_cleanup.log"}
     shown = machine.run("geventjob", "check", "--defaults", "/etc/default/slipstream-job-executor")
     assert "--threads=8" in shown
     for place in (machine.run("systemctl", "status", EXECUTOR), shown, machine.run("journalctl", "--no-pager")):
-        assert password not in place
+        assert site.password not in place
 
 
 def test_the_units_are_hardened_and_have_no_misspelt_line(site: Installed) -> None:
     units = [f"{EXECUTOR}.service", f"{SERVER}.service", "geventjob.service", DISTRIBUTOR]
     told = site.machine.run("systemd-analyze", "verify", *units, check=False)
-    assert [line for line in told.splitlines() if "man " not in line] == []  # this Debian has no manual pages
-    exposure = site.machine.run("systemd-analyze", "security", "--no-pager", units[0]).splitlines()[-1]
-    assert float(exposure.partition("service: ")[2].split()[0]) <= 1.5
+    assert [line for line in told.splitlines() if "man " not in line] == []  # this Debian has no program `man`
+    for unit in units:
+        exposure = site.machine.run("systemd-analyze", "security", "--no-pager", unit).splitlines()[-1]
+        assert float(exposure.partition(f"{unit}: ")[2].split()[0]) <= 1.5
+
+
+@pytest.mark.parametrize("command", ["executor", "distributor", "server", "up"])
+def test_the_manual_page_of_a_command_names_each_option(site: Installed, command: str) -> None:
+    page = site.machine.path(f"/usr/share/man/man1/geventjob-{command}.1")
+    formatted = ["groff", "-k", "-man", "-ww", "-rLL=2000n", "-Tutf8", "-P-cbu", str(page)]
+    read = subprocess.run(formatted, capture_output=True, text=True, check=True)
+    assert read.stderr == ""
+    missing = [option.name for option in OPTIONS if command in option.commands.split()]
+    missing = [name for name in missing if not re.search(rf"^ +--{name}( |$)", read.stdout, re.MULTILINE)]
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [("geventjob subm", "submit"), ("geventjob submit --pay", "--payload"), ("geventjob-executor --thr", "--threads")],
+)
+def test_the_shell_completes(site: Installed, words: str, completed: str) -> None:
+    """With the installed file, as the package bash-completion calls its function."""
+    command = words.split()[0]
+    function = f"_shtab_{command.replace('-', '_')}"
+    script = f". /usr/share/bash-completion/completions/{command}; complete -p {command}"
+    script += f"; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); {function}; echo ${{COMPREPLY[@]}}"
+    declared, found = site.machine.run("bash", "-c", script).splitlines()
+    assert declared.endswith(f"-F {function} {command}")
+    assert found == completed
 
 
 def test_a_dump_reaches_the_log_and_harms_no_program_of_an_action(site: Installed) -> None:
@@ -103,41 +87,101 @@ def test_a_dump_reaches_the_log_and_harms_no_program_of_an_action(site: Installe
     job = client.add("job", {"action": "waits", "payload": {"seconds": 3}})
     until(lambda: client.get(job)["state"] == "RUNNING")
     site.machine.run("systemctl", "kill", "-s", "SIGUSR1", EXECUTOR)
-    log = site.machine.path("/var/log/slipstream/log/executor.log")
-    until(lambda: "SIGUSR1" in log.read_text())
+    until(lambda: "SIGUSR1" in site.log("executor"))
     assert ended(client, [job])[job]["state"] == "SUCCESS"
 
 
-def test_a_restart_and_an_upgrade_lose_no_job(site: Installed) -> None:
+def test_a_reload_loads_a_new_action_into_the_same_process(site: Installed) -> None:
+    old = site.processes()
+    new = site.machine.path(f"{FOLDER}/new.py")
+    new.write_text('from geventjob import action\n\n@action("new")\ndef new(job):\n    """Do nothing."""\n')
+    site.machine.run("systemctl", "reload", *UNITS)
     client = site.client()
-    ids = list(map(str, client.bulk_add([{"action": "waits"}] * 150)))
-    until(lambda: client.search("job", filter="state='RUNNING'")["count"])
-    site.machine.run("systemctl", "restart", SERVER, EXECUTOR, DISTRIBUTOR)
-    site.machine.run("dpkg", "-i", str(site.upgrade))
-    assert site.machine.run("dpkg-query", "-W", "-f", "${Version}", "slipstream-job") == "1.1"
-    assert {job["state"] for job in ended(client, ids, 180).values()} == {"SUCCESS"}
-    assert [site.machine.property(unit, "ActiveState") for unit in (SERVER, EXECUTOR, DISTRIBUTOR)] == ["active"] * 3
+    job = client.add("job", {"action": "new"})
+    assert ended(client, [job])[job]["state"] == "SUCCESS"
+    assert site.processes() == old
+
+
+def test_programs_of_actions_inherit_nothing_that_concerns_the_unit_alone(site: Installed) -> None:
+    client = site.client()
+    job = client.add("job", {"action": "environ", "payload": {"file": f"{DATA}/environ"}})
+    assert ended(client, [job])[job]["state"] == "SUCCESS"
+    lines = site.machine.path(f"{DATA}/environ").read_text().splitlines()
+    names = {line.partition("=")[0] for line in lines}
+    assert "GEVENTJOB_DATA_DIR" in names
+    assert names.isdisjoint({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "DAEMON_ARGS"})
+
+
+def test_a_credential_of_systemd_is_the_password(site: Installed) -> None:
+    """As a variable, and as an option in ExecStart=; in an environment file systemd replaces no %d."""
+    machine = site.machine
+    secret = machine.path("/etc/slipstream/ss-pass")
+    secret.write_text(site.password)
+    secret.chmod(0o600)
+    credential = "LoadCredential=ss-pass:/etc/slipstream/ss-pass"
+    command = "/usr/bin/geventjob-distributor %i --ss-pass-file=%d/ss-pass $DAEMON_ARGS"
+    for name in ("executor", "distributor"):
+        site.defaults(name)
+    with (
+        site.drop_in(EXECUTOR, f"{credential}\nEnvironment=GEVENTJOB_SS_PASS_FILE=%d/ss-pass"),
+        site.drop_in(DISTRIBUTOR, f"{credential}\nExecStart=\nExecStart={command}"),
+    ):
+        machine.run("systemctl", "restart", EXECUTOR, DISTRIBUTOR)
+        assert site.active() == [*UNITS]
+    with site.drop_in(DISTRIBUTOR, credential):
+        site.defaults("distributor", "--ss-pass-file=%d/ss-pass")
+        machine.run("systemctl", "restart", DISTRIBUTOR, check=False)
+        assert machine.property(DISTRIBUTOR, "ExecMainStatus") == "2"
+        assert "%d/ss-pass: No such file" in machine.run("journalctl", "--no-pager", "-u", DISTRIBUTOR)
+    site.defaults("distributor", f"--ss-pass={site.password}")
+    machine.run("systemctl", "restart", DISTRIBUTOR)
+
+
+def test_a_restart_of_all_loses_none_of_300_running_jobs(site: Installed) -> None:
+    """The program of each job waits until all three units have been told to stop."""
+    machine, client = site.machine, site.client()
+    gate = Gate(machine.path(f"{FOLDER}/pipe"))
+    site.defaults("executor", f"--ss-pass={site.password}", "--threads=300")
+    machine.run("systemctl", "restart", EXECUTOR)
+    ids = list(map(str, client.bulk_add([{"action": "gated", "payload": {"pipe": f"{FOLDER}/pipe"}}] * 300)))
+    until(lambda: client.search("job", filter="state='RUNNING'", last=0)["count"] == 300, 60)
+    old = site.processes()
+    machine.run("systemctl", "restart", "--no-block", *UNITS)
+    until(lambda: machine.property(EXECUTOR, "ActiveState") == "deactivating")
+    gate.open()
+    until(lambda: site.active() == [*UNITS], 120)
+    assert {job["state"] for job in ended(client, ids, 120).values()} == {"SUCCESS"}
+    assert not old & site.processes()
+
+
+def test_an_upgrade_restarts_the_units_and_loses_no_job(site: Installed, packages: Packages) -> None:
+    machine, client = site.machine, site.client()
+    ids = list(map(str, client.bulk_add([{"action": "waits"}] * 100)))
+    until(lambda: client.search("job", filter="state='RUNNING'", last=0)["count"])
+    old = site.processes()
+    before = machine.path("/etc/default/slipstream-job-executor").read_text()
+    machine.run("dpkg", "-i", copied(machine, packages.deb[1]))
+    assert machine.run("dpkg-query", "-W", "-f", "${Version}", "slipstream-job") == "1.1"
+    assert machine.path("/etc/default/slipstream-job-executor").read_text() == before
+    assert {job["state"] for job in ended(client, ids, 120).values()} == {"SUCCESS"}
+    assert site.active() == [*UNITS]
+    assert not old & site.processes()
 
 
 def test_the_watchdog_restarts_a_process_whose_hub_is_held(site: Installed) -> None:
-    folder = site.machine.path(f"/etc/systemd/system/{EXECUTOR}.service.d")
-    folder.mkdir(parents=True)
-    (folder / "quick.conf").write_text("[Service]\nWatchdogSec=2\n")
-    site.machine.run("systemctl", "daemon-reload")
-    site.machine.run("systemctl", "restart", EXECUTOR)
-    old = site.machine.property(EXECUTOR, "MainPID")
-    site.geventjob("submit", "holds")
-    until(lambda: site.machine.property(EXECUTOR, "MainPID") not in (old, "0"), 60)
-    assert "Watchdog timeout" in site.machine.run("journalctl", "--no-pager", "-u", EXECUTOR)
-    (folder / "quick.conf").unlink()
-    site.machine.run("systemctl", "daemon-reload")
+    with site.drop_in(EXECUTOR, "WatchdogSec=2"):
+        site.machine.run("systemctl", "restart", EXECUTOR)
+        old = site.machine.property(EXECUTOR, "MainPID")
+        site.client().add("job", {"action": "holds"})
+        until(lambda: site.machine.property(EXECUTOR, "MainPID") not in (old, "0"), 60)
+        assert "Watchdog timeout" in site.machine.run("journalctl", "--no-pager", "-u", EXECUTOR)
 
 
 def test_removal_keeps_data_and_purge_takes_it(site: Installed) -> None:
     site.machine.run("dpkg", "-r", "slipstream-job")
-    assert site.machine.path(site.password_file).exists()
+    assert site.machine.path(f"{DATA}/admin-pass").exists()
     assert not site.machine.path("/opt/slipstream").exists()
-    assert site.machine.property(EXECUTOR, "ActiveState") == "inactive"
+    assert site.active() == []
     site.machine.run("dpkg", "--purge", "slipstream-job")
     for place in ("/var/lib/slipstream", "/var/log/slipstream", "/etc/default/slipstream-job-executor"):
         assert not site.machine.path(place).exists()

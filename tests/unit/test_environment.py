@@ -54,6 +54,7 @@ def test_a_value_and_its_words_are_those_of_systemd(name: str) -> None:
         ("DAEMON_ARGS='--ss-pass=it's --b'", "line 2: an open quote joins the options behind it into one value"),
         ('DAEMON_ARGS="--ss-pass=it\'s --b"', "line 2: an open quote joins the options behind it into one value"),
         ("DAEMON_ARGS='--ss-pass=it's --name=don't'", "line 2: the value goes on behind the quote that closes it"),
+        ("DAEMON_ARGS='--ss-pass-file=%d/pass'", "line 2: systemd replaces %d in the lines of a unit alone"),
         ("export DAEMON_ARGS=x", "line 2: 'export DAEMON_ARGS' is no name of a variable"),
         ("--threads 8", "line 2: no '=': the line is ignored"),
     ],

@@ -1,1 +1,0 @@
-slipstream-job-.service.d

@@ -1,0 +1,128 @@
+"""A machine with a package, and ZooKeeper and Elasticsearch beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from geventjob import Client
+from tests.support.fleet import free_port
+from tests.support.machine import Machine
+
+ACTIONS = '''
+import subprocess
+from geventjob import action
+
+@action("waits")
+def waits(job):
+    """Wait for a program."""
+    subprocess.run(["sleep", str(job.payload.get("seconds", 1))], check=True)
+
+@action("gated")
+def gated(job):
+    """Wait for a program that reads from a pipe."""
+    subprocess.run(["cat", job.payload["pipe"]], check=True)
+
+@action("environ")
+def environ(job):
+    """Write the environment of a program into a file."""
+    with open(job.payload["file"], "w") as file:
+        subprocess.run(["env"], stdout=file, check=True)
+
+@action("holds", timeout=600)
+def holds(job):
+    """Keep the interpreter in C code, where nothing can interrupt it."""
+    sum(range(10**11))
+'''
+EXECUTOR, SERVER = "slipstream-job-executor", "slipstream-job-server"
+DISTRIBUTOR = "slipstream-job-distributor@jobs_cleanup.service"
+UNITS = (SERVER, EXECUTOR, DISTRIBUTOR)
+FOLDER = "/etc/slipstream/actions"
+DATA = "/var/lib/slipstream/job"
+COMMANDS = ("geventjob", "geventjob-executor", "geventjob-distributor", "geventjob-server")
+PYTHON = str(Path("/usr/bin/python3").resolve())
+"""The interpreter that the packages are built for."""
+
+
+def copied(machine: Machine, package: Path) -> str:
+    """Copy a package into a machine, and return its place there."""
+    machine.path(package.name).write_bytes(package.read_bytes())
+    return f"/{package.name}"
+
+
+class Installed:
+    """A machine with the package, beside a ZooKeeper and an Elasticsearch. Its network is the host's."""
+
+    def __init__(self, machine: Machine, package: Path, zookeeper: str, elasticsearch: str, prefix: str) -> None:
+        """Install the package and the actions. `prefix`: of the indexes in Elasticsearch."""
+        self.machine = machine
+        machine.run("dpkg", "-i", copied(machine, package))
+        machine.path(FOLDER).mkdir()
+        machine.path(f"{FOLDER}/own.py").write_text(ACTIONS)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        login = f"--ss-url={self.url} --ss-user=super --zk-hosts={zookeeper}"
+        self._arguments = {
+            "server": f"--port={self.port} --zk-hosts={zookeeper} --es-hosts-list={elasticsearch}"
+            f" --es-index-prefix={prefix}",
+            "executor": f"{login} --es-hosts-list={elasticsearch} --actions-dir={FOLDER}",
+            "distributor": login,
+        }
+
+    @property
+    def password(self) -> str:
+        """The password of `super`, which the server made at its first start."""
+        return self.machine.path(f"{DATA}/admin-pass").read_text().strip()
+
+    def client(self) -> Client:
+        return Client(self.url, "super", self.password)
+
+    def geventjob(self, *arguments: str) -> str:
+        """Return the output of a command for operators."""
+        login = ["--ss-url", self.url, "--ss-user", "super", "--ss-pass-file", f"{DATA}/admin-pass"]
+        return self.machine.run("geventjob", *login, *arguments)
+
+    def defaults(self, service: str, *more: str) -> None:
+        """Write DAEMON_ARGS as an operator does: addresses, user, and what a test adds."""
+        arguments = " ".join([self._arguments[service], *more])
+        self.machine.path(f"/etc/default/slipstream-job-{service}").write_text(f"DAEMON_ARGS='{arguments}'\n")
+
+    def log(self, name: str) -> str:
+        return self.machine.path(f"/var/log/slipstream/log/{name}.log").read_text()
+
+    def active(self) -> list[str]:
+        """Return the units that are active."""
+        return [unit for unit in UNITS if self.machine.property(unit, "ActiveState") == "active"]
+
+    def processes(self) -> set[str]:
+        """Return the main processes of the units."""
+        return {self.machine.property(unit, "MainPID") for unit in UNITS}
+
+    @contextlib.contextmanager
+    def drop_in(self, unit: str, lines: str) -> Iterator[None]:
+        """Add lines to the section `[Service]` of a unit, for its restarts in the block."""
+        folder = self.machine.path(f"/etc/systemd/system/{unit.removesuffix('.service')}.service.d")
+        folder.mkdir(parents=True)
+        (folder / "own.conf").write_text(f"[Service]\n{lines}\n")
+        self.machine.run("systemctl", "daemon-reload")
+        yield
+        (folder / "own.conf").unlink()
+        folder.rmdir()
+        self.machine.run("systemctl", "daemon-reload")
+
+
+class Gate:
+    """A pipe from which the programs of jobs read nothing until the gate opens, and then its end."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        os.mkfifo(place, 0o644)
+
+    def open(self) -> None:
+        """Let all programs end, also those that start later."""
+        writer = os.open(self._place, os.O_WRONLY)
+        self._place.unlink()
+        self._place.touch()
+        os.close(writer)
