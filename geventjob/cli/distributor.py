@@ -33,7 +33,7 @@ def main() -> None:
     multiprocess.cooperate()
     try:
         options = LiveOptions("distributor", settings)
-        hangups = signals.catch_hangups()
+        hangups = signals.catch(settings)
         found = find_distributors(settings.distributors_dir, settings.allow_unsafe_plugins)
         client = connect(
             settings,
@@ -42,7 +42,7 @@ def main() -> None:
         )
         engine = assemble(settings, found, client, notifier)
         gevent.spawn(notifier.feed)
-        signals.handle(engine.stop, settings, hangups, lambda: renew(options, found, client, engine.engine))
+        signals.handle(engine.stop, hangups, lambda: renew(options, found, client, engine.engine))
         code = engine.run(lambda engine, wait: engine.run(wait))
     except (PluginError, CoordinationError) as error:
         config.refuse("distributor", str(error))

@@ -43,11 +43,11 @@ def main() -> None:
     refuse_waits_of_finalizers()
     try:
         options = LiveOptions("executor", settings)
-        hangups = signals.catch_hangups()
+        hangups = signals.catch(settings)
         client = connect(settings, connections=settings.threads + 1)
         engine = assemble(settings, client, notifier)
         gevent.spawn(notifier.feed)
-        signals.handle(engine.stop, settings, hangups, lambda: renew(options, client, engine.engine))
+        signals.handle(engine.stop, hangups, lambda: renew(options, client, engine.engine))
         code = engine.run(lambda engine, wait: engine.run(wait))
     except (PluginError, CoordinationError) as error:
         print(f"geventjob-executor: {error}", file=sys.stderr)
@@ -74,9 +74,9 @@ def limits_of(settings: config.Settings) -> JobLimits:
 def assemble(settings: config.Settings, client: Client, notifier: Notifier) -> Numbered[ExecutorEngine]:
     """Make the parts of the process from its options. Raises PluginError, CoordinationError."""
     state = ActionState()  # first, since it replaces functions that action files import
+    dumps = debug.Dumps(os.path.join(settings.log_dir, "executor.log") if settings.log_dir else None)
     actions = find_actions(settings.actions_dir, settings.allow_unsafe_plugins)
     share(settings.actions_dir)
-    dumps = debug.Dumps(os.path.join(settings.log_dir, "executor.log") if settings.log_dir else None)
     watch = Watch(
         session_timeout=settings.session_timeout,
         max_blocking=settings.max_blocking,

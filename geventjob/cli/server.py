@@ -65,7 +65,7 @@ class ServerProcess:
     def run(self) -> ExitCode:
         """Serve until SIGTERM or SIGINT, and return the exit code. Raises StoreError, CoordinationError, OSError."""
         sys.setswitchinterval(SWITCH)
-        signals.handle(self._stop.set, self._settings, signals.catch_hangups(), self.renew)
+        signals.handle(self._stop.set, signals.catch(self._settings), self.renew)
         listener = self._bind()
         self._store.start()
         try:

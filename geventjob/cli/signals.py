@@ -16,21 +16,21 @@ from geventjob.plugins import PluginError
 log = logging.getLogger(__name__)
 
 
-def catch_hangups() -> Event:
-    """Return an event that is set at each SIGHUP from now on. Before, the signal ends the process."""
-    hangups = Event()
-    gevent.signal_handler(signal.SIGHUP, hangups.set)
-    return hangups
-
-
-def handle(stop: Callable[[], None], settings: Settings, hangups: Event, renew: Callable[[], None]) -> None:
-    """Call `stop` on SIGTERM and SIGINT, and `renew` in a greenlet after `hangups`; SIGUSR2 switches debug lines.
+def catch(settings: Settings) -> Event:
+    """Let SIGUSR2 switch debug lines, and return an event that SIGHUP sets, so that neither ends a process that loads.
 
     Log files need no SIGHUP: each line goes to the file at the path.
     """
+    hangups = Event()
+    gevent.signal_handler(signal.SIGHUP, hangups.set)
+    gevent.signal_handler(signal.SIGUSR2, lambda: logs.toggle_debug(settings.log_level))
+    return hangups
+
+
+def handle(stop: Callable[[], None], hangups: Event, renew: Callable[[], None]) -> None:
+    """Call `stop` on SIGTERM and SIGINT, and `renew` in a greenlet after each of `hangups`."""
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, stop)
-    gevent.signal_handler(signal.SIGUSR2, lambda: logs.toggle_debug(settings.log_level))
     gevent.spawn(_serve, hangups, renew)
 
 

@@ -207,15 +207,17 @@ def test_no_job_is_lost_while_hangups_come(engine: Fleet, tmp_path: Path, folder
     assert executor.stop() == 0
 
 
-def test_a_hangup_during_the_start_is_kept(engine: Fleet, tmp_path: Path, folder: Path) -> None:
+def test_signals_during_the_start_are_kept(engine: Fleet, tmp_path: Path, folder: Path) -> None:
     begun, go = tmp_path / "begun", tmp_path / "go"
     (folder / "slow.py").write_text(SLOW_TO_LOAD.format(begun=str(begun), go=str(go)))
     executor = engine.start_executor("early", actions_dir=folder)
     until(begun.exists)
-    executor.signal(signal.SIGHUP)
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        executor.signal(number)
+    until(lambda: "slow.py" in executor.log)  # in the dump, which comes while a file is loaded
     go.touch()
     engine.await_nodes("early")
-    until(lambda: "actions were read again" in executor.log)
+    until(lambda: all(line in executor.log for line in ("actions were read again", "the log level is debug now")))
     assert executor.stop() == 0
 
 

@@ -563,3 +563,29 @@ def test_a_constructor_that_fails_is_named() -> None:
     coordination = SqliteCoordination("unused", "a", 2.0)
     with pytest.raises(PluginError, match=r"'f' in f\.py: LookupError: no such thing"):
         DistributorEngine(coordination, Client("http://127.0.0.1:1"), [spec("f", fails)], Namespace())
+
+
+def test_what_needs_a_restart_is_named(client: Client, member: Any, caplog: pytest.LogCaptureFixture) -> None:
+    class Daily(Made):
+        interval = 86_400
+
+    class Moved(Daily):
+        election = "elsewhere"
+
+    class Later(Old):
+        pass
+
+    def script(target: Any) -> DistributorSpec:
+        return DistributorSpec("b", target, "b.py", old=True)
+
+    settings = Namespace(name="me")
+    engine = DistributorEngine(member("a"), client, [spec("a", Daily), script(Old)], settings)
+    engine.renew([spec("a", Moved), script(Later), spec("c", Daily)], {})
+    assert [line.message for line in caplog.records if line.levelno == logging.WARNING] == [
+        "restart to change the election of a to elsewhere: it goes on in its old code",
+        "restart to run the new code of b, which adds jobs at times of its own",
+        "restart to run the distributor c",
+    ]
+    caplog.clear()
+    engine.renew([spec("a", Daily), script(Old)], {})
+    assert not [line for line in caplog.records if line.levelno == logging.WARNING], "the same code again"
