@@ -14,16 +14,20 @@ if TYPE_CHECKING:
     from geventjob.ends import JobLost, JobStopped
     from geventjob.executor.job import Job
     from geventjob.plugins import Action, Distributor, action, distributor
+    from geventjob.plugins.retries import Backoff, GiveUp, Retry
 
     __version__: str
 
 __all__ = [
     "Action",
+    "Backoff",
     "Client",
     "Distributor",
+    "GiveUp",
     "Job",
     "JobLost",
     "JobStopped",
+    "Retry",
     "__version__",
     "action",
     "distributor",
@@ -31,11 +35,14 @@ __all__ = [
 
 _HOMES = {
     "Action": "geventjob.plugins",
+    "Backoff": "geventjob.plugins.retries",
     "Client": "geventjob.cimi.client",
     "Distributor": "geventjob.plugins",
+    "GiveUp": "geventjob.plugins.retries",
     "Job": "geventjob.executor.job",
     "JobLost": "geventjob.ends",
     "JobStopped": "geventjob.ends",
+    "Retry": "geventjob.plugins.retries",
     "action": "geventjob.plugins",
     "distributor": "geventjob.plugins",
 }

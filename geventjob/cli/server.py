@@ -103,7 +103,15 @@ class ServerProcess:
             settings, version = self._settings, geventjob.__version__
             promoter = Promoter(store, coordination)
             app = application(
-                store, coordination, sessions, passwords, version, settings.base_uri, self._rights, promoter
+                store,
+                coordination,
+                sessions,
+                passwords,
+                version,
+                base_uri=settings.base_uri,
+                rights=self._rights,
+                promoter=promoter,
+                max_retries=settings.max_retries,
             )
             listener.listen(BACKLOG)
             reconciler = Reconciler(store, coordination)

@@ -56,6 +56,12 @@ def declare(commands: Commands) -> None:
     parser.add_argument("--not-before", metavar="WHEN", help=f"run at this time or later: {when}")
     parser.add_argument("--expires", metavar="WHEN", help="stop the job if it is not RUNNING by this time")
     parser.add_argument(
+        "--retries",
+        type=kinds.retries,
+        metavar="N",
+        help="how often a failed run is tried again (default: the action's)",
+    )
+    parser.add_argument(
         "--key", metavar="KEY", help="idempotency key: a second submit with the same key makes no second job"
     )
     parser.add_argument("--count", type=kinds.count, default=1, metavar="N", help="number of equal jobs")
@@ -136,6 +142,7 @@ def described(args: argparse.Namespace) -> Document:
         "name": args.name,
         "tags": args.tag or None,
         "timeout": args.job_timeout,
+        "retries": args.retries,
         "notBefore": args.not_before,
         "expires": args.expires,
         "properties": dict(args.property) or None,

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from geventjob.job.types import MOST_RETRIES
+
 Kind = Callable[[str], Any]
 
 HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\]")
@@ -69,6 +71,7 @@ def whole(least: int, most: int, what: str = "a whole number") -> Kind:
 
 
 count = whole(1, 1_000_000)
+retries = whole(0, MOST_RETRIES)
 port = whole(0, 65535, "a port")
 """A TCP port to listen on; 0 takes any free port."""
 

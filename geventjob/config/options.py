@@ -196,6 +196,8 @@ OPTIONS = (
            live=True),
     Option("reconcile-interval", kinds.seconds, "server",
            "seconds between two checks that each job that is not final is in the queue", default=60.0),
+    Option("max-retries", kinds.retries, "server up",
+           "most retries of a job, whatever the job and its action say", default=25, metavar="N"),
     Option("cleanup-days", kinds.days, "executor distributor up",
            "age in days from which on cleanup_jobs deletes jobs that have ended", default=7.0, metavar="DAYS",
            live=True),

@@ -6,15 +6,17 @@ docs/how-to/write-safe-actions.md, "How an action ends", and docs/job-lifecycle.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from geventjob.cimi.errors import Conflict, Forbidden, NotFound, Refused
 from geventjob.ends import JobLost
-from geventjob.executor.decision import Decision, Discard, Fail, GiveBack, LetGo, Stop, Succeed, To
+from geventjob.executor.decision import Decision, Discard, Fail, GiveBack, LetGo, Stop, Succeed, To, TryAgain
 from geventjob.executor.ending import Ending, Raised, Returned, Stopped, TimedOut
 from geventjob.executor.job import Job, cut
 from geventjob.executor.unknown import UnknownActions, describe
 from geventjob.executor.work import Work
 from geventjob.plugins import Actions
+from geventjob.plugins.retries import NO_RETRIES, RetryPolicy
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,8 @@ class Decider:
     def after_run(self, work: Work, ending: Ending) -> Decision:
         """Decide about a claim whose action has ended so."""
         assert work.job
-        decided = after_code(ending, work.job)
+        spec = self._actions.get(work.job["action"])
+        decided = after_code(ending, work.job, spec.retry if spec else NO_RETRIES)
         if decided:
             return decided
         if work.refusal:
@@ -71,15 +74,28 @@ class Decider:
         return Fail(cut(describe(action, self._actions)), refusal=conflict)
 
 
-def after_code(ending: Ending, job: Job) -> Decision | None:
-    """Decide by the end of an action's code; None for a job that was lost, whose end the code does not decide."""
+def after_code(ending: Ending, job: Job, policy: RetryPolicy) -> Decision | None:
+    """Decide by the end of an action's code; None for a job that was lost, whose end the code does not decide.
+
+    `policy`: the rule of the action about its failures. A return code and a stop are not tried again.
+    """
     if isinstance(ending, Returned):
         return _after_return(ending.value, job)
     if isinstance(ending, Raised):
-        return None if isinstance(ending.error, JobLost) else Fail(cut(ending.text), trace=ending.trace)
+        if isinstance(ending.error, JobLost):
+            return None
+        failure = Fail(cut(ending.text), trace=ending.trace, kind=type(ending.error).__name__)
+        return _again(failure, ending.error, job, policy)
     if isinstance(ending, TimedOut):
-        return Fail(f"timed out after {ending.seconds:g} s")
+        return _again(Fail(f"timed out after {ending.seconds:g} s", kind="Timeout"), None, job, policy)
     return Stop() if isinstance(ending, Stopped) else None
+
+
+def _again(failure: Fail, error: BaseException | None, job: Job, policy: RetryPolicy) -> Fail | TryAgain:
+    """Return the decision about a failure; the server knows whether retries are left."""
+    limit = job.get("retries", policy.limit(error))
+    pause = policy.pause(error, job.get("retried", 0)) if limit else None
+    return failure if pause is None else TryAgain(failure, pause, limit)
 
 
 def after_interruptions(count: int, last: str | None) -> Fail:
@@ -88,19 +104,24 @@ def after_interruptions(count: int, last: str | None) -> Fail:
 
 
 def _after_return(value: object, job: Job) -> Decision:
-    """Decide by the return value of an action.
+    """Decide by the return value of an action: a code, or an output as a dict or list.
 
     None stands for the code that the action has set. The state that the action has set counts for code 0 and None.
     """
     if value is None:
         return _well(job, job.get("returnCode", 0))
+    if type(value) in (dict, list):
+        decided = _well(job, job.get("returnCode", 0))
+        return replace(decided, output=value) if isinstance(decided, Succeed) else decided
     if type(value) is bool or not issubclass(type(value), int):
         shown = repr(value) if type(value) is bool else type(value).__name__
-        return Fail(f"TypeError: the action returned {shown}, expected an int or None")
+        return Fail(
+            f"TypeError: the action returned {shown}, expected an int, a dict, a list or None", kind="TypeError"
+        )
     number = int.__int__(value)  # type: ignore[arg-type]  # a subclass of int runs no code of its own here
     if number == 0:
         return _well(job, 0)
-    return Fail(None if job.said else f"return code {number}", number)
+    return Fail(None if job.said else f"return code {number}", number, kind="ReturnCode")
 
 
 def _well(job: Job, code: int) -> Decision:

@@ -1,7 +1,7 @@
 """What an executor may decide about a claim in hand. `decide` makes each decision, `finish` carries it out.
 
-The end of the code of an action leads to Succeed, Fail, Stop, GiveBack or LetGo. A refusal of the server may lead to
-Discard too, and so does an entry that names no job.
+The end of the code of an action leads to Succeed, Fail, TryAgain, Stop, GiveBack or LetGo. A refusal of the server may
+lead to Discard too, and so does an entry that names no job.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Union
+
+from msgspec import UNSET
 
 from geventjob.cimi.errors import Refused
 
@@ -19,6 +21,8 @@ class Succeed:
 
     code: int = 0
     """The return code."""
+    output: Any = UNSET
+    """The value that the action returned as its output."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,20 @@ class Fail:
     """The traceback of the exception that the action raised, for the log."""
     refusal: Refused | None = None
     """The answer of the server that led to this decision."""
+    kind: str = ""
+    """The kind of failure for `errors` of the job: the class of an exception, `Timeout`, `ReturnCode`; empty: no
+    entry."""
+
+
+@dataclass(frozen=True)
+class TryAgain:
+    """The attempt has failed, and the job is tried again while retries are left."""
+
+    failure: Fail
+    after: float
+    """Seconds to wait."""
+    limit: int
+    """Most retries of a job that has no limit of its own."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +92,7 @@ class LetGo:
     """The claim is lost: another executor may own the job, so nothing is written and no entry touched."""
 
 
-Decision = Union[Succeed, Fail, Stop, GiveBack, Discard, LetGo]
+Decision = Union[Succeed, Fail, TryAgain, Stop, GiveBack, Discard, LetGo]
 
 
 def attributes(decision: Decision) -> dict[str, Any]:
@@ -82,7 +100,10 @@ def attributes(decision: Decision) -> dict[str, Any]:
     if isinstance(decision, GiveBack):
         return {"state": "QUEUED"} if decision.running else {}
     if isinstance(decision, Succeed):
-        return {"state": "SUCCESS", "returnCode": decision.code}
+        output = {} if decision.output is UNSET else {"output": decision.output}
+        return {"state": "SUCCESS", "returnCode": decision.code, **output}
+    if isinstance(decision, TryAgain):
+        return attributes(decision.failure)
     if not isinstance(decision, (Fail, Stop)):
         return {}
     written: dict[str, Any] = {"state": "STOPPED" if isinstance(decision, Stop) else "FAILED"}
@@ -91,3 +112,20 @@ def attributes(decision: Decision) -> dict[str, Any]:
     if isinstance(decision, Fail) and decision.message is not None:
         written["statusMessage"] = decision.message
     return written
+
+
+TRACE_LENGTH = 8_000
+"""Characters of the end of a traceback that are sent; the server keeps 8 KB of a failure."""
+
+
+def beside(decision: Decision) -> dict[str, Any]:
+    """Return what the edit of a decision carries beside the attributes (docs/reference/api.md, "Claims of executors").
+
+    Nothing after a refusal: what the server refused is not sent again.
+    """
+    if isinstance(decision, TryAgain):
+        return {**beside(decision.failure), "retry": {"after": decision.after, "limit": decision.limit}}
+    if not isinstance(decision, Fail) or decision.refusal or not decision.kind:
+        return {}
+    message, trace = decision.message or "", decision.trace[-TRACE_LENGTH:]
+    return {"failure": {"type": decision.kind[:200], "message": message, "traceback": trace}}

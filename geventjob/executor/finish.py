@@ -7,7 +7,7 @@ import logging
 from geventjob.cimi.errors import Refused
 from geventjob.executor.claims import HeldClaims
 from geventjob.executor.decide import Decider
-from geventjob.executor.decision import Decision, Discard, Fail, GiveBack, LetGo, Stop, To, attributes
+from geventjob.executor.decision import Decision, Discard, Fail, GiveBack, LetGo, Stop, To, attributes, beside
 from geventjob.executor.quarantine import Quarantine
 from geventjob.executor.work import Work
 from geventjob.executor.writes import Writes
@@ -53,7 +53,7 @@ class Finisher:
         claim, patience = work.claim, work.patience
         change = attributes(decision)
         if change:
-            self._writes.write(claim, change, patience)
+            self._writes.write(claim, change, patience, beside(decision))
             work.attempt = False
             self.leave_quarantine(work)
         if isinstance(decision, GiveBack):

@@ -15,7 +15,7 @@ from geventjob.cimi.errors import Conflict, NotFound
 from geventjob.ends import JobLost
 from geventjob.fork import in_child
 from geventjob.job.states import FINAL, STATES
-from geventjob.job.types import MESSAGE_BYTES
+from geventjob.job.types import MESSAGE_BYTES, REPORT_BYTES
 
 if TYPE_CHECKING:
     from geventjob.cimi.client import Client
@@ -31,6 +31,8 @@ SETTERS = {
     "progress": "set_progress(…)",
     "returnCode": "set_return_code(…)",
     "affectedResources": "add_affected_resource(…)",
+    "output": "set_output(…)",
+    "checkpoint": "set_checkpoint(…)",
 }
 """Attribute of the document → the call that sets it."""
 
@@ -90,6 +92,11 @@ class Job(dict[str, Any]):
         """Whether an earlier run ended without an outcome: the action may resume, clean up or fail."""
         return bool(self.get("interrupted", False))
 
+    @property
+    def checkpoint(self) -> Any:
+        """The value that an earlier run has left by `set_checkpoint`; None without one."""
+        return self.get("checkpoint")
+
     def _read_only(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("a job is changed by its setters and by edit(…) alone")
 
@@ -130,6 +137,14 @@ class Job(dict[str, Any]):
         if isinstance(code, bool) or not isinstance(code, int):
             raise ValueError(f"a return code is an int, not {shown(code)}")
         self.edit(returnCode=code)
+
+    def set_output(self, value: Any) -> None:
+        """Set the result of the job: JSON of 64 KB at most. Raises ValueError for anything else."""
+        self.edit(output=checked_report("output", value))
+
+    def set_checkpoint(self, value: Any) -> None:
+        """Save what a later run needs of this one, as `job.checkpoint`: JSON of 64 KB at most. Raises ValueError."""
+        self.edit(checkpoint=checked_report("checkpoint", value))
 
     def add_affected_resource(self, href: str) -> None:
         """Add the id of a resource that the work touched."""
@@ -191,6 +206,19 @@ class Job(dict[str, Any]):
         from geventjob.cimi.ss_api import SsApi
 
         return SsApi(self.client)
+
+
+def checked_report(name: str, value: Any) -> Any:
+    """Return an output or checkpoint as plain JSON values. Raises ValueError that names it."""
+    if value is None:
+        raise ValueError(f"{name}: None is no value")
+    try:
+        text = encoded(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{name}: expected JSON ({error})") from None
+    if len(text) > REPORT_BYTES:
+        raise ValueError(f"{name}: expected at most {REPORT_BYTES // 1024} KB of JSON, not {len(text):,} bytes")
+    return msgspec.json.decode(text)
 
 
 def cut(message: str) -> str:

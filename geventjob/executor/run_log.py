@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from geventjob.executor.decision import Decision, Fail
+from geventjob.executor.decision import Decision, Fail, TryAgain
 from geventjob.executor.work import Work
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,13 @@ def started(work: Work) -> None:
 
 def ended(work: Work, decision: Decision) -> None:
     """Log the end of a run: an exception of the action with its traceback, the decision at level DEBUG."""
-    if isinstance(decision, Fail) and decision.trace:
-        log.error("the action of %s failed\n%s", work.claim.job, decision.trace)
+    again = decision.after if isinstance(decision, TryAgain) else None
+    failure = decision.failure if isinstance(decision, TryAgain) else decision
+    if again is not None and isinstance(failure, Fail):
+        level, more = logging.WARNING, f"; if retries are left, it is tried again in {again:.3g} s"
+    else:
+        level, more = logging.ERROR, ""
+    if isinstance(failure, Fail) and failure.trace:
+        log.log(level, "the action of %s failed%s\n%s", work.claim.job, more, failure.trace)
     else:
         log.debug("%s ends: %r", work.claim.job, decision)

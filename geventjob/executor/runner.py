@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from gevent.event import Event
 from gevent.lock import Semaphore
@@ -19,7 +20,7 @@ from geventjob.executor.decide import Decider
 from geventjob.executor.ending import Ending, Lost, Stopped
 from geventjob.executor.finish import Finisher
 from geventjob.executor.hooks import Hooks
-from geventjob.executor.job import Job
+from geventjob.executor.job import Job, checked_report
 from geventjob.executor.limits import JobLimits
 from geventjob.executor.quarantine import Quarantine
 from geventjob.executor.start import Starter
@@ -151,8 +152,12 @@ class Runner:
         def abandoned(ending: Ending) -> None:
             self._guarded(work, lambda work: self._end(work, ending))
 
+        def code() -> Any:
+            value = spec.instance(self._context, job)()  # its constructor is the action's code too
+            return checked_report("output", value) if type(value) in (dict, list) else value
+
         return self._watch.run(
-            lambda: spec.instance(self._context, job)(),  # noqa: PLW0108  (its constructor is the action's code too)
+            code,
             claim=work.claim,
             job_id=job.id,
             action=spec.name,

@@ -81,10 +81,11 @@ class Starter:
         """
         claim, patience = work.claim, work.patience or self._limits.cimi_patience
         change = {"state": "RUNNING", **({"statusMessage": message} if message else {})}
+        beside = {} if max_interruptions is None else {"maxInterruptions": max_interruptions}
         work.attempt = True
         while True:
             try:
-                job = self._writes.write(claim, change, patience, max_interruptions)
+                job = self._writes.write(claim, change, patience, beside)
             except NotFound:
                 if time.time() > claim.put_at + self._limits.not_found_grace or work.giving_up:
                     raise

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import gevent
@@ -48,8 +49,8 @@ class Write:
 
     claim: Claim
     set: Mapping[str, Any]
-    max_interruptions: int | None = None
-    """For a write of RUNNING: the job stays QUEUED if it was interrupted more often."""
+    beside: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of the edit, as `maxInterruptions` (docs/reference/api.md, "Claims of executors")."""
     late: bool = False
     """Whether the write is sent although the claim is lost: it only reports the past."""
     wanted: bool = True
@@ -63,9 +64,14 @@ class Write:
     def edit(self, executor: str) -> Document:
         """Return the write as an item of a bulk edit (docs/reference/api.md, "Jobs")."""
         claim = self.claim
-        most = {} if self.max_interruptions is None else {"maxInterruptions": self.max_interruptions}
         owner = {"entry": claim.entry, "fence": claim.fence, "executor": executor}
-        return {"id": claim.job, "set": self.set, **owner, **most}
+        return {"id": claim.job, "set": self.set, **owner, **self.beside}
+
+    def shorten(self) -> None:
+        """Leave out what the write can do without."""
+        self.set = shortened(self.set)
+        if "failure" in self.beside:
+            self.beside = {**self.beside, "failure": {**self.beside["failure"], "message": "", "traceback": ""}}
 
 
 class Writes:
@@ -88,16 +94,16 @@ class Writes:
         claim: Claim,
         set: Mapping[str, Any],
         patience: float | None = None,
-        max_interruptions: int | None = None,
+        beside: Mapping[str, Any] = MappingProxyType({}),
     ) -> Document:
         """Edit the claim's job as its owner; return the job as it is then.
 
         The write is tried again for as long as the claim holds, or `patience` seconds; with a shorter message if the
-        message is too large. A job that was interrupted more often than `max_interruptions` stays QUEUED. Raises
-        Refused, ClaimLost, OutOfPatience; ValueError, TypeError for values that are no JSON.
+        message is too large. `beside`: further fields of the edit. Raises Refused, ClaimLost, OutOfPatience;
+        ValueError, TypeError for values that are no JSON.
         """
         encoded(set)  # here: an error of this edit must not be raised to all callers that share its request
-        return self._deliver(Write(claim, set, max_interruptions), patience)
+        return self._deliver(Write(claim, set, beside), patience)
 
     def report_end(self, claim: Claim, patience: float | None = None) -> None:
         """Report that the attempt of a lost claim has ended in good order, and so is no interruption.
@@ -128,7 +134,7 @@ class Writes:
             if isinstance(error, Invalid):
                 if error.status != 413 or write.set.keys() - ENGINE_SETS:
                     raise error
-                write.set = shortened(write.set)
+                write.shorten()
             log.log(log_level, "%s: the server could not take an edit: %s", write.claim.job, error)
             log_level = logging.DEBUG
             return delay

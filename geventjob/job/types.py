@@ -20,6 +20,9 @@ RULES = 1_000
 """Rules of an acl: each search and each view of a document compares all of them."""
 TAGS = 20
 """Most texts of a TAG_LIST."""
+MOST_RETRIES = 100
+REPORT_BYTES = 64 * 1024
+"""Bytes of JSON of an output, and of a checkpoint."""
 LOWEST_PRIORITY = 999
 """Priority of a job that names none. A lower number runs first; an entry in the queue has three digits for it."""
 
@@ -86,6 +89,17 @@ class Held(Struct, forbid_unknown_fields=True):
     detail: str
 
 
+class JobError(Struct):
+    """A failure of an attempt."""
+
+    at: str
+    attempt: int
+    executor: str
+    type: str
+    message: str
+    traceback: str
+
+
 @dataclass(frozen=True)
 class ValueType:
     """The type of an attribute's values."""
@@ -96,6 +110,8 @@ class ValueType:
     """The words after "expected" in an error."""
     examples: tuple[Any, Any]
     """Two different valid values; tests send both."""
+    most: int | None = None
+    """Most bytes of the value's JSON; None: the type bounds the value."""
 
 
 _HREF = "lower-case letters and dashes, then at most one `/` and a name, as `job` or `credential/ab-1`"
@@ -142,7 +158,16 @@ PROPERTIES = ValueType(
     f"an object of strings, at least one, with names of at most {NAME_LENGTH} characters",
     ({"month": "May"}, {"month": "June"}),
 )
-OBJECT = ValueType(dict[str, Any], "a JSON object", ({"rows": 10}, {"rows": 20}))
+OBJECT = ValueType(dict[str, Any], "a JSON object", ({"rows": 10}, {"rows": 20}), PAYLOAD_BYTES)
+REPORT = ValueType(
+    Union[dict[str, Any], list[Any], str, int, float, bool],
+    "JSON that is not null",
+    ({"rows": 10}, [1, "a"]),
+    REPORT_BYTES,
+)
+RETRIES = ValueType(Annotated[int, Meta(ge=0, le=MOST_RETRIES)], f"an integer from 0 to {MOST_RETRIES}", (5, 7))
+_ERROR = {"at": _DATES[0], "attempt": 1, "executor": "one", "type": "OSError", "message": "away", "traceback": ""}
+ERRORS = ValueType(list[JobError], "a list of errors", ([_ERROR], []))
 HREF = ValueType(Href, _HREF, ("credential/ab-1", "credential/cd-2"))
 REFERENCE = ValueType(
     Reference, f"an object with an href of {_HREF}", ({"href": "credential/ab-1"}, {"href": "credential/cd-2"})

@@ -104,7 +104,7 @@ def action_spec(target: Any, source: str) -> ActionSpec:
     mark: ActionMark = target.__geventjob_action__
     if mark.isolation is not None:
         raise PluginError(f"action {mark.name!r} in {source} asks for isolation={mark.isolation!r}: there is none yet")
-    return ActionSpec(mark.name, target, mark.timeout, mark.preempt, source, mark.aliases)
+    return ActionSpec(mark.name, target, mark.timeout, mark.preempt, source, mark.aliases, retry=mark.retry)
 
 
 def distributors_in(thing: Any, source: str, fallback: str) -> Iterator[DistributorSpec]:

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar, overload
 
+from geventjob.plugins.retries import Backoff, ErrorOrErrors, RetryPolicy, errors
+
 NAME = re.compile(r"[A-Za-z0-9_.:@+-]{1,100}")
 
 Target = TypeVar("Target", bound=Callable[..., Any])
@@ -93,6 +95,7 @@ class ActionMark:
     preempt: bool
     isolation: str | None
     aliases: tuple[str, ...]
+    retry: RetryPolicy
 
 
 @overload
@@ -102,6 +105,10 @@ def action(
     name: str | None = None,
     *,
     timeout: float | None = None,
+    retries: int | None = None,
+    backoff: Backoff = ...,
+    retry_on: ErrorOrErrors = ...,
+    give_up_on: ErrorOrErrors = ...,
     preempt: bool = True,
     isolation: str | None = None,
     aliases: Iterable[str] = (),
@@ -110,13 +117,19 @@ def action(
     name: Any = None,
     *,
     timeout: float | None = None,
+    retries: int | None = None,
+    backoff: Backoff = Backoff(),  # noqa: B008  (frozen)
+    retry_on: ErrorOrErrors = Exception,
+    give_up_on: ErrorOrErrors = (),
     preempt: bool = True,
     isolation: str | None = None,
     aliases: Iterable[str] = (),
 ) -> Any:
     """Mark a function `(job)` or a class with `do_work()` as an action; bare `@action` takes the target's own name.
 
-    `timeout`: time limit in seconds, which the job and the ini file override. `preempt=False`: never interrupted for
+    `timeout`: time limit in seconds, which the job and the ini file override. `retries`: how often a run that raises or
+    times out is tried again, 0 to 100, after the pauses of `backoff`; only exceptions of the classes `retry_on` are,
+    and none of `give_up_on` (docs/how-to/retry-jobs.md). `preempt=False`: never interrupted for
     a slice of another action, for code that slices would break; such code holds up the whole executor. `aliases`:
     other names of the action. `isolation` is reserved, and refused. Raises TypeError, ValueError for a target or name
     that no action can have.
@@ -125,12 +138,14 @@ def action(
         return action()(name)
     if timeout is not None and (not isinstance(timeout, (int, float)) or not timeout > 0):
         raise ValueError(f"timeout is seconds above 0, not {timeout!r}")
+    policy = RetryPolicy(retries, backoff, errors(retry_on), errors(give_up_on))
     others = (aliases,) if isinstance(aliases, str) else tuple(aliases)
 
     def mark(target: Target) -> Target:
         check_runs(target, "do_work")
         names = [checked(n) for n in (target.__name__ if name is None else name, *others)]
-        target.__geventjob_action__ = ActionMark(names[0], timeout, preempt, isolation, tuple(names[1:]))  # type: ignore[attr-defined]
+        marked = ActionMark(names[0], timeout, preempt, isolation, tuple(names[1:]), policy)
+        target.__geventjob_action__ = marked  # type: ignore[attr-defined]
         return target
 
     return mark

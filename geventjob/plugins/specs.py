@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from geventjob.plugins.retries import NO_RETRIES, RetryPolicy
+
 
 class PluginError(Exception):
     """Plugins that cannot be used, or not together. The text is one line that names the files."""
@@ -27,6 +29,7 @@ class ActionSpec:
     aliases: tuple[str, ...] = ()
     origin: str = ""
     """File or entry point, by the name that `PluginSet.failures` has."""
+    retry: RetryPolicy = NO_RETRIES
 
     def instance(self, executor: Any, job: Any) -> Callable[[], Any]:
         """Return the callable that does the work of one job.

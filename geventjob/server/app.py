@@ -8,6 +8,7 @@ from typing import Any
 import falcon
 
 from geventjob.coordination.base import Coordination
+from geventjob.job.types import MOST_RETRIES
 from geventjob.server.accounts.passwords import Passwords
 from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.http.admission import Permits
@@ -52,13 +53,15 @@ def application(
     base_uri: str | None = None,
     rights: Rights | None = None,
     promoter: Promoter | None = None,
+    max_retries: int = MOST_RETRIES,
 ) -> falcon.App[Any, Any]:
     """Return the API over a store and a queue, both started.
 
     `base_uri`: the address that clients use; None: taken from each request. `rights`: the actions that submitters may
-    add; None: none. `promoter`: the promoter of this server; None: another server has one.
+    add; None: none. `promoter`: the promoter of this server; None: another server has one. `max_retries`:
+    the most retries of any job.
     """
-    jobs = Jobs(store, coordination, rights, promoter)
+    jobs = Jobs(store, coordination, rights, promoter, max_retries)
     job, bulk = JobResource(jobs, sessions), BulkResource(jobs, sessions)
     schedule = ScheduleResource(store, ScheduleService(store, jobs), sessions)
     app = App(middleware=[Authentication(sessions, base_uri)])

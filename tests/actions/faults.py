@@ -5,7 +5,7 @@ import signal
 import time
 from typing import Any
 
-from geventjob import JobLost, action
+from geventjob import Backoff, JobLost, action
 
 
 def note(job: Any, word: str) -> None:
@@ -103,3 +103,14 @@ def cannot_be_told(job: Any) -> None:
     print(cafe)
     job.set_status_message(cafe)
     job.edit(properties={"file": cafe})
+
+
+@action("fails_first", retries=5, backoff=Backoff(first=0.1, longest=0.5))
+def fails_first(job: Any) -> dict[str, Any]:
+    """Raise in the first `fail` runs; a checkpoint counts the runs that ended by themselves."""
+    note(job, "begin")
+    time.sleep(job.payload["seconds"])
+    if job.retried < job.payload["fail"]:
+        job.set_checkpoint((job.checkpoint or 0) + 1)
+        raise OSError(f"run {job.attempt} of {job.id}")
+    return {"runs": (job.checkpoint or 0) + 1}

@@ -106,3 +106,20 @@ def test_a_thousand_jobs_of_every_outcome_when_one_is_killed_half_way(pair: Pair
     until(jobs.stop_running, 60)
     jobs.check(ended(client, list(jobs.kinds), 120), pair.actions_dir)
     until(lambda: client.queue()["entries"] == 0)
+
+
+def test_held_jobs_are_put_by_the_other_server_when_the_promoter_is_killed(pair: Pair, tmp_path: Path) -> None:
+    notes = Notes(tmp_path / "notes")
+    servers = pair.start_servers()
+    client = Client(pair.urls[0], "super", PASSWORD)
+    leading = until(lambda: [node["url"] for node in client.nodes() if "promoter" in node.get("leads", ())])
+    doomed = pair.urls.index(leading[0])
+    pair.url = pair.urls[1 - doomed]
+    pair.executor("executor", "--session-timeout", "3")
+    client = Client(pair.url, "super", PASSWORD)
+    job = {"action": "noted", "payload": {"file": str(notes.path), "seconds": 0}}
+    ids = [str(id) for id in client.bulk_add([{**job, "notBefore": f"+{seconds}s"} for seconds in (1, 4, 8)])]
+    until(lambda: notes.jobs("begin") == ids[:1], every=0.02)
+    servers[doomed].kill()
+    assert {job["state"] for job in ended(client, ids).values()} == {"SUCCESS"}
+    assert notes.jobs("begin") == ids

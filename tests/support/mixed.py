@@ -43,7 +43,7 @@ KINDS = [
         "answers",
         {"code": "x"},
         "FAILED",
-        expected={"statusMessage": "TypeError: the action returned str, expected an int or None"},
+        expected={"statusMessage": "TypeError: the action returned str, expected an int, a dict, a list or None"},
     ),
     kind("raises", 200, "raises", {"text": "no"}, "FAILED", expected={"statusMessage": "RuntimeError: no"}),
     kind(

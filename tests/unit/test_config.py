@@ -128,6 +128,7 @@ def sample(option: Any, tmp_path: Path) -> Any:
         kinds.days: ("3", 3.0),
         kinds.count: ("77", 77),
         kinds.port: ("77", 77),
+        kinds.retries: ("77", 77),
         kinds.host: ("::1", "::1"),
         kinds.size: ("900k", 921_600),
         kinds.url: ("https://a:1", "https://a:1"),

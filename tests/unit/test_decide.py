@@ -11,7 +11,19 @@ from geventjob.clock import boottime
 from geventjob.coordination.base import Claim, Session
 from geventjob.ends import JobLost
 from geventjob.executor.decide import Decider, after_code
-from geventjob.executor.decision import Decision, Discard, Fail, GiveBack, LetGo, Stop, Succeed, To, attributes
+from geventjob.executor.decision import (
+    Decision,
+    Discard,
+    Fail,
+    GiveBack,
+    LetGo,
+    Stop,
+    Succeed,
+    To,
+    TryAgain,
+    attributes,
+    beside,
+)
 from geventjob.executor.ending import Ending, Lost, Raised, Returned, Stopped, TimedOut
 from geventjob.executor.exception_text import with_text, without_text
 from geventjob.executor.finish import Finisher
@@ -19,6 +31,7 @@ from geventjob.executor.job import Job
 from geventjob.executor.quarantine import Quarantine
 from geventjob.executor.work import Work
 from geventjob.plugins import find_actions
+from geventjob.plugins.retries import NO_RETRIES, Backoff, GiveUp, Retry, RetryPolicy
 
 
 def job_of(**attributes: Any) -> Job:
@@ -28,7 +41,7 @@ def job_of(**attributes: Any) -> Job:
 
 def written(ending: Ending, job: Job | None = None) -> dict[str, Any] | None:
     """Return the attributes that the end of an action's code writes; None if the code decides nothing."""
-    decision = after_code(ending, job or job_of())
+    decision = after_code(ending, job or job_of(), NO_RETRIES)
     return None if decision is None else attributes(decision)
 
 
@@ -63,11 +76,17 @@ class Odd(int):
         (Returned(-1), {"state": "FAILED", "returnCode": -1, "statusMessage": "return code -1"}),
         (
             Returned(True),
-            {"state": "FAILED", "statusMessage": "TypeError: the action returned True, expected an int or None"},
+            {
+                "state": "FAILED",
+                "statusMessage": "TypeError: the action returned True, expected an int, a dict, a list or None",
+            },
         ),
         (
             Returned("x"),
-            {"state": "FAILED", "statusMessage": "TypeError: the action returned str, expected an int or None"},
+            {
+                "state": "FAILED",
+                "statusMessage": "TypeError: the action returned str, expected an int, a dict, a list or None",
+            },
         ),
         (raised(ValueError("no")), {"state": "FAILED", "statusMessage": "ValueError: no"}),
         (raised(SystemExit()), {"state": "FAILED", "statusMessage": "SystemExit"}),
@@ -99,7 +118,7 @@ def test_the_state_that_the_action_has_set_counts_for_a_return_in_good_order(sta
     job = job_of()
     job.set_state(state)
     for value in (None, 0):
-        decision = after_code(Returned(value), job)
+        decision = after_code(Returned(value), job, NO_RETRIES)
         assert decision == kind(code=0)  # type: ignore[call-arg]
         assert attributes(decision) == {"state": state, "returnCode": 0}
     assert (written(Returned(3), job) or {})["state"] == "FAILED"
@@ -112,9 +131,73 @@ def test_a_message_is_cut_between_two_characters() -> None:
 
 
 def test_an_exception_of_the_action_is_kept_for_the_log() -> None:
-    decision = after_code(raised(ValueError("no")), job_of())
+    decision = after_code(raised(ValueError("no")), job_of(), NO_RETRIES)
     assert isinstance(decision, Fail)
     assert decision.trace.endswith("ValueError: no")
+
+
+# --- retries
+
+STEADY = Backoff(first=7, jitter=0)
+TWICE = RetryPolicy(2, STEADY, retry_on=(OSError,), give_up_on=(FileNotFoundError,))
+
+
+@pytest.mark.parametrize(
+    ("error", "after"),
+    [
+        (OSError("away"), 7),
+        (ConnectionError("away"), 7),
+        (FileNotFoundError("gone"), None),
+        (ValueError("no"), None),
+        (Retry("busy", after=30), 30),
+        (Retry("busy"), 7),
+        (GiveUp("no such account"), None),
+        (SystemExit(), None),
+    ],
+)
+def test_an_exception_is_tried_again_by_its_class(error: BaseException, after: float | None) -> None:
+    decision = after_code(raised(error), job_of(), TWICE)
+    if after is None:
+        assert isinstance(decision, Fail)
+    else:
+        assert isinstance(decision, TryAgain)
+        assert (decision.after, decision.limit) == (after, 2)
+        assert decision.failure.kind == type(error).__name__
+
+
+def test_a_time_out_is_tried_again_and_a_return_code_and_a_stop_are_not() -> None:
+    decision = after_code(TimedOut(5), job_of(retried=1), TWICE)
+    assert isinstance(decision, TryAgain)
+    assert (decision.after, decision.failure.kind) == (14, "Timeout")
+    assert isinstance(after_code(Returned(3), job_of(), TWICE), Fail)
+    assert isinstance(after_code(Stopped(), job_of(), TWICE), Stop)
+
+
+def test_the_job_s_own_number_of_retries_counts() -> None:
+    decision = after_code(raised(OSError()), job_of(retries=9), TWICE)
+    assert isinstance(decision, TryAgain)
+    assert decision.limit == 9
+    assert isinstance(after_code(raised(OSError()), job_of(retries=0), TWICE), Fail)
+
+
+def test_without_a_number_only_retry_is_tried_again() -> None:
+    assert isinstance(after_code(raised(OSError()), job_of(), NO_RETRIES), Fail)
+    assert isinstance(after_code(raised(Retry()), job_of(), NO_RETRIES), TryAgain)
+
+
+def test_what_an_edit_carries_of_a_failure() -> None:
+    decision = after_code(raised(OSError("away")), job_of(), TWICE)
+    assert decision
+    carried = beside(decision)
+    assert carried["retry"] == {"after": 7, "limit": 2}
+    assert (carried["failure"]["type"], carried["failure"]["message"]) == ("OSError", "OSError: away")
+    assert carried["failure"]["traceback"].endswith("OSError: away")
+    assert attributes(decision) == {"state": "FAILED", "statusMessage": "OSError: away"}
+
+
+def test_a_dict_or_a_list_is_the_output() -> None:
+    assert written(Returned({"rows": 3})) == {"state": "SUCCESS", "returnCode": 0, "output": {"rows": 3}}
+    assert written(Returned([])) == {"state": "SUCCESS", "returnCode": 0, "output": []}
 
 
 # --- the end of a run
@@ -129,7 +212,7 @@ class Parts:
         """The answer to each write."""
         self.known = True
 
-    def write(self, claim: Claim, set: dict[str, Any], patience: float | None) -> None:
+    def write(self, claim: Claim, set: dict[str, Any], patience: float | None, beside: dict[str, Any]) -> None:
         self.did.append(set)
         if self.refuses:
             raise self.refuses
@@ -154,7 +237,7 @@ def work() -> Work:
     """Return a claim whose session holds for as long as the test runs, with its job."""
     session = Session("s", 10)
     session.renew(boottime(), 1)
-    return Work(Claim("/job/entries/x", "job/1", 1, 0.0, session), job=job_of())
+    return Work(Claim("/job/entries/x", "job/1", 1, 0.0, session), job=job_of(action="dummy_test_action"))
 
 
 def conflict(reason: str, state: str = "RUNNING") -> Conflict:

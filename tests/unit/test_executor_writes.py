@@ -70,7 +70,7 @@ def test_a_write_carries_its_owner(server: Server, writes: Writes) -> None:
 
 
 def test_a_begin_may_carry_the_most_interruptions(server: Server, writes: Writes) -> None:
-    writes.write(claim(), {"state": "RUNNING"}, max_interruptions=1)
+    writes.write(claim(), {"state": "RUNNING"}, beside={"maxInterruptions": 1})
     assert server.requests[0][0]["maxInterruptions"] == 1
 
 

@@ -5,7 +5,8 @@ The server here says how often a job was interrupted: a real one would count tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import gevent
@@ -46,12 +47,17 @@ class Parts:
     # --- writes
 
     def write(
-        self, claim: Claim, set: dict[str, Any], patience: float | None = None, most: int | None = None
+        self,
+        claim: Claim,
+        set: dict[str, Any],
+        patience: float | None = None,
+        beside: Mapping[str, Any] = MappingProxyType({}),
     ) -> dict[str, Any]:
         if claim.lost:
             raise ClaimLost
         gevent.sleep(0)
         counted = self.interruptions.get(claim.job, 0)
+        most = beside.get("maxInterruptions")
         state = "QUEUED" if most is not None and counted > most else set["state"]
         self.did.append((claim.job, state))
         return {"id": claim.job, "action": "dummy_test_action", "state": state, "interruptions": counted, **set} | {

@@ -29,7 +29,7 @@ def added(body: Mapping[str, Any], *, id: str, now: datetime, acl: Mapping[str, 
     job: Document = {"priority": LOWEST_PRIORITY, "progress": 0}
     job.update((name, value) for name, value in body.items() if name not in SET_BY_SERVER)
     job.update(id=id, resourceURI=RESOURCE_URI + "Job", created=time, updated=time, acl=acl, state="QUEUED")
-    job.update(attempts=0, interruptions=0, interrupted=False)
+    job.update(attempts=0, interruptions=0, retried=0, interrupted=False)
     set_entry(job, None)
     target = job.get("targetResource")
     affected = job.get("affectedResources", [])

@@ -20,9 +20,11 @@ from typing import Any
 from geventjob.cimi.document import Document
 from geventjob.job.attributes import AFTER_END, AT_ADD, KEPT, OWNED, SET_BY_SERVER
 from geventjob.job.states import FINAL, TAKER, TRANSITIONS
-from geventjob.server.jobs import gate, interruptions
+from geventjob.job.types import MOST_RETRIES
+from geventjob.server.jobs import failures, gate, interruptions
 from geventjob.server.jobs.changes import changed, cut, entry_of, set_entry
 from geventjob.server.jobs.conflicts import EntryDiffers, OwnerHolds, Refusal, stopping
+from geventjob.server.jobs.failures import FailureReport, RetryWish
 from geventjob.server.jobs.requeue import interrupted, requeued, under_way
 
 
@@ -46,18 +48,38 @@ class Edit:
     """Actions that the sender can run; None: the sender does not say."""
     max_interruptions: int | None = None
     """Begin the job only if it was interrupted at most so often; otherwise it waits, QUEUED."""
+    failure: FailureReport | None = None
+    """The failure of the attempt that an edit to FAILED ends; kept in `errors`."""
+    retry: RetryWish | None = None
+    """With an edit to FAILED of the owner: try the job again while retries are left."""
     force: bool = False
     """Whether an unfenced edit may write over an owner that runs the job."""
 
 
 def edited(
-    job: Document, edit: Edit, *, now: datetime, other_entry_gone: bool = False, owner_gone: bool = False
+    job: Document,
+    edit: Edit,
+    *,
+    now: datetime,
+    other_entry_gone: bool = False,
+    owner_gone: bool = False,
+    max_retries: int = MOST_RETRIES,
 ) -> Document:
     """Return the job after this edit; the very same document if the edit changes nothing. Raises Refusal.
 
     `other_entry_gone`: the entry that the job names is not in the queue any more. `owner_gone`: the owner of
-    the job's fence does not hold its entry any more.
+    the job's fence does not hold its entry any more. `max_retries`: the most retries of any job.
     """
+    after = _edited(job, edit, now, other_entry_gone, owner_gone, max_retries)
+    if edit.failure and edit.owner and after is not job and edit.set.get("state") == "FAILED":
+        after = dict(after)
+        failures.note(after, edit.failure, edit.owner.executor, now)
+    return after
+
+
+def _edited(
+    job: Document, edit: Edit, now: datetime, other_entry_gone: bool, owner_gone: bool, max_retries: int
+) -> Document:
     if job["state"] in FINAL:
         return _after_edit_of_final_job(job, edit, now)
     owner, target = edit.owner, edit.set.get("state")
@@ -69,7 +91,7 @@ def edited(
         return _after_report(job, owner, now)
     if _is_latest_claim(job, owner):
         if job.get("_owned"):
-            return _after_owner_edit(job, edit, target, now)
+            return _after_owner_edit(job, edit, target, now, max_retries)
         if target == "QUEUED" == job["state"]:
             return job  # it was released, and the answer was lost
     return _after_taker_edit(job, edit, owner, target, now, other_entry_gone)
@@ -112,7 +134,7 @@ def _changes_owned(job: Document, edit: Edit) -> bool:
     return any(not _is_unchanged(job, edit, name) for name in OWNED if name in edit.set)
 
 
-def _after_owner_edit(job: Document, edit: Edit, target: str | None, now: datetime) -> Document:
+def _after_owner_edit(job: Document, edit: Edit, target: str | None, now: datetime, max_retries: int) -> Document:
     """Return the job after an edit of the owner that began it. Raises Refusal."""
     if target == "RUNNING" or target == job["state"]:  # a repeat whose answer was lost; a stop may be between
         rest = {name: value for name, value in edit.set.items() if name != "state"}
@@ -121,6 +143,10 @@ def _after_owner_edit(job: Document, edit: Edit, target: str | None, now: dateti
         if target == "QUEUED" and job["state"] == "STOPPING":
             raise stopping(job)
         _check_transition(job, target)
+    if target == "FAILED" and edit.retry:
+        waits = failures.tried_again(job, dict(edit.set), edit.retry, max_retries, now)
+        if waits is not None:
+            return waits
     after = changed(job, edit.set, edit.delete, now)
     if target == "QUEUED":
         del after["_owned"]
@@ -150,7 +176,8 @@ def _after_taker_edit(
     after["fence"], after["executor"] = owner.fence, owner.executor
     if entry_of(job) != owner.entry:
         set_entry(after, owner.entry)
-    after["interrupted"] = job.get("interrupted", False) or job["state"] != "QUEUED" or bool(job.get("attempts"))
+    without_outcome = job["state"] != "QUEUED" or job.get("attempts", 0) > job.get("retried", 0)
+    after["interrupted"] = job.get("interrupted", False) or without_outcome
     if begins:
         after["_owned"] = True
         after["attempts"] = job.get("attempts", 0) + 1

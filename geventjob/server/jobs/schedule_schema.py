@@ -14,7 +14,7 @@ from geventjob.cimi.document import Document
 from geventjob.job import types
 from geventjob.job.attributes import ATTRIBUTES
 from geventjob.job.types import ValueType
-from geventjob.server.jobs.schema import SchemaError, check_payload, explained
+from geventjob.server.jobs.schema import SchemaError, check_sizes, explained
 
 LONGEST_NAME = 100
 _NAME = rf"^(?=.{{1,{LONGEST_NAME}}}\Z)[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?\Z"
@@ -69,7 +69,7 @@ def validate_schedule_edit(body: Any) -> Document:
         msgspec.convert(body, _Body)
     except msgspec.ValidationError as error:
         raise explained(str(error), "schedule", _EXPECTED) from None
-    check_payload(body)
+    check_sizes(body)
     return {name: value for name, value in body.items() if name not in _SERVERS}
 
 

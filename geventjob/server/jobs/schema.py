@@ -16,7 +16,6 @@ from geventjob.cimi.document import Document
 from geventjob.clock import now
 from geventjob.job.attributes import AT_ADD, ATTRIBUTES, MOMENTS, REQUIRED, SET_BY_SERVER
 from geventjob.job.moments import moment
-from geventjob.job.types import PAYLOAD_BYTES
 
 
 class SchemaError(ValueError):
@@ -29,7 +28,7 @@ class SchemaError(ValueError):
 
 
 class PayloadTooLarge(SchemaError):
-    """A payload above PAYLOAD_BYTES: HTTP 413."""
+    """A payload above its limit: HTTP 413."""
 
     status = 413
 
@@ -41,6 +40,8 @@ Job = msgspec.defstruct(
 )
 """The attributes that a client may send. The attributes of the server are checked too, and ignored."""
 
+LIMITS = {attribute.name: attribute.type.most for attribute in ATTRIBUTES if attribute.type.most is not None}
+"""Attribute → most bytes of its JSON."""
 EXPECTED = {attribute.name: attribute.type.words for attribute in ATTRIBUTES}
 
 
@@ -71,16 +72,18 @@ def _checked(body: Any) -> Document:
         msgspec.convert(body, Job)
     except msgspec.ValidationError as error:
         raise explained(str(error), "job", EXPECTED) from None
-    check_payload(body)
+    check_sizes(body)
     for name in body.keys() & MOMENTS:
         _check_moment(name, body[name])
     return {name: value for name, value in body.items() if name not in SET_BY_SERVER}
 
 
-def check_payload(body: Mapping[str, Any]) -> None:
-    """Raise PayloadTooLarge for a payload above PAYLOAD_BYTES."""
-    if "payload" in body and len(msgspec.json.encode(body["payload"])) > PAYLOAD_BYTES:
-        raise PayloadTooLarge("payload", f"expected at most {PAYLOAD_BYTES // 1024} KB")
+def check_sizes(body: Mapping[str, Any]) -> None:
+    """Raise SchemaError, PayloadTooLarge for a value above its limit."""
+    for name in body.keys() & LIMITS.keys():
+        if len(msgspec.json.encode(body[name])) > LIMITS[name]:
+            too_large = PayloadTooLarge if name == "payload" else SchemaError
+            raise too_large(name, f"expected at most {LIMITS[name] // 1024} KB")
 
 
 def _check_moment(name: str, value: str) -> None:

@@ -12,6 +12,7 @@ from geventjob.clock import now
 from geventjob.coordination.base import Coordination, CoordinationError
 from geventjob.job.attributes import OWNED
 from geventjob.job.states import FINAL
+from geventjob.job.types import MOST_RETRIES
 from geventjob.server.accounts.acl import MODIFY, VIEW
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.filter import Filter
@@ -59,12 +60,14 @@ class Jobs:
         coordination: Coordination,
         rights: Rights | None = None,
         promoter: Promoter | None = None,
+        max_retries: int = MOST_RETRIES,
     ) -> None:
         """Serve jobs of this store and queue.
 
         `rights`: the actions of submitters; None: submitters add no jobs. `promoter`: the promoter of this server, for
-        held jobs; None: the promoter of another server.
+        held jobs; None: the promoter of another server. `max_retries`: the most retries of any job.
         """
+        self._max_retries = max_retries
         self._store = store
         self._coordination = coordination
         self._promoter = promoter or Promoter(store, coordination)
@@ -105,6 +108,7 @@ class Jobs:
                 break
             for index, outcome in zip(again, self._edit([changes[i] for i in again], caller, gone), strict=True):
                 outcomes[index] = outcome
+        self._promoter.expect([job for job in outcomes if isinstance(job, dict) and "held" in job])
         self._clear_queue([outcome for change, outcome in zip(changes, outcomes, strict=True) if _is_foreign(change)])
         return outcomes
 
@@ -118,7 +122,14 @@ class Jobs:
                 allowed = permitted(caller, job, edit)
                 entry = entry_of(job)
                 owner_gone = (entry, job.get("fence")) in gone
-                return edited(job, allowed, now=moment, other_entry_gone=entry in gone, owner_gone=owner_gone)
+                return edited(
+                    job,
+                    allowed,
+                    now=moment,
+                    other_entry_gone=entry in gone,
+                    owner_gone=owner_gone,
+                    max_retries=self._max_retries,
+                )
 
             return apply
 

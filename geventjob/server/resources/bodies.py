@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from geventjob.cimi.document import Document
 from geventjob.job.types import Caption, JobId, Name, Text
 from geventjob.server.accounts.passwords import MIN_LENGTH
+from geventjob.server.jobs.failures import FailureReport, RetryWish
 from geventjob.server.jobs.lifecycle import Owner
 from geventjob.server.problem import invalid
 
@@ -166,12 +167,16 @@ class BulkEditItem(Body):
     fence: Union[Annotated[int, Meta(ge=0, le=2**63 - 1)], UnsetType] = UNSET
     executor: Union[Name, UnsetType] = UNSET
     max_interruptions: Union[Annotated[int, Meta(ge=0)], None] = None
+    failure: Union[FailureReport, None] = None
+    retry: Union[RetryWish, None] = None
 
     @property
     def owner(self) -> Owner | None:
         """The claim in whose name the edit is made; None without one. Raises Problem 400 for an incomplete claim."""
         entry, fence, executor = self.entry, self.fence, self.executor
         if entry is UNSET and fence is UNSET and executor is UNSET:
+            if self.failure or self.retry:
+                raise invalid("failure and retry need a claim: entry, fence and executor")
             return None
         if entry is UNSET or fence is UNSET or executor is UNSET:
             raise invalid("entry, fence and executor come together")

@@ -143,7 +143,8 @@ def _try(check: Callable[[bytes], Good], item: bytes) -> Good | Exception:
 def _change(item: bytes, actions: frozenset[str] | None) -> JobEdit:
     edit = decode_as(BulkEditItem, item)
     set = parse_job_edit(edit.set, edit.delete)
-    return JobEdit(edit.id, Edit(set, edit.delete, edit.owner, actions, edit.max_interruptions))
+    owner = edit.owner
+    return JobEdit(edit.id, Edit(set, edit.delete, owner, actions, edit.max_interruptions, edit.failure, edit.retry))
 
 
 def _added(result: str | Exception) -> Document:

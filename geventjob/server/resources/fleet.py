@@ -13,6 +13,7 @@ from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.http.decode import decode_as
 from geventjob.server.http.request_body import read_body
 from geventjob.server.http.response import set_json
+from geventjob.server.jobs import promoter, reconcile, rescue
 from geventjob.server.jobs.reconcile import Reconciler
 from geventjob.server.resources.bodies import ReconcileBody
 
@@ -45,17 +46,22 @@ class NodeResource:
                 node["running"] = holders.get(node["name"], 0)
 
     def _add_leading(self, nodes: list[dict[str, Any]]) -> None:
-        """Add to each distributor process the distributors that it leads."""
+        """Add to each distributor process the distributors that it leads, and to each server the work that it does."""
         elections = sorted({election for node in nodes for election in _elections(node).values()})
         leaders = self._coordination.leaders(elections) if elections else {}
         for node in nodes:
-            if node["role"] == "distributor":
+            if node["role"] != "executor":
                 mine = _elections(node)
                 node["leads"] = [name for name in mine if leaders.get(mine[name]) == node["name"]]
 
 
 def _elections(node: dict[str, Any]) -> dict[str, str]:
-    """Return the election of each distributor of a process; by default an election has the distributor's name."""
+    """Return the election of each distributor of a process; by default an election has the distributor's name.
+
+    A server takes part in the elections of the work that one server does for all.
+    """
+    if node["role"] == "server":
+        return {name: name for name in (promoter.ELECTION, reconcile.ELECTION, rescue.ELECTION)}
     told = node.get("elections", {})
     return {name: told.get(name, name) for name in node.get("distributors", ())}
 
