@@ -43,9 +43,10 @@ def check(screen: Screen, args: Namespace) -> int:
     Raises UsageError for a file that cannot be read.
     """
     text = read(Path(args.defaults))
-    arguments = environment.words(environment.variables(text).get(VARIABLE, ""))
+    variables = environment.variables(text)
+    arguments = environment.words(variables.get(VARIABLE, ""))
     command = args.command or next((COMMANDS[end] for end in COMMANDS if args.defaults.endswith(end)), None)
-    warnings = environment.warnings(text) + (refused(command, arguments) if command else [])
+    warnings = environment.warnings(text) + (refused(command, arguments, variables) if command else [])
     notes = [] if command else ["the options are not checked: name the command by --command"]
     notes += [] if arguments else [f"{VARIABLE} is empty: the ini file and the environment alone count"]
     if screen.json:
@@ -73,14 +74,14 @@ def masked(arguments: list[str]) -> list[str]:
     return shown
 
 
-def refused(command: str, arguments: list[str]) -> list[str]:
-    """Return why a command refuses its arguments, and its own warnings.
+def refused(command: str, arguments: list[str], variables: dict[str, str]) -> list[str]:
+    """Return why a command refuses its arguments or its environment, and its own warnings.
 
     Options that are missing do not count: the ini file may have them.
     """
-    parser = config.OptionParser(command)
+    parser = config.OptionParser(command, add_help=False)  # --help would end this process
     try:
-        parser.refuse_rest(parser.read(arguments, {})[1])
+        parser.refuse_rest(parser.read(arguments, variables)[1])
     except config.WrongUsage as wrong:
         return [*parser.warnings, wrong.message]
     return parser.warnings

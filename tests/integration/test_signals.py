@@ -16,6 +16,7 @@ from tests.support import elasticsearch
 from tests.support.elastic_stores import new_prefix, remove_indexes
 from tests.support.fleet import PASSWORD, Fleet, Process, ended, fleet, until
 from tests.support.http_proxy import HttpProxy
+from tests.support.zookeeper import Ensemble, running
 
 ACTION = """
 import os, time
@@ -205,6 +206,27 @@ def test_no_job_is_lost_while_hangups_come(engine: Fleet, tmp_path: Path, folder
     assert notes.read_text().count("begins") == 500
     assert executor.log.count("actions were read again") > 5
     assert executor.stop() == 0
+
+
+def test_new_actions_wait_until_zookeeper_knows_them(tmp_path: Path, folder: Path, ini: Path) -> None:
+    """Limits count at once; jobs go on in the actions that were announced."""
+    notes = str(tmp_path / "notes")
+    with running(Ensemble()) as ensemble, fleet(tmp_path, ensemble.hosts) as engine:
+        engine.server()
+        executor = engine.executor("patient", "-c", str(ini), "--session-timeout", "5", actions_dir=folder)
+        (folder / "new.py").write_text(ACTION.format(name="new", version="new", notes=notes))
+        ini.write_text("log-level = debug\n")
+        (server,) = ensemble.servers
+        server.freeze()
+        hung_up(executor, "changed: --log-level")
+        until(lambda: "coordination is away" in executor.log)
+        assert "actions were read again" not in executor.log
+        server.thaw()
+        until(lambda: "actions were read again" in executor.log)
+        (node,) = [node for node in engine.client().nodes() if node["name"] == "patient"]
+        assert "new" in node["actions"]
+        assert message(engine.client(), engine.client().add("job", {"action": "new"})) == "new"
+        assert executor.stop() == 0
 
 
 def test_signals_during_the_start_are_kept(engine: Fleet, tmp_path: Path, folder: Path) -> None:

@@ -362,6 +362,8 @@ def test_check_shows_the_options_of_a_units_file(tmp_path: Path, capsys: pytest.
     [
         ("slipstream-job-executor", [], "DAEMON_ARGS='--thread=8'", "warning: FILE: unknown option --thread: did you"),
         ("slipstream-job-executor", [], "DAEMON_ARGS='--threads=8 100'", "warning: FILE: one word too many; quote a"),
+        ("slipstream-job-executor", [], "DAEMON_ARGS='--help'", "warning: FILE: unknown option --help"),
+        ("slipstream-job-server", [], "DAEMON_ARGS=--port=1\nGEVENTJOB_HOST='a b'", "warning: FILE: --host: expected "),
         ("slipstream-job-server", [], "DAEMON_ARGS='--port=x'", "warning: FILE: --port: expected "),
         ("geventjob", [], "DAEMON_ARGS='--zk-hosts=h:2181'", "warning: FILE: unknown option --zk-hosts"),
         ("jobs", ["--command", "server"], "DAEMON_ARGS='--threads=8'", "warning: FILE: unknown option --threads"),
