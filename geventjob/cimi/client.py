@@ -39,6 +39,18 @@ class _Distributors(msgspec.Struct):
     distributors: list[Document]
 
 
+class FiredTick(msgspec.Struct):
+    """The result of a tick: its jobs, or why it did not fire."""
+
+    status: int
+    message: str = ""
+    jobs: list[str] = []
+
+
+class _FiredTicks(msgspec.Struct):
+    results: list[FiredTick]
+
+
 class _Searched(msgspec.Struct):
     """The part of a search's answer that is checked."""
 
@@ -256,6 +268,14 @@ class Client:
     def distributors(self) -> list[Document]:
         """Return the distributors of the live processes, with their firings (docs/reference/api.md)."""
         return self._ours("GET", "distributor", answer=_Distributors).distributors
+
+    def fire_ticks(self, ticks: Sequence[tuple[str, int]]) -> list[FiredTick]:
+        """Make the jobs of ticks, pairs of the id of a schedule and Unix milliseconds, 100 at most. Return the results.
+
+        A tick makes its job once, however often it is fired.
+        """
+        body = {"ticks": [{"id": id, "tick": tick} for id, tick in ticks]}
+        return self._ours("POST", "schedule/bulk-fire", json=body, answer=_FiredTicks).results
 
     def queue(self) -> Document:
         """Return the figures of the queue (docs/reference/api.md)."""

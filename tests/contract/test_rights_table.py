@@ -144,6 +144,7 @@ REQUESTS: dict[str, Request] = {
     "`PUT /api/schedule/<name>`": lambda c, t, name: c.put(t.schedule(), {"priority": 5}),
     "`POST /api/schedule/<name>/pause`": lambda c, t, name: c.post(t.schedule() + "/pause", {}),
     "`POST /api/schedule/<name>/fire`": lambda c, t, name: c.post(t.schedule() + "/fire", {"idempotencyKey": "k"}),
+    "`POST /api/schedule/bulk-fire`": lambda c, t, name: c.post("schedule/bulk-fire", {"ticks": []}),
     "`DELETE /api/schedule/<name>`": lambda c, t, name: c.delete(t.schedule()),
     "`POST /api/distributor/<name>/fire` that does not exist": lambda c, t, name: c.post(
         "distributor/nobody/fire", {"idempotencyKey": "k"}

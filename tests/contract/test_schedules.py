@@ -45,6 +45,26 @@ def fire(here: LocalServer, id: str, **body: Any) -> list[str]:
     return jobs
 
 
+def fire_ticks(here: LocalServer, *ticks: tuple[str, int]) -> list[dict[str, Any]]:
+    body = {"ticks": [{"id": id, "tick": tick} for id, tick in ticks]}
+    found: list[dict[str, Any]] = good(here.admin.post("schedule/bulk-fire", body))["results"]
+    return found
+
+
+def fire_tick(here: LocalServer, id: str, tick: int) -> list[str]:
+    """Return the jobs of a tick that must fire."""
+    (result,) = fire_ticks(here, (id, tick))
+    assert (result["status"], result["resource-id"]) == (200, id)
+    jobs: list[str] = result["jobs"]
+    return jobs
+
+
+def refused(here: LocalServer, id: str, tick: int, words: str, status: int = 409) -> None:
+    (result,) = fire_ticks(here, (id, tick))
+    assert (result["status"], result["resource-id"]) == (status, id)
+    assert words in result["message"]
+
+
 def now() -> int:
     return time.time_ns() // 1_000_000
 
@@ -101,7 +121,8 @@ def test_an_edit_sets_and_deletes(here: LocalServer, name: str) -> None:
     good(here.admin.delete(id))
     for answer in here.admin.get(id), here.admin.delete(id), here.admin.put(id, {}), here.admin.post(f"{id}/pause"):
         problem(answer, 404, id)
-    problem(here.admin.post(f"{id}/fire", {"tick": now()}), 404, id)
+    problem(here.admin.post(f"{id}/fire", {"idempotencyKey": "k"}), 404, id)
+    refused(here, id, now(), "not found", status=404)
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -134,6 +155,10 @@ def test_a_wrong_schedule_is_refused_with_the_attribute(here: LocalServer, name:
     whole = {"name": name, "action": "report", **body}
     problem(here.admin.post("schedule", whole), 400, "resource does not satisfy defined schema: ", words)
     problem(here.admin.get(f"schedule/{name}"), 404)
+
+
+def test_the_name_of_a_request_is_reserved(here: LocalServer) -> None:
+    problem(here.admin.post("schedule", {"name": "bulk-fire", "action": "a", **LINE}), 400, "name: bulk-fire is")
 
 
 @pytest.mark.parametrize("wrong", ["", "a b", "a/b", "-a", "a.", "a" * 101, "ä", 5])
@@ -200,8 +225,8 @@ def wait_for_a_tick(here: LocalServer, id: str) -> int:
 def test_a_tick_makes_one_job(here: LocalServer, name: str) -> None:
     id = add(here, name, every=1, payload={"a": 1}, priority=5, tags=["t"])
     tick = wait_for_a_tick(here, id)
-    (job,) = fire(here, id, tick=tick)
-    assert fire(here, id, tick=tick) == [job]
+    (job,) = fire_tick(here, id, tick)
+    assert fire_tick(here, id, tick) == [job]
     found = good(here.admin.get(job))
     assert (found["action"], found["payload"], found["priority"], found["tags"]) == ("report", {"a": 1}, 5, ["t"])
     assert (found["name"], found["idempotencyKey"]) == (name, f"{id}@{tick}")
@@ -216,35 +241,35 @@ def test_a_tick_makes_one_job_though_the_schedule_was_edited_in_between(here: Lo
     id = add(here, name, every=1)
     tick = wait_for_a_tick(here, id)
     made = here.admin.add(action="report", name=name, payload={"old": 1}, idempotencyKey=f"{id}@{tick}")
-    assert fire(here, id, tick=tick) == [made]
+    assert fire_tick(here, id, tick) == [made]
     assert len(jobs(here, id)) == 1
 
 
 def test_a_tick_that_must_not_fire_is_refused(here: LocalServer, name: str) -> None:
     id = add(here, name, every=1)
-    problem(here.admin.post(f"{id}/fire", {"tick": now() - HOUR}), 409, "older than the schedule")
-    problem(here.admin.post(f"{id}/fire", {"tick": now() + HOUR}), 409, "lies in the future")
+    refused(here, id, now() - HOUR, "older than the schedule")
+    refused(here, id, now() + HOUR, "lies in the future")
     tick = wait_for_a_tick(here, id)
     good(here.admin.post(f"{id}/pause"))
-    problem(here.admin.post(f"{id}/fire", {"tick": tick}), 409, "the schedule is paused")
+    refused(here, id, tick, "the schedule is paused")
     good(here.admin.post(f"{id}/resume"))
-    problem(here.admin.post(f"{id}/fire", {"tick": tick}), 409, "the end of its pause")
+    refused(here, id, tick, "the end of its pause")
     later = wait_for_a_tick(here, id) + 1000
-    assert len(fire(here, id, tick=later + 1000)) == 1
-    problem(here.admin.post(f"{id}/fire", {"tick": later}), 409, "a later tick has fired")
+    assert len(fire_tick(here, id, later + 1000)) == 1
+    refused(here, id, later, "a later tick has fired")
     assert len(jobs(here, id)) == 1
 
 
 def test_a_tick_makes_no_job_while_the_last_one_is_pending(here: LocalServer, name: str) -> None:
     id = add(here, name, every=1, unlessPending=True)
     tick = wait_for_a_tick(here, id)
-    (job,) = fire(here, id, tick=tick)
+    (job,) = fire_tick(here, id, tick)
     for later in 1000, 2000:
-        assert fire(here, id, tick=tick + later) == []
+        assert fire_tick(here, id, tick + later) == []
     assert get(here, id)["fired"]["pending"] == job
     assert get(here, id)["tick"] == tick + 2000
     good(here.admin.post(f"{job}/stop"))
-    assert len(fire(here, id, tick=tick + 3000)) == 1
+    assert len(fire_tick(here, id, tick + 3000)) == 1
 
 
 def test_a_person_fires_once_for_each_key(here: LocalServer, name: str) -> None:
@@ -259,10 +284,30 @@ def test_a_person_fires_once_for_each_key(here: LocalServer, name: str) -> None:
     assert len(jobs(here, id)) == 2
 
 
-def test_a_firing_needs_a_key_or_a_tick(here: LocalServer, name: str) -> None:
+def test_many_ticks_fire_in_one_request_each_for_itself(here: LocalServer, name: str) -> None:
+    ids = [add(here, f"{name}-{number}", every=1, priority=number) for number in range(3)]
+    gone, idle = f"schedule/{name}-gone", add(here, f"{name}-idle", every=1)
+    good(here.admin.post(f"{idle}/pause"))
+    tick = wait_for_a_tick(here, ids[-1])
+    results = fire_ticks(here, *((id, tick) for id in (*ids, gone, idle)), (ids[0], tick + 1000))
+    assert [result["status"] for result in results] == [200, 200, 200, 404, 409, 200]
+    made = [result["jobs"][0] for result in results if result["status"] == 200]
+    assert [good(here.admin.get(job))["priority"] for job in made] == [0, 1, 2, 0]
+    assert [get(here, id)["tick"] for id in ids] == [tick + 1000, tick, tick]
+    many = {"ticks": [{"id": ids[0], "tick": tick}] * 101}
+    problem(here.admin.post("schedule/bulk-fire", many), 400, "ticks")
+    assert good(here.admin.post("schedule/bulk-fire", {"ticks": []})) == {"results": []}
+
+
+@pytest.mark.parametrize("item", [{"tick": 5}, {"id": "schedule/x"}, {"id": "schedule/x", "tick": "now"}, 5])
+def test_a_wrong_tick_is_refused(here: LocalServer, item: Any) -> None:
+    problem(here.admin.post("schedule/bulk-fire", {"ticks": [item]}), 400, "ticks")
+
+
+def test_a_firing_by_a_person_needs_a_key(here: LocalServer, name: str) -> None:
     id = add(here, name)
     problem(here.admin.post(f"{id}/fire"), 400, "idempotencyKey")
     problem(here.admin.post(f"{id}/fire", {"idempotencyKey": "a b"}), 400, "idempotencyKey")
-    problem(here.admin.post(f"{id}/fire", {"tick": "now"}), 400, "tick")
+    problem(here.admin.post(f"{id}/fire", {"tick": now()}), 400, "tick")
     problem(here.admin.post(f"{id}/launch"), 404, "undefined action")
     assert jobs(here, id) == []

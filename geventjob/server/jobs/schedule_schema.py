@@ -17,6 +17,7 @@ from geventjob.job.types import ValueType
 from geventjob.server.jobs.schema import SchemaError, check_sizes, explained
 
 LONGEST_NAME = 100
+RESERVED = "bulk-fire"
 _NAME = rf"^(?=.{{1,{LONGEST_NAME}}}\Z)[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?\Z"
 _SERVERS = ("id", "resourceURI", "created", "updated", "operations", "acl", "since", "paused", "tick", "fired", "next")
 """Attributes that the server alone sets: values of a client are ignored."""
@@ -84,6 +85,8 @@ def check_whole(schedule: Mapping[str, Any]) -> None:
         raise SchemaError("timezone", "belongs to cron: every is counted from 1970 in UTC")
     if schedule.get("unlessPending") and schedule.get("catchup") not in (None, "none", "last", 1):
         raise SchemaError("catchup", "a number needs unlessPending false: the first job would keep the others away")
+    if schedule["name"] == RESERVED:
+        raise SchemaError("name", f"{RESERVED} is the name of a request")
     try:
         plan_of(schedule)
     except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +21,16 @@ from geventjob.server.store.base import DuplicateKey, Insert, NoSuchDocument, St
 
 AHEAD = 60_000
 """Milliseconds that the clock of a distributor may be ahead of the server's."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A tick of a schedule."""
+
+    id: str
+    """The id of the schedule."""
+    tick: int
+    """Unix milliseconds."""
 
 
 class ScheduleService:
@@ -86,32 +97,58 @@ class ScheduleService:
 
     # --- fire
 
-    def fire_tick(self, id: str, tick: int, caller: Caller) -> str | None:
-        """Make the job of a tick, once, and return its id; None where the last job is pending and keeps it away.
+    def fire_ticks(self, ticks: Sequence[Tick], caller: Caller) -> list[str | Exception | None]:
+        """Make the job of each tick, once; return its id, or None where the last job is pending and keeps it away.
 
-        Raises Problem 404; 409 for a tick that must not fire (any more); the problems of an add.
+        An error of one tick is its result: Problem 404, Problem 409 for a tick that must not fire (any more), the
+        errors of an add. Raises StoreAway, CoordinationAway.
         """
-        schedule = self.get(id)
-        if _check(schedule, tick, unix_milliseconds()):
-            return _last_job(schedule)
-        pending = schedule.get("unlessPending") and self._is_pending(_last_job(schedule))
-        job = None if pending else self._made(schedule, f"{id}@{tick}", caller)
+        schedules = self._store.get([tick.id for tick in ticks])
+        last = self._pending([schedule for schedule in schedules if schedule and schedule.get("unlessPending")])
+        results: dict[int, str | Exception | None] = {}
+        to_make: list[tuple[int, Document]] = []
+        for index, (tick, schedule) in enumerate(zip(ticks, schedules, strict=True)):
+            refusal = not_found(tick.id) if schedule is None else _refusal(schedule, tick.tick, unix_milliseconds())
+            if schedule is None or refusal:
+                results[index] = refusal
+            elif tick.tick == schedule.get("tick"):
+                results[index] = _last_job(schedule)
+            elif _last_job(schedule) in last:
+                results[index] = None
+            else:
+                to_make.append((index, _job(schedule, f"{tick.id}@{tick.tick}")))
+        made = self._made([job for _, job in to_make], caller)
+        results |= zip([index for index, _ in to_make], made, strict=True)
+        return self._noted(ticks, [results[index] for index in range(len(ticks))])
 
-        def change(schedule: Document) -> Document:
-            if schedule.get("tick", -1) == tick:
-                return schedule
-            told = {"job": job} if job else {"pending": _last_job(schedule)}
-            return schedule | {"tick": tick, "fired": {"at": cimi_time(now()), "tick": stored.date_of(tick), **told}}
+    def _noted(self, ticks: Sequence[Tick], results: list[str | Exception | None]) -> list[str | Exception | None]:
+        """Note the ticks that have fired, and return the results. Raises StoreAway."""
+        moment = cimi_time(now())
 
-        self._change(id, change)
-        return job
+        def note(tick: int, job: str | None) -> Callable[[Document], Document]:
+            def change(schedule: Document) -> Document:
+                if schedule.get("tick") == tick:
+                    return schedule
+                told = {"job": job} if job else {"pending": _last_job(schedule)}
+                return schedule | {"tick": tick, "fired": {"at": moment, "tick": stored.date_of(tick), **told}}
+
+            return change
+
+        fired = {index: job for index, job in enumerate(results) if not isinstance(job, Exception)}
+        updates = [Update(ticks[index].id, note(ticks[index].tick, job)) for index, job in fired.items()]
+        for index, written in zip(fired, self._store.write(updates) if updates else [], strict=True):
+            if isinstance(written, Exception):
+                results[index] = not_found(ticks[index].id) if isinstance(written, NoSuchDocument) else written
+        return results
 
     def fire_now(self, id: str, key: str, caller: Caller) -> str:
         """Make a job now, paused or not, once for each key, and return its id. Raises Problem 404 and those of an add.
 
         The ticks do not change.
         """
-        job = self._made(self.get(id), f"{id}@fire:{key}", caller)
+        (job,) = self._made([_job(self.get(id), f"{id}@fire:{key}")], caller)
+        if isinstance(job, Exception):
+            raise job
         (made,) = self._store.get([job])
         fired = {"at": made["created"] if made else "", "by": caller.username, "job": job}
 
@@ -122,21 +159,15 @@ class ScheduleService:
         self._change(id, change)
         return job
 
-    def _made(self, schedule: Document, key: str, caller: Caller) -> str:
-        """Add a job of a schedule, unless there is one with this key, and return its id. Raises Problem."""
-        job = {name: schedule[name] for name in MADE if name in schedule}
-        body = job | {"name": schedule["name"], "idempotencyKey": key}
-        (added,) = self._jobs.add([body], caller)
-        if isinstance(added, Problem) and added.status == 409 and added.resource_id:
-            return added.resource_id  # made before the schedule was edited
-        if isinstance(added, Exception):
-            raise added
-        return added
+    def _made(self, jobs: Sequence[Document], caller: Caller) -> list[str | Exception]:
+        """Add jobs, unless there is one with the key, and return the id or the error of each."""
+        added = self._jobs.add(jobs, caller) if jobs else []
+        return [_existing(each) or each for each in added]
 
-    def _is_pending(self, job: str | None) -> bool:
-        """Return whether a job is there and not final."""
-        (found,) = self._store.get([job]) if job else [None]
-        return found is not None and found["state"] not in FINAL
+    def _pending(self, schedules: Sequence[Document]) -> set[str]:
+        """Return which of the last jobs of these schedules are there and not final."""
+        ids = [job for schedule in schedules if (job := _last_job(schedule))]
+        return {job["id"] for job in self._store.get(ids) if job and job["state"] not in FINAL} if ids else set()
 
     def _change(self, id: str, change: Callable[[Document], Document]) -> Document:
         """Change a schedule, and return it. Raises Problem 404 and the errors of the change."""
@@ -154,11 +185,22 @@ def _last_job(schedule: Document) -> str | None:
     return fired.get("job") or fired.get("pending")
 
 
-def _check(schedule: Document, tick: int, moment: int) -> bool:
-    """Return whether this tick is the last one that fired. Raises Problem 409 for a tick that must not fire."""
+def _job(schedule: Document, key: str) -> Document:
+    """Return the body of a job of a schedule."""
+    job = {name: schedule[name] for name in MADE if name in schedule}
+    return job | {"name": schedule["name"], "idempotencyKey": key}
+
+
+def _existing(added: str | Exception) -> str | None:
+    """Return the job that has the key already: it was made before the schedule was edited."""
+    return added.resource_id if isinstance(added, Problem) and added.status == 409 else None
+
+
+def _refusal(schedule: Document, tick: int, moment: int) -> Problem | None:
+    """Return the 409 for a tick that must not fire; None for one that may, and for the last one that fired."""
     id, fired = schedule["id"], schedule.get("tick")
     if tick == fired:
-        return True
+        return None
     if tick > moment + AHEAD:
         why = "the tick lies in the future"
     elif stored.is_paused(schedule, moment):
@@ -168,5 +210,5 @@ def _check(schedule: Document, tick: int, moment: int) -> bool:
     elif fired is not None and tick < fired <= moment + AHEAD:
         why = "a later tick has fired"
     else:
-        return False
-    raise Problem(409, f"{id}: {why}", resource_id=id)
+        return None
+    return Problem(409, f"{id}: {why}", resource_id=id)

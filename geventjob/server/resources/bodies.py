@@ -20,6 +20,8 @@ from geventjob.server.problem import invalid
 
 MAX_ITEMS = 1_000
 """Most items of a bulk request (docs/reference/api.md, "Bulk requests")."""
+MAX_TICKS = 100
+"""Most ticks of one request: the server keeps the payload of each in memory meanwhile."""
 
 
 class Body(Struct, forbid_unknown_fields=True, rename="camel"):
@@ -150,11 +152,17 @@ class FireBody(Body):
     idempotency_key: FireKey
 
 
-class ScheduleFireBody(Body):
-    """The tick of a schedule to fire, in Unix milliseconds; or the key of a firing that a person asks for."""
+class TickItem(Body):
+    """A tick of a schedule, in Unix milliseconds."""
 
-    tick: Union[Annotated[int, Meta(ge=0, le=2**53)], UnsetType] = UNSET
-    idempotency_key: Union[FireKey, UnsetType] = UNSET
+    id: Annotated[str, Meta(max_length=256)]
+    tick: Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class BulkFireBody(Body):
+    """Ticks to fire in one request."""
+
+    ticks: Annotated[list[TickItem], Meta(max_length=MAX_TICKS)]
 
 
 class BulkEditItem(Body):

@@ -18,12 +18,13 @@ from geventjob.server.accounts.caller import Caller
 from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.document import operation, public, select_attributes
 from geventjob.server.http.decode import decode, decode_as
+from geventjob.server.http.errors import problem_of
 from geventjob.server.http.request_body import read_body
 from geventjob.server.http.response import result_of, set_json, set_result
 from geventjob.server.jobs.schedule_schema import deletable, validate_schedule, validate_schedule_edit
-from geventjob.server.jobs.schedules import ScheduleService
+from geventjob.server.jobs.schedules import ScheduleService, Tick
 from geventjob.server.problem import Problem, invalid
-from geventjob.server.resources.bodies import Body, PauseBody, ScheduleFireBody
+from geventjob.server.resources.bodies import Body, BulkFireBody, FireBody, PauseBody
 from geventjob.server.resources.collection import collection
 from geventjob.server.resources.search_parameters import parameters, search_query, selection
 from geventjob.server.store.base import Store
@@ -105,15 +106,19 @@ class ScheduleResource:
         return public(_shown(self._schedules.resume(id)))
 
     def _fire(self, id: str, body: bytes, caller: Caller) -> dict[str, Any]:
-        given = decode_as(ScheduleFireBody, body)
-        job: str | None
-        if isinstance(given.tick, int):
-            job = self._schedules.fire_tick(id, given.tick, caller)
-        elif isinstance(given.idempotency_key, str):
-            job = self._schedules.fire_now(id, given.idempotency_key, caller)
-        else:
-            raise invalid("idempotencyKey: is missing, expected a text by which a repeated firing is known")
-        return result_of(id, "fired", 200) | {"jobs": [job] if job else []}
+        job = self._schedules.fire_now(id, decode_as(FireBody, body).idempotency_key, caller)
+        return _fired(id, job)
+
+    def on_post_fire(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Make the jobs of ticks: `{"ticks": […]}`."""
+        caller = self._admin(req)
+        ticks = [Tick(each.id, each.tick) for each in decode_as(BulkFireBody, read_body(req)).ticks]
+        results = self._schedules.fire_ticks(ticks, caller)
+        answers = [
+            problem_of(result).body() if isinstance(result, Exception) else _fired(tick.id, result)
+            for tick, result in zip(ticks, results, strict=True)
+        ]
+        set_json(resp, {"results": answers})
 
     def _reader(self, req: falcon.Request) -> Caller:
         caller = self._sessions.caller_of(req)
@@ -124,6 +129,11 @@ class ScheduleResource:
         caller = self._sessions.caller_of(req)
         caller.require_role("ADMIN")
         return caller
+
+
+def _fired(id: str, job: str | None) -> dict[str, Any]:
+    """Return the result of a firing."""
+    return result_of(id, "fired", 200) | {"jobs": [job] if job else []}
 
 
 def _shown(schedule: Document) -> Document:
