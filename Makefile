@@ -2,9 +2,10 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
+BUILDER ?= $(notdir $(firstword $(shell command -v podman docker buildah)))
 CACHES := .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help run test check lint covered coverage test-unit test-coordination test-store test-processes test-packages bench findings audit reference docs dist deb rpm lock clean
+.PHONY: help run test check lint covered coverage test-unit test-coordination test-store test-processes test-packages test-containers bench findings audit reference docs dist deb rpm image lock clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -50,6 +51,10 @@ test-processes: .venv/made  ## Integration and fault tests, over real processes
 test-packages: .venv/made  ## The packages, on a machine with a real systemd (where root may boot one; else skipped)
 	@$(PY) -m pytest -rs tests/packages
 
+test-containers: .venv/made  ## The image and compose.yaml, with buildah and runc (as root; else nothing)
+	@tools/prepare containers
+	@$(PY) -m pytest tests/containers
+
 bench: .venv/made  ## Measure on this machine, as tables
 	@tools/prepare bench
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
@@ -76,6 +81,10 @@ deb rpm: .venv/made  ## Build the Debian package or the RPM into dist/ (see docs
 	@tools/prepare $@
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[package]'
 	@package/build $@
+
+image: .venv/made  ## Build the container image localhost/geventjob (BUILDER: podman, docker or buildah; see docs/containers.md)
+	@rm -rf build/image && $(PY) -m build --no-isolation --wheel --outdir build/image . >/dev/null
+	@$(BUILDER) build --file Containerfile --tag localhost/geventjob $(ARGS) .
 
 lock: .venv/made  ## Pin the versions and hashes of what the packages hold, in package/requirements.lock
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[package]'
