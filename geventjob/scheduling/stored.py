@@ -86,7 +86,7 @@ class StoredSchedules(Distributor):
     def __init__(self, client: Client, settings: Any) -> None:
         super().__init__(client, settings)
         self._refused: dict[str, int] = {}
-        """Id of a schedule → its last tick whose job the server refused."""
+        """Id of a schedule → its last tick that the server refused."""
 
     def jobs(self) -> Iterator[dict[str, Any]]:
         """Yield nothing: the server makes the jobs."""
@@ -144,8 +144,6 @@ class StoredSchedules(Distributor):
             log.info("%s: %s fired its tick %d: %s", name, id, tick, ", ".join(fired.jobs) or "its last job is pending")
         elif fired.status >= 500:
             log.warning("%s: %s: retrying: %s", name, id, fired.message, extra=SELDOM)
-        elif fired.status in (404, 409):  # deleted, edited or paused since the look
-            log.info("%s: the tick %d does not fire: %s", name, tick, fired.message, extra=SELDOM)
-        else:
+        else:  # it was edited, paused or deleted since the look
             self._refused[id] = tick
-            log.error("%s: the job of %s was refused: %s", name, id, fired.message)
+            log.warning("%s: %s: its tick %d does not fire: %s", name, id, tick, fired.message)

@@ -9,7 +9,11 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.callers import STORES, LocalServer, local_server
+from geventjob import Client
+from geventjob.calendar import stored
+from geventjob.calendar.stored import milliseconds
+from geventjob.scheduling.stored import KnownSchedules
+from tests.support.callers import PASSWORD, STORES, LocalServer, local_server
 from tests.support.job_server import good, problem
 
 LINE = {"cron": "30 2 * * *", "timezone": "Europe/Berlin"}
@@ -61,7 +65,7 @@ def fire_tick(here: LocalServer, id: str, tick: int) -> list[str]:
 
 def refused(here: LocalServer, id: str, tick: int, words: str, status: int = 409) -> None:
     (result,) = fire_ticks(here, (id, tick))
-    assert (result["status"], result["resource-id"]) == (status, id)
+    assert result["status"] == status
     assert words in result["message"]
 
 
@@ -208,7 +212,12 @@ def test_a_pause_ends_by_itself(here: LocalServer, name: str) -> None:
     while "paused" in get(here, id):
         time.sleep(0.05)
     problem(here.admin.post(f"{id}/resume"), 409, "is not paused")
-    assert get(here, id)["next"] > until
+    schedule = get(here, id)
+    assert schedule["since"] == until
+    assert schedule["next"] > until
+    passed = milliseconds(until) // 1000 * 1000
+    refused(here, id, passed, "the end of its pause")
+    assert passed not in stored.due(schedule, now())
 
 
 # --- fire
@@ -248,7 +257,7 @@ def test_a_tick_makes_one_job_though_the_schedule_was_edited_in_between(here: Lo
 def test_a_tick_that_must_not_fire_is_refused(here: LocalServer, name: str) -> None:
     id = add(here, name, every=1)
     refused(here, id, now() - HOUR, "older than the schedule")
-    refused(here, id, now() + HOUR, "lies in the future")
+    refused(here, id, now() + HOUR, "lies in the future", status=503)
     tick = wait_for_a_tick(here, id)
     good(here.admin.post(f"{id}/pause"))
     refused(here, id, tick, "the schedule is paused")
@@ -311,3 +320,27 @@ def test_a_firing_by_a_person_needs_a_key(here: LocalServer, name: str) -> None:
     problem(here.admin.post(f"{id}/fire", {"tick": now()}), 400, "tick")
     problem(here.admin.post(f"{id}/launch"), 404, "undefined action")
     assert jobs(here, id) == []
+
+
+# --- what the distributor knows
+
+
+def test_the_distributor_reads_what_has_changed(here: LocalServer, name: str) -> None:
+    first, other = add(here, name), add(here, f"{name}-2")
+    known = KnownSchedules(Client(here.url, "super", PASSWORD))
+    assert {first, other} <= set(known.look())
+    assert known.by_id[first].keys() >= {"name", "cron", "timezone", "since", "updated"}
+    assert "action" not in known.by_id[first]
+    assert known.look() == []
+    good(here.admin.put(first, {"jitter": 5}))
+    good(here.admin.post(f"{other}/pause"))
+    assert set(known.look()) == {first, other}
+    assert known.by_id[first]["jitter"] == 5
+    assert known.by_id[other]["paused"]["by"] == "super"
+    good(here.admin.delete(first))
+    third = add(here, f"{name}-3")
+    assert known.look() == [third]
+    assert first not in known.by_id
+    good(here.admin.delete(third))
+    assert known.look() == []
+    assert third not in known.by_id

@@ -17,6 +17,7 @@ from geventjob import Client, Distributor
 from geventjob.calendar.schedule import Every, Plan
 from geventjob.cimi.errors import ServerAway
 from geventjob.coordination.base import Coordination, CoordinationAway
+from geventjob.coordination.requests import Requests
 from geventjob.coordination.sqlite import SqliteCoordination
 from geventjob.plugins import Distributors, DistributorSpec, PluginError, find_distributors
 from geventjob.scheduling.endless import Endless
@@ -589,3 +590,51 @@ def test_what_needs_a_restart_is_named(client: Client, member: Any, caplog: pyte
     caplog.clear()
     engine.renew([spec("a", Daily), script(Old)], {})
     assert not [line for line in caplog.records if line.levelno == logging.WARNING], "the same code again"
+
+
+# --- requests to fire
+
+
+def asked(coordination: Coordination, key: str) -> dict[str, Any] | None:
+    """Ask for a firing, and return what it made once the leader has answered."""
+    requests = Requests("d", coordination)
+    if (answer := requests.answer(key)) is None:
+        requests.ask(key, "ann")
+    return answer
+
+
+def answered(coordination: Coordination, key: str) -> dict[str, Any]:
+    """Ask until the leader has answered, and return what the firing made."""
+    answer = eventually(lambda: asked(coordination, key))
+    assert answer
+    return answer
+
+
+def test_a_request_fires_once_though_the_server_is_away(
+    client: Client, server: Server, member: Any, running: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    coordination = member("a")
+    coordination.save_note("d", {"tick": tick()})
+    server.away = True
+    running(coordination, once(Made(JOB), client, coordination))
+    assert asked(coordination, "k") is None
+    eventually(lambda: "retrying" in caplog.text)
+    server.away = False
+    answer = answered(coordination, "k")
+    assert answer == {"at": answer["at"], "made": 1, "jobs": ["job/1"], "by": "ann"}
+    assert server.keys == [key("d", "fire:k", JOB)]
+    assert answered(coordination, "k2")["made"] == 1
+    assert asked(coordination, "k") == answer
+    assert len(server.keys) == 2
+    assert noted(coordination) == tick(), "ticks go on as before"
+
+
+def test_a_request_leaves_out_what_is_pending(client: Client, server: Server, member: Any, running: Any) -> None:
+    coordination = member("a")
+    coordination.save_note("d", {"tick": tick()})
+    server.pending = [JOB]
+    made = Made(JOB)
+    made.unless_pending = True
+    running(coordination, once(made, client, coordination))
+    assert answered(coordination, "k")["made"] == 0
+    assert server.keys == []

@@ -16,7 +16,7 @@ from geventjob.server.accounts.caller import Caller
 from geventjob.server.document import new_document
 from geventjob.server.jobs.schedule_schema import MADE, check_whole
 from geventjob.server.jobs.service import Jobs
-from geventjob.server.problem import Problem, not_found
+from geventjob.server.problem import Problem, not_found, unavailable
 from geventjob.server.store.base import DuplicateKey, Insert, NoSuchDocument, Store, Update, write_one
 
 AHEAD = 60_000
@@ -197,13 +197,16 @@ def _existing(added: str | Exception) -> str | None:
 
 
 def _refusal(schedule: Document, tick: int, moment: int) -> Problem | None:
-    """Return the 409 for a tick that must not fire; None for one that may, and for the last one that fired."""
+    """Return the 409 for a tick that must not fire, and the 503 for one that is too early.
+
+    None for a tick that may fire, and for the last one that fired.
+    """
     id, fired = schedule["id"], schedule.get("tick")
     if tick == fired:
         return None
     if tick > moment + AHEAD:
-        why = "the tick lies in the future"
-    elif stored.is_paused(schedule, moment):
+        return unavailable(f"{id}: the tick lies in the future: the clocks differ")
+    if stored.is_paused(schedule, moment):
         why = "the schedule is paused"
     elif tick <= stored.begin(schedule):
         why = "the tick is older than the schedule, its last edit or the end of its pause"

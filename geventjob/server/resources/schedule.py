@@ -137,10 +137,11 @@ def _fired(id: str, job: str | None) -> dict[str, Any]:
 
 
 def _shown(schedule: Document) -> Document:
-    """Return a schedule with its next moment, and without a pause that is over."""
+    """Return a schedule with its next moment. A pause that is over shows as `since` alone."""
     present = unix_milliseconds()
     if "paused" in schedule and not stored.is_paused(schedule, present):
-        schedule = {name: value for name, value in schedule.items() if name != "paused"}
+        begin = stored.date_of(stored.begin(schedule))
+        schedule = {name: value for name, value in schedule.items() if name != "paused"} | {"since": begin}
     next = stored.next_moment(schedule, present)
     return schedule if next is None else schedule | {"next": stored.date_of(next)}
 
