@@ -5,7 +5,7 @@ PY := .venv/bin/python
 BUILDER ?= $(notdir $(firstword $(shell command -v podman docker buildah)))
 CACHES := .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help run test check lint covered coverage test-unit test-coordination test-store test-processes test-packages test-containers bench findings audit reference docs dist deb rpm image lock clean
+.PHONY: help run test check lint covered coverage test-unit test-coordination test-store test-processes test-packages test-containers test-release bench findings audit reference docs dist deb rpm image lock clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -55,6 +55,9 @@ test-containers: .venv/made  ## The image and compose.yaml, with buildah and run
 	@tools/prepare containers
 	@$(PY) -m pytest tests/containers
 
+test-release: .venv/made  ## The wheel and the source distribution in new environments, also by pipx (needs a package index)
+	@$(PY) -m pytest tests/release
+
 bench: .venv/made  ## Measure on this machine, as tables
 	@tools/prepare bench
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
@@ -74,8 +77,12 @@ docs: .venv/made  ## Build the pages into HTML in build/docs, which opens from d
 	@$(PY) -c 'import furo, myst_parser' 2>/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@rm -rf build/docs && $(PY) -m sphinx -W --keep-going -q -d build/doctrees docs build/docs && echo build/docs/index.html
 
-dist: .venv/made  ## Build the wheel and the source distribution into dist/ (REPOSITORY: its address, for links)
-	@GEVENTJOB_REPOSITORY=$(REPOSITORY) $(PY) -m build --no-isolation --outdir dist .
+dist: .venv/made  ## Build wheel, source distribution and bill of materials into dist/ (REPOSITORY: its address, for links)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[release]'
+	@GEVENTJOB_REPOSITORY=$(REPOSITORY) package/wheel dist
+	@.venv/bin/twine check --strict dist/*.whl dist/*.tar.gz
+	@$(PY) -W ignore -m cyclonedx_py requirements --output-reproducible --mc-type application --pyproject pyproject.toml \
+	    --output-file dist/geventjob.cdx.json package/requirements.lock
 
 deb rpm: .venv/made  ## Build the Debian package or the RPM into dist/ (see docs/packages.md)
 	@tools/prepare $@

@@ -19,6 +19,10 @@ SPEC = """
 # Stripping and byte-compiling anew would change files against their RECORD.
 %define __os_install_post %{{nil}}
 %define debug_package %{{nil}}
+# Equal commits give equal files, and the file does not name the machine.
+%define use_source_date_epoch_as_buildtime 1
+%define clamp_mtime_to_source_date_epoch 1
+%define _buildhost localhost
 # The generators would require the interpreter below the build folder, and offer python3dist(requests) to the system.
 AutoReqProv: no
 

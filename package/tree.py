@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import licences
 import manual
 
 TOP = Path(__file__).resolve().parents[1]
@@ -42,6 +43,7 @@ def main() -> None:
     compiled(root)
     files(root)
     manual.write(root)
+    write(root / "usr/share/doc/slipstream-job/copyright", licences.page(root / HOME))
     refuse_build_paths(root)
 
 
@@ -135,6 +137,11 @@ def copy(source: Path, target: Path, mode: int) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
     target.chmod(mode)
+
+
+def write(target: Path, text: str) -> None:
+    target.write_text(text)
+    target.chmod(0o644)
 
 
 def link(path: Path, target: str) -> None:

@@ -56,6 +56,16 @@ def test_the_units_are_hardened_and_have_no_misspelt_line(site: Installed) -> No
         assert float(exposure.partition(f"{unit}: ")[2].split()[0]) <= 1.5
 
 
+def test_the_page_of_licences_names_all_that_is_inside(site: Installed) -> None:
+    code = "from importlib.metadata import distributions as d; print(*{x.metadata['Name'] for x in d()})"
+    names = site.machine.run("/opt/slipstream/job/bin/python", "-c", code).lower().split()
+    page = site.machine.path("/usr/share/doc/slipstream-job/copyright").read_text()
+    listed, _, texts = page.partition("=====")
+    assert len(names) > 20
+    assert [name for name in names if not re.search(rf"^{re.escape(name)} \S+: \w", listed, re.MULTILINE)] == []
+    assert [name for name in names if f"\n{name}: " not in texts] == []
+
+
 @pytest.mark.parametrize("command", ["executor", "distributor", "server", "up"])
 def test_the_manual_page_of_a_command_names_each_option(site: Installed, command: str) -> None:
     page = site.machine.path(f"/usr/share/man/man1/geventjob-{command}.1")

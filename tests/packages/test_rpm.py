@@ -68,6 +68,7 @@ def test_it_requires_one_python_and_provides_itself_alone(packages: Packages) ->
     provided = {line.split()[0] for line in query("--provides", packages.rpm[0]).splitlines()}
     assert {name.partition("(")[0] for name in provided} == {"slipstream-job"}
     assert ".build-id" not in query("-l", packages.rpm[0])
+    assert query("--queryformat", "%{BUILDHOST}", packages.rpm[0]) == "localhost"
 
 
 def test_it_installs_with_dependencies_checked_and_brings_up_the_engine(

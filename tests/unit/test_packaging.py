@@ -21,15 +21,22 @@ SOURCES |= {f.relative_to(TOP).as_posix() for f in TOP.glob("slipstream/**/*.py"
 SHIPPED = {f"{kind}/{f.name}" for kind in ("actions", "distributors") for f in (TOP / kind).glob("*.py")}
 
 
+def built(folder: Path, umask: int) -> Path:
+    """Build the source distribution and the wheel of a clean copy, which is made with this umask."""
+    shutil.copytree(TOP, folder / "tree", ignore=MADE)
+    for path in folder.rglob("*"):
+        path.chmod(path.stat().st_mode & ~umask)
+    environ = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000", "PYTHON": sys.executable}
+    command = [str(folder / "tree/package/wheel"), str(folder)]
+    ran = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return folder
+
+
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Build the source distribution of a clean copy, and a wheel of the distribution."""
-    folder = tmp_path_factory.mktemp("dist")
-    shutil.copytree(TOP, folder / "tree", ignore=MADE)
-    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(folder / "tree")]
-    ran = subprocess.run(build, capture_output=True, text=True, timeout=120)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return folder
+    return built(tmp_path_factory.mktemp("dist"), 0o022)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +46,15 @@ def installed(dist: Any) -> Any:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(dist / "site")
     return dist / "site"
+
+
+def test_a_second_build_in_another_place_gives_the_same_bytes(dist: Path, tmp_path: Path) -> None:
+    """The copy is newer, and the group and others may not read its files."""
+    again = built(tmp_path, 0o077)
+    for kind in ("*.whl", "*.tar.gz"):
+        [first], [second] = dist.glob(kind), again.glob(kind)
+        assert first.name == second.name
+        assert first.read_bytes() == second.read_bytes()
 
 
 def test_the_wheel_holds_every_module_and_grammar(installed: Any) -> None:
