@@ -90,7 +90,7 @@ deb rpm: .venv/made  ## Build the Debian package or the RPM into dist/ (see docs
 	@package/build $@
 
 image: .venv/made  ## Build the container image localhost/geventjob (BUILDER: podman, docker or buildah; see docs/containers.md)
-	@rm -rf build/image && $(PY) -m build --no-isolation --wheel --outdir build/image . >/dev/null
+	@rm -rf build/image && package/wheel build/image
 	@$(BUILDER) build --file Containerfile --tag localhost/geventjob $(ARGS) .
 
 lock: .venv/made  ## Pin the versions and hashes of what the packages hold, in package/requirements.lock
