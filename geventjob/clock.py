@@ -26,3 +26,8 @@ def unix_milliseconds() -> int:
 def cimi_time(moment: datetime) -> str:
     """Return a moment as CIMI writes it: `2019-04-02T08:15:30.123Z`, UTC, three digits (docs/reference/cimi.md)."""
     return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def moment_of(time: str) -> datetime:
+    """Return the moment that `cimi_time` has written, aware, in UTC."""
+    return datetime.fromisoformat(time.replace("Z", "+00:00"))

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any, Union
 
 from geventjob.calendar.schedule import Plan, plan
-from geventjob.clock import cimi_time
+from geventjob.clock import cimi_time, moment_of
 
 Document = Mapping[str, Any]
 
@@ -85,7 +85,7 @@ def next_moment(schedule: Document, now: int) -> int | None:
 
 def milliseconds(date: str) -> int:
     """Return the moment of a date of a document, `2027-01-31T08:15:30.123Z`."""
-    return round(datetime.fromisoformat(date.replace("Z", "+00:00")).timestamp() * 1000)
+    return round(moment_of(date).timestamp() * 1000)
 
 
 def date_of(moment: int) -> str:

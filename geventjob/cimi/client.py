@@ -281,6 +281,10 @@ class Client:
         """Return the figures of the queue (docs/reference/api.md)."""
         return self._ours("GET", "queue", answer=Document)
 
+    def why(self, id: str) -> Document:
+        """Return a sentence about the state of a job, `why`, and the facts behind it (docs/reference/api.md)."""
+        return self._ours("GET", f"{id}/why", answer=Document)
+
     def reconcile(self, dry_run: bool = False) -> Document:
         """Make the queue and the store agree, within seconds. Return the counts `jobs`, `requeued`, `removed`."""
         return self._ours("POST", "queue/reconcile", json={"dryRun": dry_run}, answer=Document)

@@ -1,4 +1,4 @@
-"""`geventjob jobs · show · stop · release`: existing jobs."""
+"""`geventjob jobs · show · why · stop · release`: existing jobs."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ def declare(commands: Commands) -> None:
     for name, run, help, description in (
         ("show", show, "show all of a job", "Show all of each job."),
         ("stop", stop, "stop jobs", "Stop jobs. Jobs that have ended stay as they are."),
+        ("why", why, "tell why jobs are not running", "Tell of each job what it waits for, where it runs, or its end."),
         ("release", release, "let held jobs run now", "Let jobs that wait for a time run now."),
     ):
         parser = commands.add(name, run, help, description)
@@ -186,6 +187,18 @@ def show(context: CommandContext) -> int:
         rest = sorted(job.keys() - {*FIRST, "acl", "operations", "resourceURI"})
         for line in attributes({name: job[name] for name in (*FIRST, *rest) if name in job}):
             context.screen.line(line)
+    return code
+
+
+def why(context: CommandContext) -> int:
+    """Print a sentence about the state of each job."""
+    told: list[Document] = []
+    code = each(context, lambda text: told.append(context.ask(context.client.why, found(context, text))))
+    if context.args.json:
+        documents(context, told)
+        return code
+    for answer in told:
+        context.screen.line(answer["why"] if len(context.args.ids) == 1 else f"{answer['id']}  {answer['why']}")
     return code
 
 

@@ -24,6 +24,8 @@ LARGEST = 8 << 20
 """Bytes that are read of a payload; the server has a limit of its own."""
 PAGE = 1000
 """Jobs of one request."""
+COPIES = 100
+"""Jobs that `rerun` reads at once: each may have 256 KB of payload."""
 LISTED = 20
 """Ids that a terminal lists; of more jobs it shows the number."""
 COPIED = named(lambda attribute: attribute.rerun)
@@ -70,7 +72,10 @@ def declare(commands: Commands) -> None:
     )
 
     parser = commands.add("rerun", rerun, "submit copies of jobs that have ended")
-    parser.add_argument("ids", metavar="ID", nargs="+", help="job/<uuid>, <uuid>, or its beginning")
+    parser.add_argument("ids", metavar="ID", nargs="*", help="job/<uuid>, <uuid>, or its beginning")
+    parser.add_argument("--filter", metavar="CIMI", help="in place of IDs: all jobs in FAILED that match")
+    parser.add_argument("--dry-run", action="store_true", help="with --filter: only count the jobs")
+    parser.add_argument("--key", metavar="KEY", help="with --filter: go on with the run of this key, no job twice")
 
 
 # --- values of options
@@ -209,6 +214,13 @@ def warn_if_unknown(context: CommandContext, action: str) -> None:
 
 def rerun(context: CommandContext) -> int:
     """Submit a copy of each job."""
+    args = context.args
+    if bool(args.ids) == bool(args.filter):
+        raise UsageError("rerun: expected IDs or --filter, and not both")
+    if args.filter:
+        return rerun_matching(context)
+    if args.dry_run or args.key:
+        raise UsageError("rerun: --dry-run and --key go with --filter")
     made: list[str] = []
     code = jobs.each(context, lambda text: made.append(rerun_one(context, text)))
     if context.args.json:
@@ -224,6 +236,46 @@ def rerun_one(context: CommandContext, text: str) -> str:
     id: str = context.client.add("job", like(old))
     context.screen.line(id)
     return id
+
+
+def rerun_matching(context: CommandContext) -> int:
+    """Submit a copy of each job in FAILED that matches the filter.
+
+    The ids are read first: a copy may fail meanwhile.
+    """
+    args = context.args
+    ids = failed(context)
+    if args.dry_run:
+        context.screen.line(f"{len(ids)} jobs in FAILED match")
+        return ExitCode.SUCCESS
+    key = args.key or str(uuid.uuid4())
+    made: list[str] = []
+    refusals: list[Refused] = []
+    for first in range(0, len(ids), COPIES):
+        named = " or ".join(f"id='{id}'" for id in ids[first : first + COPIES])
+        old = context.ask(context.client.search, "job", filter=named, select=[*COPIED], last=COPIES)["jobs"]
+        try:
+            results = context.client.bulk_add([like(job) | {"idempotencyKey": f"{key}/{job['id']}"} for job in old])
+        except CimiError:
+            context.screen.note(f"{len(made)} of {len(ids)} were submitted; to go on: the same with --key {key}")
+            raise
+        made += [result for result in results if isinstance(result, str)]
+        refusals += [result for result in results if isinstance(result, Refused)]
+    if refusals:
+        context.screen.note(f"{len(refusals)} of {len(ids)} jobs were refused: {refusals[0].message}")
+    announce(context, made, f"idempotencyKey^={jobs.value(key + '/', '--key')}")
+    return ExitCode.FAILURE if refusals else ExitCode.SUCCESS
+
+
+def failed(context: CommandContext) -> list[str]:
+    """Return the ids of all jobs in FAILED that match the filter."""
+    ids: list[str] = []
+    while True:
+        conditions = ["state='FAILED'", context.args.filter, *([f"id>'{ids[-1]}'"] if ids else [])]
+        page = jobs.search(context, conditions, orderby="id", last=PAGE, select="id")["jobs"]
+        ids += [job["id"] for job in page]
+        if len(page) < PAGE:
+            return ids
 
 
 def like(old: Document) -> Document:

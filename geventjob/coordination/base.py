@@ -237,6 +237,13 @@ class Coordination(ABC):
         coordination was restored from an older copy.
         """
 
+    @abstractmethod
+    def ahead(self, entry: str) -> int | None:
+        """Return the number of entries that executors take before this one; None for an entry that is not in the queue.
+
+        Entries that a process holds do not count.
+        """
+
     def standing(self, entries: Sequence[str]) -> list[bool]:
         """Return for each entry whether the entry is in the queue, held or not."""
         return [job is not None for job in self.jobs(entries)]

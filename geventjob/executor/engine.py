@@ -8,11 +8,11 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
-from gevent.lock import Semaphore
+from gevent.lock import BoundedSemaphore, Semaphore
 
 from geventjob import supervise
-from geventjob.coordination.base import Claim, Coordination, NameInUse, Session
-from geventjob.coordination.member import Announcement, about, join, left_out
+from geventjob.coordination.base import Claim, Coordination, CoordinationError, NameInUse, Session
+from geventjob.coordination.member import LONGEST_REASON, Announcement, about, join, left_out
 from geventjob.executor import run_log
 from geventjob.executor.claims import HeldClaims
 from geventjob.executor.context import ExecutorContext
@@ -58,7 +58,14 @@ class ExecutorEngine:
         self._watch = watch
         self._notifier = notifier or Notifier({})
         self._slots = Semaphore(limits.threads)
-        self._writes = Writes(context.client, coordination.name, lambda: actions.names)
+        self._writes = Writes(
+            context.client,
+            coordination.name,
+            lambda: actions.names,
+            on_away=self._tell_away,
+        )
+        self._away = ""
+        self._telling = BoundedSemaphore(1)
         self._claims = HeldClaims(coordination)
         self._runner = Runner(
             context,
@@ -147,6 +154,18 @@ class ExecutorEngine:
         """Tell the service manager once a take is possible: the session and the server are there."""
         self._writes.up.wait()
         self._notifier.ready()
+
+    def _tell_away(self, reason: str) -> None:
+        """Announce why this executor cannot reach the server, for those who ask why a job does not run."""
+        self._away = reason[:LONGEST_REASON]
+        gevent.spawn(self._announce_away)
+
+    def _announce_away(self) -> None:
+        with self._telling:  # the last reason is announced last
+            try:
+                self._announcement.change(away=self._away)
+            except CoordinationError as error:
+                log.debug("not announced that the server is away: %s", error)
 
     def _failed(self) -> None:
         self._code = 1

@@ -77,10 +77,21 @@ class Write:
 class Writes:
     """Sends writes in the name of claims. `up` is set while the server answers."""
 
-    def __init__(self, client: Client, executor: str, actions: Callable[[], Sequence[str]]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        executor: str,
+        actions: Callable[[], Sequence[str]],
+        on_away: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        """Send nothing yet.
+
+        `on_away(reason)` is called when the server is away, and with an empty text once the server is back.
+        """
         self._client = client
         self._executor = executor
         self._actions = actions
+        self._on_away = on_away
         self._batch: Batcher[Write | None, Document] = Batcher(self._send, count=BATCH)
         self.up = Event()
         self._away_logged = False
@@ -173,6 +184,7 @@ class Writes:
     def _away(self, error: CimiError, delay: float) -> float:
         if not self._away_logged:
             log.warning("the server is away, the writes of this executor wait: %s", error)
+            self._on_away(str(error) or type(error).__name__)
         self._away_logged = True
         self.up.clear()
         return delay
@@ -180,6 +192,7 @@ class Writes:
     def _back(self) -> None:
         if self._away_logged:
             log.warning("the server is back")
+            self._on_away("")
         self._away_logged = False
         self.up.set()
 

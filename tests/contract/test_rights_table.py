@@ -117,6 +117,7 @@ REQUESTS: dict[str, Request] = {
     "`GET /api/job/<uuid>`": lambda c, t, name: c.get(t.job()),
     "`PUT /api/job/<uuid>` with a `name`": lambda c, t, name: c.put(t.job(), {"name": "x"}),
     "`PUT /api/job/<uuid>?force=true`": lambda c, t, name: c.put(t.job() + "?force=true", {"name": "x"}),
+    "`GET /api/job/<uuid>/why`": lambda c, t, name: c.get(t.job() + "/why"),
     "`POST /api/job/<uuid>/stop`": lambda c, t, name: c.post(t.job() + "/stop"),
     "`POST /api/job/<uuid>/release`": lambda c, t, name: c.post(t.job() + "/release"),
     "`DELETE /api/job/<uuid>`": lambda c, t, name: c.delete(t.job()),

@@ -242,6 +242,39 @@ def test_stop_stops_each_and_goes_on_after_one_that_is_not_there(cli: Cli, clien
     assert cli("stop", ids[0]).stdout == f"{ids[0]}  STOPPED  had ended already\n"
 
 
+def test_a_job_for_later_is_released_and_one_that_fails_is_final(cli: Cli, client: Client) -> None:
+    (id,) = cli.json("submit", "answers", "--payload", '{"code": 4}', "--not-before", "+2h", "--expires", "+3h")
+    job = client.get(id)
+    assert job["held"]["until"] == job["notBefore"] < job["expires"]
+    assert f"QUEUED until {job['notBefore']}" in cli("jobs", "--action", "answers").stdout
+    assert cli("why", id).stdout.startswith("The job waits until ")
+    assert "released" in cli("release", id).stdout
+    assert ended(client, [id])[id]["state"] == "FAILED"
+    assert "was not held" in cli("release", id).stdout
+    (retried,) = cli.json("submit", "raises", "--retries", "3")
+    until(lambda: "held" in client.get(retried))
+    cli("stop", retried)
+    assert client.get(retried)["state"] == "STOPPED"
+    for option, value in (("--not-before", "tomorrow"), ("--expires", "+1x")):
+        assert "expected a date with a time zone, as" in cli.wrong("submit", "succeeds", option, value)
+    assert "--retries: expected a whole number from 0 to 100" in cli.wrong("submit", "succeeds", "--retries", "101")
+
+
+def test_all_failed_jobs_that_match_are_run_again(cli: Cli, client: Client) -> None:
+    (tag,) = {uuid4().hex}
+    old = cli.json("submit", "answers", "--payload", '{"code": 4}', "--tag", tag, "--count", "230")
+    cli.json("submit", "succeeds", "--tag", tag)
+    ended(client, old)
+    filter = ["--filter", f"tags='{tag}'"]
+    assert cli("rerun", *filter, "--dry-run").stdout == "230 jobs in FAILED match\n"
+    new = cli.json("rerun", *filter, "--key", tag)
+    assert len(set(new) - set(old)) == 230
+    again = cli.json("rerun", "--filter", f"tags='{tag}' and created<='{client.get(old[-1])['created']}'", "--key", tag)
+    assert set(again) <= set(new), "a run that goes on makes no job twice"
+    assert "expected IDs or --filter" in cli.wrong("rerun")
+    assert "go with --filter" in cli.wrong("rerun", old[0], "--dry-run")
+
+
 def test_rerun_makes_a_job_like_it(cli: Cli, client: Client) -> None:
     payload = ["--payload", '{"code": 4}', "--priority", "5", "--target", "job/x", "--property", "a=b"]
     (old,) = cli.json("submit", "answers", *payload)

@@ -123,6 +123,9 @@ class SqliteCoordination(Coordination):
     def fences(self, entries: Sequence[str]) -> list[int | None]:
         return self._database.call(partial(queue.fences, entries=entries), Need.READ)
 
+    def ahead(self, entry: str) -> int | None:
+        return self._database.call(partial(queue.ahead, entry=entry), Need.READ)
+
     def stats(self, head: int = 20) -> QueueStats:
         return self._database.call(partial(queue.stats, head=head), Need.READ)
 

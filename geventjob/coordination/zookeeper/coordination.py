@@ -147,6 +147,9 @@ class ZooKeeperCoordination(Coordination):
         return self._queue.fences(entries)
 
     @_in_words()
+    def ahead(self, entry: str) -> int | None:
+        return self._queue.ahead(entry)
+
     def stats(self, head: int = 20) -> QueueStats:
         return self._queue.stats(head)
 

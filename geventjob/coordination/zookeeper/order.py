@@ -17,6 +17,13 @@ def first_of(names: Collection[str], count: int) -> list[str]:
     return heapq.nsmallest(count, names, key=_key(names))
 
 
+def before(names: Collection[str], name: str) -> int:
+    """Return the number of entries before this one, in the order of `first_of`."""
+    key = _key([*names, name]) or str
+    place = key(name)
+    return sum(key(other) < place for other in names)
+
+
 def priority_of(name: str) -> int:
     """Return the priority in the name of an entry."""
     return int(name[_PRIORITY])

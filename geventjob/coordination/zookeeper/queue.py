@@ -17,7 +17,7 @@ from geventjob.coordination.zookeeper.ensemble import Ensemble
 from geventjob.coordination.zookeeper.membership import Membership
 from geventjob.coordination.zookeeper.nodes import TAKEN, ZooKeeperNodes, entry_path, name_of, taken_path
 from geventjob.coordination.zookeeper.numbers import NUMBERS, Numbers, used
-from geventjob.coordination.zookeeper.order import first_of, priority_of
+from geventjob.coordination.zookeeper.order import before, first_of, priority_of
 from geventjob.coordination.zookeeper.transactions import Failure, Group, commit
 
 
@@ -104,6 +104,15 @@ class ZooKeeperQueue:
         membership.ask(membership.nodes.sync())
         found = dict(zip(there, membership.read(there), strict=True))
         return [found.get(entry) for entry in entries]
+
+    def ahead(self, entry: str) -> int | None:
+        """See `Coordination.ahead`."""
+        membership = self._ensemble.now()
+        nodes = membership.nodes
+        _, names, taken = membership.ask_each([nodes.sync(), nodes.entries(), nodes.children(TAKEN)])
+        if parse_entry(entry) is None or name_of(entry) not in names:
+            return None
+        return before(set(names).difference(taken), name_of(entry))
 
     def stats(self, head: int) -> QueueStats:
         """See `Coordination.stats`."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from geventjob.cimi.document import RESOURCE_URI, Document
-from geventjob.clock import cimi_time
+from geventjob.clock import cimi_time, moment_of
 from geventjob.job.attributes import AT_ADD, ENTRY, KEPT, MOMENTS, SET_BY_SERVER
 from geventjob.job.moments import moment
 from geventjob.job.states import FINAL
@@ -103,5 +103,5 @@ def _end(job: Document, now: datetime) -> None:
     interruptions.end(job)
     job["progress"] = 100
     if "started" in job:
-        started = datetime.fromisoformat(job["started"].replace("Z", "+00:00"))
+        started = moment_of(job["started"])
         job["duration"] = max(0, int((now - started).total_seconds()))

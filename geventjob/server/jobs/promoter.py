@@ -15,7 +15,7 @@ from typing import Any
 
 from geventjob.backoff import Trouble
 from geventjob.cimi.document import Document
-from geventjob.clock import boottime, cimi_time, now
+from geventjob.clock import boottime, cimi_time, moment_of, now
 from geventjob.coordination.base import Coordination, CoordinationError
 from geventjob.job.types import LOWEST_PRIORITY
 from geventjob.server.filter import And, Compare, Filter
@@ -85,7 +85,7 @@ class Promoter:
         moment = now()
         longest = SETTLE if boottime() - self._told_at < SETTLE else LONGEST
         self._planned = min([*times, cimi_time(moment + timedelta(seconds=longest))])
-        return max(0.0, (_moment(self._planned) - moment).total_seconds())
+        return max(0.0, (moment_of(self._planned) - moment).total_seconds())
 
     def _all(
         self,
@@ -159,7 +159,3 @@ class Promoter:
         """Have a round now, and another one when searches see the job for certain."""
         self._told_at = boottime()
         self._task.wake()
-
-
-def _moment(time: str) -> datetime:
-    return datetime.fromisoformat(time.replace("Z", "+00:00"))

@@ -26,6 +26,7 @@ from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.recent_writers import RecentWriters
 from geventjob.server.jobs.rights import Rights, permitted
 from geventjob.server.jobs.stops import stopped, tells, untold
+from geventjob.server.jobs.why import Facts, details, explained, gathered
 from geventjob.server.problem import unavailable
 from geventjob.server.store.base import NoSuchDocument, Page, Query, Store, Update
 
@@ -225,6 +226,13 @@ class Jobs:
         assert job is not None
         self._promoter.expect([job])
         return job
+
+    def why(self, id: str, caller: Caller) -> Document:
+        """Return a sentence about the state of the job, and the facts behind it. Raises Problem 403, 404, StoreAway."""
+        job = self.get(id, caller)
+        facts = Facts() if job["state"] in FINAL else gathered(self._coordination, job)
+        found = {"id": id, "state": job["state"], "why": explained(job, facts, now())}
+        return {**found, **details(job, facts, whole=caller.sees_all)}
 
     # --- delete
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import email.utils
-from datetime import datetime
 from urllib.parse import parse_qsl
 
 import falcon
 
 from geventjob.cimi.document import COOKIE, KEY_LOG_IN, USER_LOG_IN, Document
+from geventjob.clock import moment_of
 from geventjob.server.accounts.acl import MODIFY, VIEW, acl
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.accounts.login_throttle import LoginThrottle
@@ -105,7 +105,7 @@ def _log_in(req: falcon.Request) -> PasswordLogIn | KeyLogIn:
 
 def _set_cookie(resp: falcon.Response, token: str, expiry: str, *, is_secure: bool) -> None:
     """Set the cookie. Without https a client would drop a cookie that `is_secure`."""
-    expires = email.utils.format_datetime(datetime.fromisoformat(expiry.replace("Z", "+00:00")), usegmt=True)
+    expires = email.utils.format_datetime(moment_of(expiry), usegmt=True)
     parts = [f"{COOKIE}={token}", "Path=/", f"Expires={expires}", "HttpOnly", "SameSite=Lax"]
     if is_secure:
         parts.append("Secure")

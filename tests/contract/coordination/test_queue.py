@@ -475,3 +475,15 @@ def test_an_entry_is_discarded_whoever_holds_it(member: Coordination, other: Coo
     stats = other.stats()
     assert (stats.entries, stats.taken) == (1, 0)
     assert jobs(member.take(5, timeout=0)) == ["job/d"]
+
+
+def test_the_place_of_an_entry_counts_what_is_taken_before_it(member: Coordination, other: Coordination) -> None:
+    paths = member.put([("job/a", 9), ("job/b", 5), ("job/c", 5), ("job/d", 999)])
+    assert [other.ahead(path) for path in paths] == [2, 0, 1, 3]
+    [claim] = member.take(1)
+    assert claim.job == "job/b"
+    assert [other.ahead(path) for path in paths] == [1, 0, 0, 2], "what a process holds does not count"
+    member.consume([claim])
+    assert other.ahead(claim.entry) is None
+    assert other.ahead("/job/entries/entry-005-2000000000") is None
+    assert other.ahead("no entry") is None
