@@ -145,13 +145,13 @@ def test_the_fleet_is_there_and_jobs_run(site: Site) -> None:
 @pytest.mark.parametrize("name", ["server-1", "executor", "distributor"])
 def test_a_container_has_no_rights(site: Site, name: str) -> None:
     (container, *_) = site.fleet[name]
-    for folder in ("/", "/etc", "/opt/geventjob/bin", "/usr/local/bin", "/run/secrets"):
-        done = container.inside("touch", f"{folder}/x")
-        assert re.search("Read-only file system|Permission denied", done.stderr), done
     assert container.inside("touch", "/var/lib/geventjob/x", "/tmp/x").returncode == 0
     first, *others = container.processes()
     assert others
     for process in (first, *others):
+        mounts = [line.split() for line in (process / "mounts").read_text().splitlines()]
+        read_only = {path for _, path, _, options, *_ in mounts if "ro" in options.split(",")}
+        assert {"/", "/run/secrets/zk-auth"} <= read_only
         status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines())
         assert status["Uid"].split() == ["10001"] * 4
         assert status["NoNewPrivs"] == "1"

@@ -19,6 +19,8 @@ BASE = "docker.io/library/debian:bookworm-slim"
 IMAGE = "localhost/geventjob"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 NAMESPACES = ("pid", "ipc", "uts", "mount")
+USUAL = ("CAP_CHOWN", "CAP_NET_RAW", "CAP_SETUID")
+"""Some of the capabilities that a container may get without `cap_drop`."""
 MOUNTS: tuple[tuple[str, str, str, list[str]], ...] = (
     ("/proc", "proc", "proc", []),
     ("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -110,10 +112,9 @@ class Container:
             "cwd": image.config.get("WorkingDir") or "/",
             "env": environment,
             "user": {"uid": user, "gid": group},
+            "capabilities": {} if "ALL" in service["cap_drop"] else {"bounding": list(USUAL)},
             "noNewPrivileges": "no-new-privileges:true" in service["security_opt"],
         }
-        if "ALL" in service["cap_drop"]:
-            process["capabilities"] = {}
         return {
             "ociVersion": "1.0.2",
             "hostname": name,
