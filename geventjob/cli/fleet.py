@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+
 from geventjob.cimi.document import Document
 from geventjob.cli.context import CommandContext, Commands
+from geventjob.cli.errors import UsageError
 from geventjob.cli.screen import age, span
 from geventjob.exit_code import ExitCode
+from geventjob.plugins.shapes import example, words
 
 
 def declare(commands: Commands) -> None:
@@ -16,7 +21,8 @@ def declare(commands: Commands) -> None:
     )
     show.add_argument("--dry-run", action="store_true", help="only report what reconcile would do")
     commands.add("nodes", nodes, "list the live executors, distributors and servers")
-    commands.add("actions", actions, "list the actions that executors announce")
+    show = commands.add("actions", actions, "list the actions that executors announce, or show one of them")
+    show.add_argument("name", nargs="?", metavar="NAME", help="show the parameters of this action, with an example")
 
 
 def queue(context: CommandContext) -> int:
@@ -80,6 +86,8 @@ def actions(context: CommandContext) -> int:
     """List the actions with the executors that announce each, and note the files that executors left out."""
     known: dict[str, list[str]] = {}
     executors = [node for node in context.ask(context.client.nodes) if node.get("role") == "executor"]
+    if context.args.name is not None:
+        return parameters(context, context.args.name, executors)
     for node in executors:
         for action in node.get("actions", ()):
             known.setdefault(action, []).append(str(node.get("name")))
@@ -93,6 +101,44 @@ def actions(context: CommandContext) -> int:
         for line in left_out(node):
             context.screen.note(f"{node.get('name')}: {line}")
     return ExitCode.SUCCESS
+
+
+def parameters(context: CommandContext, name: str, executors: list[Document]) -> int:
+    """Show the parameters of an action with an example; more than once where executors have it in several versions.
+
+    Raises UsageError for an action that no executor announces.
+    """
+    having = [node for node in executors if name in node.get("actions", ())]
+    if not having:
+        raise UsageError(f"no executor announces the action {name!r}: see {context.command} actions")
+    versions: dict[str, Document] = {}
+    for node in having:
+        shape = node.get("parameters", {}).get(name)
+        kept = {"action": name, "executors": [], "parameters": shape, "example": example(shape) if shape else None}
+        versions.setdefault(json.dumps(shape, sort_keys=True), kept)["executors"].append(str(node.get("name")))
+    if context.args.json:
+        context.screen.document(list(versions.values()))
+        return ExitCode.SUCCESS
+    for version in versions.values():
+        context.screen.line(f"{name} on {', '.join(sorted(version['executors']))}")
+        show_parameters(context, version)
+    return ExitCode.SUCCESS
+
+
+def show_parameters(context: CommandContext, version: Document) -> None:
+    """Show the parameters of one version of an action."""
+    shape = version["parameters"]
+    if not shape:
+        context.screen.line("announces no parameters: the action reads its payload by itself")
+        return
+    rows = [
+        (field, words(inner, shape.get("$defs")), json.dumps(inner["default"]) if "default" in inner else None,
+         None if field in shape.get("required", ()) else "optional")
+        for field, inner in shape["properties"].items()
+    ]  # fmt: skip
+    context.screen.table(("parameter", "type", "default", ""), rows)
+    shown = shlex.quote(json.dumps(version["example"], ensure_ascii=False))
+    context.screen.line(f"{context.command} submit {version['action']} --payload {shown}")
 
 
 def left_out(node: Document) -> list[str]:

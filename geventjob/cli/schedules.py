@@ -110,7 +110,7 @@ def added(context: CommandContext) -> int:
     tell(context, context.ask(context.client.get, id), "added")
     if not any(each["name"] == DISTRIBUTOR for each in context.ask(context.client.distributors)):
         warn_of_rest(context)
-    submit.warn_if_unknown(context, context.args.action)
+    submit.warn(context, context.args.action, context.args.payload or {})
     return ExitCode.SUCCESS
 
 

@@ -19,6 +19,7 @@ from geventjob.exit_code import ExitCode
 from geventjob.job.attributes import ENTRY, named
 from geventjob.job.states import FINAL
 from geventjob.job.types import LOWEST_PRIORITY
+from geventjob.plugins import shapes as shapes_of
 
 LARGEST = 8 << 20
 """Bytes that are read of a payload; the server has a limit of its own."""
@@ -124,6 +125,7 @@ def submit(context: CommandContext) -> int:
     """Submit one job or many, and with `--wait` wait for their ends."""
     args = context.args
     job = described(args)
+    warn(context, job["action"], args.payload or {})
     key = args.key or str(uuid.uuid4())
     if args.count == 1:
         return submit_one(context, job | {"idempotencyKey": key})
@@ -132,7 +134,6 @@ def submit(context: CommandContext) -> int:
         raise UsageError("--wait with --count: this server keeps no idempotency keys to find the jobs by")
     ids = submit_many(context, job, key)
     announce(context, ids, filter)
-    warn_if_unknown(context, job["action"])
     code = watch.many(context, filter, len(ids)) if args.wait and ids else ExitCode.SUCCESS
     return code if len(ids) == args.count else code or (ExitCode.FAILURE if ids else ExitCode.USAGE)
 
@@ -162,7 +163,6 @@ def submit_one(context: CommandContext, job: Document) -> int:
     except Conflict as error:
         raise UsageError(f"--key: {error.message}") from None
     announce(context, [id], "")
-    warn_if_unknown(context, job["action"])
     return watch.one(context, id) if context.args.wait else ExitCode.SUCCESS
 
 
@@ -199,14 +199,24 @@ def announce(context: CommandContext, ids: list[str], filter: str) -> None:
             context.screen.line(id)
 
 
-def warn_if_unknown(context: CommandContext, action: str) -> None:
-    """Warn of an action that no executor announces, if the user may ask for the executors (roles that see all)."""
+def warn(context: CommandContext, action: str, payload: Document) -> None:
+    """Warn of an action that no executor announces, and of a payload that fits the parameters of none.
+
+    Does nothing for a user who may not ask for the executors (only roles that see all may).
+    """
     try:
         nodes = context.client.nodes()
     except CimiError:
         return
-    if not any(action in node.get("actions", ()) for node in nodes if node.get("role") == "executor"):
+    having = [node for node in nodes if node.get("role") == "executor" and action in node.get("actions", ())]
+    if not having:
         context.screen.note(f"warning: no executor announces the action {action!r}: see {context.command} actions")
+        return
+    shapes = [node.get("parameters", {}).get(action) for node in having]
+    found = [shapes_of.misfits(shape, payload) if shape else [] for shape in shapes]
+    if all(found):
+        told = "; ".join(found[0])
+        context.screen.note(f"warning: payload: {told}: see {context.command} actions {action}")
 
 
 # --- rerun

@@ -28,6 +28,7 @@ from geventjob.executor.work import LAST_WRITE
 from geventjob.executor.writes import Writes
 from geventjob.notify import Notifier
 from geventjob.plugins import Actions
+from geventjob.plugins.shapes import announced
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,9 @@ ROLE = "executors"
 
 def told(actions: Actions) -> dict[str, Any]:
     """Return what an executor announces about its actions."""
-    return {"actions": actions.names, "leftOut": left_out(actions.failures)}
+    specs = {name: spec for name in actions.names if (spec := actions.get(name))}
+    shapes = announced({name: spec.parameters.shape() for name, spec in specs.items() if spec.parameters})
+    return {"actions": actions.names, "leftOut": left_out(actions.failures), "parameters": shapes}
 
 
 class ExecutorEngine:

@@ -11,6 +11,7 @@ from typing import Any
 
 from geventjob.plugins import dropins
 from geventjob.plugins.marks import ActionMark, check_method, check_runs, checked
+from geventjob.plugins.parameters import parameters_of
 from geventjob.plugins.sources import dropped, installed, shipped, sources
 from geventjob.plugins.specs import (
     Actions,
@@ -96,15 +97,21 @@ def actions_in(thing: Any, source: str, fallback: str) -> Iterator[ActionSpec]:
         yield action_spec(thing, source)
     else:
         check_runs(thing, "do_work")
-        yield ActionSpec(checked(fallback), thing, None, True, source)
+        yield ActionSpec(checked(fallback), thing, None, True, source, parameters=parameters_of(thing))
 
 
 def action_spec(target: Any, source: str) -> ActionSpec:
-    """Return the spec of a marked target. Raises PluginError for an isolation that does not exist yet."""
+    """Return the spec of a marked target.
+
+    Raises PluginError for an isolation that does not exist yet, TypeError for parameters that no payload can fill.
+    """
     mark: ActionMark = target.__geventjob_action__
     if mark.isolation is not None:
         raise PluginError(f"action {mark.name!r} in {source} asks for isolation={mark.isolation!r}: there is none yet")
-    return ActionSpec(mark.name, target, mark.timeout, mark.preempt, source, mark.aliases, retry=mark.retry)
+    return ActionSpec(
+        mark.name, target, mark.timeout, mark.preempt, source, mark.aliases,
+        retry=mark.retry, parameters=parameters_of(target),
+    )  # fmt: skip
 
 
 def distributors_in(thing: Any, source: str, fallback: str) -> Iterator[DistributorSpec]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from geventjob.plugins.parameters import NO_PARAMETERS, Parameters
 from geventjob.plugins.retries import NO_RETRIES, RetryPolicy
 
 
@@ -30,14 +31,18 @@ class ActionSpec:
     origin: str = ""
     """File or entry point, by the name that `PluginSet.failures` has."""
     retry: RetryPolicy = NO_RETRIES
+    parameters: Parameters = NO_PARAMETERS
 
     def instance(self, executor: Any, job: Any) -> Callable[[], Any]:
         """Return the callable that does the work of one job.
 
-        The author's constructor may run, so call this where its errors count as errors of the action.
+        The author's constructor may run, so call this where its errors count as errors of the action. Raises
+        InvalidPayload, before the constructor, for a payload that does not fit the parameters.
         """
         make = self.target
-        return make(executor, job).do_work if inspect.isclass(self.target) else partial(make, job)
+        values, fields = self.parameters.fill(job.payload) if self.parameters else ((), {})
+        work = make(executor, job).do_work if inspect.isclass(self.target) else partial(make, job)
+        return partial(work, *values, **fields) if values or fields else work
 
 
 @dataclass(frozen=True)

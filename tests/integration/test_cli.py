@@ -33,6 +33,10 @@ def steps(job):
         job.set_progress(percent)
         job.set_status_message(f"at {percent}")
         time.sleep(job.payload.get("pace", 0.1))
+
+@action("count_words", retries=3)
+def count_words(job, url: str, limit: int = 10):
+    return {"url": url, "limit": limit}
 """
 JOB_ID = re.compile(r"job/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -146,6 +150,36 @@ def test_a_warning_when_nobody_announces_the_action(cli: Cli, client: Client) ->
     done = cli("submit", "never_heard_of")
     assert "no executor announces the action 'never_heard_of'" in done.stderr
     client.operation(done.stdout.strip(), "stop")
+
+
+def test_a_warning_when_the_payload_does_not_fit_and_the_job_fails_at_once(cli: Cli, client: Client) -> None:
+    done = cli("submit", "count_words", "--payload", '{"limit": "many", "most": 1}', "--wait", code=1)
+    warning = (
+        "warning: payload: url: missing; limit: expected integer; most: unknown: see geventjob actions count_words"
+    )
+    assert done.stderr.splitlines() == [f"geventjob: {warning}"]
+    job = client.get(done.stdout.splitlines()[0])
+    assert (job["state"], job["attempts"]) == ("FAILED", 1)
+    assert job["statusMessage"] == "InvalidPayload: url: missing; limit: expected int, got str"
+    assert [error["type"] for error in job["errors"]] == ["InvalidPayload"]
+
+
+def test_an_action_is_shown_with_an_example_that_succeeds(cli: Cli, client: Client) -> None:
+    lines = cli("actions", "count_words").stdout.splitlines()
+    assert lines[0] == "count_words on worker"
+    assert [line.split() for line in lines[1:4]] == [
+        ["PARAMETER", "TYPE", "DEFAULT"],
+        ["url", "string"],
+        ["limit", "integer", "10", "optional"],
+    ]
+    assert lines[4] == """geventjob submit count_words --payload '{"url": "text", "limit": 10}'"""
+    (version,) = cli.json("actions", "count_words")
+    assert (version["action"], version["executors"]) == ("count_words", ["worker"])
+    done = cli("submit", "count_words", "--payload", json.dumps(version["example"]), "--wait")
+    assert not done.stderr
+    assert client.get(done.stdout.splitlines()[0])["output"] == {"url": "text", "limit": 10}
+    assert "reads its payload by itself" in cli("actions", "steps").stdout
+    assert "no executor announces the action 'nothing'" in cli.wrong("actions", "nothing")
 
 
 # --- jobs, show, stop, rerun, watch
