@@ -29,7 +29,7 @@ LOOK = 1.0
 PAGE = 400
 """Schedules of one search."""
 SKEW = 60_000
-"""Milliseconds by which the clocks of servers may differ."""
+"""Milliseconds by which the clocks of the servers and of this process may differ."""
 
 
 TICKS = 100
@@ -46,26 +46,27 @@ class KnownSchedules:
     def __init__(self, client: Client) -> None:
         self.by_id: dict[str, Document] = {}
         self._client = client
-        self._latest = 0
+        self._looked = 0
+        """When the last look began, in Unix milliseconds."""
 
     def look(self) -> list[str]:
         """Read what has changed, and return the ids of new and changed schedules. Raises CimiError."""
-        before = self.by_id
+        before, begun = self.by_id, unix_milliseconds()
         if before:
-            since = stored.date_of(self._latest - SKEW)
+            since = stored.date_of(self._looked - SKEW)
             self.by_id = before | self._read(filter=f"updated>='{since}'")
         if self._search(last=0)["count"] != len(self.by_id):
             self.by_id = self._read()
-        changed = [id for id, schedule in self.by_id.items() if schedule != before.get(id)]
-        self._latest = max([self._latest, *(stored.milliseconds(self.by_id[id]["updated"]) for id in changed)])
-        return changed
+        self._looked = begun
+        return [id for id, schedule in self.by_id.items() if schedule != before.get(id)]
 
     def _read(self, **parameters: Any) -> dict[str, Document]:
         """Return schedules by id, without the attributes of their jobs. Raises CimiError."""
         found: dict[str, Document] = {}
         for first in count(1, PAGE):
-            select = (*stored.NEEDED, "updated")
-            page = self._search(select=select, first=first, last=first + PAGE - 1, orderby="id:asc", **parameters)
+            page = self._search(
+                select=stored.NEEDED, first=first, last=first + PAGE - 1, orderby="id:asc", **parameters
+            )
             found |= {schedule["id"]: schedule for schedule in page["schedules"]}
             if len(page["schedules"]) < PAGE:
                 break
