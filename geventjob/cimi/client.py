@@ -179,6 +179,10 @@ class Client:
         """Carry out an operation of a resource, by name (`stop`) or full URI, and return the answer of the server."""
         return self._session.call("POST", f"{id}/{rel.rpartition('/')[2]}", json=data, answer=Document)
 
+    def log(self, id: str) -> Document:
+        """Return the log of a job: its `state`, and `attempts` with the `text` of each (docs/reference/api.md)."""
+        return self._ours("GET", f"{id}/log", answer=Document)
+
     # --- many
 
     def entry_points(self) -> dict[str, str]:

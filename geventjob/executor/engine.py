@@ -17,6 +17,7 @@ from geventjob.executor import run_log
 from geventjob.executor.claims import HeldClaims
 from geventjob.executor.context import ExecutorContext
 from geventjob.executor.hooks import Hooks
+from geventjob.executor.kept_log import KeptLogs
 from geventjob.executor.limits import JobLimits
 from geventjob.executor.register import ABANDON
 from geventjob.executor.runner import Runner
@@ -70,6 +71,7 @@ class ExecutorEngine:
         self._away = ""
         self._telling = BoundedSemaphore(1)
         self._claims = HeldClaims(coordination)
+        self._kept_logs = KeptLogs(self._writes, context.client)
         self._runner = Runner(
             context,
             actions,
@@ -79,7 +81,9 @@ class ExecutorEngine:
             watch=watch,
             slots=self._slots,
             unknown=UnknownActions(lambda: coordination.members(ROLE), limits),
-            hooks=Hooks(on_start=[run_log.started], on_end=[run_log.ended]),
+            hooks=Hooks(
+                on_start=[run_log.started, self._kept_logs.started], on_end=[run_log.ended, self._kept_logs.ended]
+            ),
         )
         self._taker = Taker(coordination, self._claims, self._writes.up, self._slots, self._runner.run)
         self._stop_poll = StopPoll(context.client, coordination.name, watch, self._runner.stop)
@@ -124,10 +128,12 @@ class ExecutorEngine:
         if not self._announcement.make(wait_for_name):
             return False
         self._coordination.listen(self._message)
+        self._kept_logs.start()
         for name, part in (
             ("the connection to the server", self._writes.connect),
             ("the take loop", self._taker.run),
             ("the poll for stops", self._stop_poll.run),
+            ("the logs of jobs", self._kept_logs.run),
         ):
             supervise.spawn(name, part, self._failed)
         log.info(
@@ -212,4 +218,5 @@ class ExecutorEngine:
             self._runner.idle.wait(ABANDON + 2 * LAST_WRITE)
         self._coordination.close()
         self._watch.close()
+        self._kept_logs.close()
         log.info("%s has ended; %d jobs left to others", self._coordination.name, len(self._runner.works))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from geventjob.cimi.errors import Refused
 from geventjob.coordination.base import Claim
 from geventjob.executor.job import Job
+from geventjob.executor.lines import Lines
 
 LAST_WRITE = 10.0
 """Seconds that each write may take while the executor shuts down."""
@@ -31,6 +33,14 @@ class Work:
     """Whether the executor shuts down and waits no longer for this claim."""
     refusal: Refused | None = None
     """The refusal by which an edit of the action learned about the loss of the job."""
+
+    lines: Lines | None = None
+    """The lines that its action has logged; None if there are none."""
+
+    @property
+    def log(self) -> dict[str, Any]:
+        """Return the field of an edit that takes the lines to the server; empty without lines."""
+        return self.lines.field() if self.lines else {}
 
     @property
     def beginning(self) -> bool:

@@ -72,6 +72,7 @@ class Write:
         self.set = shortened(self.set)
         if "failure" in self.beside:
             self.beside = {**self.beside, "failure": {**self.beside["failure"], "message": "", "traceback": ""}}
+        self.beside = {name: value for name, value in self.beside.items() if name != "log"}
 
 
 class Writes:

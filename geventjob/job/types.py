@@ -23,6 +23,8 @@ TAGS = 20
 MOST_RETRIES = 100
 REPORT_BYTES = 64 * 1024
 """Bytes of JSON of an output, and of a checkpoint."""
+LOG_BYTES = 64 * 1024
+"""Bytes of UTF-8 that are kept of a job's log."""
 LOWEST_PRIORITY = 999
 """Priority of a job that names none. A lower number runs first; an entry in the queue has three digits for it."""
 

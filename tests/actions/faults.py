@@ -1,5 +1,6 @@
 """Actions for tests in which processes die: each run leaves a line in the file that the payload names."""
 
+import logging
 import os
 import signal
 import time
@@ -49,6 +50,19 @@ def gated(job: Any) -> None:
         note(job, "lost")
         raise
     note(job, "end")
+
+
+@action("talks_at_a_gate")
+def talks_at_a_gate(job: Any) -> None:
+    """Log a line before the gate, one after a loss, and one at the end."""
+    log = logging.getLogger(__name__)
+    log.info("attempt %d begins", job.attempt)
+    try:
+        gated(job)
+    except JobLost:
+        log.info("attempt %d was lost", job.attempt)
+        raise
+    log.info("attempt %d ends", job.attempt)
 
 
 @action("kills_its_executor")

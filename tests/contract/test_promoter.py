@@ -16,9 +16,9 @@ from geventjob.server.jobs import gate
 from geventjob.server.jobs.changes import entry_of
 from geventjob.server.jobs.conflicts import Refusal
 from geventjob.server.jobs.gate import stale_entry
-from geventjob.server.jobs.lifecycle import Edit, Owner, edited
+from geventjob.server.jobs.lifecycle import Edit, JobEdit, Owner, edited
 from geventjob.server.jobs.promoter import LONGEST, Promoter
-from geventjob.server.jobs.service import JobEdit, Jobs
+from geventjob.server.jobs.service import Jobs
 from geventjob.server.jobs.stops import stopped
 from geventjob.server.store.base import StoreAway, Update
 from tests.contract.test_reconcile import Both, both  # noqa: F401  (a fixture)

@@ -16,6 +16,7 @@ from geventjob.server.accounts.sessions import Sessions, signing_key
 from geventjob.server.app import application
 from geventjob.server.http.server import HttpServer
 from geventjob.server.jobs.rights import Rights
+from geventjob.server.store.base import Store
 from geventjob.server.store.sqlite import SqliteStore
 from tests.contract.coordination.fleets import connect
 from tests.support.elastic_stores import elasticsearch_store
@@ -29,8 +30,9 @@ PASSWORD = "a password of tests"
 class LocalServer:
     """A server in this process, and callers that are logged in."""
 
-    def __init__(self, url: str, coordination: Coordination) -> None:
+    def __init__(self, url: str, store: Store, coordination: Coordination) -> None:
         self.url = url
+        self.store = store
         self.coordination = coordination
         """The server's own."""
         self.admin = self.log_in("super")
@@ -93,7 +95,7 @@ def local_server(kind: str, folder: Path) -> Iterator[LocalServer]:
         server = HttpServer(("127.0.0.1", 0), app)
         server.start()
         try:
-            yield LocalServer(f"http://127.0.0.1:{server.server_port}", queue)
+            yield LocalServer(f"http://127.0.0.1:{server.server_port}", store, queue)
         finally:
             server.finish(1)
     finally:

@@ -19,8 +19,8 @@ from geventjob.server.accounts.users import new_user
 from geventjob.server.app import application
 from geventjob.server.http.errors import problem_of
 from geventjob.server.jobs import adding
-from geventjob.server.jobs.lifecycle import Edit, Owner
-from geventjob.server.jobs.service import JobEdit, Jobs
+from geventjob.server.jobs.lifecycle import Edit, JobEdit, Owner
+from geventjob.server.jobs.service import Jobs
 from geventjob.server.resources import bulk
 from geventjob.server.store.base import Insert, Query, StoreAway, StoreRefused
 from geventjob.server.store.sqlite import SqliteStore

@@ -12,9 +12,9 @@ from geventjob.coordination.base import Coordination
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.filter import parse
 from geventjob.server.jobs import recent_writers as writers_module
-from geventjob.server.jobs.lifecycle import Edit
+from geventjob.server.jobs.lifecycle import Edit, JobEdit
 from geventjob.server.jobs.recent_writers import MOMENT, RecentWriters
-from geventjob.server.jobs.service import JobEdit, Jobs
+from geventjob.server.jobs.service import Jobs
 from geventjob.server.store.base import Page, Query
 from geventjob.server.store.sqlite import SqliteStore
 

@@ -38,6 +38,10 @@ class Dialect(Protocol):
     def forgives(self) -> bool:
         """Return whether an executor can take back an attempt that was counted as an interruption."""
 
+    @property
+    def keeps_logs(self) -> bool:
+        """Return whether the server keeps the lines that an action logs."""
+
     def add_one(self, job: bytes) -> str:
         """Add a job that has an idempotencyKey, and return its id. Raises its error."""
 

@@ -45,6 +45,7 @@ class Geventjob:
     keeps_keys = True
     sends_stops = True
     forgives = True
+    keeps_logs = True
 
     def __init__(self, session: CimiSession) -> None:
         self._session = session

@@ -39,6 +39,7 @@ class SlipStream:
     keeps_keys = False
     sends_stops = False
     forgives = False
+    keeps_logs = False
 
     def __init__(self, session: CimiSession, most: int) -> None:
         """Keep the session. `most`: most requests at once."""

@@ -25,6 +25,7 @@ from geventjob.server.jobs import failures, gate, interruptions
 from geventjob.server.jobs.changes import changed, cut, entry_of, set_entry
 from geventjob.server.jobs.conflicts import EntryDiffers, OwnerHolds, Refusal, stopping
 from geventjob.server.jobs.failures import FailureReport, RetryWish
+from geventjob.server.jobs.logs import LogReport
 from geventjob.server.jobs.requeue import interrupted, requeued, under_way
 
 
@@ -52,8 +53,18 @@ class Edit:
     """The failure of the attempt that an edit to FAILED ends; kept in `errors`."""
     retry: RetryWish | None = None
     """With an edit to FAILED of the owner: try the job again while retries are left."""
+    log: LogReport | None = None
+    """Lines that the action has logged; kept beside the job (attached.py)."""
     force: bool = False
     """Whether an unfenced edit may write over an owner that runs the job."""
+
+
+@dataclass(frozen=True)
+class JobEdit:
+    """An edit with the id of its job."""
+
+    id: str
+    edit: Edit
 
 
 def edited(
@@ -89,7 +100,7 @@ def _edited(
         return _after_unfenced_edit(job, edit, target, now)
     if target == "QUEUED" and interruptions.known(job, _attempt(owner)):
         return _after_report(job, owner, now)
-    if _is_latest_claim(job, owner):
+    if is_latest_claim(job, owner):
         if job.get("_owned"):
             return _after_owner_edit(job, edit, target, now, max_retries)
         if target == "QUEUED" == job["state"]:
@@ -136,6 +147,8 @@ def _changes_owned(job: Document, edit: Edit) -> bool:
 
 def _after_owner_edit(job: Document, edit: Edit, target: str | None, now: datetime, max_retries: int) -> Document:
     """Return the job after an edit of the owner that began it. Raises Refusal."""
+    if not edit.set and not edit.delete:
+        return job
     if target == "RUNNING" or target == job["state"]:  # a repeat whose answer was lost; a stop may be between
         rest = {name: value for name, value in edit.set.items() if name != "state"}
         return changed(job, rest, edit.delete, now) if rest or edit.delete else job
@@ -218,7 +231,7 @@ def _after_edit_of_final_job(job: Document, edit: Edit, now: datetime) -> Docume
     if edit.owner is None and not protected:
         change = {name: value for name, value in edit.set.items() if name in AFTER_END}
         return changed(job, change, deleted, now) if change or deleted else job
-    if edit.owner and _is_latest_claim(job, edit.owner) and edit.set.get("state") == job["state"] and not protected:
+    if edit.owner and is_latest_claim(job, edit.owner) and edit.set.get("state") == job["state"] and not protected:
         return job
     raise Refusal("final", f"{job['id']} is {job['state']} already", job)
 
@@ -238,7 +251,7 @@ def _is_unchanged(job: Document, edit: Edit, name: str) -> bool:
 # --- claims
 
 
-def _is_latest_claim(job: Document, owner: Owner) -> bool:
+def is_latest_claim(job: Document, owner: Owner) -> bool:
     """Return whether this claim was the last to begin or end the job."""
     return bool(
         job.get("fence") == owner.fence and job.get("executor") == owner.executor and entry_of(job) == owner.entry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Union
 from uuid import uuid4
 
@@ -17,11 +17,13 @@ from geventjob.server.accounts.acl import MODIFY, VIEW
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.filter import Filter
 from geventjob.server.jobs.adding import JobAdder
+from geventjob.server.jobs.attached import Attachments, is_marked, marked
 from geventjob.server.jobs.changes import entry_of
 from geventjob.server.jobs.conflicts import EntryDiffers, OwnerHolds, Refusal
 from geventjob.server.jobs.entries import discard, entries_of, remove
 from geventjob.server.jobs.gate import released
-from geventjob.server.jobs.lifecycle import Edit, edited
+from geventjob.server.jobs.lifecycle import Edit, JobEdit, edited
+from geventjob.server.jobs.logs import shown
 from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.recent_writers import RecentWriters
 from geventjob.server.jobs.rights import Rights, permitted
@@ -42,14 +44,6 @@ ENGINE_SETS = frozenset({*OWNED, "affectedResources"})
 Outcome = Union[Document, Exception]
 Gone = Union[str, "tuple[str | None, int | None]"]
 """An entry that is not in the queue any more, or an entry and the fence of an owner that does not hold it any more."""
-
-
-@dataclass(frozen=True)
-class JobEdit:
-    """An edit with the id of its job."""
-
-    id: str
-    edit: Edit
 
 
 class Jobs:
@@ -73,6 +67,7 @@ class Jobs:
         self._coordination = coordination
         self._promoter = promoter or Promoter(store, coordination)
         self._adder = JobAdder(store, coordination, rights or Rights(), self._promoter.expect)
+        self._attachments = Attachments(store)
         self._writers = RecentWriters()
         self.queue_refuses = self._adder.queue_refuses
 
@@ -84,6 +79,11 @@ class Jobs:
     def get(self, id: str, caller: Caller) -> Document:
         """Return the job. Raises Problem 403, 404, StoreAway."""
         return self._visible(id, caller, VIEW)
+
+    def log(self, id: str, caller: Caller) -> Document:
+        """Return the state of the job and the attempts of its log. Raises Problem 403, 404, StoreAway."""
+        job = self._visible(id, caller, VIEW)
+        return {"id": id, "state": job["state"], "attempts": shown(self._attachments.log(job))}
 
     def search(self, query: Query, caller: Caller) -> Page:
         """Return a page of jobs, in which the caller's own writes are seen. Raises StoreAway, FilterError."""
@@ -110,6 +110,7 @@ class Jobs:
             for index, outcome in zip(again, self._edit([changes[i] for i in again], caller, gone), strict=True):
                 outcomes[index] = outcome
         self._promoter.expect([job for job in outcomes if isinstance(job, dict) and "held" in job])
+        outcomes = self._attachments.keep(changes, outcomes)
         self._clear_queue([outcome for change, outcome in zip(changes, outcomes, strict=True) if _is_foreign(change)])
         return outcomes
 
@@ -123,7 +124,7 @@ class Jobs:
                 allowed = permitted(caller, job, edit)
                 entry = entry_of(job)
                 owner_gone = (entry, job.get("fence")) in gone
-                return edited(
+                after = edited(
                     job,
                     allowed,
                     now=moment,
@@ -131,6 +132,7 @@ class Jobs:
                     owner_gone=owner_gone,
                     max_retries=self._max_retries,
                 )
+                return marked(after, allowed)
 
             return apply
 
@@ -242,12 +244,14 @@ class Jobs:
         job = self._visible(id, caller, MODIFY)
         self._write(id, lambda job: caller.require_right(MODIFY, job), caller)
         self._remove_entries([job])
+        self._attachments.delete([id])
 
     def delete_all(self, filter: Filter, limit: int, caller: Caller) -> int:
         """Delete up to `limit` of the jobs that match, and their entries. Return the number of jobs."""
         self._writers.note(caller)
         deleted = self._store.delete("job", Query(filter=filter), limit)
         self._remove_entries(deleted)
+        self._attachments.delete([job["id"] for job in deleted if is_marked(job)])
         return len(deleted)
 
     def _remove_entries(self, jobs: Sequence[Document]) -> None:

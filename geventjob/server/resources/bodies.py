@@ -16,6 +16,7 @@ from geventjob.job.types import Caption, JobId, Name, Text
 from geventjob.server.accounts.passwords import MIN_LENGTH
 from geventjob.server.jobs.failures import FailureReport, RetryWish
 from geventjob.server.jobs.lifecycle import Owner
+from geventjob.server.jobs.logs import LogReport
 from geventjob.server.problem import invalid
 
 MAX_ITEMS = 1_000
@@ -177,14 +178,15 @@ class BulkEditItem(Body):
     max_interruptions: Union[Annotated[int, Meta(ge=0)], None] = None
     failure: Union[FailureReport, None] = None
     retry: Union[RetryWish, None] = None
+    log: Union[LogReport, None] = None
 
     @property
     def owner(self) -> Owner | None:
         """The claim in whose name the edit is made; None without one. Raises Problem 400 for an incomplete claim."""
         entry, fence, executor = self.entry, self.fence, self.executor
         if entry is UNSET and fence is UNSET and executor is UNSET:
-            if self.failure or self.retry:
-                raise invalid("failure and retry need a claim: entry, fence and executor")
+            if self.failure or self.retry or self.log:
+                raise invalid("failure, retry and log need a claim: entry, fence and executor")
             return None
         if entry is UNSET or fence is UNSET or executor is UNSET:
             raise invalid("entry, fence and executor come together")

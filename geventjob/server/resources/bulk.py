@@ -23,8 +23,8 @@ from geventjob.server.http.errors import problem_of
 from geventjob.server.http.request_body import MAX_BULK_BODY, read_body
 from geventjob.server.http.response import encode_items, result_of, set_json
 from geventjob.server.jobs.adding import SLICE
-from geventjob.server.jobs.lifecycle import Edit
-from geventjob.server.jobs.service import JobEdit, Jobs
+from geventjob.server.jobs.lifecycle import Edit, JobEdit
+from geventjob.server.jobs.service import Jobs
 from geventjob.server.problem import unavailable
 from geventjob.server.resources.bodies import BulkAddBody, BulkDeleteBody, BulkEditBody, BulkEditItem
 from geventjob.server.resources.job_body import parse_job_add, parse_job_edit
@@ -143,8 +143,19 @@ def _try(check: Callable[[bytes], Good], item: bytes) -> Good | Exception:
 def _change(item: bytes, actions: frozenset[str] | None) -> JobEdit:
     edit = decode_as(BulkEditItem, item)
     set = parse_job_edit(edit.set, edit.delete)
-    owner = edit.owner
-    return JobEdit(edit.id, Edit(set, edit.delete, owner, actions, edit.max_interruptions, edit.failure, edit.retry))
+    return JobEdit(
+        edit.id,
+        Edit(
+            set,
+            edit.delete,
+            edit.owner,
+            actions,
+            max_interruptions=edit.max_interruptions,
+            failure=edit.failure,
+            retry=edit.retry,
+            log=edit.log,
+        ),
+    )
 
 
 def _added(result: str | Exception) -> Document:

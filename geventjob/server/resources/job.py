@@ -14,8 +14,8 @@ from geventjob.server.document import operation, public, select_attributes
 from geventjob.server.http.decode import decode
 from geventjob.server.http.request_body import read_body
 from geventjob.server.http.response import set_json, set_result
-from geventjob.server.jobs.lifecycle import Edit
-from geventjob.server.jobs.service import JobEdit, Jobs
+from geventjob.server.jobs.lifecycle import Edit, JobEdit
+from geventjob.server.jobs.service import Jobs
 from geventjob.server.problem import Problem
 from geventjob.server.resources.collection import collection
 from geventjob.server.resources.job_body import parse_job_add, parse_job_edit
@@ -86,6 +86,10 @@ class JobResource:
         """Delete a job and its entry in the queue."""
         self._jobs.delete(f"job/{name}", self._caller(req))
         set_result(resp, f"job/{name}", "deleted")
+
+    def on_get_log(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Respond with the last lines that the action has logged."""
+        set_json(resp, self._jobs.log(f"job/{name}", self._caller(req)))
 
     def on_post_action(self, req: falcon.Request, resp: falcon.Response, name: str, action: str) -> None:
         """Stop a job, or release a held job."""

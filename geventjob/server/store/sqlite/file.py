@@ -13,7 +13,7 @@ from geventjob.server.store.sqlite.rows import NAMES
 
 VERSION = 4
 """Version of the tables, in `user_version`: 2 has added the credentials, 3 the columns ADDED and their indexes, 4 the
-schedules."""
+schedules and the logs of jobs."""
 APPLICATION = 0x676A6F62
 """`gjob`, in `application_id`: marks a file of this program."""
 PATIENCE = 5.0
