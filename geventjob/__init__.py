@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from geventjob.cimi.client import Client
+    from geventjob.cimi.outcome import JobFailed
     from geventjob.ends import JobLost, JobStopped
     from geventjob.executor.job import Job
     from geventjob.plugins import Action, Distributor, action, distributor
@@ -25,6 +26,7 @@ __all__ = [
     "Distributor",
     "GiveUp",
     "Job",
+    "JobFailed",
     "JobLost",
     "JobStopped",
     "Retry",
@@ -40,6 +42,7 @@ _HOMES = {
     "Distributor": "geventjob.plugins",
     "GiveUp": "geventjob.plugins.retries",
     "Job": "geventjob.executor.job",
+    "JobFailed": "geventjob.cimi.outcome",
     "JobLost": "geventjob.ends",
     "JobStopped": "geventjob.ends",
     "Retry": "geventjob.plugins.retries",

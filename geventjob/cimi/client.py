@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -15,8 +16,11 @@ from geventjob.cimi.dialects import Dialect, EditAnswer
 from geventjob.cimi.document import NEW_KEY, Document
 from geventjob.cimi.errors import CimiError, ForeignAnswer, Refused, ServerAway
 from geventjob.cimi.jobs import JobRequests
+from geventjob.cimi.outcome import await_end, output_of
+from geventjob.cimi.patience import patiently
 from geventjob.cimi.session import CimiSession, by_key, by_password
 from geventjob.cimi.transport import Request, Transport
+from geventjob.clock import cimi_time
 
 T = TypeVar("T")
 
@@ -150,6 +154,64 @@ class Client:
         if kind != "job":
             return self._session.call("POST", kind, json=doc, answer=AddedAnswer).id
         return self._jobs.add_one(encoded(_keyed(doc)))
+
+    def submit(
+        self,
+        action: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        target: str | None = None,
+        priority: int | None = None,
+        name: str | None = None,
+        tags: Sequence[str] = (),
+        properties: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        retries: int | None = None,
+        not_before: datetime | str | None = None,
+        expires: datetime | str | None = None,
+        key: str | None = None,
+    ) -> str:
+        """Add a job, and return its id; `add` says what happens while the server is away.
+
+        The names are those of `geventjob submit` (docs/reference/cli.md). `timeout`: seconds that a run may take.
+        `not_before`, `expires`: an aware datetime, or a text as the server takes it, such as `+2h`. `key`: idempotency
+        key: a second submit of the same job with this key returns the id of the first. Raises ValueError for a datetime
+        without a time zone.
+        """
+        job = {
+            "action": action,
+            "payload": payload,
+            "targetResource": None if target is None else {"href": target},
+            "priority": priority,
+            "name": name,
+            "tags": list(tags) or None,
+            "properties": properties or None,
+            "timeout": timeout,
+            "retries": retries,
+            "notBefore": _moment("not_before", not_before),
+            "expires": _moment("expires", expires),
+            "idempotencyKey": key,
+        }
+        return self.add("job", {attribute: value for attribute, value in job.items() if value is not None})
+
+    def wait(self, id: str, timeout: float | None = None) -> Document:
+        """Return the job once it has ended. Raises TimeoutError after `timeout` seconds; the job goes on.
+
+        A server that is away is asked again for `patience` seconds.
+        """
+
+        def state() -> str:
+            return str(patiently(lambda: self.get(id, select=["state"]), self.patience)["state"])
+
+        await_end(id, state, timeout)
+        return patiently(lambda: self.get(id), self.patience)
+
+    def result(self, id: str, timeout: float | None = None) -> Any:
+        """Wait for a job, and return its output, None if it has none.
+
+        Raises JobFailed, with the job's message, for a job that ends in FAILED or STOPPED; TimeoutError as `wait`.
+        """
+        return output_of(self.wait(id, timeout))
 
     def new_key(self, *, name: str | None = None, days: float | None = None, roles: Sequence[str] = ()) -> NewKey:
         """Make an API key for this user. The secret is never shown again.
@@ -314,6 +376,15 @@ def _log_in(user: str | None, password: str | None, key: str | None, secret: str
     if key is not None:
         return by_key(key, secret or "")
     return None if user is None else by_password(user, password or "")
+
+
+def _moment(name: str, when: datetime | str | None) -> str | None:
+    """Return a time as the server takes it. Raises ValueError for a datetime without a time zone."""
+    if not isinstance(when, datetime):
+        return when
+    if when.tzinfo is None:
+        raise ValueError(f"{name}: {when} has no time zone")
+    return cimi_time(when)
 
 
 def _keyed(job: Mapping[str, Any]) -> Mapping[str, Any]:
