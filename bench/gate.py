@@ -1,4 +1,4 @@
-"""`python -m bench.gate`: jobs that wait before the queue: how late they start, and what they cost while they wait."""
+"""`python -m bench.gate`: jobs before the queue: the delay of their start, and the cost of the wait."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ACL = {"owner": {"principal": "ADMIN", "type": "ROLE"}}
 
 
 def lateness(zk_hosts: str) -> list[str]:
-    """Measure the time from `notBefore` until the first line of the action, one job at a time, while all is idle."""
+    """Measure the time from `notBefore` until the first line of the action, one job at a time."""
     with engine(zk_hosts) as made:
         made.server()
         made.executor("bench", "--threads", THREADS)
@@ -49,7 +49,7 @@ def lateness(zk_hosts: str) -> list[str]:
 
 
 def burst(zk_hosts: str) -> list[str]:
-    """Measure the time until all jobs that are due in one second are in the queue."""
+    """Measure the time until all jobs of one second are in the queue."""
     with engine(zk_hosts) as made:
         made.server()
         client = made.client()
@@ -63,7 +63,7 @@ def burst(zk_hosts: str) -> list[str]:
 
 
 def waiting(count: int, zk_hosts: str) -> list[str]:
-    """Measure the CPU of a server whose store has so many jobs that wait for a day."""
+    """Measure the CPU of a server with so many jobs for tomorrow."""
     with engine(zk_hosts) as made:
         store = SqliteStore(made.data_dir / "store.db")
         store.start()
@@ -81,7 +81,7 @@ def waiting(count: int, zk_hosts: str) -> list[str]:
 
 
 def pages(count: int) -> Iterator[list[dict[str, object]]]:
-    """Yield new jobs that wait for a day, a thousand at a time."""
+    """Yield new jobs for tomorrow, a thousand at a time."""
     moment: datetime = now()
     until = cimi_time(moment + timedelta(days=1))
     for first in range(0, count, 1_000):

@@ -66,17 +66,18 @@ def expired(job: Document, now: datetime) -> Document:
     return changed(job, {"state": "STOPPED", "statusMessage": EXPIRED}, (), now)
 
 
-def check(job: Document, entry: str | None, now: datetime) -> None:
+def check(job: Document, entry: str | None, now: datetime, *, begins: bool = True) -> None:
     """Raise Refusal if a claim of this entry may not begin or end the QUEUED job; None: the claim names no entry.
 
-    A held job may begin if it is due: its new entry can be taken before the job is stored with it.
+    A held job may begin if it is due: its new entry can be taken before the job is stored with it. No claim may end it:
+    the end may be that of an earlier run, whose first answer was lost.
     """
     if is_expired(job, now):
         raise Refusal("final", f"{job['id']} has expired", job)
     if "held" not in job:
         return
     until = job["held"]["until"]
-    if (entry is not None and entry == job.get(LAST_ENTRY)) or until > cimi_time(now + CLOCKS):
+    if not begins or (entry is not None and entry == job.get(LAST_ENTRY)) or until > cimi_time(now + CLOCKS):
         raise Refusal("entry", f"{job['id']} waits until {until}", job)
 
 

@@ -174,8 +174,8 @@ def _after_taker_edit(
 
     A claim newer than the owner's may begin the job, or end a job that it will not run.
     """
-    gate.check(job, owner.entry, now)
     begins = target == "RUNNING"
+    gate.check(job, owner.entry, now, begins=begins)
     may = begins or (target is not None and TRANSITIONS[job["state"]].get(target) == TAKER)
     if not may or not _is_newer(job, owner, other_entry_gone):
         raise Refusal("fence", f"{job['id']} is not, or no longer, owned by {owner.executor}", job)
