@@ -24,7 +24,7 @@ LONGEST_REST = 5.0
 """Seconds."""
 GONE = 10.0
 """Seconds after which jobs that no search finds count as deleted: a search may lag a second."""
-FOLLOWED = ("id", "state", "action", "progress", "statusMessage", "returnCode")
+FOLLOWED = ("id", "state", "action", "progress", "statusMessage", "returnCode", "held")
 PAGE, FIRST = 200, 20
 """Jobs that `watch` without a terminal compares each time, and jobs from before its start that it prints."""
 

@@ -166,6 +166,8 @@ def test_the_next_attempt_is_no_interruption() -> None:
     assert (begun["state"], begun["attempts"], begun["interrupted"]) == ("RUNNING", 2, False)
     assert begun.get("interruptions", 0) == 0
     assert "held" not in begun
+    assert not {"statusMessage", "timeOfStatusChange"} & begun.keys(), "the message is that of the failure"
+    assert len(begun["errors"]) == 1
 
 
 def test_a_stop_ends_the_wait() -> None:

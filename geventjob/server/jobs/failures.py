@@ -71,6 +71,14 @@ def tried_again(job: Document, edit: Document, wish: RetryWish, most: int, now: 
     return after
 
 
+def forget_message(job: Document) -> None:
+    """Remove the message of the last failure, in place, as the next attempt begins: `errors` keeps it."""
+    errors = job.get("errors")
+    if errors and job.get("statusMessage", "")[:MESSAGE_LENGTH] == errors[-1]["message"]:
+        for name in ("statusMessage", "timeOfStatusChange"):
+            job.pop(name, None)
+
+
 def _end_of(text: str, most: int) -> str:
     """Return the end of a text whose JSON has at most so many bytes."""
     raw = json.encode(text)[1:-1]

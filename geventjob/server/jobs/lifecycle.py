@@ -192,6 +192,8 @@ def _after_taker_edit(
     without_outcome = job["state"] != "QUEUED" or job.get("attempts", 0) > job.get("retried", 0)
     after["interrupted"] = job.get("interrupted", False) or without_outcome
     if begins:
+        if "statusMessage" not in edit.set:
+            failures.forget_message(after)
         after["_owned"] = True
         after["attempts"] = job.get("attempts", 0) + 1
         if job["state"] == "RUNNING":
