@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 from geventjob.cimi.document import Document
-from geventjob.cimi.errors import Conflict, NotFound
+from geventjob.cimi.errors import Conflict, NotFound, Refused
 from geventjob.cli import schedule_options, schedule_words, submit
 from geventjob.cli.context import CommandContext, Commands
 from geventjob.cli.errors import UsageError
@@ -103,12 +103,13 @@ def warn_of_rest(context: CommandContext) -> None:
 def added(context: CommandContext) -> int:
     """Add a schedule. Raises UsageError for a name that is in use."""
     name = context.args.name
+    distributors = context.ask(context.client.distributors)  # raises before an add to a SlipStream server
     try:
         id = context.ask(context.client.add, "schedule", {"name": name, **schedule_options.described(context.args)})
     except Conflict:
         raise UsageError(f"there is a schedule {name} already: {context.command} schedules edit {name}") from None
     tell(context, context.ask(context.client.get, id), "added")
-    if not any(each["name"] == DISTRIBUTOR for each in context.ask(context.client.distributors)):
+    if not any(each["name"] == DISTRIBUTOR for each in distributors):
         warn_of_rest(context)
     submit.warn(context, context.args.action, context.args.payload or {})
     return ExitCode.SUCCESS
@@ -186,6 +187,10 @@ def one(context: CommandContext, call: Any, *arguments: Any) -> Document:
         answer: Document = context.ask(call, id_of(context), *arguments)
     except NotFound:
         raise unknown(context) from None
+    except Refused as error:
+        if error.status == 405:
+            context.ask(context.client.distributors)  # raises: a SlipStream server has no schedules
+        raise
     return answer
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from geventjob import Client
+from tests.support.answering import Asked, Reply, answering
 from tests.support.command_line import Cli
 from tests.support.fleet import PASSWORD, Fleet, fleet, until
 from tests.support.zookeeper import shared
@@ -131,6 +132,24 @@ def test_the_list_tells_of_schedules_and_distributors(made: Fleet, client: Clien
     found = {entry["name"]: entry for entry in cli.json("schedules", "list")}
     assert (found["nightly"]["kind"], found["each_year"]["kind"]) == ("schedule", "distributor")
     assert found["nightly"]["leader"] == found["each_year"]["leader"] == "one"
+
+
+class SlipStream:
+    """A server that has an entry point of SlipStream's kind, and no collection but those of SlipStream."""
+
+    entry_point = True
+
+    def __call__(self, asked: Asked) -> Reply:
+        if asked.path == "/api/cloud-entry-point":
+            return Reply(json={"resourceURI": "http://schemas.dmtf.org/cimi/2/CloudEntryPoint"})
+        return Reply(405, {"status": 405, "message": f"invalid method for {asked.path}"})
+
+
+def test_a_slipstream_server_has_no_schedules() -> None:
+    with answering(SlipStream()) as server:
+        cli = Cli(None, GEVENTJOB_SS_URL=server.url, GEVENTJOB_SS_USER="alice", GEVENTJOB_SS_PASS="secret")
+        for command in ("list", "add x --every 5 --action a", "edit x --every 5", "pause x", "resume x", "fire x"):
+            assert "is a SlipStream server, which has no" in cli.wrong("schedules", *command.split(), code=1)
 
 
 def test_wrong_commands_say_what_is_wrong(made: Fleet, cli: Cli) -> None:
