@@ -1,7 +1,7 @@
 """Environment files as systemd reads them, and the words that `$VARIABLE` in `ExecStart=` becomes.
 
 Rules: systemd.exec(5), EnvironmentFile=, and systemd.service(5), "Command lines"; held to a real systemd by
-`tests/unit/test_environment.py`.
+`tests/packages/test_debian.py`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 def started(work: Work) -> None:
     """Log the start of a run, at level DEBUG."""
     assert work.job
-    log.debug("%s starts, attempt %d", work.claim.job, work.job.attempt)
+    log.debug("%s starts, attempt %d", work.claim.job, work.job.attempt, extra=_run(work))
 
 
 def ended(work: Work, decision: Decision) -> None:
@@ -25,6 +25,12 @@ def ended(work: Work, decision: Decision) -> None:
     else:
         level, more = logging.ERROR, ""
     if isinstance(failure, Fail) and failure.trace:
-        log.log(level, "the action of %s failed%s\n%s", work.claim.job, more, failure.trace)
+        log.log(level, "the action of %s failed%s\n%s", work.claim.job, more, failure.trace, extra=_run(work))
     else:
-        log.debug("%s ends: %r", work.claim.job, decision)
+        log.debug("%s ends: %r", work.claim.job, decision, extra=_run(work))
+
+
+def _run(work: Work) -> dict[str, str]:
+    """Return what makes a line one of this run: the hooks are called outside the greenlet of the action."""
+    assert work.job
+    return {"run": f"{work.claim.job} {work.job['action']}"}

@@ -24,8 +24,7 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
-        action = running_action(getattr(record, "greenlet", None))
-        return format_line(record.created, record.levelname, record.name, action, self.text(record))
+        return format_line(record.created, record.levelname, record.name, run_of(record), self.text(record))
 
     def text(self, record: logging.LogRecord) -> str:
         """Return the text of a record, cut to LONGEST_LINE; a wrong log call gives a text that says so."""
@@ -56,6 +55,12 @@ def format_time(created: float) -> str:
     """Return Unix seconds as UTC with milliseconds."""
     seconds, thousandths = divmod(int(created * 1000), 1000)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{thousandths:03d}Z"
+
+
+def run_of(record: logging.LogRecord) -> str:
+    """Return `<job id> <action>` of the run that a record names (`run`), or in which the record was made, or `-`."""
+    named: str | None = getattr(record, "run", None)
+    return named or running_action(getattr(record, "greenlet", None))
 
 
 def running_action(greenlet: Any = None) -> str:

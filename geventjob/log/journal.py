@@ -13,7 +13,7 @@ from typing import Any
 
 from gevent import monkey
 
-from geventjob.log.formatting import LineFormatter, printable, running_action
+from geventjob.log.formatting import LineFormatter, printable, run_of
 from geventjob.log.handlers import LineHandler, StderrHandler
 
 SOCKET = "/run/systemd/journal/socket"
@@ -37,7 +37,7 @@ class JournalHandler(LineHandler):
     def data(self, record: logging.LogRecord) -> bytes:
         """Return the fields of a record, in the form of the protocol."""
         assert isinstance(self.formatter, LineFormatter)
-        job, _, action = running_action(getattr(record, "greenlet", None)).partition(" ")
+        job, _, action = run_of(record).partition(" ")
         text = printable(self.formatter.text(record)).encode(errors="backslashreplace")
         fields = {
             b"MESSAGE": text[:LONGEST].decode(errors="ignore").encode(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.machine import debian, refusal
+from tests.support.zookeeper import Ensemble, running
 
 TOP = Path(__file__).parents[2]
 VERSIONS = ("1.0", "1.1")
@@ -55,3 +57,10 @@ def packages(_archive: Future[Path], tmp_path_factory: pytest.TempPathFactory) -
 def archive(_archive: Future[Path]) -> Path:
     """Return a minimal Debian, as a tar archive."""
     return _archive.result()
+
+
+@pytest.fixture(scope="session")
+def zookeeper(_possible: None) -> Iterator[str]:
+    """Yield the address of a ZooKeeper beside the machines."""
+    with running(Ensemble()) as ensemble:
+        yield ensemble.hosts

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from geventjob import Client
-from tests.support.fleet import free_port
+from tests.support import elasticsearch
+from tests.support.elastic_stores import new_prefix, remove_indexes
+from tests.support.fleet import free_port, until
 from tests.support.machine import Machine
 
 ACTIONS = '''
@@ -53,23 +55,32 @@ def copied(machine: Machine, package: Path) -> str:
 
 
 class Installed:
-    """A machine with the package, beside a ZooKeeper and an Elasticsearch. Its network is the host's."""
+    """A machine with a package, beside a ZooKeeper and an Elasticsearch. Its network is the host's."""
 
-    def __init__(self, machine: Machine, package: Path, zookeeper: str, elasticsearch: str, prefix: str) -> None:
-        """Install the package and the actions. `prefix`: of the indexes in Elasticsearch."""
+    def __init__(self, machine: Machine, zookeeper: str, prefix: str) -> None:
+        """Add the actions. `prefix`: of the indexes in Elasticsearch."""
         self.machine = machine
-        machine.run("dpkg", "-i", copied(machine, package))
         machine.path(FOLDER).mkdir()
         machine.path(f"{FOLDER}/own.py").write_text(ACTIONS)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        login = f"--ss-url={self.url} --ss-user=super --zk-hosts={zookeeper}"
+        queue = f"--zk-hosts={zookeeper} --zk-root=/packages-{self.port}"
+        search = f"--es-hosts-list={elasticsearch.shared()}"
+        login = f"--ss-url={self.url} --ss-user=super {queue}"
         self._arguments = {
-            "server": f"--port={self.port} --zk-hosts={zookeeper} --es-hosts-list={elasticsearch}"
-            f" --es-index-prefix={prefix}",
-            "executor": f"{login} --es-hosts-list={elasticsearch} --actions-dir={FOLDER}",
+            "server": f"--port={self.port} {queue} {search} --es-index-prefix={prefix}",
+            "executor": f"{login} {search} --actions-dir={FOLDER}",
             "distributor": login,
         }
+
+    def start(self) -> None:
+        """Bring up all three by the lines of the manual."""
+        self.defaults("server")
+        self.machine.run("systemctl", "start", SERVER)
+        self.defaults("executor", f"--ss-pass={self.password}", "--threads=8")
+        self.defaults("distributor", f"--ss-pass={self.password}")
+        self.machine.run("systemctl", "start", "slipstream-job-executor")
+        self.machine.run("systemctl", "start", "slipstream-job-distributor@jobs_cleanup.service")
 
     @property
     def password(self) -> str:
@@ -96,6 +107,13 @@ class Installed:
         """Return the units that are active."""
         return [unit for unit in UNITS if self.machine.property(unit, "ActiveState") == "active"]
 
+    def works(self) -> None:
+        """Check that all units are active, and that a job of a client and the distributor's job succeed."""
+        assert self.active() == [*UNITS]
+        assert self.geventjob("submit", "waits", "--wait").splitlines()[-1] == "SUCCESS"
+        cleanup = "action='cleanup_jobs' and state='SUCCESS'"
+        until(lambda: self.client().search("job", filter=cleanup, last=0)["count"])
+
     def processes(self) -> set[str]:
         """Return the main processes of the units."""
         return {self.machine.property(unit, "MainPID") for unit in UNITS}
@@ -111,6 +129,13 @@ class Installed:
         (folder / "own.conf").unlink()
         folder.rmdir()
         self.machine.run("systemctl", "daemon-reload")
+
+
+@contextlib.contextmanager
+def installed(machine: Machine, zookeeper: str) -> Iterator[Installed]:
+    prefix = new_prefix()
+    yield Installed(machine, zookeeper, prefix)
+    remove_indexes(prefix)
 
 
 class Gate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -11,34 +12,43 @@ import pytest
 
 from geventjob.config.options import OPTIONS
 from tests.packages.conftest import Packages
-from tests.packages.installed import DATA, DISTRIBUTOR, EXECUTOR, FOLDER, SERVER, UNITS, Gate, Installed, copied
-from tests.support import elasticsearch
-from tests.support.elastic_stores import new_prefix, remove_indexes
-from tests.support.fleet import ended, until
+from tests.packages.installed import (
+    DATA,
+    DISTRIBUTOR,
+    EXECUTOR,
+    FOLDER,
+    SERVER,
+    UNITS,
+    Gate,
+    Installed,
+    copied,
+    installed,
+)
+from tests.support.fleet import ended, free_port, until
 from tests.support.machine import machine
-from tests.support.zookeeper import Ensemble, running
+from tests.unit.test_environment import FILE, READ
+
+SHOW = """
+import json, os, sys
+with open("/shown", "a") as file:
+    print(json.dumps([sys.argv[1], os.environ[sys.argv[1]], sys.argv[2:]]), file=file)
+"""
 
 
 @pytest.fixture(scope="module")
-def site(archive: Path, packages: Packages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
-    root, prefix = tmp_path_factory.mktemp("machine") / "debian", new_prefix()
-    with machine(archive, root) as made, running(Ensemble()) as ensemble:
-        yield Installed(made, packages.deb[0], ensemble.hosts, elasticsearch.shared(), prefix)
-    remove_indexes(prefix)
+def site(
+    archive: Path, packages: Packages, zookeeper: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installed]:
+    with machine(archive, tmp_path_factory.mktemp("machine") / "debian") as made:
+        made.run("dpkg", "-i", copied(made, packages.deb[0]))
+        with installed(made, zookeeper) as site:
+            yield site
 
 
 def test_the_lines_of_the_manual_bring_up_the_engine(site: Installed) -> None:
     machine = site.machine
-    site.defaults("server")
-    machine.run("systemctl", "start", SERVER)
-    site.defaults("executor", f"--ss-pass={site.password}", "--threads=8")
-    site.defaults("distributor", f"--ss-pass={site.password}")
-    machine.run("systemctl", "start", "slipstream-job-executor")
-    machine.run("systemctl", "start", "slipstream-job-distributor@jobs_cleanup.service")
-    assert site.active() == [*UNITS]
-    assert site.geventjob("submit", "waits", "--wait").splitlines()[-1] == "SUCCESS"
-    cleanup = "action='cleanup_jobs' and state='SUCCESS'"
-    until(lambda: site.client().search("job", filter=cleanup)["count"])
+    site.start()
+    site.works()
     logs = {path.name for path in machine.path("/var/log/slipstream/log").iterdir()}
     assert logs == {"server.log", "executor.log", "distributor-jobs_cleanup.log"}
     shown = machine.run("geventjob", "check", "--defaults", "/etc/default/slipstream-job-executor")
@@ -141,7 +151,8 @@ def test_a_credential_of_systemd_is_the_password(site: Installed) -> None:
     with site.drop_in(DISTRIBUTOR, credential):
         site.defaults("distributor", "--ss-pass-file=%d/ss-pass")
         machine.run("systemctl", "restart", DISTRIBUTOR, check=False)
-        assert machine.property(DISTRIBUTOR, "ExecMainStatus") == "2"
+        shown = [machine.property(DISTRIBUTOR, name) for name in ("ExecMainStatus", "ActiveState", "NRestarts")]
+        assert shown == ["2", "failed", "0"]
         assert "%d/ss-pass: No such file" in machine.run("journalctl", "--no-pager", "-u", DISTRIBUTOR)
     site.defaults("distributor", f"--ss-pass={site.password}")
     machine.run("systemctl", "restart", DISTRIBUTOR)
@@ -187,11 +198,50 @@ def test_the_watchdog_restarts_a_process_whose_hub_is_held(site: Installed) -> N
         assert "Watchdog timeout" in site.machine.run("journalctl", "--no-pager", "-u", EXECUTOR)
 
 
+def test_the_journal_has_the_fields_of_a_job(site: Installed) -> None:
+    """Without a folder for logs, neither in the ini file nor in the environment."""
+    machine, client = site.machine, site.client()
+    ini = machine.path("/etc/slipstream/executor.ini")
+    before = ini.read_text()
+    ini.write_text(re.sub(r"^log-dir", "#log-dir", before, flags=re.MULTILINE))
+    with site.drop_in(EXECUTOR, "UnsetEnvironment=GEVENTJOB_LOG_DIR"):
+        machine.run("systemctl", "restart", EXECUTOR)
+        job = client.add("job", {"action": "waits", "payload": {"seconds": "wrong"}})
+        assert ended(client, [job])[job]["state"] == "FAILED"
+        read = ["journalctl", "--output=json", "--unit", EXECUTOR, f"JOB_ID={job}"]
+        [line, *_] = until(lambda: machine.run(*read).splitlines())
+    assert json.loads(line)["ACTION"] == "waits"
+    ini.write_text(before)
+
+
+def test_systemd_reads_an_environment_file_as_check_does(site: Installed) -> None:
+    """The values, and the words that a value becomes in ExecStart=."""
+    machine = site.machine
+    machine.path("/etc/default/shown").write_text(FILE)
+    machine.path("/show.py").write_text(SHOW)
+    lines = "".join(f"ExecStart=/usr/bin/python3 /show.py {name} ${name}\n" for name in READ)
+    unit = f"[Service]\nType=oneshot\nEnvironmentFile=/etc/default/shown\n{lines}"
+    machine.path("/etc/systemd/system/shown.service").write_text(unit)
+    machine.run("systemctl", "start", "shown")
+    shown = [json.loads(line) for line in machine.path("/shown").read_text().splitlines()]
+    assert {name: (value, words) for name, value, words in shown} == READ
+
+
+def test_everything_on_one_machine_by_one_unit(site: Installed) -> None:
+    machine = site.machine
+    machine.run("systemctl", "stop", *UNITS)
+    machine.path("/etc/default/geventjob").write_text(f"DAEMON_ARGS='--port={free_port()}'\n")
+    machine.run("systemctl", "enable", "--now", "geventjob")
+    client = f"{DATA}/client.ini"
+    submitted = machine.run("geventjob", "-c", client, "submit", "dummy_test_action", "--count", "100", "--wait")
+    assert submitted.splitlines()[-1] == "100 jobs: 100 SUCCESS"
+
+
 def test_removal_keeps_data_and_purge_takes_it(site: Installed) -> None:
     site.machine.run("dpkg", "-r", "slipstream-job")
+    assert site.machine.property("geventjob", "ActiveState") == "inactive"
     assert site.machine.path(f"{DATA}/admin-pass").exists()
     assert not site.machine.path("/opt/slipstream").exists()
-    assert site.active() == []
     site.machine.run("dpkg", "--purge", "slipstream-job")
     for place in ("/var/lib/slipstream", "/var/log/slipstream", "/etc/default/slipstream-job-executor"):
         assert not site.machine.path(place).exists()

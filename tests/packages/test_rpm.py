@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.packages.conftest import Packages
-from tests.packages.installed import COMMANDS, DATA, PYTHON, copied
-from tests.support.fleet import free_port
-from tests.support.machine import Machine, machine
+from tests.packages.conftest import TOP, Packages
+from tests.packages.installed import COMMANDS, DATA, PYTHON, UNITS, Installed, copied, installed
+from tests.support.machine import machine
 
 PROVIDER = """
 Name: provider
@@ -44,12 +43,6 @@ def query(*arguments: str | Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def made(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    with machine(archive, tmp_path_factory.mktemp("machine") / "rpm") as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def provider(packages: Packages, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build a package that provides what the RPM requires, as a distribution does."""
     folder = tmp_path_factory.mktemp("provider")
@@ -59,6 +52,19 @@ def provider(packages: Packages, tmp_path_factory: pytest.TempPathFactory) -> Pa
     command = ["rpmbuild", "-bb", "--quiet", "--define", f"_topdir {folder}", str(folder / "provider.spec")]
     subprocess.run(command, check=True, capture_output=True)
     return next(folder.rglob("*.rpm"))
+
+
+@pytest.fixture(scope="module")
+def site(
+    archive: Path, packages: Packages, provider: Path, zookeeper: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installed]:
+    """Install the package, which is refused without its dependencies."""
+    with machine(archive, tmp_path_factory.mktemp("machine") / "rpm") as made:
+        package = copied(made, packages.rpm[0])
+        assert f"{PYTHON} is needed" in made.run("rpm", "-i", package, check=False)
+        made.run("rpm", "-i", copied(made, provider), package)
+        with installed(made, zookeeper) as site:
+            yield site
 
 
 def test_it_requires_one_python_and_provides_itself_alone(packages: Packages) -> None:
@@ -71,38 +77,37 @@ def test_it_requires_one_python_and_provides_itself_alone(packages: Packages) ->
     assert query("--queryformat", "%{BUILDHOST}", packages.rpm[0]) == "localhost"
 
 
-def test_it_installs_with_dependencies_checked_and_brings_up_the_engine(
-    packages: Packages, made: Machine, provider: Path
-) -> None:
-    first = copied(made, packages.rpm[0])
-    assert f"{PYTHON} is needed" in made.run("rpm", "-i", first, check=False)
-    made.run("rpm", "-i", copied(made, provider), first)
+def test_no_file_names_the_place_of_the_build_and_all_commands_run(site: Installed) -> None:
+    """Builds happen in folders that mktemp names."""
+    files = site.machine.run("rpm", "-ql", "slipstream-job")
+    assert "/opt/slipstream/job/pyvenv.cfg" in files.splitlines()
+    search = ["xargs", "-d", "\\n", "grep", "-lsE", "-e", f"{TOP}|/tmp/tmp\\.[A-Za-z0-9]{{10}}"]
+    assert site.machine.run(*search, check=False, input=files) == ""
     for command in COMMANDS:
-        assert made.run(command, "--version").startswith("geventjob ")
-    made.path("/etc/default/geventjob").write_text(f"DAEMON_ARGS='--port={free_port()}'\n")
-    made.run("systemctl", "enable", "--now", "geventjob")
-    client = f"{DATA}/client.ini"
-    submitted = made.run("geventjob", "-c", client, "submit", "dummy_test_action", "--count", "100", "--wait")
-    assert submitted.splitlines()[-1] == "100 jobs: 100 SUCCESS"
+        assert site.machine.run(command, "--version").startswith("geventjob ")
 
 
-def test_an_upgrade_restarts_the_engine_and_keeps_changed_files(packages: Packages, made: Machine) -> None:
+def test_the_lines_of_the_manual_bring_up_the_engine(site: Installed) -> None:
+    site.start()
+    site.works()
+
+
+def test_an_upgrade_restarts_the_units_and_keeps_changed_files(site: Installed, packages: Packages) -> None:
     """No file of the product differs from its RECORD: nothing was stripped or compiled anew behind pip's back."""
-    ini = made.path("/etc/slipstream/executor.ini")
-    ini.write_text("threads = 8\n")
-    old = made.property("geventjob", "MainPID")
-    made.run("rpm", "-U", copied(made, packages.rpm[1]))
-    assert made.property("geventjob", "ActiveState") == "active"
-    assert made.property("geventjob", "MainPID") != old
-    assert ini.read_text() == "threads = 8\n"
-    assert made.run("rpm", "-q", "slipstream-job").splitlines()[-1].startswith("slipstream-job-1.1")
-    changed = made.run("rpm", "-V", "slipstream-job", check=False).splitlines()
-    assert [line for line in changed if line.endswith("executor.ini")] == ["S.5....T.  c /etc/slipstream/executor.ini"]
-    made.run("/opt/slipstream/job/bin/python", "-c", DIFFER)
+    machine, old = site.machine, site.processes()
+    machine.run("rpm", "-U", copied(machine, packages.rpm[1]))
+    assert site.active() == [*UNITS]
+    assert not old & site.processes()
+    assert machine.run("rpm", "-q", "slipstream-job").splitlines()[-1].startswith("slipstream-job-1.1")
+    assert f"--port={site.port}" in machine.path("/etc/default/slipstream-job-server").read_text()
+    changed = machine.run("rpm", "-V", "slipstream-job", check=False).splitlines()
+    changed = [line.split()[-1] for line in changed if line.startswith(("S", "..5"))]
+    assert changed == [f"/etc/default/slipstream-job-{name}" for name in ("distributor", "executor", "server")]
+    machine.run("/opt/slipstream/job/bin/python", "-c", DIFFER)
 
 
-def test_removal_stops_the_engine_and_keeps_data(made: Machine) -> None:
-    made.run("rpm", "-e", "slipstream-job")
-    assert made.property("geventjob", "ActiveState") == "inactive"
-    assert not made.path("/opt/slipstream/job/bin").exists()
-    assert made.path(f"{DATA}/client.ini").exists()
+def test_removal_stops_the_units_and_keeps_data(site: Installed) -> None:
+    site.machine.run("rpm", "-e", "slipstream-job")
+    assert site.active() == []
+    assert not site.machine.path("/opt/slipstream/job/bin").exists()
+    assert site.machine.path(f"{DATA}/admin-pass").exists()

@@ -75,10 +75,10 @@ class Machine:
                         return int(child)
         return None
 
-    def run(self, *command: str, check: bool = True, timeout: float = 120) -> str:
+    def run(self, *command: str, check: bool = True, timeout: float = 120, input: str = "") -> str:
         """Return the output of a command in the machine."""
         enter = ["nsenter", "-t", str(self._leader), "-m", "-u", "-i", "-n", "-p", "--", *command]
-        done = subprocess.run(enter, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(enter, input=input, capture_output=True, text=True, timeout=timeout, check=False)
         assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 

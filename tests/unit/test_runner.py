@@ -28,6 +28,7 @@ from geventjob.executor.unknown import UnknownActions
 from geventjob.executor.watch import Watch
 from geventjob.executor.work import Work
 from geventjob.executor.writes import Writes
+from geventjob.log.formatting import run_of
 from geventjob.plugins import Actions, ActionSpec
 from tests.support.callers import PASSWORD, local_server
 from tests.support.waiting import eventually
@@ -256,7 +257,9 @@ def test_an_exception_of_an_action_is_logged_with_its_traceback(
 ) -> None:
     executor.code = fails
     id = executor.run()["id"]
-    assert f"the action of {id} failed\nTraceback" in caplog.text
+    [failed] = [record for record in caplog.records if "failed" in record.message]
+    assert failed.message.startswith(f"the action of {id} failed\nTraceback")
+    assert run_of(failed) == f"{id} code"
     assert 'raise ValueError("no")' in caplog.text
 
 
