@@ -37,6 +37,15 @@ def stack(frame: FrameType | None) -> str:
     return _format(_places(frame))
 
 
+def awaits(coroutine: Any) -> str:
+    """Return the stack of a coroutine, from its own line down to the coroutine that waits, as a traceback shows it."""
+    places: list[Place] = []
+    while (frame := getattr(coroutine, "cr_frame", None)) and len(places) < DEEPEST:
+        places.append((frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name))
+        coroutine = coroutine.cr_await
+    return _format(places[::-1])
+
+
 def place(frame: FrameType | None) -> str:
     """Return the line of code that `frame` executes, with its file and function; log-ins in URLs are masked."""
     if frame is None:
@@ -168,7 +177,7 @@ def _name(one: greenlet) -> str:
 def _job(one: greenlet) -> str:
     tree = getattr(one, "spawn_tree_locals", None)
     task = tree.get(TREE) if tree else None
-    if task is None:
+    if not task:
         return ""
     return f"{task.job_id} (action {task.action!r}, {boottime() - task.started:.1f} s)"
 

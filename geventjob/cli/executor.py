@@ -20,7 +20,7 @@ from geventjob.executor.context import ExecutorContext
 from geventjob.executor.culprits import Culprits
 from geventjob.executor.engine import ExecutorEngine
 from geventjob.executor.limits import JobLimits
-from geventjob.executor.forbidden_calls import refuse_signals, refuse_waits_of_finalizers
+from geventjob.executor.forbidden_calls import refuse_forks_of_coroutines, refuse_signals, refuse_waits_of_finalizers
 from geventjob.executor.state import ActionState
 from geventjob.executor.watch import Watch
 from geventjob.exit_code import ExitCode
@@ -40,6 +40,7 @@ def main() -> None:
     fork.isolate()
     multiprocess.cooperate()
     refuse_signals()
+    refuse_forks_of_coroutines()
     refuse_waits_of_finalizers()
     try:
         options = LiveOptions("executor", settings)

@@ -19,7 +19,7 @@ import gevent
 from gevent.hub import Hub
 from greenlet import getcurrent
 
-from geventjob.executor.running import running_in
+from geventjob.executor.running import in_coroutine, running_in
 
 TIMERS = frozenset((signal.SIGALRM, signal.SIGPROF))
 
@@ -60,6 +60,19 @@ def _engine() -> bool:
     caller = sys._getframe(1).f_back
     module = caller.f_globals.get("__name__", "") if caller else ""
     return module.startswith("geventjob.") and not module.startswith("geventjob.actions.")
+
+
+def refuse_forks_of_coroutines() -> None:
+    """Let `os.fork` raise RuntimeError in a coroutine: the child would run all coroutines on. Call it once."""
+    fork = os.fork
+
+    @wraps(fork)
+    def call() -> int:
+        if in_coroutine():
+            raise RuntimeError("a coroutine cannot fork: use asyncio.to_thread, or the method `spawn`")
+        return fork()
+
+    os.fork = call
 
 
 def refuse_waits_of_finalizers() -> None:

@@ -13,6 +13,7 @@ from geventjob.cimi.body import encoded
 from geventjob.cimi.document import Document
 from geventjob.cimi.errors import Conflict, NotFound
 from geventjob.ends import JobLost
+from geventjob.executor.running import in_coroutine
 from geventjob.fork import in_child
 from geventjob.job.states import FINAL, STATES
 from geventjob.job.types import MESSAGE_BYTES, REPORT_BYTES
@@ -178,10 +179,13 @@ class Job(dict[str, Any]):
 
         Raises JobLost; Refused if the server does not accept a value; ValueError, TypeError for values that are no
         JSON. Raises RuntimeError in a forked child of the executor: the child may hand the values to its parent, by a
-        Queue for example, to be written there.
+        Queue for example, to be written there. Raises RuntimeError in a coroutine, which must not wait for the server
+        in this way: all coroutines would wait.
         """
         if in_child():
             raise RuntimeError(f"{self.id} is run by the process {os.getppid()}: a forked child cannot write to it")
+        if in_coroutine():
+            raise RuntimeError("a coroutine writes to its job by `await job.aset_progress(…)` and the like")
         if self._revoked:
             raise JobLost
         # Plain values are made here: no code of the action (of its own kind of dict, say) runs when they are sent.
@@ -196,6 +200,40 @@ class Job(dict[str, Any]):
             dict.__delitem__(self, gone)
         self.said |= "statusMessage" in attributes
 
+    # --- the same in a coroutine
+
+    async def aset_progress(self, progress: float) -> None:
+        """`set_progress` for a coroutine."""
+        await _in_greenlet(self.set_progress, progress)
+
+    async def aset_status_message(self, message: object) -> None:
+        """`set_status_message` for a coroutine."""
+        await _in_greenlet(self.set_status_message, message)
+
+    async def aset_return_code(self, code: int) -> None:
+        """`set_return_code` for a coroutine."""
+        await _in_greenlet(self.set_return_code, code)
+
+    async def aset_output(self, value: Any) -> None:
+        """`set_output` for a coroutine."""
+        await _in_greenlet(self.set_output, value)
+
+    async def aset_checkpoint(self, value: Any) -> None:
+        """`set_checkpoint` for a coroutine."""
+        await _in_greenlet(self.set_checkpoint, value)
+
+    async def aadd_affected_resource(self, href: str) -> None:
+        """`add_affected_resource` for a coroutine."""
+        await _in_greenlet(self.add_affected_resource, href)
+
+    async def aadd_affected_resources(self, hrefs: Iterable[str]) -> None:
+        """`add_affected_resources` for a coroutine."""
+        await _in_greenlet(self.add_affected_resources, hrefs)
+
+    async def aedit(self, **attributes: Any) -> None:
+        """`edit` for a coroutine."""
+        await _in_greenlet(self.edit, **attributes)
+
     def revoke(self) -> None:
         """Let every call raise JobLost from now on."""
         self._revoked = True
@@ -206,6 +244,12 @@ class Job(dict[str, Any]):
         from geventjob.cimi.ss_api import SsApi
 
         return SsApi(self.client)
+
+
+async def _in_greenlet(call: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+    import asyncio  # there, as a coroutine runs
+
+    await asyncio.to_thread(call, *args, **kwargs)
 
 
 def checked_report(name: str, value: Any) -> Any:

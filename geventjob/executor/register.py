@@ -14,7 +14,6 @@ from time import monotonic
 import gevent
 from greenlet import greenlet
 
-from geventjob import debug
 from geventjob.coordination.base import Claim, Session
 from geventjob.ends import JobLost, JobStopped
 from geventjob.executor.running import Running
@@ -125,7 +124,7 @@ class Register:
         self.abandoned.add(running)
         self.forget(running)
         running.end_children(type(running.thrown))
-        gevent.spawn(_report_abandoned, running, debug.stack(running.greenlet.gr_frame))
+        gevent.spawn(_report_abandoned, running, running.stack)
 
     # --- in the greenlet of an action that keeps the hub from running
 

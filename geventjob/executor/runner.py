@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from inspect import iscoroutine
 from typing import Any
 
 from gevent.event import Event
@@ -154,6 +155,8 @@ class Runner:
 
         def code() -> Any:
             value = spec.instance(self._context, job)()  # its constructor is the action's code too
+            if iscoroutine(value):
+                value = self._watch.complete(value)
             return checked_report("output", value) if type(value) in (dict, list) else value
 
         return self._watch.run(

@@ -11,12 +11,15 @@ from weakref import WeakSet
 from gevent import Greenlet, GreenletExit, Timeout
 from greenlet import getcurrent
 
+from geventjob import debug
 from geventjob.clock import boottime
 from geventjob.coordination.base import Claim
 from geventjob.ends import JobLost, JobStopped
 from geventjob.executor.ending import Ending, Lost, Raised, Stopped, TimedOut
 from geventjob.log import TREE
 
+OWNER = "geventjob.owner"
+"""Key of the owner of the process's state in a `spawn_tree_locals` where this is not the action itself."""
 TIMEOUT_AGAIN = 0.25
 """Seconds after which a Timeout is raised again in code that swallowed the first."""
 END_AGAIN = 1.0
@@ -31,9 +34,11 @@ class Running:
     __slots__ = (
         "__weakref__",
         "_children",
+        "_tasks",
         "abandoned",
         "action",
         "claim",
+        "coroutine",
         "deadline",
         "due",
         "first",
@@ -74,6 +79,8 @@ class Running:
         # An exception of its code. Once it is set, only the text of the exception is made.
         self.raised: Raised | None = None
         self._children: WeakSet[Greenlet[..., Any]] | None = None
+        self._tasks: WeakSet[Any] | None = None
+        self.coroutine: Any = None  # of an `async def` action, once it has begun
 
     @property
     def children(self) -> WeakSet[Greenlet[..., Any]]:
@@ -83,9 +90,21 @@ class Running:
         return self._children
 
     @property
+    def tasks(self) -> WeakSet[Any]:
+        """The tasks of asyncio that the action started, directly or by way of others."""
+        if self._tasks is None:
+            self._tasks = WeakSet()
+        return self._tasks
+
+    @property
     def state(self) -> str:
         """The exception that is ending the action, in words; empty without one."""
         return f"being ended by {type(self.thrown).__name__}" if self.thrown is not None else ""
+
+    @property
+    def stack(self) -> str:
+        """The stack of its code, as a traceback shows it; a coroutine's goes down to what the coroutine awaits."""
+        return debug.awaits(self.coroutine) if self.coroutine else debug.stack(self.greenlet.gr_frame)
 
     def schedule(self, end: BaseException) -> None:
         """Schedule `end` for this action, unless a stronger one (JobLost > JobStopped > Timeout) is due."""
@@ -152,10 +171,49 @@ class Running:
             self.due.close()
 
 
+class Acting:
+    """Stands in the tree of a greenlet that runs code of many actions in turn, for the action that it runs now."""
+
+    def __init__(self, running: Callable[[], Running | None]) -> None:
+        """Set the function that returns that action, in any greenlet, and None if the greenlet runs code of none."""
+        self.running = running
+
+    def __bool__(self) -> bool:
+        return self.running() is not None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.running(), name)
+
+
+def in_coroutine() -> bool:
+    """Return whether the current greenlet is the loop of the `async def` actions."""
+    return isinstance(_of(getcurrent()), Acting)
+
+
+def inherit(child: Any) -> None:
+    """Give a greenlet that a coroutine starts a tree of its own, which names the action of the coroutine."""
+    acting = _of(child)
+    if isinstance(acting, Acting):
+        child.spawn_tree_locals = {TREE: acting.running(), OWNER: acting}
+
+
+def owner_in(greenlet: object) -> Any:
+    """Return the owner of the changes that this greenlet makes to the process: an action, or all coroutines together.
+
+    None for a greenlet of the engine.
+    """
+    return _of(greenlet, OWNER) or _of(greenlet)
+
+
 def running_in(greenlet: object) -> Running | None:
     """Return the action that runs in this greenlet or has started it, by way of others too; None if there is none."""
+    found = _of(greenlet)
+    return found.running() if isinstance(found, Acting) else found
+
+
+def _of(greenlet: object, key: str = TREE) -> Any:
     tree = getattr(greenlet, "spawn_tree_locals", None)
-    return tree.get(TREE) if tree else None
+    return tree.get(key) if tree else None
 
 
 def _rank(end: BaseException) -> int:

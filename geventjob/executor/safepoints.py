@@ -38,6 +38,7 @@ CALLERS = frozenset(
         "geventjob.cimi.body._as_text",
         "geventjob.cimi.body._check",
         "geventjob.cimi.body.encoded",
+        "geventjob.executor.event_loop.live",
         "geventjob.executor.job.add_affected_resource",
         "geventjob.executor.job.add_affected_resources",
         "geventjob.executor.job.edit",

@@ -23,7 +23,7 @@ from typing import Any
 from greenlet import getcurrent, gettrace, greenlet, settrace
 
 from geventjob.executor import safepoints
-from geventjob.executor.running import Running, running_in
+from geventjob.executor.running import Running, owner_in
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +64,8 @@ class ActionState:
             Kind("asyncio's running loop", _loop, _set_loop),
             Kind("repr()", lambda: list(reprs), lambda inside: reprs.__setitem__(slice(None), inside)),
         ]
-        self._aside: dict[Running | greenlet, Values] = {}
-        self._touched: dict[Running, set[Kind]] = {}
+        self._aside: dict[Any, Values] = {}  # by actions (or all coroutines together), and by greenlets
+        self._touched: dict[Any, set[Kind]] = {}
         self._told: set[tuple[str, str]] = set()
         self._before: Any = None
         self._touching()
@@ -102,7 +102,7 @@ class ActionState:
     def _noted(self, function: Callable[..., Any], kind: Kind) -> Callable[..., Any]:
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            running = running_in(getcurrent())
+            running = owner_in(getcurrent())
             if running is not None:
                 self._touched.setdefault(running, set()).add(kind)
             return function(*args, **kwargs)
@@ -113,7 +113,7 @@ class ActionState:
 
     def wait(self) -> None:
         """Watch switches from now on if the greenlet has state to put aside; called when it is about to wait."""
-        if self._before is None and self._changed(running_in(getcurrent())):
+        if self._before is None and self._changed(owner_in(getcurrent())):
             self._before = gettrace() or _nothing
             settrace(self._switched)
 
@@ -128,7 +128,7 @@ class ActionState:
                 self._told.add((running.action, kind.name))
                 log.warning("the action %r left %s changed: put back", running.action, kind.name)
 
-    def _changed(self, running: Running | None) -> bool:
+    def _changed(self, running: Any) -> bool:
         """Return whether there may be state to put aside. Cheap, since each wait of an action calls it."""
         out, err, filters, limit = self._streams
         return bool(
@@ -153,22 +153,22 @@ class ActionState:
             self._before = None
 
     def _swap(self, origin: greenlet, target: greenlet) -> None:
-        before, after = running_in(origin), running_in(target)
+        before, after = owner_in(origin), owner_in(target)
         if before is not None and (before in self._aside or origin in self._aside or self._changed(before)):
             self._put_aside(origin, self._of_greenlets)
             self._put_aside(before, self._shared(before))
         for who in (after, target):
-            for kind, value in self._aside.get(who, {}).items():  # type: ignore[arg-type]
+            for kind, value in self._aside.get(who, {}).items():
                 _write(kind, value)
 
-    def _put_aside(self, who: Running | greenlet, kinds: list[Kind]) -> None:
+    def _put_aside(self, who: Any, kinds: list[Kind]) -> None:
         values = self._take(kinds)
         if values and not getattr(who, "dead", False):
             self._aside[who] = values
         else:
             self._aside.pop(who, None)
 
-    def _shared(self, running: Running) -> list[Kind]:
+    def _shared(self, running: Any) -> list[Kind]:
         """Return the kinds of state that the greenlets of an action share, in the order of writing."""
         touched = self._touched.get(running, ())
         return [*self._streams, *(kind for kind in self._dear if kind in touched)]

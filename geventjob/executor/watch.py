@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -26,11 +26,12 @@ from geventjob.coordination.base import Claim
 from geventjob.executor import blocking, exception_text
 from geventjob.executor.alarm import Alarm
 from geventjob.executor.blocking import Blocking, Stage
+from geventjob.executor.coroutines import Coroutines
 from geventjob.executor.culprits import Culprits
 from geventjob.executor.ending import Ending, Lost, Raised, Returned
 from geventjob.executor.exception_text import with_text, without_text
 from geventjob.executor.register import ABANDON, Register
-from geventjob.executor.running import Running, running_in
+from geventjob.executor.running import Running, in_coroutine, inherit, running_in
 from geventjob.executor.safepoints import begin
 from geventjob.executor.slices import Pace, Slices
 from geventjob.executor.state import ActionState
@@ -78,6 +79,7 @@ class Watch:
         self.culprits = culprits or Culprits(os.devnull)
         self._noted = ""
         self._blocking = Blocking(lambda: self._slices.ran, *self._stages(session_timeout, max_blocking, fd))
+        self._coroutines = Coroutines(max_blocking, state)
         self._closed = False
         Greenlet.add_spawn_callback(self._spawned)
         self._close_with_process()
@@ -102,6 +104,7 @@ class Watch:
             return
         self._closed = True
         atexit.unregister(self.close)
+        self._coroutines.close()
         self._blocking.close()
         self._slices.close()
         Greenlet.remove_spawn_callback(self._spawned)
@@ -163,6 +166,13 @@ class Watch:
             self.running.pop(running.greenlet, None)  # first of all: from here on nothing is thrown in here
         return self._leave(running, tree, ending)
 
+    def complete(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine of the action on the process's asyncio loop; return its value or raise its exception.
+
+        The calling greenlet runs the action's code, the body of `run`. What ends the action cancels the coroutine.
+        """
+        return self._coroutines.run(coroutine)
+
     def _attempt(self, running: Running, body: Callable[[], Any]) -> Ending:
         """Run the code, and the code for the text of its exception; return the ending."""
         try:
@@ -210,6 +220,8 @@ class Watch:
 
     def _spawned(self, child: Any) -> None:
         """Note a child of an action. Cheap, since each greenlet calls it at its start."""
+        if in_coroutine():
+            inherit(child)
         running = running_in(child)
         if running is not None:
             running.children.add(child)
@@ -236,6 +248,8 @@ class Watch:
             words.append("abandoned")
         if self._slices.parked(greenlet):
             words.append("waits for its next time slice")
+        if running.coroutine and running.greenlet is greenlet:
+            words.append(f"its coroutine is at\n{running.stack.rstrip()}")
         return ", ".join(filter(None, words))
 
     # --- in the hub
@@ -262,6 +276,6 @@ class Watch:
 def _inner(error: BaseException) -> Any:
     """Return the traceback from the action's own code on."""
     trace = error.__traceback__
-    for _ in range(2):  # _attempt, begin
-        trace = trace.tb_next if trace and trace.tb_next else trace
+    while trace and trace.tb_next and trace.tb_frame.f_globals.get("__name__", "").startswith("geventjob.executor."):
+        trace = trace.tb_next
     return trace

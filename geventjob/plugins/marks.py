@@ -127,6 +127,7 @@ def action(
 ) -> Any:
     """Mark a function `(job)` or a class with `do_work()` as an action; bare `@action` takes the target's own name.
 
+    Both may be `async def` (docs/how-to/async-actions.md).
     `timeout`: time limit in seconds, which the job and the ini file override. `retries`: how often a run that raises or
     times out is tried again, 0 to 100, after the pauses of `backoff`; only exceptions of the classes `retry_on` are,
     and none of `give_up_on` (docs/how-to/retry-jobs.md). `preempt=False`: never interrupted for
@@ -172,14 +173,14 @@ def checked(name: object) -> str:
 
 
 def check_runs(target: Any, method: str) -> None:
-    """Check that a target can run. Raises TypeError, also for coroutines and generators: they would never run."""
+    """Check that a target can run. Raises TypeError, also for generators: they would never run."""
     if inspect.isclass(target):
         check_method(target, method)
         target = getattr(target, method)
     elif not inspect.isfunction(target):
         raise TypeError(f"an action is a function or a class, not {target!r}")
-    if inspect.iscoroutinefunction(target) or inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
-        raise TypeError(f"{target.__qualname__} must be a plain function, neither async nor a generator")
+    if inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
+        raise TypeError(f"{target.__qualname__} must be a function or a coroutine function, not a generator")
 
 
 def check_method(target: Any, method: str) -> None:

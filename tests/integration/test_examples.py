@@ -105,6 +105,29 @@ def test_a_job_fans_out_and_waits_for_its_parts(tmp_path: Path) -> None:
         until(lambda: parts(stopped)["four"]["state"] == "STOPPED")
 
 
+def test_a_coroutine_fetches_by_httpx_and_by_aiohttp(tmp_path: Path) -> None:
+    with answering(lambda asked: Reply(404 if "missing" in asked.path else 200, text=b"x" * 1000)) as site:
+        urls = [f"{site.url}/{number}" for number in range(20)]
+        with engine(tmp_path) as made:
+            client = made.client()
+
+            def run(library: str, *urls: str) -> dict[str, Any]:
+                payload = {"urls": urls, "library": library}
+                [job] = ended(
+                    client, [client.add("job", {"action": "fetch_all", "payload": payload, "retries": 0})]
+                ).values()
+                return job
+
+            for library in ("httpx", "aiohttp"):
+                job = run(library, *urls)
+                assert (job["state"], job["progress"]) == ("SUCCESS", 100), job
+                assert job["output"] == dict.fromkeys(urls, 1000)
+            httpx, aiohttp = (run(library, f"{site.url}/missing") for library in ("httpx", "aiohttp"))
+            assert (httpx["state"], aiohttp["state"]) == ("FAILED", "FAILED")
+            assert httpx["statusMessage"].startswith("HTTPStatusError: Client error '404")
+            assert aiohttp["statusMessage"].startswith("ClientResponseError: 404")
+
+
 def test_a_distributor_adds_a_job_for_each_source(tmp_path: Path) -> None:
     with fleet(tmp_path) as made:
         made.server()

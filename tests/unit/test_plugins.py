@@ -4,7 +4,7 @@ import logging
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -146,15 +146,12 @@ class Plain:
     def do_work(self) -> None: ...
 
 
-async def coroutine(job: Any) -> None: ...
-
-
 def generator(job: Any) -> Iterator[Any]:
     yield
 
 
-class AsyncWork:
-    async def do_work(self) -> None: ...
+async def async_generator(job: Any) -> AsyncIterator[Any]:
+    yield
 
 
 @pytest.mark.parametrize(
@@ -163,9 +160,8 @@ class AsyncWork:
         (lambda: action("a")(cast("Any", 3)), "a function or a class"),
         (lambda: action("a")(type("No", (), {})), "has no method do_work"),
         (lambda: action("a")(type("No", (Action,), {})), "has no method do_work"),
-        (lambda: action("a")(coroutine), "neither async nor a generator"),
-        (lambda: action("a")(generator), "neither async nor a generator"),
-        (lambda: action("a")(AsyncWork), "neither async nor a generator"),
+        (lambda: action("a")(generator), "not a generator"),
+        (lambda: action("a")(async_generator), "not a generator"),
         (lambda: action("a b")(Plain), "a name is up to 100"),
         (lambda: action("")(Plain), "a name is up to 100"),
         (lambda: action("x" * 101)(Plain), "a name is up to 100"),

@@ -30,11 +30,11 @@ from tests.support.watching.hub import Lines
 from tests.support.watching.shares import spin
 
 
-def watched() -> Watch:
+def watched(**options: Any) -> Watch:
     """Return a watch with the state of actions kept apart, as in an executor."""
     refuse_signals()
     refuse_waits_of_finalizers()
-    return Watch(state=ActionState(), pace=Pace(lag=0.01, slice=0.005, turn=0.02, beat=0.004))
+    return Watch(state=ActionState(), pace=Pace(lag=0.01, slice=0.005, turn=0.02, beat=0.004), **options)
 
 
 def overlap(watch: Watch, *bodies: Callable[..., Any]) -> list[Any]:
