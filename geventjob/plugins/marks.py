@@ -42,10 +42,11 @@ class Action(ABC):
         self.job = job
 
     @abstractmethod
-    def do_work(self) -> int | None:
-        """Do the work of the job.
+    def do_work(self) -> Any:
+        """Do the work of the job; may be `async def`.
 
-        0 or None is SUCCESS, another int FAILED with this return code, an exception FAILED with its text.
+        0 or None is SUCCESS, another int FAILED with this return code, a dict or list SUCCESS with this output, an
+        exception FAILED with its text.
         """
 
 
