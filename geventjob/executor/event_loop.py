@@ -1,4 +1,4 @@
-"""The asyncio loop of `async def` actions, in a greenlet of the hub (docs/decisions/0028-coroutines-in-the-hub.md).
+"""The asyncio loop of `async def` actions, in a greenlet of the hub (docs/decisions/0029-coroutines-in-the-hub.md).
 
 The loop waits in gevent, so greenlets run meanwhile. asyncio keeps the running loop for the native thread, and the loop
 here gives it up while it waits: an `asyncio.run` of another action finds none.
