@@ -150,6 +150,7 @@ class ZooKeeperCoordination(Coordination):
     def ahead(self, entry: str) -> int | None:
         return self._queue.ahead(entry)
 
+    @_in_words()
     def stats(self, head: int = 20) -> QueueStats:
         return self._queue.stats(head)
 

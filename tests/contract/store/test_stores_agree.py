@@ -38,7 +38,7 @@ queries = st.builds(
     st.one_of(st.none(), st.integers(0, 8)),
     st.one_of(orders, st.lists(st.tuples(st.sampled_from(ATTRIBUTES), st.booleans()), max_size=3)),
     st.lists(aggregations, max_size=4),
-    st.one_of(st.none(), st.lists(st.sampled_from(["state", "payload", "acl", "none", "custom"]), max_size=3)),
+    select=st.one_of(st.none(), st.lists(st.sampled_from(["state", "payload", "acl", "none", "custom"]), max_size=3)),
 )
 
 
