@@ -19,7 +19,12 @@ def test_who_holds_up_the_hub_is_told_in_one_line() -> None:
     assert "in spin\n" in line
     (line,) = found["hub"]
     assert "held by Hub" in line
-    assert found["in_short"] == found["sliced"] == []
+    assert [line for line in found["in_short"] + found["sliced"] if on_cpu(line) > 0.1] == []
+
+
+def on_cpu(line: str) -> float:
+    """Return the CPU seconds of a line. On a busy machine a process may wait for a CPU for longer than allowed."""
+    return float(line.partition("(")[2].partition(" s on the CPU)")[0])
 
 
 def test_c_code_that_never_comes_back_ends_the_process_with_its_stack(tmp_path: Path) -> None:
