@@ -178,6 +178,8 @@ MOMENTS = named(lambda attribute: attribute.type in (types.SOONEST, types.LATEST
 """Attributes that are moments. An add turns each into a date in UTC."""
 AT_ADD = frozenset(named(lambda attribute: attribute.sent == "add"))
 """Attributes that an add sets, and an edit ignores."""
+AT_EDIT = frozenset(named(lambda attribute: attribute.sent == "edit"))
+"""Attributes that an edit sets, and an add ignores."""
 REQUIRED = frozenset(named(lambda attribute: attribute.delete == "refused"))
 """Attributes that every job has: an edit that deletes one is refused."""
 KEPT = frozenset(named(lambda attribute: attribute.delete != "deleted"))

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from geventjob.job.attributes import ATTRIBUTES
+from geventjob.job.attributes import AT_EDIT, ATTRIBUTES
 from tests.support.callers import PASSWORD, STORES, LocalServer, local_server
 from tests.support.job_server import Caller, good
 
@@ -253,6 +253,8 @@ class Attributes:
 
     def delete(self, name: str, who: str) -> str:
         before = self.job()
+        if name in AT_EDIT - before.keys():
+            before = good(self.admin.put(before["id"], {name: OTHER[name]}))
         answer = self.callers[who].put(f"{before['id']}?$select={name}", {})
         if answer.status_code != 200:
             return self._refused(answer.status_code, answer.json(), name)

@@ -11,7 +11,7 @@ from typing import Any
 
 from geventjob.cimi.document import RESOURCE_URI, Document
 from geventjob.clock import cimi_time, moment_of
-from geventjob.job.attributes import AT_ADD, ENTRY, KEPT, MOMENTS, SET_BY_SERVER
+from geventjob.job.attributes import AT_ADD, AT_EDIT, ENTRY, KEPT, MOMENTS, SET_BY_SERVER
 from geventjob.job.moments import moment
 from geventjob.job.states import FINAL
 from geventjob.job.types import LOWEST_PRIORITY, MESSAGE_BYTES
@@ -27,7 +27,7 @@ def added(body: Mapping[str, Any], *, id: str, now: datetime, acl: Mapping[str, 
     """Return the new job for a validated body. The caller puts the entry into `properties` once there is one."""
     time = cimi_time(now)
     job: Document = {"priority": LOWEST_PRIORITY, "progress": 0}
-    job.update((name, value) for name, value in body.items() if name not in SET_BY_SERVER)
+    job.update((name, value) for name, value in body.items() if name not in SET_BY_SERVER | AT_EDIT)
     job.update(id=id, resourceURI=RESOURCE_URI + "Job", created=time, updated=time, acl=acl, state="QUEUED")
     job.update(attempts=0, interruptions=0, retried=0, interrupted=False)
     set_entry(job, None)
