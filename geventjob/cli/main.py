@@ -19,7 +19,21 @@ from urllib.parse import urlsplit
 
 from geventjob import config
 from geventjob.cimi.errors import CimiError
-from geventjob.cli import check, context, cron, fleet, jobs, key, logs, schedules, submit, user, watch
+from geventjob.cli import (
+    check,
+    context,
+    cron,
+    fleet,
+    here,
+    jobs,
+    key,
+    logs,
+    new_action,
+    schedules,
+    submit,
+    user,
+    watch,
+)
 from geventjob.cli.context import CommandContext
 from geventjob.cli.errors import UsageError, WaitTimedOut, explain
 from geventjob.config import kinds
@@ -75,7 +89,7 @@ class CommandTree:
         self.parser.add_argument("--version", action=_VersionAction)
         self.parsers = [self.parser]
         self._commands = self.parser.add_subparsers(metavar="COMMAND", required=True, parser_class=CommandParser)
-        for module in (submit, jobs, watch, logs, fleet, schedules, user, key, cron, check):
+        for module in (submit, jobs, watch, logs, fleet, schedules, user, key, cron, check, here, new_action):
             module.declare(self)
         self._commands.add_parser("up", help="run server, executor and distributors on this machine")
 

@@ -42,8 +42,8 @@ class Action(ABC):
         self.job = job
 
     @abstractmethod
-    def do_work(self) -> Any:
-        """Do the work of the job; may be `async def`.
+    def do_work(self, *values: Any, **fields: Any) -> Any:
+        """Do the work of the job; may be `async def`. Declare only the parameters that the payload fills, if any.
 
         0 or None is SUCCESS, another int FAILED with this return code, a dict or list SUCCESS with this output, an
         exception FAILED with its text.

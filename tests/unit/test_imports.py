@@ -13,6 +13,7 @@ import geventjob
 ROOT = Path(geventjob.__file__).parent.parent
 ROOMS = [
     ["geventjob.cli"],
+    ["geventjob.testing"],
     ["geventjob.executor", "geventjob.scheduling", "geventjob.server.app"],
     ["geventjob.server.resources"],
     ["geventjob.server.http"],

@@ -75,7 +75,7 @@ class BulkResource:
         if is_costly:
             admit(req, HEAVY_WORK, caller)
         results = _each(
-            body.edits, lambda item: _change(item, actions), lambda changes: self._edit_in_parts(changes, caller)
+            body.edits, lambda item: job_edit(item, actions), lambda changes: self._edit_in_parts(changes, caller)
         )
         if not is_costly:  # make all edits before waiting to encode the response
             results = iter(list(results))
@@ -140,7 +140,8 @@ def _try(check: Callable[[bytes], Good], item: bytes) -> Good | Exception:
         return error
 
 
-def _change(item: bytes, actions: frozenset[str] | None) -> JobEdit:
+def job_edit(item: bytes, actions: frozenset[str] | None) -> JobEdit:
+    """Return the edit that an item of a bulk edit asks for. Raises Problem, SchemaError."""
     edit = decode_as(BulkEditItem, item)
     set = parse_job_edit(edit.set, edit.delete)
     return JobEdit(
