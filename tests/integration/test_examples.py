@@ -152,4 +152,4 @@ def test_the_readme(tmp_path: Path) -> None:
         client = made.client()
         id = client.add("job", {"action": "count_words", "payload": {"urls": [site.url, site.url]}})
         job = ended(client, [id])[id]
-        assert (job["state"], job["progress"], job["statusMessage"]) == ("SUCCESS", 100, "6 words on 2 pages")
+        assert (job["state"], job["progress"], job["output"]) == ("SUCCESS", 100, {"words": 6, "pages": 2})
