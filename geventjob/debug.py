@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from time import process_time
 from types import FrameType
 from typing import Any
@@ -34,23 +34,48 @@ Place = tuple[str, int, str]  # file, line, function
 
 def stack(frame: FrameType | None) -> str:
     """Return the stack that ends in `frame`, as a traceback shows it."""
-    return _format(_places(frame))
+    return traceback_of(places(frame))
+
+
+def places(frame: FrameType | None) -> Iterator[Place]:
+    """Yield the places of a stack, from `frame` out, DEEPEST at most."""
+    for _ in range(DEEPEST):
+        if frame is None:
+            return
+        yield frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name
+        frame = frame.f_back
+
+
+def traceback_of(places: Iterable[Place]) -> str:
+    """Return places of a stack as a traceback shows them, log-ins in URLs masked."""
+    lines = [(file, line, name, None) for file, line, name in places]
+    return mask_logins("".join(traceback.format_list(lines[::-1])))
+
+
+def name(one: greenlet) -> str:
+    """Return the name of a greenlet, or its type."""
+    return str(getattr(one, "name", None) or type(one).__name__)
+
+
+def awaited(coroutine: Any) -> list[Place]:
+    """Return the places of a coroutine, from the coroutine that waits out to its own line, DEEPEST at most."""
+    found: list[Place] = []
+    while (frame := getattr(coroutine, "cr_frame", None)) and len(found) < DEEPEST:
+        found.append((frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name))
+        coroutine = coroutine.cr_await
+    return found[::-1]
 
 
 def awaits(coroutine: Any) -> str:
     """Return the stack of a coroutine, from its own line down to the coroutine that waits, as a traceback shows it."""
-    places: list[Place] = []
-    while (frame := getattr(coroutine, "cr_frame", None)) and len(places) < DEEPEST:
-        places.append((frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name))
-        coroutine = coroutine.cr_await
-    return _format(places[::-1])
+    return traceback_of(awaited(coroutine))
 
 
 def place(frame: FrameType | None) -> str:
     """Return the line of code that `frame` executes, with its file and function; log-ins in URLs are masked."""
     if frame is None:
         return "code that cannot be seen"
-    file, number, name = next(_places(frame))
+    file, number, name = next(places(frame))
     code = mask_logins(linecache.getline(file, number).strip())
     return f"`{code or name}` ({file}:{number}, in {name})"
 
@@ -127,7 +152,7 @@ class Blocked:
         """
         if held > self._limit and self._seen is None:
             current = getcurrent()
-            self._seen = f"{_name(current)} ({_job(current) or 'no job'})", list(_places(frame))
+            self._seen = f"{name(current)} ({_job(current) or 'no job'})", list(places(frame))
 
     def over(self, held: float) -> None:
         """Log what held up the hub for `held` seconds; called in the hub, which runs again."""
@@ -140,7 +165,11 @@ class Blocked:
 def _tell_blocked(held: float, cpu: float, who: str, places: list[Place]) -> None:
     # A process that was stopped or asleep did not run either: the CPU time tells them apart.
     log.warning(
-        "the hub did not run for %.1f s (%.1f s on the CPU): held by %s\n%s", held, cpu, who, _format(places).rstrip()
+        "the hub did not run for %.1f s (%.1f s on the CPU): held by %s\n%s",
+        held,
+        cpu,
+        who,
+        traceback_of(places).rstrip(),
     )
 
 
@@ -152,26 +181,9 @@ def _stacks(describe: Callable[[greenlet], str]) -> Iterator[tuple[greenlet, str
     for one in greenlets:
         words = ", ".join(filter(None, (_job(one) or "no job", describe(one))))
         frame = sys._getframe() if one is getcurrent() else one.gr_frame
-        yield one, f"greenlet {_name(one)}: {words}\n{stack(frame) or '  not begun'}"
+        yield one, f"greenlet {name(one)}: {words}\n{stack(frame) or '  not begun'}"
     for ident, frame in threads.items():
         yield getcurrent(), f"thread {ident}\n{stack(frame)}"
-
-
-def _places(frame: FrameType | None) -> Iterator[Place]:
-    for _ in range(DEEPEST):
-        if frame is None:
-            return
-        yield frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name
-        frame = frame.f_back
-
-
-def _format(places: Any) -> str:
-    lines = [(file, line, name, None) for file, line, name in places]
-    return "".join(traceback.format_list(lines[::-1]))
-
-
-def _name(one: greenlet) -> str:
-    return str(getattr(one, "name", None) or type(one).__name__)
 
 
 def _job(one: greenlet) -> str:

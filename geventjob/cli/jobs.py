@@ -11,6 +11,7 @@ from geventjob.cimi.errors import CimiError, Forbidden, NotFound, Refused
 from geventjob.cimi.filters import quoted
 from geventjob.cli.context import CommandContext, Commands
 from geventjob.cli.errors import MissingOrHidden, UsageError, explain
+from geventjob.cli.record import print_record
 from geventjob.cli.screen import STYLES, age, attributes, span
 from geventjob.config import kinds
 from geventjob.exit_code import ExitCode
@@ -48,6 +49,8 @@ def declare(commands: Commands) -> None:
     ):
         parser = commands.add(name, run, help, description)
         parser.add_argument("ids", metavar="ID", nargs="+", help="job/<uuid>, <uuid>, or its beginning")
+        if run is show:
+            parser.add_argument("--record", action="store_true", help="show what ended runs were doing instead")
 
 
 def state(text: str) -> str:
@@ -175,7 +178,9 @@ def documents(context: CommandContext, jobs: Sequence[Document]) -> None:
 
 
 def show(context: CommandContext) -> int:
-    """Print all attributes of each job."""
+    """Print all attributes of each job, or its records."""
+    if context.args.record:
+        return records(context)
     shown: list[Document] = []
     code = each(context, lambda text: shown.append(get(context, found(context, text))))
     if context.args.json:
@@ -187,6 +192,27 @@ def show(context: CommandContext) -> int:
         rest = sorted(job.keys() - {*FIRST, "acl", "operations", "resourceURI"})
         for line in attributes({name: job[name] for name in (*FIRST, *rest) if name in job}):
             context.screen.line(line)
+    return code
+
+
+def records(context: CommandContext) -> int:
+    """Print the records of each job: what its runs were doing when they were ended."""
+    shown: list[Document] = []
+
+    def show_one(text: str) -> None:
+        id = found(context, text)
+        get(context, id, select=["state"])
+        shown.append(context.ask(context.client.record, id))
+
+    code = each(context, show_one)
+    if context.args.json:
+        documents(context, shown)
+        return code
+    for job in shown:
+        if not job["records"]:
+            context.screen.note(f"{job['id']} has no record: no run of it was ended by its executor")
+        for record in job["records"]:
+            print_record(context.screen, record)
     return code
 
 

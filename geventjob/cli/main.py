@@ -30,6 +30,7 @@ from geventjob.cli import (
     logs,
     new_action,
     schedules,
+    stack,
     submit,
     user,
     watch,
@@ -89,7 +90,7 @@ class CommandTree:
         self.parser.add_argument("--version", action=_VersionAction)
         self.parsers = [self.parser]
         self._commands = self.parser.add_subparsers(metavar="COMMAND", required=True, parser_class=CommandParser)
-        for module in (submit, jobs, watch, logs, fleet, schedules, user, key, cron, check, here, new_action):
+        for module in (submit, jobs, watch, logs, stack, fleet, schedules, user, key, cron, check, here, new_action):
             module.declare(self)
         self._commands.add_parser("up", help="run server, executor and distributors on this machine")
 

@@ -19,6 +19,7 @@ from geventjob.executor.context import ExecutorContext
 from geventjob.executor.hooks import Hooks
 from geventjob.executor.kept_log import KeptLogs
 from geventjob.executor.limits import JobLimits
+from geventjob.executor.record import Recorder
 from geventjob.executor.register import ABANDON
 from geventjob.executor.runner import Runner
 from geventjob.executor.stop_poll import StopPoll
@@ -72,6 +73,7 @@ class ExecutorEngine:
         self._telling = BoundedSemaphore(1)
         self._claims = HeldClaims(coordination)
         self._kept_logs = KeptLogs(self._writes, context.client)
+        self._recorder = Recorder(watch.held)
         self._runner = Runner(
             context,
             actions,
@@ -82,7 +84,8 @@ class ExecutorEngine:
             slots=self._slots,
             unknown=UnknownActions(lambda: coordination.members(ROLE), limits),
             hooks=Hooks(
-                on_start=[run_log.started, self._kept_logs.started], on_end=[run_log.ended, self._kept_logs.ended]
+                on_start=[run_log.started, self._kept_logs.started],
+                on_end=[run_log.ended, self._kept_logs.ended, self._recorder.ended],
             ),
         )
         self._taker = Taker(coordination, self._claims, self._writes.up, self._slots, self._runner.run)
@@ -199,6 +202,9 @@ class ExecutorEngine:
     def _message(self, message: dict[str, Any]) -> None:
         if "stop" in message:
             self._runner.stop(message["stop"])
+        elif "stack" in message:
+            request = message["request"]
+            gevent.spawn(self._runner.answer, message["stack"], lambda work: self._recorder.asked(work, request))
         else:
             log.warning("unknown message: %.200r", message)
 

@@ -53,7 +53,7 @@ class Finisher:
         claim, patience = work.claim, work.patience
         change = attributes(decision)
         if change:
-            self._writes.write(claim, change, patience, {**beside(decision), **work.log})
+            self._writes.write(claim, change, patience, {**beside(decision), **work.beside})
             work.attempt = False
             self.leave_quarantine(work)
         if isinstance(decision, GiveBack):

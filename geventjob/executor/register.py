@@ -16,6 +16,7 @@ from greenlet import greenlet
 
 from geventjob.coordination.base import Claim, Session
 from geventjob.ends import JobLost, JobStopped
+from geventjob.executor import stacks
 from geventjob.executor.running import Running
 
 log = logging.getLogger(__name__)
@@ -121,6 +122,8 @@ class Register:
             return
         assert running.thrown is not None
         del self.running[running.greenlet]
+        running.is_abandoned = True
+        running.seen = stacks.taken(running)
         self.abandoned.add(running)
         self.forget(running)
         running.end_children(type(running.thrown))

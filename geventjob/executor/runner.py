@@ -10,9 +10,10 @@ from typing import Any
 
 from gevent.event import Event
 from gevent.lock import Semaphore
+from greenlet import getcurrent
 
 from geventjob.cimi.document import Document
-from geventjob.cimi.errors import Conflict, NotFound
+from geventjob.cimi.errors import Conflict, NotFound, Refused
 from geventjob.coordination.base import Claim
 from geventjob.ends import JobLost
 from geventjob.executor.claims import HeldClaims
@@ -24,10 +25,11 @@ from geventjob.executor.hooks import Hooks
 from geventjob.executor.job import Job, checked_report
 from geventjob.executor.limits import JobLimits
 from geventjob.executor.quarantine import Quarantine
+from geventjob.executor.running import running_in
 from geventjob.executor.start import Starter
 from geventjob.executor.unknown import UnknownActions
 from geventjob.executor.watch import Watch
-from geventjob.executor.work import Work
+from geventjob.executor.work import LAST_WRITE, Work
 from geventjob.executor.writes import ClaimLost, OutOfPatience, Writes
 from geventjob.plugins import Actions
 
@@ -87,7 +89,7 @@ class Runner:
         with suppress(ClaimLost):
             self._run(work)
         if work.attempt and work.claim.lost:
-            self._writes.report_end(work.claim, work.patience)
+            self._writes.report_end(work.claim, work.patience, {"record": work.record} if work.record else {})
 
     def _run(self, work: Work) -> None:
         document = self._starter.start(work)
@@ -131,6 +133,13 @@ class Runner:
                 work.stop = True
         self._watch.stop(job_id)
 
+    def answer(self, job_id: str, make: Callable[[Work], dict[str, Any]]) -> None:
+        """Write the record that `make` returns of a running job; does nothing for a job whose action does not run."""
+        for work in list(self.works):
+            if work.claim.job == job_id and work.running:
+                with suppress(ClaimLost, OutOfPatience, Refused):
+                    self._writes.write(work.claim, {}, LAST_WRITE, {"record": make(work)})
+
     def drain(self) -> None:
         """Begin no more suspects, and give back the suspects that wait."""
         self._quarantine.close()
@@ -154,6 +163,7 @@ class Runner:
             self._guarded(work, lambda work: self._end(work, ending))
 
         def code() -> Any:
+            work.running = running_in(getcurrent())
             value = spec.instance(self._context, job)()  # its constructor is the action's code too
             if iscoroutine(value):
                 value = self._watch.complete(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 from weakref import WeakSet
@@ -15,7 +16,9 @@ from geventjob import debug
 from geventjob.clock import boottime
 from geventjob.coordination.base import Claim
 from geventjob.ends import JobLost, JobStopped
+from geventjob.executor import stacks
 from geventjob.executor.ending import Ending, Lost, Raised, Stopped, TimedOut
+from geventjob.executor.stacks import Stack
 from geventjob.log import TREE
 
 OWNER = "geventjob.owner"
@@ -43,10 +46,12 @@ class Running:
         "due",
         "first",
         "greenlet",
+        "is_abandoned",
         "job_id",
         "last",
         "preempt",
         "raised",
+        "seen",
         "started",
         "thrown",
         "timeout",
@@ -78,6 +83,8 @@ class Running:
         self.first = self.last = -math.inf  # when the first and the last were raised, monotonic
         # An exception of its code. Once it is set, only the text of the exception is made.
         self.raised: Raised | None = None
+        self.seen: list[Stack] = []  # where its code was when it was ended, or abandoned
+        self.is_abandoned = False
         self._children: WeakSet[Greenlet[..., Any]] | None = None
         self._tasks: WeakSet[Any] | None = None
         self.coroutine: Any = None  # of an `async def` action, once it has begun
@@ -123,6 +130,8 @@ class Running:
             return None
         if self.thrown is None:
             self.first = now
+            with suppress(Exception):  # deep code leaves no room for this
+                self.seen = stacks.taken(self)
         self.thrown = end
         self.last = now
         end.__traceback__ = None  # from the last raise

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import os
+from collections import deque
 from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
 from functools import partial
@@ -22,6 +23,7 @@ import gevent
 from gevent import Greenlet
 
 from geventjob import debug, fork
+from geventjob.clock import boottime
 from geventjob.coordination.base import Claim
 from geventjob.executor import blocking, exception_text
 from geventjob.executor.alarm import Alarm
@@ -38,6 +40,8 @@ from geventjob.executor.state import ActionState
 from geventjob.executor.watchdog import Watchdog
 from geventjob.log import TREE
 
+NOTICED, HELD = 0.1, 50
+"""Seconds for which the hub must not have run to be remembered, and the times that are remembered."""
 GRACE = 5.0
 """Seconds of CPU beyond the session timeout after which a process whose hub does not run ends."""
 
@@ -78,6 +82,7 @@ class Watch:
         self._watchdog = Watchdog(session_timeout + GRACE, fd) if session_timeout else None
         self.culprits = culprits or Culprits(os.devnull)
         self._noted = ""
+        self._held: deque[tuple[float, float]] = deque(maxlen=HELD)
         self._blocking = Blocking(lambda: self._slices.ran, *self._stages(session_timeout, max_blocking, fd))
         self._coroutines = Coroutines(max_blocking, state)
         self._closed = False
@@ -238,6 +243,15 @@ class Watch:
         """End the actions of these claims by JobLost."""
         self.register.lose(claims)
 
+    def held(self, since: float) -> float:
+        """Return the longest time for which the hub did not run since then (boottime), in seconds; 0 if it was short.
+
+        Of more than HELD times the last are known.
+        """
+        now = monotonic() - self._slices.ran
+        times = [held for end, held in self._held if end >= since]
+        return max([*times, now if now > NOTICED else 0.0])
+
     def describe(self, greenlet: object) -> str:
         """Return the state of an action's greenlet in words, for the dump of stacks; empty for other greenlets."""
         running = running_in(greenlet)
@@ -264,6 +278,8 @@ class Watch:
             self.culprits.forget(self._noted)
             self._noted = ""
         self._blocked.over(held)
+        if held > NOTICED:
+            self._held.append((boottime(), held))
 
     def _beat(self) -> None:
         now = monotonic()

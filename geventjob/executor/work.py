@@ -9,6 +9,7 @@ from geventjob.cimi.errors import Refused
 from geventjob.coordination.base import Claim
 from geventjob.executor.job import Job
 from geventjob.executor.lines import Lines
+from geventjob.executor.running import Running
 
 LAST_WRITE = 10.0
 """Seconds that each write may take while the executor shuts down."""
@@ -36,6 +37,16 @@ class Work:
 
     lines: Lines | None = None
     """The lines that its action has logged; None if there are none."""
+
+    running: Running | None = None
+    """Its action, once the code has begun."""
+    record: dict[str, Any] | None = None
+    """What the run was doing when the engine ended it, for the server."""
+
+    @property
+    def beside(self) -> dict[str, Any]:
+        """Return the fields of an edit at the end of the run: lines and record, as far as there are any."""
+        return {**self.log, **({"record": self.record} if self.record else {})}
 
     @property
     def log(self) -> dict[str, Any]:

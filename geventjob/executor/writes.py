@@ -72,7 +72,7 @@ class Write:
         self.set = shortened(self.set)
         if "failure" in self.beside:
             self.beside = {**self.beside, "failure": {**self.beside["failure"], "message": "", "traceback": ""}}
-        self.beside = {name: value for name, value in self.beside.items() if name != "log"}
+        self.beside = {name: value for name, value in self.beside.items() if name not in ("log", "record")}
 
 
 class Writes:
@@ -117,13 +117,16 @@ class Writes:
         encoded(set)  # here: an error of this edit must not be raised to all callers that share its request
         return self._deliver(Write(claim, set, beside), patience)
 
-    def report_end(self, claim: Claim, patience: float | None = None) -> None:
+    def report_end(
+        self, claim: Claim, patience: float | None = None, beside: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         """Report that the attempt of a lost claim has ended in good order, and so is no interruption.
 
+        `beside`: further fields of the edit.
         Nothing is sent to a server that cannot tell such a write from a write of the owner. Raises OutOfPatience.
         """
         with suppress(Refused, ClaimLost):
-            self._deliver(Write(claim, {"state": "QUEUED"}, late=True), patience)
+            self._deliver(Write(claim, {"state": "QUEUED"}, beside, late=True), patience)
 
     def _deliver(self, write: Write, patience: float | None) -> Document:
         try:

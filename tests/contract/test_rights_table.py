@@ -117,6 +117,8 @@ REQUESTS: dict[str, Request] = {
     "`GET /api/job/<uuid>`": lambda c, t, name: c.get(t.job()),
     "`GET /api/job/<uuid>/why`": lambda c, t, name: c.get(t.job() + "/why"),
     "`GET /api/job/<uuid>/log`": lambda c, t, name: c.get(t.job() + "/log"),
+    "`GET /api/job/<uuid>/record`": lambda c, t, name: c.get(t.job() + "/record"),
+    "`POST /api/job/<uuid>/stack` of a job that waits": lambda c, t, name: c.post(t.job() + "/stack"),
     "`PUT /api/job/<uuid>` with a `name`": lambda c, t, name: c.put(t.job(), {"name": "x"}),
     "`PUT /api/job/<uuid>?force=true`": lambda c, t, name: c.put(t.job() + "?force=true", {"name": "x"}),
     "`POST /api/job/<uuid>/stop`": lambda c, t, name: c.post(t.job() + "/stop"),

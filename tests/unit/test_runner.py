@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import gevent
@@ -23,6 +25,7 @@ from geventjob.executor.decision import Decision, Fail, GiveBack, LetGo, Stop, S
 from geventjob.executor.hooks import Hooks
 from geventjob.executor.job import Job
 from geventjob.executor.limits import JobLimits
+from geventjob.executor.record import Recorder
 from geventjob.executor.runner import Runner
 from geventjob.executor.unknown import UnknownActions
 from geventjob.executor.watch import Watch
@@ -52,6 +55,7 @@ class Executor:
         self.queue.start()
         self.slots = Semaphore(SLOTS)
         self.watch = Watch(abandon=0.1)
+        self.recorder = Recorder(self.watch.held)
         actions: Actions = Actions([ActionSpec("code", lambda job: self.code(job), None, True, "here")])
         context = ExecutorContext(self.client, None)
         limits = JobLimits(threads=SLOTS, not_found_grace=0.0, unknown_grace=0.0)
@@ -66,7 +70,11 @@ class Executor:
             unknown=UnknownActions(dict, limits),
             hooks=Hooks(
                 on_start=self.on_start,
-                on_end=[run_log.ended, lambda work, decision: self.ends.append((work.claim.job, decision))],
+                on_end=[
+                    run_log.ended,
+                    self.recorder.ended,
+                    lambda work, decision: self.ends.append((work.claim.job, decision)),
+                ],
             ),
         )
 
@@ -285,3 +293,147 @@ def test_a_fault_of_the_engine_gives_the_claim_back(executor: Executor, monkeypa
     monkeypatch.undo()
     executor.begin().get(timeout=10)
     assert executor.client.get(id)["state"] == "SUCCESS"
+
+
+# --- records
+
+
+def waits(job: Job) -> None:
+    gevent.sleep(60)  # here it waits
+
+
+def computes(job: Job) -> None:
+    while True:  # here it computes
+        pass
+
+
+def swallows(job: Job) -> None:
+    until = monotonic() + 2
+    while monotonic() < until:
+        with suppress(BaseException):
+            gevent.sleep(1)  # here it swallows its end
+
+
+async def awaits(job: Job) -> None:
+    async def rests() -> None:
+        await asyncio.sleep(60)  # here a task rests
+
+    task = asyncio.ensure_future(rests())
+    await asyncio.sleep(59)  # here it awaits
+    await task
+
+
+def spawns(job: Job) -> None:
+    gevent.spawn(waits, job).join()
+
+
+def record(executor: Executor, id: str) -> dict[str, Any]:
+    """Return the only record of the job."""
+    [found] = executor.client.record(id)["records"]
+    assert (found["attempt"], found["executor"]) == (1, executor.queue.name)
+    return dict(found)
+
+
+@pytest.mark.parametrize(
+    ("code", "why", "places"),
+    [
+        (waits, "timeout", ["# here it waits"]),
+        (computes, "timeout", ["# here it computes"]),
+        (swallows, "abandonment", ["# here it swallows its end"]),
+        (awaits, "timeout", ["# here it awaits", "# here a task rests", "task Task-"]),
+        (spawns, "timeout", ["# here it waits", "gevent.spawn(waits, job).join()"]),
+    ],
+)
+def test_a_run_that_timed_out_leaves_a_record(
+    executor: Executor, code: Callable[[Job], Any], why: str, places: list[str]
+) -> None:
+    def reports(job: Job) -> Any:
+        job.set_progress(40)
+        return code(job)
+
+    executor.code = reports
+    found = record(executor, executor.run(timeout=1)["id"])
+    assert (found["why"], found["progress"]) == (why, 40)
+    assert found["session"].startswith("alive, lease for ")
+    assert 1 <= found["ran"] < 10
+    assert all(place in found["stack"] for place in places), found["stack"]
+    assert "alarm.py" not in found["stack"], "the stack ends in the code of the action"
+
+
+def test_a_hub_that_was_held_up_is_in_the_record(executor: Executor) -> None:
+    """An action that holds up the hub beside a waiting one, whose record tells."""
+
+    def code(job: Job) -> None:
+        end = monotonic() + 0.3
+        gevent.get_hub().loop.run_callback(lambda: [None for _ in iter(lambda: monotonic() < end, False)])
+        gevent.sleep(60)
+
+    executor.code = code
+    assert 0.2 < record(executor, executor.run(timeout=1)["id"])["hubHeld"] < 5
+
+
+def test_a_stop_and_a_shutdown_leave_records(executor: Executor) -> None:
+    executor.code = waits
+
+    def end(how: Callable[[str], None]) -> dict[str, Any]:
+        id = executor.add()
+        running = executor.begin()
+        eventually(lambda: executor.watch.running)
+        how(id)
+        running.get(timeout=10)
+        return record(executor, id)
+
+    def stop(id: str) -> None:
+        executor.client.operation(id, "stop")
+        executor.runner.stop(id)
+
+    stopped = end(stop)
+    given_up = end(lambda id: executor.runner.give_up())
+    executor.code = lambda job: None
+    executor.begin().get(timeout=10)
+    assert [(each["why"], "# here it waits" in each["stack"]) for each in (stopped, given_up)] == [
+        ("stop", True),
+        ("shutdown", True),
+    ]
+
+
+def test_a_lost_run_leaves_a_record_once_the_next_has_begun(executor: Executor) -> None:
+    executor.code = waits
+    id = executor.add()
+    claim = executor.take()
+    executor.slots.acquire()
+    running = gevent.spawn(executor.runner.run, claim)
+    eventually(lambda: executor.watch.running)
+    next_owner = {"entry": claim.entry, "fence": claim.fence + 1, "executor": "next", "set": {"state": "RUNNING"}}
+    [job] = executor.client.bulk_edit([{"id": id, **next_owner}])
+    assert isinstance(job, dict)
+    claim.revoked = True
+    executor.watch.lose([claim])
+    running.get(timeout=10)
+    found = record(executor, id)
+    assert (found["why"], found["session"]) == ("loss", "alive, the claim was taken away")
+    assert executor.client.get(id)["interruptions"] == 0
+    claim.revoked = False
+    executor.queue.consume([claim])
+    executor.client.delete(id)
+
+
+@pytest.mark.parametrize("code", [lambda job: None, fails])
+def test_a_run_that_ends_by_itself_leaves_no_record(executor: Executor, code: Callable[[Job], Any]) -> None:
+    executor.code = code
+    assert executor.client.record(executor.run()["id"])["records"] == []
+
+
+def test_the_stack_of_a_running_job_is_written_as_a_record(executor: Executor) -> None:
+    executor.code = waits
+    id = executor.add()
+    running = executor.begin()
+    eventually(lambda: executor.watch.running)
+    for job in (id, "job/another"):
+        executor.runner.answer(job, lambda work: executor.recorder.asked(work, "a request"))
+    found = record(executor, id)
+    assert (found["why"], found["request"]) == ("asked", "a request")
+    assert "# here it waits" in found["stack"]
+    executor.client.operation(id, "stop")
+    executor.runner.stop(id)
+    running.get(timeout=10)

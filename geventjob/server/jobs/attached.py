@@ -1,6 +1,6 @@
-"""What is kept beside a job, in documents of its own: the log.
+"""What is kept beside a job, in a document of its own: its log and its records.
 
-A job names in `_attached` what it has, so that a job without a log costs neither a write nor a read more.
+A job that has such a document says so in `_attached`, so that a job without one costs neither a write nor a read more.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from geventjob.clock import now
 from geventjob.server.jobs.changes import LAST_ENTRY
 from geventjob.server.jobs.lifecycle import Edit, JobEdit, is_latest_claim
 from geventjob.server.jobs.logs import ATTEMPTS, appended
+from geventjob.server.jobs.records import recorded
 from geventjob.server.store.base import DuplicateKey, Insert, Store, StoreError, Update
 
 log = logging.getLogger(__name__)
@@ -25,9 +26,8 @@ LOG = "log"
 
 
 def marked(job: Document, edit: Edit) -> Document:
-    """Return the job after this edit with a mark of the log that comes with the edit; else the very same document."""
-    attached = job.get(_ATTACHED, [])
-    return {**job, _ATTACHED: [*attached, LOG]} if LOG not in attached and _logs(job, edit) else job
+    """Return the job after this edit with a mark of what comes with the edit; else the very same document."""
+    return {**job, _ATTACHED: [LOG]} if not is_marked(job) and _brings(job, edit) else job
 
 
 def is_marked(job: Document) -> bool:
@@ -35,8 +35,13 @@ def is_marked(job: Document) -> bool:
     return bool(job.get(_ATTACHED))
 
 
+def _brings(job: Document, edit: Edit) -> bool:
+    """Return whether something is to be kept that comes with an edit, after which the job is this."""
+    return edit.owner is not None and (edit.record is not None or _logs(job, edit))
+
+
 def _logs(job: Document, edit: Edit) -> bool:
-    """Return whether the edit, after which the job is this, brings lines of the attempt that its claim has begun."""
+    """Return whether the edit brings lines of the attempt that its claim has begun, the last one of the job."""
     owner = edit.owner
     if edit.log is None or owner is None:
         return False
@@ -50,8 +55,8 @@ class Attachments:
         self._store = store
 
     def log(self, job: Document) -> Document | None:
-        """Return the log of a job. Raises StoreAway."""
-        if LOG not in job.get(_ATTACHED, ()):
+        """Return the document with the log and the records of a job. Raises StoreAway."""
+        if not is_marked(job):
             return None
         (found,) = self._store.get([_beside(job["id"], LOG)])
         return found
@@ -59,30 +64,30 @@ class Attachments:
     def keep(
         self, changes: Sequence[JobEdit], outcomes: Sequence[Union[Document, Exception]]
     ) -> list[Union[Document, Exception]]:
-        """Append the lines that came with edits, and return the outcomes of the edits.
+        """Keep the lines and records that came with edits, and return the outcomes of the edits.
 
-        The outcome is the error for an edit that only brings lines, which its executor sends again. Other edits are
-        done already: their lines are lost rather than an outcome held up.
+        The outcome is the error for an edit that changes nothing else, which its executor sends again. Other edits are
+        done already: what they brought is lost rather than an outcome held up.
         """
         after = list(outcomes)
         bring = [
             index
             for index, (change, job) in enumerate(zip(changes, outcomes, strict=True))
-            if isinstance(job, dict) and _logs(job, change.edit)
+            if isinstance(job, dict) and _brings(job, change.edit)
         ]
         if not bring:
             return after
         try:
             self._append([(outcomes[index], changes[index].edit) for index in bring])
         except StoreError as error:
-            log.warning("lines of %d jobs could not be stored: %s", len(bring), error)
+            log.warning("lines and records of %d jobs could not be stored: %s", len(bring), error)
             for index in bring:
                 if not changes[index].edit.set:
                     after[index] = error
         return after
 
     def _append(self, brought: Sequence[tuple[Any, Edit]]) -> None:
-        """Append the lines of edits to the logs of these jobs, and make missing logs. Raises StoreError."""
+        """Append what edits brought to the logs of these jobs, and make missing logs. Raises StoreError."""
         moment, items = now(), list[Union[Insert, Update]]()
         for job, edit in brought:
             id = _beside(job["id"], LOG)
@@ -102,10 +107,16 @@ class Attachments:
 
 
 def _appending(job: Document, edit: Edit, moment: datetime) -> Callable[[Document], Document]:
-    report, owner = edit.log, edit.owner
-    assert report is not None
+    """Return the change of a log that adds what an edit brought."""
+    owner, lines, record = edit.owner, edit.log, edit.record
     assert owner is not None
-    return lambda log: appended(log, report, job.get("attempts", 0), owner.executor, moment)
+
+    def change(log: Document) -> Document:
+        if lines is not None and _logs(job, edit):
+            log = appended(log, lines, job.get("attempts", 0), owner.executor, moment)
+        return log if record is None else recorded(log, record, job, owner.executor, moment)
+
+    return change
 
 
 def _beside(id: str, kind: str) -> str:

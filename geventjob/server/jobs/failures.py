@@ -47,7 +47,7 @@ def note(job: Document, failure: FailureReport, executor: str, now: datetime) ->
         "type": failure.type,
         "message": (failure.message or job.get("statusMessage", ""))[:MESSAGE_LENGTH],
     }
-    error["traceback"] = _end_of(failure.traceback, ERROR_BYTES - len(json.encode(error)) - len(',"traceback":""'))
+    error["traceback"] = end_of(failure.traceback, ERROR_BYTES - len(json.encode(error)) - len(',"traceback":""'))
     job["errors"] = [*job.get("errors", []), error][-KEPT_ERRORS:]
 
 
@@ -79,7 +79,7 @@ def forget_message(job: Document) -> None:
             job.pop(name, None)
 
 
-def _end_of(text: str, most: int) -> str:
+def end_of(text: str, most: int) -> str:
     """Return the end of a text whose JSON has at most so many bytes."""
     raw = json.encode(text)[1:-1]
     if len(raw) <= most:

@@ -26,6 +26,7 @@ from geventjob.server.jobs.changes import changed, cut, entry_of, set_entry
 from geventjob.server.jobs.conflicts import EntryDiffers, OwnerHolds, Refusal, stopping
 from geventjob.server.jobs.failures import FailureReport, RetryWish
 from geventjob.server.jobs.logs import LogReport
+from geventjob.server.jobs.records import RecordReport
 from geventjob.server.jobs.requeue import interrupted, requeued, under_way
 
 
@@ -55,6 +56,8 @@ class Edit:
     """With an edit to FAILED of the owner: try the job again while retries are left."""
     log: LogReport | None = None
     """Lines that the action has logged; kept beside the job (attached.py)."""
+    record: RecordReport | None = None
+    """What the run was doing; kept beside the job too."""
     force: bool = False
     """Whether an unfenced edit may write over an owner that runs the job."""
 

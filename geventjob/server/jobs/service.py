@@ -26,7 +26,9 @@ from geventjob.server.jobs.lifecycle import Edit, JobEdit, edited
 from geventjob.server.jobs.logs import shown
 from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.recent_writers import RecentWriters
+from geventjob.server.jobs.records import shown_records
 from geventjob.server.jobs.rights import Rights, permitted
+from geventjob.server.jobs.stacks import ask_for_stack
 from geventjob.server.jobs.stops import stopped, tells, untold
 from geventjob.server.jobs.why import Facts, details, explained, gathered
 from geventjob.server.problem import unavailable
@@ -84,6 +86,15 @@ class Jobs:
         """Return the state of the job and the attempts of its log. Raises Problem 403, 404, StoreAway."""
         job = self._visible(id, caller, VIEW)
         return {"id": id, "state": job["state"], "attempts": shown(self._attachments.log(job))}
+
+    def record(self, id: str, caller: Caller) -> Document:
+        """Return the state of the job and the records of its runs. Raises Problem 403, 404, StoreAway."""
+        job = self._visible(id, caller, VIEW)
+        return {"id": id, "state": job["state"], "records": shown_records(self._attachments.log(job))}
+
+    def stack(self, id: str, caller: Caller) -> Document:
+        """Ask for the stack of a running job, which becomes a record. Raises Problem 403, 404, 409; StoreAway."""
+        return ask_for_stack(self._coordination, self._visible(id, caller, MODIFY))
 
     def search(self, query: Query, caller: Caller) -> Page:
         """Return a page of jobs, in which the caller's own writes are seen. Raises StoreAway, FilterError."""

@@ -17,6 +17,7 @@ from geventjob.server.accounts.passwords import MIN_LENGTH
 from geventjob.server.jobs.failures import FailureReport, RetryWish
 from geventjob.server.jobs.lifecycle import Owner
 from geventjob.server.jobs.logs import LogReport
+from geventjob.server.jobs.records import RecordReport
 from geventjob.server.problem import invalid
 
 MAX_ITEMS = 1_000
@@ -179,14 +180,15 @@ class BulkEditItem(Body):
     failure: Union[FailureReport, None] = None
     retry: Union[RetryWish, None] = None
     log: Union[LogReport, None] = None
+    record: Union[RecordReport, None] = None
 
     @property
     def owner(self) -> Owner | None:
         """The claim in whose name the edit is made; None without one. Raises Problem 400 for an incomplete claim."""
         entry, fence, executor = self.entry, self.fence, self.executor
         if entry is UNSET and fence is UNSET and executor is UNSET:
-            if self.failure or self.retry or self.log:
-                raise invalid("failure, retry and log need a claim: entry, fence and executor")
+            if self.failure or self.retry or self.log or self.record:
+                raise invalid("failure, retry, log and record need a claim: entry, fence and executor")
             return None
         if entry is UNSET or fence is UNSET or executor is UNSET:
             raise invalid("entry, fence and executor come together")

@@ -155,6 +155,7 @@ def job_edit(item: bytes, actions: frozenset[str] | None) -> JobEdit:
             failure=edit.failure,
             retry=edit.retry,
             log=edit.log,
+            record=edit.record,
         ),
     )
 

@@ -87,13 +87,17 @@ class JobResource:
         self._jobs.delete(f"job/{name}", self._caller(req))
         set_result(resp, f"job/{name}", "deleted")
 
+    def on_get_record(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Respond with what the runs of a job were doing when they were ended."""
+        set_json(resp, self._jobs.record(f"job/{name}", self._caller(req)))
+
     def on_get_log(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Respond with the last lines that the action has logged."""
         set_json(resp, self._jobs.log(f"job/{name}", self._caller(req)))
 
     def on_post_action(self, req: falcon.Request, resp: falcon.Response, name: str, action: str) -> None:
-        """Stop a job, or release a held job."""
-        do = {"stop": self._jobs.stop, "release": self._jobs.release}.get(action)
+        """Stop a job, release a held job, or ask for the stack of a running job."""
+        do = {"stop": self._jobs.stop, "release": self._jobs.release, "stack": self._jobs.stack}.get(action)
         if do is None:
             message = f'undefined action (post, ["job" "{action}"]) for {req.path}'
             raise Problem(404, message, resource_id=req.path)

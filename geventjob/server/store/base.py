@@ -34,8 +34,8 @@ from geventjob.cimi.document import Document
 from geventjob.server.filter import Filter
 
 KINDS = ("job", "user", "session", "secret", "credential", "schedule", "log")
-"""The kinds of documents. `secret` has the server's own data, such as the key that signs cookies; `log` has the logs of
-jobs, `log/<uuid>` for `job/<uuid>`."""
+"""The kinds of documents. `secret` has the server's own data, such as the key that signs cookies; `log` has the logs
+and records of jobs, `log/<uuid>` for `job/<uuid>`."""
 
 
 def kind_of(id: str) -> str:

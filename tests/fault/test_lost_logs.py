@@ -40,6 +40,11 @@ def test_the_lines_of_an_executor_that_is_gone_stay_before_those_of_the_next(
         first.thaw()
         until(lambda: notes.count("lost") == 1)
         until(lambda: "attempt 1 was lost" in first.log)
+        [record] = until(lambda: client.record(id)["records"])
+        assert (record["attempt"], record["executor"], record["why"]) == (1, "one", "loss")
+        assert record["session"].startswith("over")
+        assert "attempt 1 was lost" in record["lines"]
+        assert "in talks_at_a_gate" in record["stack"]
     notes.open("two")
     assert ended(client, [id])[id]["state"] == "SUCCESS"
     assert lines(client, id) == [begun, (2, "two", ["attempt 2 begins", "attempt 2 ends"])]
