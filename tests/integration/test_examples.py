@@ -77,7 +77,7 @@ def test_a_client_submits_and_waits_for_an_action_that_copies_pages(tmp_path: Pa
         assert submitted("copy_pages", payload) == (0, f"SUCCESS 4 items in {tmp_path}/items.jsonl")
         assert (tmp_path / "items.jsonl").read_text().splitlines() == [f'{{"number": {n}}}' for n in (1, 2, 3, 4)]
         code, said = submitted("copy_pages", "{}")
-        assert (code, said) == (1, "FAILED KeyError: 'url'")
+        assert (code, said) == (1, "FAILED InvalidPayload: url: missing; file: missing")
 
 
 def test_a_job_fans_out_and_waits_for_its_parts(tmp_path: Path) -> None:
