@@ -129,7 +129,7 @@ def show_parameters(context: CommandContext, version: Document) -> None:
     """Show the parameters of one version of an action."""
     shape = version["parameters"]
     if not shape:
-        context.screen.line("announces no parameters: the action reads its payload by itself")
+        context.screen.line("no parameters are announced: the action reads its payload by itself, or has too many")
         return
     rows = [
         (field, words(inner, shape.get("$defs")), json.dumps(inner["default"]) if "default" in inner else None,
@@ -137,6 +137,9 @@ def show_parameters(context: CommandContext, version: Document) -> None:
         for field, inner in shape["properties"].items()
     ]  # fmt: skip
     context.screen.table(("parameter", "type", "default", ""), rows)
+    if version["example"] is None:
+        context.screen.line(f"without example: {shape.get('$comment')}")
+        return
     shown = shlex.quote(json.dumps(version["example"], ensure_ascii=False))
     context.screen.line(f"{context.command} submit {version['action']} --payload {shown}")
 

@@ -62,6 +62,7 @@ class Rehearsal:
         max_retries: int = MAX_RETRIES,
         action_timeout: float | None = None,
         on_edit: Callable[[Document], None] = lambda edit: None,
+        interrupted: bool = False,
         **attributes: Any,
     ) -> None:
         """Make the job; nothing runs yet.
@@ -69,15 +70,16 @@ class Rehearsal:
         `action`: a function or class with `@action`, a spec, or a name among the shipped actions and those of
         `actions_dir`, a folder or several. `client`: what the action has as `job.client` (None: each use raises
         RuntimeError). `settings`: the options of the executor. `max_retries`, `action_timeout`: as the options of
-        server and executor. `on_edit`: called with the attributes of each edit that the action makes. `attributes`:
-        those of the job (`timeout=5`, `retries=0`, `checkpoint={"row": 3}`, `targetResource={"href": "x/1"}`).
+        server and executor. `on_edit`: called with the attributes of each edit that the action makes.
+        `interrupted`: an earlier run of the job has ended without an outcome. `attributes`: those of the job
+        (`timeout=5`, `retries=0`, `checkpoint={"row": 3}`, `targetResource={"href": "x/1"}`).
 
         Raises ValueError for values that the server refuses, LookupError for an unknown name, PluginError, TypeError
         for wrong code.
         """
         self.spec = found(action, actions_dir)
         self.clock = SteppedClock()
-        own = {}
+        own: Document = {"attempts": 1, "interrupted": True} if interrupted else {}
         if "checkpoint" in attributes:
             own["checkpoint"] = checked_report("checkpoint", attributes.pop("checkpoint"))
         body = validate_add({"action": self.spec.name, "payload": dict(payload or {}), **attributes})
@@ -87,6 +89,7 @@ class Rehearsal:
         self._limits = JobLimits(threads=1, action_timeout=action_timeout)
         self._entries = 0
         self._now: Runner | None = None
+        self._session = Session(EXECUTOR, math.inf, math.inf)
         self.pauses: list[float] = []
         """The seconds of each pause before a retry."""
         self._enter()
@@ -172,6 +175,14 @@ class Rehearsal:
         if self._now:
             self._now.stop(self._server.job["id"])
 
+    def lose(self) -> None:
+        """Take the job away from the attempt that runs, as after a session that is over. Callable as `stop` is.
+
+        The action is ended by JobLost; the job is QUEUED then, and its next run begins as interrupted.
+        """
+        if self._now:
+            self._session.end()
+
     def _enter(self) -> None:
         """Let the job have an entry in the queue, unless it waits, as the server's promoter does."""
         job, now = self._server.job, self.clock.now()
@@ -187,8 +198,8 @@ class Rehearsal:
     def _attempt(self) -> None:
         """Run one attempt to its end."""
         job = self._server.job
-        session = Session(EXECUTOR, math.inf, math.inf)
-        claim = Claim(entry_of(job) or "", job["id"], self.attempts + 1, time.time(), session)
+        self._session = Session(EXECUTOR, math.inf, math.inf)
+        claim = Claim(entry_of(job) or "", job["id"], self.attempts + 1, time.time(), self._session)
         timer = signal.getitimer(signal.ITIMER_REAL)  # of a time limit of the test, which the watch takes over
         watch = Watch(max_blocking=BLOCKING)
         try:

@@ -178,7 +178,7 @@ def test_an_action_is_shown_with_an_example_that_succeeds(cli: Cli, client: Clie
     done = cli("submit", "count_words", "--payload", json.dumps(version["example"]), "--wait")
     assert not done.stderr
     assert client.get(done.stdout.splitlines()[0])["output"] == {"url": "text", "limit": 10}
-    assert "reads its payload by itself" in cli("actions", "steps").stdout
+    assert "the action reads its payload by itself" in cli("actions", "steps").stdout
     assert "no executor announces the action 'nothing'" in cli.wrong("actions", "nothing")
 
 

@@ -350,6 +350,7 @@ def test_an_announcement_is_bounded(found: Found) -> None:
     assert told["small"] == small
     assert len(json.dumps(told["large"])) <= LARGEST < len(json.dumps(large.parameters.shape()))
     assert misfits(told["large"], {"parameter_0": 3, "more": 1}) == [f"parameter_{n}: missing" for n in range(1, 20)]
+    assert (example(told["large"]), example(told["small"])) == (None, {"url": "text", "limit": 10, "by": None})
     many = announced({f"action_{n}": small for n in range(1000)})
     assert 50 < len(many) < 1000
     assert len(json.dumps(many)) <= 2 * LARGEST_TOGETHER

@@ -11,7 +11,7 @@ from typing import Any
 import gevent
 import pytest
 
-from geventjob import Action, Backoff, GiveUp, JobStopped, Retry, action
+from geventjob import Action, Backoff, GiveUp, JobLost, JobStopped, Retry, action
 from geventjob.testing import Rehearsal, SteppedClock, run_action
 
 SURE = Backoff(first=10, factor=3, jitter=0)
@@ -175,6 +175,29 @@ def test_a_stop_ends_the_action_where_it_waits() -> None:
     gevent.spawn_later(0.05, job.stop)
     assert (job.finish().state, job.attempts, seen) == ("STOPPED", 1, ["cleaned up"])
     job.stop()
+
+
+def test_a_lost_job_is_begun_again_as_interrupted() -> None:
+    seen = []
+
+    @action("waits")
+    def waits(job: Any) -> dict[str, Any]:
+        job.set_checkpoint(job.attempt)
+        if not job.interrupted:
+            try:
+                gevent.sleep(600)
+            finally:
+                with pytest.raises(JobLost):
+                    job.set_progress(5)
+                seen.append("cleaned up")
+        return {"attempt": job.attempt, "checkpoint": job.checkpoint}
+
+    job = Rehearsal(waits)
+    gevent.spawn_later(0.05, job.lose)
+    assert (job.run().state, job.attempts, job.checkpoint, seen) == ("QUEUED", 1, 1, ["cleaned up"])
+    assert (job.finish().state, job.output) == ("SUCCESS", {"attempt": 2, "checkpoint": 2})
+    assert (job.job["interruptions"], job.errors) == (0, []), "the action ended in good order"
+    assert run_action(waits, interrupted=True, checkpoint=3).output == {"attempt": 2, "checkpoint": 2}
 
 
 def test_what_is_no_job_or_no_action_is_refused(tmp_path: Path) -> None:
