@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from geventjob import config
 from geventjob.cli.context import Commands
 from geventjob.cli.isolated import isolated
-from geventjob.cli.submit import payload
+from geventjob.cli.job_options import payload
 from geventjob.config import kinds
 
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ import re
 
 from geventjob.calendar.schedule import MOST_CAUGHT_UP
 from geventjob.cimi.document import Document
-from geventjob.cli import submit
+from geventjob.cli import job_options
 from geventjob.config import kinds
-from geventjob.job.types import LOWEST_PRIORITY
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 """Seconds of each unit of `--every`."""
@@ -24,19 +23,12 @@ def declare(parser: argparse.ArgumentParser, is_new: bool) -> None:
         "--catchup", type=catchup, metavar="none|last|N",
         help="ticks that fire later if nothing could fire at their time (default last)",
     )  # fmt: skip
-    parser.add_argument("--jitter", type=float, metavar="SECONDS", help="a tick fires up to so much later")
+    parser.add_argument("--jitter", type=kinds.seconds, metavar="SECONDS", help="a tick fires up to so much later")
     parser.add_argument(
         "--unless-pending", action="store_true", default=None, help="make no job while the last one has not ended"
     )
     parser.add_argument("--action", required=is_new, metavar="ACTION", help="action of the jobs")
-    parser.add_argument("--payload", type=submit.payload, metavar="JSON", help="input of the action; @FILE or - reads")
-    parser.add_argument("--target", metavar="HREF", help="id of the resource that the jobs are about")
-    parser.add_argument("--priority", type=kinds.whole(0, LOWEST_PRIORITY), metavar="N", help="lower runs first")
-    parser.add_argument("--tag", action="append", metavar="TEXT", help="a tag of the jobs; repeatable")
-    parser.add_argument(
-        "--property", type=submit.pair, action="append", metavar="NAME=VALUE", help="a property; repeatable"
-    )
-    parser.add_argument("--job-timeout", type=kinds.seconds, metavar="SECONDS", help="time limit of each job")
+    job_options.declare(parser)
     parser.add_argument("--description", metavar="TEXT", help="a text for people to see")
     if not is_new:
         parser.add_argument(
@@ -75,12 +67,6 @@ def described(args: argparse.Namespace) -> Document:
         "jitter": args.jitter,
         "unlessPending": args.unless_pending,
         "action": args.action,
-        "payload": args.payload,
-        "targetResource": None if args.target is None else {"href": args.target},
-        "priority": args.priority,
-        "tags": args.tag,
-        "properties": dict(args.property) if args.property else None,
-        "timeout": args.job_timeout,
         "description": args.description,
     }
-    return {name: value for name, value in schedule.items() if value is not None}
+    return {name: value for name, value in schedule.items() if value is not None} | job_options.described(args)

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import uuid
 from itertools import islice
-from pathlib import Path
 
 from geventjob.cimi.document import Document
 from geventjob.cimi.errors import CimiError, Conflict, Refused
-from geventjob.cli import jobs, watch
+from geventjob.cli import job_options, jobs, watch
 from geventjob.cli.context import CommandContext, Commands
 from geventjob.cli.errors import UsageError
 from geventjob.config import kinds
 from geventjob.exit_code import ExitCode
 from geventjob.job.attributes import ENTRY, named
 from geventjob.job.states import FINAL
-from geventjob.job.types import LOWEST_PRIORITY
 from geventjob.plugins import shapes as shapes_of
 
-LARGEST = 8 << 20
-"""Bytes that are read of a payload; the server has a limit of its own."""
 PAGE = 1000
 """Jobs of one request."""
 COPIES = 100
@@ -37,33 +31,11 @@ def declare(commands: Commands) -> None:
     """Declare the commands and their arguments."""
     parser = commands.add("submit", submit, "submit jobs")
     parser.add_argument("action", metavar="ACTION", help="name of the action to run")
-    parser.add_argument("--target", metavar="HREF", help="id of the resource that the job is about")
-    parser.add_argument(
-        "--priority",
-        type=kinds.whole(0, LOWEST_PRIORITY),
-        metavar="N",
-        help=f"0 to {LOWEST_PRIORITY}, lower runs first (default {LOWEST_PRIORITY})",
-    )
-    parser.add_argument(
-        "--payload", type=payload, metavar="JSON", help="input of the action, an object; @FILE or - reads it"
-    )
-    parser.add_argument(
-        "--property", type=pair, action="append", default=[], metavar="NAME=VALUE", help="a property; repeatable",
-    )  # fmt: skip
+    job_options.declare(parser)
     parser.add_argument("--name", metavar="TEXT", help="a name for people to see")
-    parser.add_argument("--tag", action="append", default=[], metavar="TEXT", help="a tag to search for; repeatable")
-    parser.add_argument(
-        "--job-timeout", type=kinds.seconds, metavar="SECONDS", help="time limit of the job (default: the action's)"
-    )
     when = "a date with a time zone, or an offset from now as +90s, +2h, +3d"
     parser.add_argument("--not-before", metavar="WHEN", help=f"run at this time or later: {when}")
     parser.add_argument("--expires", metavar="WHEN", help="stop the job if it is not RUNNING by this time")
-    parser.add_argument(
-        "--retries",
-        type=kinds.retries,
-        metavar="N",
-        help="how often a failed run is tried again (default: the action's)",
-    )
     parser.add_argument(
         "--key", metavar="KEY", help="idempotency key: a second submit with the same key makes no second job"
     )
@@ -77,45 +49,6 @@ def declare(commands: Commands) -> None:
     parser.add_argument("--filter", metavar="CIMI", help="in place of IDs: all jobs in FAILED that match")
     parser.add_argument("--dry-run", action="store_true", help="with --filter: only count the jobs")
     parser.add_argument("--key", metavar="KEY", help="with --filter: go on with the run of this key, no job twice")
-
-
-# --- values of options
-
-
-def pair(text: str) -> tuple[str, str]:
-    """Return name and value of a property. Raises ArgumentTypeError."""
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, not {text!r}")
-    return name, value
-
-
-def payload(text: str) -> Document:
-    """Return a payload. Raises ArgumentTypeError for anything but a JSON object."""
-    try:
-        value = json.loads(read(text))
-    except (ValueError, RecursionError) as error:
-        raise argparse.ArgumentTypeError(f"expected JSON, @FILE or -: {error}") from None
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError('expected a JSON object, as {"name": "value"}')
-    return value
-
-
-def read(text: str) -> str:
-    """Return the text itself, or the content of `@FILE` or of stdin for `-`. Raises ArgumentTypeError."""
-    try:
-        if text == "-":
-            content = sys.stdin.buffer.read(LARGEST + 1)
-        elif text.startswith("@"):
-            with Path(text[1:]).open("rb") as file:
-                content = file.read(LARGEST + 1)
-        else:
-            return text
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"cannot read {text[1:] or 'stdin'}: {error.strerror}") from None
-    if len(content) > LARGEST:
-        raise argparse.ArgumentTypeError(f"larger than {LARGEST >> 20} MB, more than any payload may have")
-    return content.decode()
 
 
 # --- submit
@@ -140,20 +73,8 @@ def submit(context: CommandContext) -> int:
 
 def described(args: argparse.Namespace) -> Document:
     """Return the job that the options describe."""
-    job = {
-        "action": args.action,
-        "targetResource": {"href": args.target} if args.target is not None else None,
-        "priority": args.priority,
-        "payload": args.payload,
-        "name": args.name,
-        "tags": args.tag or None,
-        "timeout": args.job_timeout,
-        "retries": args.retries,
-        "notBefore": args.not_before,
-        "expires": args.expires,
-        "properties": dict(args.property) or None,
-    }
-    return {name: value for name, value in job.items() if value is not None}
+    job = {"action": args.action, "name": args.name, "notBefore": args.not_before, "expires": args.expires}
+    return {name: value for name, value in job.items() if value is not None} | job_options.described(args)
 
 
 def submit_one(context: CommandContext, job: Document) -> int:

@@ -84,8 +84,8 @@ def jobs(here: LocalServer, id: str) -> list[dict[str, Any]]:
 def test_a_schedule_keeps_what_was_sent(here: LocalServer, name: str) -> None:
     body = {
         **LINE, "catchup": 3, "jitter": 60, "unlessPending": False, "description": "for the board", "priority": 7,
-        "payload": {"a": [1, None]}, "timeout": 1.5, "tags": ["x"], "targetResource": {"href": "report/daily"},
-        "properties": {"p": "q"},
+        "payload": {"a": [1, None]}, "timeout": 1.5, "retries": 2, "tags": ["x"],
+        "targetResource": {"href": "report/daily"}, "properties": {"p": "q"},
     }  # fmt: skip
     id = add(here, name, **body)
     found = get(here, id)

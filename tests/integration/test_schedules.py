@@ -157,6 +157,7 @@ def test_wrong_commands_say_what_is_wrong(made: Fleet, cli: Cli) -> None:
     assert "cron: expected either cron" in cli.wrong(*add)
     assert "cron: '61 * * * *'" in cli.wrong(*add, "--cron", "61 * * * *")
     assert "--every: expected a time as" in cli.wrong(*add, "--every", "soon")
+    assert "--jitter: expected seconds" in cli.wrong(*add, "--every", "1m", "--jitter", "nan")
     assert "--catchup: expected none, last" in cli.wrong(*add, "--every", "1m", "--catchup", "all")
     for command in (["pause"], ["resume"], ["delete"], ["fire"], ["edit", "--every", "5"]):
         assert "there is no schedule nothing" in cli.wrong("schedules", command[0], "nothing", *command[1:])

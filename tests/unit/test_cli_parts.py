@@ -13,7 +13,7 @@ import pytest
 
 from geventjob import config
 from geventjob.cimi.errors import CimiError, Conflict, Forbidden, Invalid, LoginRefused, NotFound, ServerAway
-from geventjob.cli import jobs, screen, submit
+from geventjob.cli import job_options, jobs, screen, submit
 from geventjob.cli.errors import explain
 from geventjob.cli.main import command_at, command_line, is_there, main
 from geventjob.cli.screen import Screen
@@ -139,27 +139,27 @@ def test_counts_in_words() -> None:
 
 
 def test_payload_from_text_and_file(tmp_path: Path) -> None:
-    assert submit.payload('{"a": 1}') == {"a": 1}
+    assert job_options.payload('{"a": 1}') == {"a": 1}
     (tmp_path / "p.json").write_text('{"b": "ü"}')
-    assert submit.payload(f"@{tmp_path}/p.json") == {"b": "ü"}
+    assert job_options.payload(f"@{tmp_path}/p.json") == {"b": "ü"}
 
 
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        (submit.payload, "[1]"),
-        (submit.payload, "{"),
-        (submit.payload, "[" * 100_000),
-        (submit.payload, "@/nowhere"),
-        (submit.payload, "@/"),
+        (job_options.payload, "[1]"),
+        (job_options.payload, "{"),
+        (job_options.payload, "[" * 100_000),
+        (job_options.payload, "@/nowhere"),
+        (job_options.payload, "@/"),
         (kinds.whole(0, 999), "1000"),
         (kinds.whole(0, 999), "-1"),
         (kinds.whole(0, 999), "³"),
         (kinds.count, "0"),
         (kinds.count, "1000001"),
         (kinds.count, "9" * 5000),
-        (submit.pair, "novalue"),
-        (submit.pair, "=x"),
+        (job_options.pair, "novalue"),
+        (job_options.pair, "=x"),
         (jobs.state, "DONE"),
     ],
 )

@@ -108,12 +108,11 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def test_a_label_is_named_in_the_table_and_by_its_own_option_only() -> None:
-    """`tags` has no logic but `--tag` of `geventjob submit` and `geventjob schedules`, and `Client.submit`."""
+    """`tags` has no logic but the option `--tag` and the parameter of `Client.submit`."""
     files = [path for path in (TOP / "geventjob").rglob("*.py") if re.search(r"\btags\b", path.read_text())]
     assert {str(path.relative_to(TOP)) for path in files} == {
         "geventjob/job/attributes.py",
-        "geventjob/cli/submit.py",
-        "geventjob/cli/schedule_options.py",
+        "geventjob/cli/job_options.py",
         "geventjob/cimi/client.py",
     }
 
