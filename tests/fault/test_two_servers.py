@@ -117,9 +117,11 @@ def test_held_jobs_are_put_by_the_other_server_when_the_promoter_is_killed(pair:
     pair.url = pair.urls[1 - doomed]
     pair.executor("executor", "--session-timeout", "3")
     client = Client(pair.url, "super", PASSWORD)
-    job = {"action": "noted", "payload": {"file": str(notes.path), "seconds": 0}}
+    job = {"action": "fails_first", "payload": {"file": str(notes.path), "seconds": 0, "fail": 1}}
     ids = [str(id) for id in client.bulk_add([{**job, "notBefore": f"+{seconds}s"} for seconds in (1, 4, 8)])]
-    until(lambda: notes.jobs("begin") == ids[:1], every=0.02)
+    until(lambda: notes.jobs("begin") == ids[:1] * 2, every=0.02)
     servers[doomed].kill()
-    assert {job["state"] for job in ended(client, ids).values()} == {"SUCCESS"}
-    assert notes.jobs("begin") == ids
+    jobs = ended(client, ids)
+    assert Counter((job["state"], job["retried"], job["attempts"]) for job in jobs.values()) == {("SUCCESS", 1, 2): 3}
+    assert sorted(notes.jobs("begin")) == sorted(ids * 2)
+    assert all(job["errors"][0]["type"] == "OSError" and job["output"] == {"runs": 2} for job in jobs.values())

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from geventjob import Backoff, Retry, action
 from geventjob.clock import cimi_time
+from geventjob.executor.job import Job
 from geventjob.plugins.retries import RetryPolicy
 from geventjob.server.jobs.changes import entry_of
 from geventjob.server.jobs.conflicts import Refusal
@@ -79,6 +80,49 @@ def test_the_rule_stands_at_the_action() -> None:
     def x(job: Any) -> None: ...
 
     assert x.__geventjob_action__.retry == RetryPolicy(5, Backoff(first=2), (OSError,), (FileNotFoundError,))  # type: ignore[attr-defined]
+
+
+# --- what the action leaves behind
+
+
+def job_of(**attributes: Any) -> tuple[Job, list[dict[str, Any]]]:
+    """Return a job, and the list of its edits."""
+    edits: list[dict[str, Any]] = []
+
+    def write(edit: dict[str, Any]) -> dict[str, Any]:
+        edits.append(edit)
+        return {"id": "job/1", **attributes, **edit}
+
+    return Job({"id": "job/1", **attributes}, write, None), edits  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_and_an_output_are_saved_as_plain_json() -> None:
+    job, edits = job_of()
+    assert job.checkpoint is None
+    job.set_checkpoint({"row": 7, "at": (1, 2)})
+    assert job.checkpoint == {"row": 7, "at": [1, 2]}
+    job.set_output([1.5, "x"])
+    assert edits == [{"checkpoint": {"row": 7, "at": [1, 2]}}, {"output": [1.5, "x"]}]
+    with pytest.raises(AttributeError, match=r"job.set_output"):
+        job.output = 3
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (None, "None is no value"),
+        (float("nan"), "expected JSON"),
+        (object(), "expected JSON"),
+        ({"x": {1: object()}}, "expected JSON"),
+        ("x" * 65_535, "expected at most 64 KB of JSON, not 65,537 bytes"),
+    ],
+)
+def test_what_is_no_json_or_too_large_is_refused_by_name(value: Any, words: str) -> None:
+    job, edits = job_of()
+    for name in ("output", "checkpoint"):
+        with pytest.raises(ValueError, match=f"{name}: {words}"):
+            getattr(job, f"set_{name}")(value)
+    assert edits == []
 
 
 # --- the server's part
