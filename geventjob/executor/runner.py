@@ -118,6 +118,7 @@ class Runner:
         if work not in self.works:
             return  # abandoned earlier; only now its code has come to an end
         self.works.remove(work)
+        work.job = work.running = None  # they refer to the work: a cycle would be left to the garbage collector
         if work.slot:
             self._slots.release()
         self._finisher.leave_quarantine(work)

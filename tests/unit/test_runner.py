@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
@@ -437,3 +439,14 @@ def test_the_stack_of_a_running_job_is_written_as_a_record(executor: Executor) -
     executor.client.operation(id, "stop")
     executor.runner.stop(id)
     running.get(timeout=10)
+
+
+def test_a_run_leaves_no_cycle_of_references(executor: Executor) -> None:
+    seen: list[weakref.ref[Work]] = []
+    executor.on_start.append(lambda work: seen.append(weakref.ref(work)))
+    gc.disable()
+    try:
+        executor.run()
+        eventually(lambda: seen[0]() is None)
+    finally:
+        gc.enable()
