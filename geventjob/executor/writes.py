@@ -21,7 +21,7 @@ from geventjob.batch import Batcher
 from geventjob.cimi.body import encoded
 from geventjob.cimi.client import Client
 from geventjob.cimi.document import Document
-from geventjob.cimi.errors import CimiError, Conflict, Invalid, LoginRefused, Refused, ServerAway
+from geventjob.cimi.errors import CimiError, Conflict, ForeignAnswer, Invalid, LoginRefused, Refused, ServerAway
 from geventjob.coordination.base import Claim
 
 log = logging.getLogger(__name__)
@@ -67,12 +67,23 @@ class Write:
         owner = {"entry": claim.entry, "fence": claim.fence, "executor": executor}
         return {"id": claim.job, "set": self.set, **owner, **self.beside}
 
-    def shorten(self) -> None:
-        """Leave out what the write can do without."""
+    def lighten(self, error: CimiError) -> bool:
+        """Leave out what the write can do without after this refusal; return whether it may be sent again.
+
+        Lines and a record of the run go first: neither their size nor their text may fail a job.
+        """
+        spare = self.beside.keys() & {"log", "record"}
+        if spare:
+            self.beside = {name: value for name, value in self.beside.items() if name not in spare}
+            return True
+        if not isinstance(error, Invalid):
+            return True
+        if error.status != 413 or self.set.keys() - ENGINE_SETS:
+            return False
         self.set = shortened(self.set)
         if "failure" in self.beside:
             self.beside = {**self.beside, "failure": {**self.beside["failure"], "message": "", "traceback": ""}}
-        self.beside = {name: value for name, value in self.beside.items() if name not in ("log", "record")}
+        return True
 
 
 class Writes:
@@ -146,10 +157,8 @@ class Writes:
 
         def pause(error: ServerAway | Invalid, delay: float) -> float:
             nonlocal log_level
-            if isinstance(error, Invalid):
-                if error.status != 413 or write.set.keys() - ENGINE_SETS:
-                    raise error
-                write.shorten()
+            if isinstance(error, (Invalid, ForeignAnswer)) and not write.lighten(error):
+                raise error
             log.log(log_level, "%s: the server could not take an edit: %s", write.claim.job, error)
             log_level = logging.DEBUG
             return delay

@@ -60,6 +60,15 @@ def good_text(run: Run) -> bytes:  # noqa: F811
     return bytes(run.admin.get(f"{run.id}/record").content)
 
 
+def test_records_that_were_asked_for_make_room_first(run: Run) -> None:  # noqa: F811
+    assert run.edit(2, {"state": "RUNNING"}) == 200
+    assert run.edit(1, {"state": "QUEUED"}, record=RECORD | {"why": "loss"}) == 200
+    for number in range(4):
+        asked = {"why": "asked", "attempt": 2, "request": f"{number}", "stack": "x" * 12_000}
+        assert run.edit(2, {}, record=RECORD | asked) == 200
+    assert [each.get("request", each["why"]) for each in records(run)] == ["loss", "2", "3"]
+
+
 @pytest.mark.parametrize("wrong", [{"why": "whim"}, {"ran": -1}, {"session": "x" * 201}, {"more": 1}])
 def test_wrong_records_are_refused(run: Run, wrong: dict[str, Any]) -> None:  # noqa: F811
     assert run.edit(1, {}, record=RECORD | wrong) == 400

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from argparse import Namespace
+from collections.abc import Callable
 from typing import Any
 
 import gevent
 import pytest
 
-from geventjob.cimi.errors import Conflict, ForeignAnswer, Invalid, LoginRefused, Refused, ServerAway
+from geventjob.cimi.errors import CimiError, Conflict, ForeignAnswer, Invalid, LoginRefused, Refused, ServerAway
 from geventjob.clock import boottime
 from geventjob.coordination.base import Claim, Session
 from geventjob.executor.writes import BATCH, ClaimLost, OutOfPatience, Writes
@@ -24,6 +25,8 @@ class Server:
         self.limit = 10**9
         """Characters of a statusMessage that pass."""
         self.answers: dict[str, dict[str, Any] | Exception] = {}
+        self.answer: Callable[[dict[str, Any]], Any] = lambda edit: {"id": edit["id"], **edit["set"]}
+        """The answer to all others."""
         self.requests: list[list[dict[str, Any]]] = []
         self.probes = 0
         self.dialect = Namespace(forgives=True)
@@ -44,7 +47,7 @@ class Server:
         self.requests.append(edits)
         if len(edits[0]["set"].get("statusMessage", "")) > self.limit:
             return [Invalid(413, "too large")]
-        return [self.answers.get(edit["id"], {"id": edit["id"], **edit["set"]}) for edit in edits]
+        return [self.answers.get(edit["id"], self.answer(edit)) for edit in edits]
 
 
 @pytest.fixture
@@ -214,6 +217,17 @@ def test_what_an_action_writes_and_is_too_large_is_its_own_error(server: Server,
     server.answers["job/1"] = Invalid(413, "too large")
     with pytest.raises(Invalid):
         writes.write(claim(), {"affectedResources": []})
+
+
+@pytest.mark.parametrize("error", [Invalid(400, "unknown field `log`"), Invalid(413, "x"), ForeignAnswer("blocked")])
+def test_lines_and_a_record_that_are_refused_fail_no_job(server: Server, writes: Writes, error: CimiError) -> None:
+    def answer(edit: dict[str, Any]) -> Any:
+        return error if edit.keys() & {"log", "record"} else {**edit, **edit["set"]}
+
+    server.answer = answer
+    beside = {"log": {"at": 0, "text": "drop table x\n"}, "record": {}, "failure": {"type": "x", "message": "m"}}
+    job = writes.write(claim(), {"state": "FAILED"}, beside=beside)
+    assert (job["state"], job["failure"]["message"]) == ("FAILED", "m")
 
 
 def test_what_is_no_json_is_an_error_of_its_writer_alone(server: Server, writes: Writes) -> None:

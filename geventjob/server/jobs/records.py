@@ -47,8 +47,8 @@ class RecordReport(Struct, forbid_unknown_fields=True, omit_defaults=True, renam
 def recorded(log: Document, report: RecordReport, job: Document, executor: str, now: datetime) -> Document:
     """Return the log with this record; the very same document if the record is there already.
 
-    A record of an earlier attempt may come late, when the next attempt has one already. The first ones are dropped
-    where there is no room for all.
+    A record of an earlier attempt may come late, when the next attempt has one already. Where there is no room for all,
+    those that were asked for are dropped first, then the oldest ones.
     """
     told = to_builtins(report)
     told["stack"] = end_of(report.stack, STACK_BYTES)
@@ -59,10 +59,11 @@ def recorded(log: Document, report: RecordReport, job: Document, executor: str, 
     records = log.get(RECORDS, [])
     if any({**each, "at": None} == {**told, "at": None} for each in records):
         return log
-    records = sorted([*records, {"at": cimi_time(now), **told}], key=lambda each: each["attempt"])
-    while len(records) > 1 and len(json.encode(records)) > RECORD_BYTES:
-        del records[0]
-    return {**log, RECORDS: records}
+    new = {"at": cimi_time(now), **told}
+    while records and len(json.encode([*records, new])) > RECORD_BYTES:
+        spare = next((each for each in records if each["why"] == "asked"), records[0])
+        records = [each for each in records if each is not spare]
+    return {**log, RECORDS: sorted([*records, new], key=lambda each: each["attempt"])}
 
 
 def shown_records(log: Document | None) -> list[dict[str, Any]]:
