@@ -39,9 +39,9 @@ ROLE = "executors"
 
 def told(actions: Actions) -> dict[str, Any]:
     """Return what an executor announces about its actions."""
-    specs = {name: spec for name in actions.names if (spec := actions.get(name))}
-    shapes = announced({name: spec.parameters.shape() for name, spec in specs.items() if spec.parameters})
-    return {"actions": actions.names, "leftOut": left_out(actions.failures), "parameters": shapes}
+    parameters = {name: spec.parameters for name in actions.names if (spec := actions.get(name))}
+    shapes = {name: each.shape() for name, each in parameters.items() if each.fillable or each.rest}
+    return {"actions": actions.names, "leftOut": left_out(actions.failures), "parameters": announced(shapes)}
 
 
 class ExecutorEngine:

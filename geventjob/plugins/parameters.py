@@ -14,6 +14,8 @@ import msgspec
 from geventjob.plugins.retries import GiveUp
 
 EMPTY = inspect.Parameter.empty
+UNFILLED = object()
+"""The type of a parameter that keeps its default: no JSON can give its type."""
 ANY, FURTHER = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 LONGEST_DEFAULT = 200
 """Bytes of JSON of a default that is shown."""
@@ -36,6 +38,8 @@ class Parameter:
 
     def value(self, given: Any) -> Any:
         """Return a field of the payload as the parameter's type. Raises InvalidPayload."""
+        if self.type is UNFILLED:
+            raise InvalidPayload(f"{self.name}: no payload can give this parameter")
         try:
             return msgspec.convert(given, self.type)
         except msgspec.ValidationError as error:
@@ -53,6 +57,11 @@ class Parameters:
 
     def __bool__(self) -> bool:
         return bool(self.each or self.rest)
+
+    @property
+    def fillable(self) -> tuple[Parameter, ...]:
+        """The parameters that a payload may give."""
+        return tuple(parameter for parameter in self.each if parameter.type is not UNFILLED)
 
     def fill(self, payload: Any) -> tuple[list[Any], dict[str, Any]]:
         """Return the arguments by position and by name. Raises InvalidPayload that names every field that is wrong."""
@@ -82,17 +91,15 @@ class Parameters:
         return found
 
     def shape(self) -> dict[str, Any]:
-        """Return the JSON schema of a payload that fits. Raises TypeError that names a type that JSON cannot give."""
-        rest = [self.rest] if self.rest else []
-        every = (*self.each, *rest)
-        for parameter in every:
-            _check(parameter)
+        """Return the JSON schema of a payload that fits."""
+        fillable = self.fillable
+        every = (*fillable, *([self.rest] if self.rest else []))
         schemas, parts = msgspec.json.schema_components([_formatted(parameter.type) for parameter in every])
         found = dict(zip((parameter.name for parameter in every), schemas, strict=True))
         shape: dict[str, Any] = {
             "type": "object",
-            "properties": {each.name: found[each.name] | _default(each) for each in self.each},
-            "required": [each.name for each in self.each if each.default is EMPTY],
+            "properties": {each.name: found[each.name] | _default(each) for each in fillable},
+            "required": [each.name for each in fillable if each.default is EMPTY],
             "additionalProperties": found[self.rest.name] if self.rest else False,
         }
         return shape | ({"$defs": parts} if parts else {})
@@ -104,7 +111,8 @@ NO_PARAMETERS = Parameters()
 def parameters_of(target: Any) -> Parameters:
     """Return the parameters of a function behind its first, or those of `do_work` of a class.
 
-    Raises TypeError for an annotation that cannot be resolved, or that JSON cannot give.
+    Raises TypeError for an annotation that cannot be resolved, or that JSON cannot give, of a parameter without a
+    default.
     """
     code = target
     bound = False
@@ -122,12 +130,10 @@ def parameters_of(target: Any) -> Parameters:
     names = getattr(inspect.unwrap(code), "__globals__", {})
     try:
         found = [_parameter(each, names) for each in signed if each.kind is not ANY]
-        rest = found.pop() if FURTHER in kinds else None
-        made = Parameters(tuple(found), rest)
-        made.shape()
     except TypeError as error:
         raise TypeError(f"{getattr(code, '__qualname__', code)}: {error}") from None
-    return made
+    rest = found.pop() if FURTHER in kinds else None
+    return Parameters(tuple(found), rest)
 
 
 def _signature(code: Any) -> inspect.Signature:
@@ -140,7 +146,19 @@ def _signature(code: Any) -> inspect.Signature:
 
 
 def _parameter(signed: inspect.Parameter, names: dict[str, Any]) -> Parameter:
-    """Return a parameter with its annotation resolved. Raises TypeError."""
+    """Return a parameter with its type. Raises TypeError for one without a default that no payload can give."""
+    by_position = signed.kind is signed.POSITIONAL_ONLY
+    try:
+        kind = _type(signed, names)
+    except TypeError:
+        if signed.default is EMPTY:
+            raise
+        kind = UNFILLED
+    return Parameter(signed.name, kind, signed.default, by_position)
+
+
+def _type(signed: inspect.Parameter, names: dict[str, Any]) -> Any:
+    """Return the type that an annotation means. Raises TypeError for a type that JSON cannot give."""
     kind = signed.annotation
     if isinstance(kind, str) or kind not in (EMPTY, object):
         holder = type("holder", (), {"__annotations__": {"it": kind}})
@@ -148,17 +166,14 @@ def _parameter(signed: inspect.Parameter, names: dict[str, Any]) -> Parameter:
             kind = get_type_hints(holder, names, include_extras=True)["it"]
         except Exception as error:
             raise TypeError(f"the annotation of {signed.name} cannot be resolved: {error}") from None
-    by_position = signed.kind is signed.POSITIONAL_ONLY
-    return Parameter(signed.name, Any if kind in (EMPTY, object) else kind, signed.default, by_position)
-
-
-def _check(parameter: Parameter) -> None:
-    """Check that JSON can give a parameter's type. Raises TypeError."""
+    if kind in (EMPTY, object):
+        return Any
     try:
-        msgspec.json.schema(parameter.type)
+        msgspec.json.schema(kind)
     except Exception as error:  # of a type's own code, too
         said = str(error).splitlines() or [type(error).__name__]
-        raise TypeError(f"no payload can give the parameter {parameter.name}: {said[-1]}") from None
+        raise TypeError(f"no payload can give the parameter {signed.name}: {said[-1]}") from None
+    return kind
 
 
 def _formatted(kind: Any) -> Any:

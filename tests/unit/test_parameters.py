@@ -247,6 +247,21 @@ def test_a_file_with_a_parameter_that_nothing_can_fill_is_left_out(tmp_path: Pat
     assert actions.get("it") is None
 
 
+def test_a_parameter_that_nothing_can_fill_keeps_its_default(found: Found) -> None:
+    spec = found("""
+@action("it")
+def it(job, url: str, get: Callable = len, session: Missing = None, /, path: dt.tzinfo = dt.timezone.utc):
+    return [url, get is len, session, path is dt.timezone.utc]
+""")
+    assert run(spec, {"url": "u"}) == ["u", True, None, True]
+    assert refused(spec, {"get": 1, "path": "x"}) == (
+        "url: missing; get: no payload can give this parameter; path: no payload can give this parameter"
+    )
+    shape = spec.parameters.shape()
+    assert set(shape["properties"]) == {"url"}
+    assert misfits(shape, {"url": "u", "path": "x"}) == ["path: unknown"]
+
+
 # --- shapes
 
 SHAPED = """
@@ -362,7 +377,8 @@ def test_an_executor_announces_the_shapes_by_name_and_alias(found: Found) -> Non
     spec = found(COUNT.replace('"it"', '"it", aliases="other"'))
     plain = found('@action("it")\ndef it(job): pass')
     assert set(told(PluginSet([spec]))["parameters"]) == {"it", "other"}
-    assert told(PluginSet([plain]))["parameters"] == {}
+    injected = found('@action("it")\ndef it(job, zone: dt.tzinfo = None): pass')
+    assert told(PluginSet([plain]))["parameters"] == told(PluginSet([injected]))["parameters"] == {}
 
 
 # --- the warning of `submit`
