@@ -1,5 +1,6 @@
 """Actions of the benchmarks: no work, the time of the start, and a fixed amount of computing."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -40,3 +41,15 @@ def compute_for(job: Any) -> None:
     end = time.monotonic() + job.payload["seconds"]
     while time.monotonic() < end:
         turns(100)
+
+
+@action("naps")
+def naps(job: Any) -> None:
+    for _ in range(job.payload["naps"]):
+        time.sleep(job.payload["seconds"])
+
+
+@action("naps_async")
+async def naps_async(job: Any) -> None:
+    for _ in range(job.payload["naps"]):
+        await asyncio.sleep(job.payload["seconds"])

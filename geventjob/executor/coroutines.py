@@ -9,12 +9,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Coroutine
-from contextvars import copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import gevent
-from gevent.event import AsyncResult
 from greenlet import getcurrent
 
 from geventjob import debug
@@ -22,7 +20,7 @@ from geventjob.executor.running import Running, running_in
 from geventjob.executor.state import ActionState
 
 if TYPE_CHECKING:
-    from geventjob.executor.event_loop import EventLoop
+    from geventjob.executor.event_loop import ActionTask, EventLoop
 
 log = logging.getLogger(__name__)
 
@@ -59,30 +57,26 @@ class Coroutines:
         """Run the coroutine of the action; return its value, or raise its exception."""
         running = running_in(getcurrent())
         assert running
-        loop = self._running_loop()
-        outcome: Any = AsyncResult()
-        task = _begin(loop, running, coroutine, outcome)
+        task = self._begin(coroutine, running)
+        running.coroutine = coroutine
         cancelled = float("-inf")
-        while not outcome.ready():
+        while not task.ended:
             try:
-                outcome.wait()
+                task.wait()
             except BaseException as end:  # JobLost, JobStopped, Timeout
                 if monotonic() - cancelled >= CANCEL_AGAIN:
                     cancelled = monotonic()
-                    _cancel(loop, running, task, type(end).__name__)
-        result, error = outcome.value
-        if error is not None:
-            raise error
-        return result
+                    task.cancel(type(end).__name__)
+        return task.result()
 
-    def _running_loop(self) -> EventLoop:
-        """Return the loop; start one if there is none, or if the old one is held without an end."""
-        if self._loop is None or self._held(self._loop) > HOPELESS:
-            from geventjob.executor.event_loop import EventLoop
+    def _begin(self, coroutine: Coroutine[Any, Any, Any], running: Running) -> ActionTask:
+        """Begin a coroutine; start a loop if there is none, or if the old one is held without an end."""
+        from geventjob.executor.event_loop import ActionTask, EventLoop
 
+        if self._loop is None or self._loop.greenlet.dead or self._held(self._loop) > HOPELESS:
             self._loop = EventLoop(self._state)
             self._looks.start(self._look)
-        return self._loop
+        return ActionTask(self._loop, coroutine, running)
 
     # --- in the hub
 
@@ -96,42 +90,6 @@ class Coroutines:
     def _held(loop: EventLoop) -> float:
         """Return the seconds for which one turn of the loop has lasted; 0 while the loop waits."""
         return 0.0 if loop.selector.waits else monotonic() - loop.selector.turned
-
-
-def _begin(loop: EventLoop, running: Running, coroutine: Coroutine[Any, Any, Any], outcome: AsyncResult[Any]) -> Any:
-    from asyncio import CancelledError
-
-    from geventjob.executor.event_loop import RUNNING, live
-
-    running.coroutine = coroutine
-    context = copy_context()
-    context.run(RUNNING.set, running)
-    task = context.run(loop.create_task, live(coroutine, running, outcome))
-
-    def ended(_: Any) -> None:
-        if not outcome.ready():  # cancelled before it began: it never came to `live`
-            coroutine.close()
-            outcome.set((None, CancelledError()))
-
-    task.add_done_callback(ended)
-    loop.wake()
-    return task
-
-
-def _cancel(loop: EventLoop, running: Running, task: Any, why: str) -> None:
-    """Cancel the task of an action. A coroutine that holds the loop gets the CancelledError where it is."""
-    if loop.acting() is running:
-        gevent.get_hub().loop.run_callback(_throw, loop, running, why)
-    else:
-        task.cancel(why)
-        loop.wake()
-
-
-def _throw(loop: EventLoop, running: Running, why: str) -> None:
-    from asyncio import CancelledError
-
-    if loop.acting() is running:
-        loop.greenlet.throw(CancelledError(why))
 
 
 def _tell(loop: EventLoop, running: Running | None, held: float, stack: str) -> None:

@@ -1,26 +1,20 @@
-"""The asyncio loop of `async def` actions, in a greenlet of the hub (docs/decisions/0029-coroutines-in-the-hub.md).
-
-The loop waits in gevent, so greenlets run meanwhile. asyncio keeps the running loop for the native thread, and the loop
-here gives it up while it waits: an `asyncio.run` of another action finds none.
-"""
+"""The asyncio loop of `async def` actions, in a greenlet of the hub (docs/decisions/0029-coroutines-in-the-hub.md)."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
 import logging
-import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from functools import partial
-from time import monotonic
 from typing import Any, TypeVar
 
 import gevent
-from gevent.event import AsyncResult
-from gevent.selectors import GeventSelector
+from gevent._waiter import Waiter
 
+from geventjob.executor.hub_selector import HubSelector
 from geventjob.executor.running import Acting, Running
 from geventjob.executor.safepoints import begin
 from geventjob.executor.state import ActionState
@@ -31,29 +25,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 RUNNING: ContextVar[Running] = ContextVar("geventjob.running")
 """The action that a task works for; tasks and callbacks inherit their context from the code that made them."""
-
-
-class HubSelector(GeventSelector):
-    """A selector that waits in gevent, for a loop that is no running loop meanwhile."""
-
-    waits = False
-    """Whether the loop waits for events, and runs no code."""
-    turned = 0.0
-    """When the last wait was over, monotonic seconds."""
-
-    def select(self, timeout: float | None = None) -> Any:
-        """Return the events that are ready, as in `selectors`."""
-        loop, hooks = asyncio._get_running_loop(), sys.get_asyncgen_hooks()
-        asyncio._set_running_loop(None)
-        sys.set_asyncgen_hooks(None, None)
-        self.waits = True
-        try:
-            return super().select(timeout)
-        finally:
-            self.waits = False
-            self.turned = monotonic()
-            asyncio._set_running_loop(loop)
-            sys.set_asyncgen_hooks(*hooks)
 
 
 class GreenletExecutor(concurrent.futures.ThreadPoolExecutor):
@@ -83,7 +54,6 @@ class EventLoop(asyncio.SelectorEventLoop):
     def __init__(self, state: ActionState | None) -> None:
         """Start the loop. `state` keeps changes to the process apart from other actions."""
         self.selector = HubSelector()
-        self.selector.turned = monotonic()
         super().__init__(self.selector)
         self.set_default_executor(GreenletExecutor())
         self.set_task_factory(_make_task)
@@ -99,10 +69,6 @@ class EventLoop(asyncio.SelectorEventLoop):
         """Return the action whose code the loop runs now; None while the loop waits, or works for itself."""
         context = self.greenlet.gr_context
         return context.get(RUNNING) if context is not None else None
-
-    def wake(self) -> None:
-        """Let the loop see what another greenlet has scheduled."""
-        self.call_soon_threadsafe(_nothing)
 
     def end(self) -> None:
         """End the loop, unless code of an action holds it. Waits for a moment."""
@@ -121,20 +87,79 @@ class EventLoop(asyncio.SelectorEventLoop):
                 return
 
 
-async def live(coroutine: Coroutine[Any, Any, Any], running: Running, outcome: AsyncResult[Any]) -> None:
-    """Run the coroutine of an action, cancel the tasks that it leaves behind, and set (value, exception)."""
+class ActionTask:
+    """The coroutine of an action, from its begin to its end."""
+
+    __slots__ = ("_coroutine", "_error", "_loop", "_running", "_task", "_value", "_waiter", "begun", "ended")
+
+    def __init__(self, loop: EventLoop, coroutine: Coroutine[Any, Any, Any], running: Running) -> None:
+        """Begin the coroutine in the next turn of the loop."""
+        self._loop = loop
+        self._coroutine = coroutine
+        self._running = running
+        self._waiter: Waiter[None] | None = None
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self.begun = self.ended = False
+        context = copy_context()
+        context.run(RUNNING.set, running)
+        self._task: asyncio.Task[None] = context.run(partial(asyncio.Task, live(self, coroutine, running), loop=loop))
+        loop.selector.wake()
+
+    def end(self, value: Any, error: BaseException | None) -> None:
+        """Note the end, and wake the greenlet that waits for it."""
+        self._value, self._error, self.ended = value, error, True
+        if self._waiter is not None:
+            gevent.get_hub().loop.run_callback(self._waiter.switch, None)
+
+    # --- in the greenlet of the action
+
+    def wait(self) -> None:
+        """Wait for the end."""
+        self._waiter = Waiter()
+        try:
+            self._waiter.get()
+        finally:
+            self._waiter = None
+
+    def result(self) -> Any:
+        """Return the value of the coroutine that has ended, or raise its exception."""
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def cancel(self, why: str) -> None:
+        """Cancel the coroutine. One that holds the loop gets the CancelledError where it is."""
+        if not self.begun:  # `live` is not there yet to note the end
+            self._task.cancel()
+            self._coroutine.close()
+            self.end(None, asyncio.CancelledError(why))
+        elif self._loop.acting() is self._running:
+            gevent.get_hub().loop.run_callback(self._throw, why)
+        else:
+            self._task.cancel(why)
+            self._loop.selector.wake()
+
+    def _throw(self, why: str) -> None:
+        if self._loop.acting() is self._running:
+            self._loop.greenlet.throw(asyncio.CancelledError(why))
+
+
+async def live(task: ActionTask, coroutine: Coroutine[Any, Any, Any], running: Running) -> None:
+    """Run the coroutine of an action, cancel the tasks that it leaves behind, and note its end."""
+    task.begun = True
     value = raised = None
     try:
         value = await coroutine
     except BaseException as error:  # SystemExit would end the loop
         raised = error
         raised.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # from the coroutine on
-    while rest := {task for task in running.tasks if not task.done()} - {asyncio.current_task()}:
-        for task in rest:
-            task.cancel()
+    while rest := running.unfinished:
+        for one in rest:
+            one.cancel()
         with suppress(asyncio.CancelledError):
             await asyncio.wait(rest)
-    outcome.set((value, raised))
+    task.end(value, raised)
 
 
 def _make_task(loop: Any, coroutine: Any, **options: Any) -> Any:
@@ -144,7 +169,3 @@ def _make_task(loop: Any, coroutine: Any, **options: Any) -> Any:
     if running is not None:
         running.tasks.add(task)
     return task
-
-
-def _nothing() -> None:
-    pass

@@ -98,10 +98,15 @@ class Running:
 
     @property
     def tasks(self) -> WeakSet[Any]:
-        """The tasks of asyncio that the action started, directly or by way of others."""
+        """The tasks that the coroutine of the action started, directly or by way of others."""
         if self._tasks is None:
             self._tasks = WeakSet()
         return self._tasks
+
+    @property
+    def unfinished(self) -> set[Any]:
+        """Those of `tasks` that have not ended."""
+        return {task for task in self._tasks or () if not task.done()}
 
     @property
     def state(self) -> str:
