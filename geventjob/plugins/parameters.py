@@ -197,6 +197,8 @@ def _default(parameter: Parameter) -> dict[str, Any]:
 
 
 def _plain(text: str) -> str:
-    """Return an error of msgspec as a part of a sentence."""
+    """Return an error of msgspec as a part of a sentence, without a value of the payload, which may be a secret."""
+    if text.startswith(("Invalid enum value", "Invalid value")):
+        return "none of the expected values"
     text = text.replace("`", "").replace(" | ", " or ")
     return text[:1].lower() + text[1:]
