@@ -14,7 +14,8 @@ from tests.support.fleet import free_port, until
 from tests.support.machine import Machine
 
 ACTIONS = '''
-import subprocess
+import subprocess, time
+from pathlib import Path
 from geventjob import action
 
 @action("waits")
@@ -24,8 +25,12 @@ def waits(job):
 
 @action("gated")
 def gated(job):
-    """Wait for a program that reads from a pipe."""
-    subprocess.run(["cat", job.payload["pipe"]], check=True)
+    """Wait at a gate, some jobs for a program that reads from its pipe."""
+    gate = Path(job.payload["gate"])
+    if job.payload.get("program"):
+        subprocess.run(["cat", str(gate)], check=True)
+    while gate.is_fifo():
+        time.sleep(0.2)
 
 @action("environ")
 def environ(job):
@@ -139,15 +144,16 @@ def installed(machine: Machine, zookeeper: str) -> Iterator[Installed]:
 
 
 class Gate:
-    """A pipe from which the programs of jobs read nothing until the gate opens, and then its end."""
+    """A pipe at which jobs wait until the gate opens; their programs then read its end."""
 
     def __init__(self, place: Path) -> None:
         self._place = place
         os.mkfifo(place, 0o644)
 
     def open(self) -> None:
-        """Let all programs end, also those that start later."""
+        """Let all jobs end, also those that run again later."""
         writer = os.open(self._place, os.O_WRONLY)
-        self._place.unlink()
-        self._place.touch()
+        opened = self._place.with_suffix(".open")
+        opened.touch()
+        opened.rename(self._place)
         os.close(writer)

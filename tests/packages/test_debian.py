@@ -159,12 +159,13 @@ def test_a_credential_of_systemd_is_the_password(site: Installed) -> None:
 
 
 def test_a_restart_of_all_loses_none_of_300_running_jobs(site: Installed) -> None:
-    """The program of each job waits until all three units have been told to stop."""
+    """The jobs, 20 of them for a program, wait until all three units have been told to stop."""
     machine, client = site.machine, site.client()
-    gate = Gate(machine.path(f"{FOLDER}/pipe"))
+    gate = Gate(machine.path(f"{FOLDER}/gate"))
     site.defaults("executor", f"--ss-pass={site.password}", "--threads=300")
     machine.run("systemctl", "restart", EXECUTOR)
-    ids = list(map(str, client.bulk_add([{"action": "gated", "payload": {"pipe": f"{FOLDER}/pipe"}}] * 300)))
+    payloads = [{"gate": f"{FOLDER}/gate", "program": number < 20} for number in range(300)]
+    ids = list(map(str, client.bulk_add([{"action": "gated", "payload": payload} for payload in payloads])))
     until(lambda: client.search("job", filter="state='RUNNING'", last=0)["count"] == 300, 60)
     old = site.processes()
     machine.run("systemctl", "restart", "--no-block", *UNITS)
@@ -177,7 +178,7 @@ def test_a_restart_of_all_loses_none_of_300_running_jobs(site: Installed) -> Non
 
 def test_an_upgrade_restarts_the_units_and_loses_no_job(site: Installed, packages: Packages) -> None:
     machine, client = site.machine, site.client()
-    ids = list(map(str, client.bulk_add([{"action": "waits"}] * 100)))
+    ids = list(map(str, client.bulk_add([{"action": "waits"}] * 40)))
     until(lambda: client.search("job", filter="state='RUNNING'", last=0)["count"])
     old = site.processes()
     before = machine.path("/etc/default/slipstream-job-executor").read_text()

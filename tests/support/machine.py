@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import platform
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,8 +107,11 @@ class Machine:
 
 @contextlib.contextmanager
 def machine(archive: Path, root: Path) -> Iterator[Machine]:
-    made = Machine(archive, root)
-    try:
-        yield made
-    finally:
-        made.close()
+    """Boot a machine, after the machines of other test runs: units of one name would share a control group."""
+    with (Path(tempfile.gettempdir()) / "geventjob-machine.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = Machine(archive, root)
+        try:
+            yield made
+        finally:
+            made.close()
