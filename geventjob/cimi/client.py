@@ -245,6 +245,10 @@ class Client:
         """Return the log of a job: its `state`, and `attempts` with the `text` of each (docs/reference/api.md)."""
         return self._ours("GET", f"{id}/log", answer=Document)
 
+    def stack(self, id: str) -> Document:
+        """Ask the executor of a running job for its stack: a record with this `request` follows. Raises Conflict."""
+        return self._ours("POST", f"{id}/stack", answer=Document)
+
     def record(self, id: str) -> Document:
         """Return the `records` of a job: what its runs were doing when they were ended (docs/reference/api.md)."""
         return self._ours("GET", f"{id}/record", answer=Document)

@@ -26,7 +26,7 @@ def stack(context: CommandContext) -> int:
     """Ask the executor of a running job for its stack, and print the record that comes back."""
     id = jobs.found(context, context.args.id)
     jobs.get(context, id, select=["state"])
-    asked = context.ask(context.client.operation, id, "stack")
+    asked = context.ask(context.client.stack, id)
     record = answer(context, id, asked["request"])
     if record is None:
         context.screen.note(

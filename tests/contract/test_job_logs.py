@@ -12,6 +12,7 @@ from geventjob.job.types import LOG_BYTES
 from geventjob.server.jobs.attached import Attachments
 from geventjob.server.jobs.lifecycle import Edit, JobEdit, Owner
 from geventjob.server.jobs.logs import LogReport
+from geventjob.server.store.base import StoreAway
 from tests.support.callers import STORES, LocalServer, acl, local_server
 from tests.support.job_server import good
 
@@ -137,3 +138,20 @@ def test_lines_that_come_after_the_deletion_of_their_job_leave_nothing(here: Loc
     edit = Edit({}, owner=Owner(run.entry, 1, "executor-1"), log=LogReport(0, "late\n"))
     assert Attachments(here.store).keep([JobEdit(run.id, edit)], [job]) == [job]
     assert here.store.get([run.id.replace("job/", "log/")]) == [None]
+
+
+class Full:
+    """A store that takes no writes."""
+
+    def write(self, items: object) -> None:
+        raise StoreAway("full")
+
+
+def test_a_store_that_takes_no_lines_refuses_edits_that_bring_nothing_else(run: Run) -> None:
+    run.edit(1, {"state": "RUNNING"})
+    job = good(run.admin.get(run.id))
+    owner, log = Owner(run.entry, 1, "executor-1"), LogReport(0, "x\n")
+    edits = [JobEdit(run.id, Edit(set, owner=owner, log=log)) for set in ({}, {"progress": 5})]
+    lines, progress = Attachments(Full()).keep(edits, [job, job])  # type: ignore[arg-type]
+    assert isinstance(lines, StoreAway)
+    assert progress == job

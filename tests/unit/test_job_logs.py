@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from io import StringIO
+from json import loads
 from types import SimpleNamespace as Namespace
 from typing import Any
 
 import gevent
 import pytest
 
+from geventjob.cli.logs import LogReader
+from geventjob.cli.screen import Screen
 from geventjob.clock import now
 from geventjob.coordination.base import Claim, Session
 from geventjob.executor import kept_log
@@ -189,3 +193,36 @@ def test_a_line_longer_than_a_log_loses_its_beginning() -> None:
     assert text.endswith("é\n")
     assert LOG_BYTES - 2 <= len(text.encode()) <= LOG_BYTES
     assert start == 120_007 - len(text.encode())
+
+
+# --- the command
+
+
+def printed(*logs: list[tuple[int, int, str]], json: bool = False) -> list[str]:
+    """Return the lines that a reader prints of these states of a log, one after the other."""
+    out = StringIO()
+    reader = LogReader(Namespace(screen=Screen(json=json, out=out), args=Namespace(json=json)))  # type: ignore[arg-type]
+    for log in logs:
+        attempts = [{"attempt": n, "executor": "e", "at": "T", "start": start, "text": text} for n, start, text in log]
+        reader.show({"attempts": attempts})
+    return out.getvalue().splitlines()
+
+
+def test_each_line_is_printed_once() -> None:
+    begins = "--- attempt 1 on e, T ---"
+    assert printed([], [(1, 0, "a\n")], [(1, 0, "a\n")], [(1, 0, "a\nb\n")]) == [begins, "a", "b"]
+    later = [(1, 0, "a\n"), (2, 0, "c\n")]
+    assert printed([(1, 0, "a\n")], later) == [begins, "a", "--- attempt 2 on e, T ---", "c"]
+    assert printed(later) == [begins, "a", "--- attempt 2 on e, T ---", "c"]
+
+
+def test_lines_that_are_not_kept_are_counted() -> None:
+    begins = "--- attempt 1 on e, T ---"
+    assert printed([(1, 5000, "z\n")]) == [begins, "… (5,000 bytes are not kept)", "z"]
+    assert printed([(1, 0, "a\n")], [(1, 10, "z\n")]) == [begins, "a", "… (8 bytes are not kept)", "z"]
+
+
+def test_json_has_the_new_lines_as_records() -> None:
+    first, second = (loads(line) for line in printed([(1, 0, "ä\n")], [(1, 0, "ä\nb\n")], json=True))
+    assert (first["start"], first["text"]) == (0, "ä\n")
+    assert (second["start"], second["text"]) == (3, "b\n")

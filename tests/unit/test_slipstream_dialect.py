@@ -387,7 +387,15 @@ def test_what_shall_stop_is_asked_for_by_pages_of_ids() -> None:
 def test_what_only_our_server_has_is_said_to_be_missing() -> None:
     jobs = Jobs()
     with answering(jobs) as server, Client(server.url) as client:
-        for call, what in ((client.nodes, "node"), (client.queue, "queue"), (client.reconcile, "queue/reconcile")):
+        calls: list[tuple[Callable[[], Any], str]] = [
+            (client.nodes, "node"),
+            (client.queue, "queue"),
+            (client.reconcile, "queue/reconcile"),
+            (lambda: client.log("job/0"), "job/0/log"),
+            (lambda: client.record("job/0"), "job/0/record"),
+            (lambda: client.stack("job/0"), "job/0/stack"),
+        ]
+        for call, what in calls:
             with pytest.raises(Refused, match=f"is a SlipStream server, which has no {what}$"):
                 call()
         jobs.entry = Reply(200, Answering.entry_point)

@@ -244,3 +244,10 @@ def test_whatever_executors_write_fits_the_schema_and_no_end_is_overwritten(edit
         assert before["state"] not in FINAL or document["state"] == before["state"]
         runs += wanted is not None and wanted.get("state") == "RUNNING"
         assert ours(document)["attempts"] == runs
+
+
+def test_lines_and_records_stay_here() -> None:
+    kept = {"log": {"at": 0, "text": "a line\n"}, "record": {"stack": "a stack"}}
+    for attributes in ({"state": "FAILED"}, {"state": "QUEUED"}):
+        sent = change(job("RUNNING", ME), {**edit(**attributes), **kept}, None)
+        assert sent == change(job("RUNNING", ME), edit(**attributes), None)
