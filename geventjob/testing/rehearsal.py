@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -196,7 +197,9 @@ class Rehearsal:
         self._server.job = expired(job, now)
 
     def _attempt(self) -> None:
-        """Run one attempt to its end."""
+        """Run one attempt to its end. Raises RuntimeError outside of the main thread, where no signals arrive."""
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("an action is rehearsed in the main thread alone, where signals arrive")
         job = self._server.job
         self._session = Session(EXECUTOR, math.inf, math.inf)
         claim = Claim(entry_of(job) or "", job["id"], self.attempts + 1, time.time(), self._session)

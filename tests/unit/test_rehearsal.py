@@ -213,6 +213,18 @@ def test_what_is_no_job_or_no_action_is_refused(tmp_path: Path) -> None:
     assert run_action("dummy_test_action", {"seconds": 0}).state == "SUCCESS"
 
 
+def test_a_thread_is_told_that_signals_do_not_arrive_there() -> None:
+    errors = gevent.get_hub().threadpool.apply(lambda: [_error(run_action, copies, {"rows": 1})])
+    assert errors == ["an action is rehearsed in the main thread alone, where signals arrive"]
+
+
+def _error(call: Callable[..., Any], *args: Any) -> str:
+    try:
+        return f"no error: {call(*args)}"
+    except RuntimeError as error:
+        return str(error)
+
+
 def test_a_test_keeps_its_time_limit() -> None:
     before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
     try:
