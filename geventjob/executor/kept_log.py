@@ -21,7 +21,6 @@ from geventjob.executor.running import running_in
 from geventjob.executor.work import LAST_WRITE, Work
 from geventjob.executor.writes import ClaimLost, OutOfPatience, Writes
 from geventjob.log.formatting import LineFormatter, format_time, printable
-from geventjob.log.handlers import native_lock
 
 EVERY = 2.0
 """Seconds between two writes of a run's lines."""
@@ -39,11 +38,6 @@ class KeptLogs(logging.Handler):
         self._client = client
         self._works: dict[Claim, Work] = {}
         self._dirty: set[Work] = set()
-
-    def createLock(self) -> None:
-        """Create the lock as a native one: native threads log beside greenlets."""
-        super().createLock()
-        self.lock = native_lock()
 
     def start(self) -> None:
         """Keep the lines that are logged from now on, until `close`."""
@@ -68,19 +62,19 @@ class KeptLogs(logging.Handler):
     # --- in the code that logs
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Keep the line of a record that an action logs. Never raises."""
+        """Keep the line of a record that an action logs. Never raises.
+
+        Without a lock: the lines of native threads belong to no action, and greenlets do not switch in here but in the
+        `__str__` of a message.
+        """
         running = running_in(gevent.getcurrent())
         work = self._works.get(running.claim) if running else None
         if work is None:
             return False
         line = _line(record, cast(LineFormatter, self.formatter))
-        self.acquire()
-        try:
-            work.lines = work.lines or Lines()
-            work.lines.add(line)
-            self._dirty.add(work)
-        finally:
-            self.release()
+        work.lines = work.lines or Lines()
+        work.lines.add(line)
+        self._dirty.add(work)
         return True
 
     # --- the greenlet that sends
@@ -90,24 +84,30 @@ class KeptLogs(logging.Handler):
         while True:
             gevent.sleep(EVERY)
             dirty, self._dirty = self._dirty, set()
-            if dirty and self._kept_there():
-                gevent.joinall([gevent.spawn(self._send, work) for work in dirty])
+            if dirty:
+                self._send_all(dirty)
 
-    def _kept_there(self) -> bool:
-        """Return whether the server keeps lines; false while the server is away: the lines go with later ones."""
+    def _send_all(self, dirty: set[Work]) -> None:
+        """Send the lines of these runs. While the server is away, they go with later ones."""
         try:
-            return self._client.dialect.keeps_logs
+            keeps = self._client.dialect.keeps_logs
         except CimiError:
-            return False
+            self._dirty |= dirty
+            return
+        if keeps:
+            gevent.joinall([gevent.spawn(self._send, work) for work in dirty])
 
     def _send(self, work: Work) -> None:
         field = work.log
         if not field or work.claim not in self._works:
             return
-        with suppress(ClaimLost, OutOfPatience, Refused):
-            self._writes.write(work.claim, {}, LAST_WRITE, field)
-            assert work.lines
-            work.lines.sent(field)
+        try:
+            with suppress(ClaimLost, Refused):
+                self._writes.write(work.claim, {}, LAST_WRITE, field)
+                assert work.lines
+                work.lines.sent(field)
+        except OutOfPatience:
+            self._dirty.add(work)
 
 
 def _line(record: logging.LogRecord, formatter: LineFormatter) -> bytes:

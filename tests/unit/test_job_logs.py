@@ -12,6 +12,7 @@ from typing import Any
 import gevent
 import pytest
 
+from geventjob.cimi.errors import ServerAway
 from geventjob.cli.logs import LogReader
 from geventjob.cli.screen import Screen
 from geventjob.clock import now
@@ -125,14 +126,34 @@ def test_lines_of_others_are_not_kept(work: Work) -> None:
     assert work.lines is None
 
 
-def test_lines_that_cannot_be_sent_go_with_later_ones(work: Work, sent: Sent) -> None:
+def test_lines_that_cannot_be_sent_are_sent_again(work: Work, sent: Sent) -> None:
     sent.error = OutOfPatience()
     logger.info("one")
     gevent.sleep(0.05)
-    sent.error = None
     logger.info("two")
+    sent.error = None
     wait_for(1, sent)
     assert [line.split()[-1] for line in sent.fields[0]["text"].splitlines()] == ["one", "two"]
+
+
+def test_lines_wait_for_a_server_whose_kind_is_not_known_yet(work: Work, sent: Sent) -> None:
+    asked: list[int] = []
+
+    class Away:
+        @property
+        def keeps_logs(self) -> bool:
+            asked.append(1)
+            raise ServerAway("no connection")
+
+    dialect = sent.dialect
+    sent.dialect = Away()  # type: ignore[assignment]
+    logger.info("one")
+    with gevent.Timeout(10):
+        while not asked:
+            gevent.sleep(0.005)
+    assert sent.fields == []
+    sent.dialect = dialect
+    wait_for(1, sent)
 
 
 def test_an_outcome_takes_the_rest(work: Work, kept: KeptLogs, sent: Sent) -> None:
