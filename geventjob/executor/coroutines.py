@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Coroutine
 from time import monotonic
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -77,6 +78,12 @@ class Coroutines:
             self._loop = EventLoop(self._state)
             self._looks.start(self._look)
         return ActionTask(self._loop, coroutine, running)
+
+    # --- in any native thread
+
+    def acting_in(self, frame: FrameType | None) -> Running | None:
+        """Return the action whose coroutine the main thread executes, by its innermost frame."""
+        return self._loop.acting_in(frame) if self._loop else None
 
     # --- in the hub
 

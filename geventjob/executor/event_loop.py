@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from functools import partial
+from types import FrameType
 from typing import Any, TypeVar
 
 import gevent
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 RUNNING: ContextVar[Running] = ContextVar("geventjob.running")
 """The action that a task works for; tasks and callbacks inherit their context from the code that made them."""
+
+RUN = asyncio.Handle._run.__code__
 
 
 class GreenletExecutor(concurrent.futures.ThreadPoolExecutor):
@@ -69,6 +72,16 @@ class EventLoop(asyncio.SelectorEventLoop):
         """Return the action whose code the loop runs now; None while the loop waits, or works for itself."""
         context = self.greenlet.gr_context
         return context.get(RUNNING) if context is not None else None
+
+    @staticmethod
+    def acting_in(frame: FrameType | None) -> Running | None:
+        """Return the action whose task or callback calls the code of this frame. Callable from any native thread."""
+        while frame is not None and frame.f_code is not RUN:
+            frame = frame.f_back
+        return frame.f_locals["self"]._context.get(RUNNING) if frame is not None else None
+
+    def _check_thread(self) -> None:
+        """Allow calls from all greenlets of the hub: asyncio's debug mode takes each for a thread of its own."""
 
     def end(self) -> None:
         """End the loop, unless code of an action holds it. Waits for a moment."""

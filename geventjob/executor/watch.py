@@ -129,14 +129,18 @@ class Watch:
             stages.append(Stage(last, lambda: self._end_process(fd, session_timeout)))
         return stages
 
+    def _culprit(self) -> Running | None:
+        runnings = (*self.running.values(), *self.abandoned)
+        return blocking.blocked(runnings) or self._coroutines.acting_in(self._blocking.frame())
+
     def _note(self) -> None:
-        culprit = blocking.blocked((*self.running.values(), *self.abandoned))
+        culprit = self._culprit()
         if culprit:
             self.culprits.note(culprit.job_id, debug.place(self._blocking.frame()))
             self._noted = culprit.job_id  # last: the hub, which forgets it, may run in between
 
     def _end_process(self, fd: int, session_timeout: float) -> None:
-        culprit = blocking.blocked((*self.running.values(), *self.abandoned))
+        culprit = self._culprit()
         blocking.end_process(fd, culprit, self._blocking.frame(), session_timeout)
 
     # --- in the greenlet of an action

@@ -92,6 +92,13 @@ def calls_system(job: Any) -> None:
     os.system("sleep 25")
 
 
+@action("calls_system_async")
+async def calls_system_async(job: Any) -> None:
+    """Wait in the same call, in a coroutine."""
+    note(job, "begin")
+    os.system("sleep 25")
+
+
 class Exits(Exception):
     def __str__(self) -> str:
         raise SystemExit(3)

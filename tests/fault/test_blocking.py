@@ -33,8 +33,10 @@ def test_a_call_that_blocks_is_ended_by_its_time_out_and_holds_up_nobody(
     assert [process.wait() for process in processes] == [0] * executors
 
 
-@pytest.mark.parametrize("executors", [1, 3])
-def test_a_call_that_cannot_be_interrupted_is_told_and_given_up(engine: Fleet, notes: Notes, executors: int) -> None:
+@pytest.mark.parametrize(("action", "executors"), [("calls_system", 1), ("calls_system", 3), ("calls_system_async", 1)])
+def test_a_call_that_cannot_be_interrupted_is_told_and_given_up(
+    engine: Fleet, notes: Notes, action: str, executors: int
+) -> None:
     engine.server(*SESSION)
     client = engine.client()
     limit = ("--max-interruptions", "2")
@@ -50,7 +52,7 @@ def test_a_call_that_cannot_be_interrupted_is_told_and_given_up(engine: Fleet, n
         return not client.search("job", filter="state='QUEUED' or state='RUNNING'", last=0)["count"] - len(ids)
 
     start()
-    [poison] = add(client, notes, 1, "calls_system")
+    [poison] = add(client, notes, 1, action)
     until(lambda: notes.jobs("begin") == [poison])
     innocent = add(client, notes, 20, "noted", 0.2)
     until(lambda: over([poison]), 15)
@@ -60,11 +62,11 @@ def test_a_call_that_cannot_be_interrupted_is_told_and_given_up(engine: Fleet, n
     assert job["state"] == "FAILED"
     message = job["statusMessage"]
     assert message.startswith('gave up: interrupted 2 times; held up its executor in `os.system("sleep 25")` (')
-    assert message.endswith(", in calls_system)")
+    assert message.endswith(f", in {action})")
     assert notes.jobs("begin").count(poison) == 2
     first = next(process for process in engine.processes if not process.running)
     assert first.failed
     [line] = [line for line in first.log.splitlines() if "CRITICAL" in line]
-    assert f"[{poison} calls_system] the hub has not run for longer than the session lives (2 s)" in line
+    assert f"[{poison} {action}] the hub has not run for longer than the session lives (2 s)" in line
     assert '`os.system("sleep 25")`' in line
-    assert "in calls_system\n" in first.log.partition(line)[2], "the stacks follow"
+    assert f"in {action}\n" in first.log.partition(line)[2], "the stacks follow"

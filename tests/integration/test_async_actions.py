@@ -61,6 +61,7 @@ def test_calls_on_the_job(engine: Fleet, executor: Process) -> None:
     assert [each["href"] for each in job["affectedResources"]] == ["site/1", "site/2"]
     assert job["statusMessage"].startswith("a coroutine writes to its job by `await job.aset_progress(…)`")
     assert f"[{job['id']} reports] reported" in executor.log
+    assert "reported" in engine.client().log(job["id"])["attempts"][0]["text"], "kept with the job"
 
 
 def test_failed_runs_are_tried_again(engine: Fleet, executor: Process) -> None:

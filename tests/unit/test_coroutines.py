@@ -8,6 +8,7 @@ found_by = Answers(
     "coroutines.blocks",
     "coroutines.hopeless",
     "coroutines.shared",
+    "coroutines.debugged",
     "coroutines.sleepers 1000",
 )
 
@@ -87,6 +88,10 @@ def test_state_of_the_process_stays_with_coroutines() -> None:
     assert found["nested"] == ["Returned(value=7)"], "asyncio.run of a greenlet goes on beside the loop"
     assert found["seen"]["alarm"] == "alarm() in an action"
     assert found["seen"]["fork"] == "a coroutine cannot fork"
+
+
+def test_the_debug_mode_of_asyncio() -> None:
+    assert found_by["coroutines.debugged"] == ["Returned True", "TimedOut 0.3"]
 
 
 def test_a_thousand_sleep_at_once() -> None:

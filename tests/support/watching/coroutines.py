@@ -250,6 +250,21 @@ def begin_plain(watch: Watch, *bodies: Callable[[], Any]) -> list[Act]:
     return [Act(watch, body, action="plain") for body in bodies]
 
 
+def debugged() -> Any:
+    """Run coroutines in the debug mode of asyncio."""
+    os.environ["PYTHONASYNCIODEBUG"] = "1"
+    watch = watched()
+
+    async def returns() -> Any:
+        await asyncio.to_thread(time.sleep, 0.01)
+        return asyncio.get_running_loop().get_debug()
+
+    async def waits() -> None:
+        await asyncio.sleep(60)
+
+    return [act.said for act in begin(watch, returns, waits, timeout=0.3)]
+
+
 def sleepers(count: str) -> Any:
     """Let so many coroutines sleep beside as many greenlets."""
     warnings.simplefilter("error")

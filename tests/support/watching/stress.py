@@ -37,10 +37,11 @@ from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
 from greenlet import greenlet
 
-from geventjob.executor import running
+from geventjob.executor import coroutines, running
 from geventjob.executor.slices import Pace
 from geventjob.executor.state import ActionState
 from geventjob.executor.watch import Watch
+from geventjob.log import running_action
 from tests.support.watching.base import claim, living, said, until
 
 PACE = Pace(lag=0.003, slice=0.0015, beat=0.001, turn=0.003)
@@ -60,7 +61,8 @@ EXPECTED = {size: burn(size) for size in SIZES}
 class Bench:
     """The objects that the actions share, and the errors that they found."""
 
-    def __init__(self) -> None:
+    def __init__(self, complete: Callable[[Any], Any]) -> None:
+        self.complete = complete
         self.wrong: Counter[str] = Counter()
         self.owner: dict[str, object] = {}
         self.lock = threading.Lock()
@@ -222,6 +224,20 @@ class Bench:
         loops: list[Any] = []
         self.check(asyncio.run(main()) == 2 * n, "asyncio")
 
+    def do_coroutine(self, n: int) -> None:
+        async def numbers() -> int:
+            burn(3000)
+            await asyncio.sleep(0.002)
+            await asyncio.to_thread(self.compute, 3000)
+            self.check(running_action() == f"job/{n} do_coroutine", "the action of a coroutine")
+            self.compute(3000)
+            return n
+
+        async def main() -> int:
+            return sum(await asyncio.gather(numbers(), numbers()))
+
+        self.check(self.complete(main()) == 2 * n, "a coroutine")
+
     def do_state(self, n: int) -> None:
         with contextlib.redirect_stdout(io.StringIO()) as out, warnings.catch_warnings(record=True) as caught:
             os.environ["STRESS"] = str(n)
@@ -280,10 +296,12 @@ def _unwarned(error: Any) -> bool:
 
 def run(seconds: str = "8", seed: str = "1") -> Any:
     rng = random.Random(int(seed))
-    running.TIMEOUT_AGAIN = running.END_AGAIN = 0.004  # the faster, the more often it may go wrong
+    running.TIMEOUT_AGAIN = running.END_AGAIN = coroutines.CANCEL_AGAIN = (
+        0.004  # the faster, the more often it may go wrong
+    )
     state = ActionState()
     watch = Watch(pace=PACE, state=state)
-    bench = Bench()
+    bench = Bench(watch.complete)
     kinds = bench.kinds
     session = [living()]
     outcomes: Counter[str] = Counter()
