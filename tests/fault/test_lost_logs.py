@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from geventjob import Client
-from tests.support.fleet import Fleet, ended, until
+from tests.support.fleet import Fleet, Way, ended, until
+from tests.support.http_proxy import HttpProxy
 from tests.support.noted import Notes, add
 
 SESSION = ("--session-timeout", "3")
@@ -48,3 +49,23 @@ def test_the_lines_of_an_executor_that_is_gone_stay_before_those_of_the_next(
     notes.open("two")
     assert ended(client, [id])[id]["state"] == "SUCCESS"
     assert lines(client, id) == [begun, (2, "two", ["attempt 2 begins", "attempt 2 ends"])]
+
+
+def test_an_outcome_whose_answer_was_lost_brings_its_lines_once(engine: Fleet, notes: Notes) -> None:
+    engine.server(*SESSION)
+    client = engine.client()
+    way = HttpProxy(engine.port)
+    try:
+        hold = way.hold_answer(b"attempt 1 ends")
+        engine.start_executor("one", *SESSION, way=Way(way.url, engine.zk_hosts))
+        engine.await_nodes("one")
+        [id] = add(client, notes, 1, "talks_at_a_gate")
+        until(hold.reached.is_set)
+        both = [(1, "one", ["attempt 1 begins", "attempt 1 ends"])]
+        until(lambda: lines(client, id) == both)
+        assert client.queue()["entries"] == 1, "the outcome is stored, and the executor does not know"
+        hold.drop()
+        until(lambda: client.queue()["entries"] == 0)
+        assert lines(client, id) == both
+    finally:
+        way.close()
