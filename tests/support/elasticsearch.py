@@ -312,15 +312,11 @@ def shared() -> str:
                     stderr=log,
                     start_new_session=True,
                 )
-            _KEEPERS.append(keeper)
             while not host.exists():
                 assert keeper.poll() is None, f"no Elasticsearch: {(folder / 'log').read_text()[-4000:]}"
                 time.sleep(0.05)
+            keeper.returncode = 0  # it outlives this process while others use the node: no warning of a running child
         return host.read_text()
-
-
-_KEEPERS: list[subprocess.Popen[bytes]] = []
-"""Processes that keep the shared node; they outlive this process while others use the node."""
 
 
 def _keep(folder: Path) -> None:
