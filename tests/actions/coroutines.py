@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import multiprocessing
+import os
 import threading
 import time
 from contextlib import suppress
@@ -82,3 +84,34 @@ async def holds_the_loop(job: Any) -> None:
 @action("greenlet", timeout=60)
 def greenlet(job: Any) -> None:
     time.sleep(job.payload["seconds"])
+
+
+def fork_and_wait(file: str) -> int | None:
+    def child() -> None:
+        with Path(file).open("a") as notes:
+            print("child", os.getpid() != parent, file=notes)
+
+    parent = os.getpid()
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+@action("forks_in_a_thread", timeout=60)
+async def forks_in_a_thread(job: Any) -> None:
+    """Fork beside other coroutines, which must not go on in the child."""
+
+    async def neighbour() -> None:
+        with Path(job.payload["file"]).open("a") as notes:
+            for _ in range(20):
+                await asyncio.sleep(0.02)
+                print("neighbour", os.getpid(), file=notes, flush=True)
+
+    beside = asyncio.create_task(neighbour())
+    codes = [await asyncio.to_thread(fork_and_wait, job.payload["file"]) for _ in range(3)]
+    await beside
+    try:
+        fork_and_wait(job.payload["file"])
+    except RuntimeError as error:
+        await job.aset_status_message(f"{codes} {error}")

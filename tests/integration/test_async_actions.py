@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,15 @@ def test_failed_runs_are_tried_again(engine: Fleet, executor: Process) -> None:
     assert "async def fails_twice" not in job["errors"][0]["traceback"]
     assert "coroutines.py" in job["errors"][0]["traceback"]
     assert "geventjob" not in job["errors"][0]["traceback"]
+
+
+def test_a_child_forked_in_a_thread_runs_no_coroutine(engine: Fleet, executor: Process, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    job = run(engine, "forks_in_a_thread", file=str(notes))
+    assert job["state"] == "SUCCESS", job
+    assert job["statusMessage"].startswith("[0, 0, 0] a coroutine cannot fork")
+    lines = notes.read_text().splitlines()
+    assert Counter(lines) == {"child True": 3, f"neighbour {executor.pid}": 20}
 
 
 def test_a_stop_cancels(engine: Fleet, executor: Process, tmp_path: Path) -> None:
