@@ -87,8 +87,8 @@ def application(
     for kind, collection in collections.items():
         app.add_route(f"/api/{kind}", collection, suffix="all")
         app.add_route(f"/api/{kind}/{{name}}", collection)
-    app.add_route("/api/job/{name}/log", job, suffix="log")
-    app.add_route("/api/job/{name}/record", job, suffix="record")
+    for part in ("why", "log", "record"):
+        app.add_route(f"/api/job/{{name}}/{part}", job, suffix=part)
     app.add_route("/api/job/{name}/{action}", job, suffix="action")
     app.add_route("/api/schedule/bulk-fire", schedule, suffix="fire")
     app.add_route("/api/schedule/{name}/{action}", schedule, suffix="action")

@@ -25,6 +25,7 @@ def test_the_entry_point_names_the_collections_to_everybody(server: JobServer) -
         "credentials": "credential",
         "credentialTemplates": "credential-template",
         "jobs": "job",
+        "schedules": "schedule",
         "sessions": "session",
         "sessionTemplates": "session-template",
         "users": "user",

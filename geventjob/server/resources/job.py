@@ -104,10 +104,8 @@ class JobResource:
         read_body(req)
         set_json(resp, public(do(f"job/{name}", self._caller(req))))
 
-    def on_get_action(self, req: falcon.Request, resp: falcon.Response, name: str, action: str) -> None:
+    def on_get_why(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Explain the state of a job."""
-        if action != "why":
-            raise Problem(404, f"{req.path} not found", resource_id=req.path)
         set_json(resp, self._jobs.why(f"job/{name}", self._caller(req)))
 
     def _caller(self, req: falcon.Request) -> Caller:
