@@ -78,8 +78,9 @@ def fired(process: Process, distributor: str) -> bool:
 
 
 def leads(client: Client) -> dict[str, str]:
-    """Start the distributors; return processes by name."""
-    return {election: node["name"] for node in client.nodes() for election in node.get("leads", ())}
+    """Return the process that leads each distributor."""
+    distributors = [node for node in client.nodes() if node["role"] == "distributor"]
+    return {election: node["name"] for node in distributors for election in node["leads"]}
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from geventjob.cimi.patience import patiently
 from tests.support.fleet import ended, fleet, until
 from tests.support.noted import ACTIONS, Notes, add
 from tests.support.zookeeper import Ensemble, RawSession, running
@@ -28,7 +29,7 @@ def test_jobs_that_ran_when_zookeeper_was_restored_run_again_and_one_that_is_sto
         until(lambda: client.search("job", filter="state='RUNNING'", last=0)["count"] == RUNNING)
         zookeeper.restore_data(copy)
         until(client.healthy)
-        client.operation(ids[0], "stop")
+        patiently(lambda: client.operation(ids[0], "stop"), 30)  # a busy machine may lose its session once more
 
         jobs = ended(client, ids)
         assert jobs[ids[0]]["state"] == "STOPPED"

@@ -275,7 +275,7 @@ def test_all_of_them_and_what_a_node_tells(made: Fleet, client: Client) -> None:
     for file in (made.folder / "distributors").iterdir():
         file.unlink()
     process = start(made, "one", "--all")
-    node = until(lambda: next((n for n in client.nodes() if len(n.get("leads", ())) == 3), None))
+    node = until(lambda: next((n for n in client.nodes() if n["name"] == "one" and len(n["leads"]) == 3), None))
     assert sorted(node["leads"]) == ["dummy_test_action", "jobs_cleanup", "schedules"]
     assert node["pid"] == process.pid
     assert {"role": "distributor", "name": "one"}.items() <= node.items()
