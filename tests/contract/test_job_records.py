@@ -60,6 +60,16 @@ def good_text(run: Run) -> bytes:  # noqa: F811
     return bytes(run.admin.get(f"{run.id}/record").content)
 
 
+def test_a_record_of_a_loss_is_kept_also_after_the_end(run: Run) -> None:  # noqa: F811
+    assert run.edit(2, {"state": "RUNNING"}) == 200
+    assert run.edit(2, {"state": "SUCCESS"}) == 200
+    assert run.edit(1, {"state": "QUEUED"}, 0, "too late\n", record=RECORD | {"why": "loss"}) == 409
+    assert run.edit(1, {"state": "QUEUED"}, record=RECORD | {"why": "stop"}) == 409
+    assert [each["why"] for each in records(run)] == ["loss"]
+    assert run.log() == []
+    assert good(run.admin.get(run.id))["state"] == "SUCCESS"
+
+
 def test_records_that_were_asked_for_make_room_first(run: Run) -> None:  # noqa: F811
     assert run.edit(2, {"state": "RUNNING"}) == 200
     assert run.edit(1, {"state": "QUEUED"}, record=RECORD | {"why": "loss"}) == 200

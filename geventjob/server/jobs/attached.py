@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Union
+from typing import Union
 
 from geventjob.cimi.document import Document
 from geventjob.clock import now
 from geventjob.server.jobs.changes import LAST_ENTRY
+from geventjob.server.jobs.conflicts import Refusal
 from geventjob.server.jobs.lifecycle import Edit, JobEdit, is_latest_claim
 from geventjob.server.jobs.logs import ATTEMPTS, appended
 from geventjob.server.jobs.records import recorded
@@ -33,6 +35,18 @@ def marked(job: Document, edit: Edit) -> Document:
 def is_marked(job: Document) -> bool:
     """Return whether something is kept beside the job."""
     return bool(job.get(_ATTACHED))
+
+
+def _kept(edit: Edit, outcome: Union[Document, Exception]) -> tuple[Document, Edit] | None:
+    """Return the job and the edit if something that came with the edit is to be kept.
+
+    The record of a lost run is kept also if the report comes after the end of the job, and changes nothing any more.
+    """
+    if isinstance(outcome, dict):
+        return (outcome, edit) if _brings(outcome, edit) else None
+    if not isinstance(outcome, Refusal) or outcome.reason != "final" or edit.owner is None or edit.record is None:
+        return None
+    return (outcome.job, replace(edit, log=None)) if edit.record.why == "loss" else None
 
 
 def _brings(job: Document, edit: Edit) -> bool:
@@ -70,24 +84,22 @@ class Attachments:
         done already: what they brought is lost rather than an outcome held up.
         """
         after = list(outcomes)
-        bring = [
-            index
-            for index, (change, job) in enumerate(zip(changes, outcomes, strict=True))
-            if isinstance(job, dict) and _brings(job, change.edit)
-        ]
-        if not bring:
+        brought = {index: kept for index, one in enumerate(changes) if (kept := _kept(one.edit, outcomes[index]))}
+        if not brought:
             return after
         try:
-            self._append([(outcomes[index], changes[index].edit) for index in bring])
+            self._append(list(brought.values()))
         except StoreError as error:
-            log.warning("lines and records of %d jobs could not be stored: %s", len(bring), error)
-            for index in bring:
+            log.warning("lines and records of %d jobs could not be stored: %s", len(brought), error)
+            for index in brought:
                 if not changes[index].edit.set:
                     after[index] = error
         return after
 
-    def _append(self, brought: Sequence[tuple[Any, Edit]]) -> None:
+    def _append(self, brought: Sequence[tuple[Document, Edit]]) -> None:
         """Append what edits brought to the logs of these jobs, and make missing logs. Raises StoreError."""
+        if unmarked := [job["id"] for job, _ in brought if not is_marked(job)]:
+            self._store.write([Update(id, lambda job: {**job, _ATTACHED: [LOG]}) for id in unmarked])
         moment, items = now(), list[Union[Insert, Update]]()
         for job, edit in brought:
             id = _beside(job["id"], LOG)
