@@ -62,7 +62,7 @@ class Machine:
         unpack(archive, root)
         self.root = root
         self._log = root.with_suffix(".log").open("wb")
-        command = ["setpriv", "--pdeathsig", "KILL", *NSPAWN, "--boot", f"--machine={root.name}", "-D", str(root)]
+        command = ["setpriv", "--pdeathsig", "TERM", *NSPAWN, "--boot", f"--machine={root.name}", "-D", str(root)]
         self._nspawn = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
         self._leader = until(self._find_leader)
         until(lambda: self.run("systemctl", "is-system-running", check=False).strip() in ("running", "degraded"), 120)
