@@ -28,6 +28,7 @@ RUNNING: ContextVar[Running] = ContextVar("geventjob.running")
 """The action that a task works for; tasks and callbacks inherit their context from the code that made them."""
 
 RUN = asyncio.Handle._run.__code__
+"""The code by which a loop calls tasks and callbacks."""
 
 
 class GreenletExecutor(concurrent.futures.ThreadPoolExecutor):

@@ -21,6 +21,7 @@ def test_each_end_of_a_coroutine_is_the_end_of_its_action() -> None:
         "Raised SystemExit",
         "Raised CancelledError",
         "Returned None",
+        "Returned None",
     ]
     assert found["timed"] == ["TimedOut 0.3"] * 4, "a wait, an error at the end, computing, a wait of the whole loop"
     assert found["stopped"] == ["Stopped"] * 3

@@ -52,6 +52,13 @@ def ends() -> Any:
     async def cancels_itself() -> None:
         raise asyncio.CancelledError
 
+    async def has_a_task_that_exits() -> None:
+        async def exits() -> None:
+            sys.exit(3)
+
+        watch.exited = asyncio.create_task(exits())  # type: ignore[attr-defined]
+        await asyncio.sleep(0.05)
+
     async def leaves_a_task() -> None:
         async def waits() -> None:
             try:
@@ -85,7 +92,7 @@ def ends() -> Any:
     async def sleeps_in_the_greenlet() -> None:
         time.sleep(60)
 
-    by_themselves = begin(watch, returns, raises, exits, cancels_itself, leaves_a_task)
+    by_themselves = begin(watch, returns, raises, exits, cancels_itself, has_a_task_that_exits, leaves_a_task)
     said = [act.said for act in by_themselves]
     trace = by_themselves[1].ending.trace
     waits = (cleans_up, raises_at_the_end)
