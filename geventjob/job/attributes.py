@@ -174,7 +174,7 @@ def named(holds: Callable[[Attribute], bool]) -> tuple[str, ...]:
 
 SET_BY_SERVER = frozenset(named(lambda attribute: not attribute.sent))
 """Attributes that the server alone sets: values of a client are ignored."""
-MOMENTS = named(lambda attribute: attribute.type in (types.SOONEST, types.LATEST))
+MOMENTS = frozenset(named(lambda attribute: attribute.type in (types.SOONEST, types.LATEST)))
 """Attributes that are moments. An add turns each into a date in UTC."""
 AT_ADD = frozenset(named(lambda attribute: attribute.sent == "add"))
 """Attributes that an add sets, and an edit ignores."""

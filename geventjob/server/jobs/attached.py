@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Union
+
+from msgspec.structs import replace
 
 from geventjob.cimi.document import Document
 from geventjob.clock import now
@@ -29,6 +30,8 @@ LOG = "log"
 
 def marked(job: Document, edit: Edit) -> Document:
     """Return the job after this edit with a mark of what comes with the edit; else the very same document."""
+    if edit.log is None and edit.record is None:
+        return job
     return {**job, _ATTACHED: [LOG]} if not is_marked(job) and _brings(job, edit) else job
 
 
@@ -84,7 +87,8 @@ class Attachments:
         done already: what they brought is lost rather than an outcome held up.
         """
         after = list(outcomes)
-        brought = {index: kept for index, one in enumerate(changes) if (kept := _kept(one.edit, outcomes[index]))}
+        bringing = [index for index, one in enumerate(changes) if one.edit.log or one.edit.record]
+        brought = {index: kept for index in bringing if (kept := _kept(changes[index].edit, outcomes[index]))}
         if not brought:
             return after
         try:

@@ -13,9 +13,10 @@ job's may end a job that it cannot run, and a release after a stop is refused wi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct
 
 from geventjob.cimi.document import Document
 from geventjob.job.attributes import AFTER_END, AT_ADD, KEPT, OWNED, SET_BY_SERVER
@@ -30,8 +31,7 @@ from geventjob.server.jobs.records import RecordReport
 from geventjob.server.jobs.requeue import interrupted, requeued, under_way
 
 
-@dataclass(frozen=True)
-class Owner:
+class Owner(Struct, frozen=True):
     """The claim in whose name a write is made."""
 
     entry: str
@@ -39,8 +39,7 @@ class Owner:
     executor: str
 
 
-@dataclass(frozen=True)
-class Edit:
+class Edit(Struct, frozen=True):  # a frozen dataclass of so many fields would take 2 us more, for each edit
     """The change of a job: `set` wins over `delete`."""
 
     set: Mapping[str, Any]
@@ -62,8 +61,7 @@ class Edit:
     """Whether an unfenced edit may write over an owner that runs the job."""
 
 
-@dataclass(frozen=True)
-class JobEdit:
+class JobEdit(Struct, frozen=True):
     """An edit with the id of its job."""
 
     id: str

@@ -6,9 +6,11 @@ docs/reference/job.md, "Who may set and delete", has the attributes as a table.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
+
+from msgspec.structs import replace
 
 from geventjob.job.attributes import GUARDED, KEPT, OWNED
 from geventjob.server.accounts.caller import Caller

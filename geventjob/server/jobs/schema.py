@@ -42,6 +42,7 @@ Job = msgspec.defstruct(
 
 LIMITS = {attribute.name: attribute.type.most for attribute in ATTRIBUTES if attribute.type.most is not None}
 """Attribute → most bytes of its JSON."""
+_LIMITED = frozenset(LIMITS)
 EXPECTED = {attribute.name: attribute.type.words for attribute in ATTRIBUTES}
 
 
@@ -73,14 +74,17 @@ def _checked(body: Any) -> Document:
     except msgspec.ValidationError as error:
         raise explained(str(error), "job", EXPECTED) from None
     check_sizes(body)
-    for name in body.keys() & MOMENTS:
-        _check_moment(name, body[name])
+    if not MOMENTS.isdisjoint(body):
+        for name in MOMENTS & body.keys():
+            _check_moment(name, body[name])
     return {name: value for name, value in body.items() if name not in SET_BY_SERVER}
 
 
 def check_sizes(body: Mapping[str, Any]) -> None:
     """Raise SchemaError, PayloadTooLarge for a value above its limit."""
-    for name in body.keys() & LIMITS.keys():
+    if _LIMITED.isdisjoint(body):
+        return
+    for name in _LIMITED & body.keys():
         if len(msgspec.json.encode(body[name])) > LIMITS[name]:
             too_large = PayloadTooLarge if name == "payload" else SchemaError
             raise too_large(name, f"expected at most {LIMITS[name] // 1024} KB")
