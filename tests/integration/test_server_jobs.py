@@ -464,39 +464,45 @@ def owned(id: str, entry: str, fence: int, **change: Any) -> dict[str, Any]:
     return {"id": id, "set": change, "entry": entry, "fence": fence, "executor": "one"}
 
 
-def test_an_owner_writes_with_his_fence(admin: Caller) -> None:
+def edited(admin: Caller, edits: list[tuple[int, dict[str, Any], dict[str, Any]]]) -> tuple[str, list[dict[str, Any]]]:
+    """Make edits (fence, change, other fields) of a new job in one request. Return its id, and the results.
+
+    One request is one commit: the rescue of jobs whose executors have gone, as `one` has, cannot come between.
+    """
     id = admin.add()
     entry = good(admin.get(id))["properties"]["zookeeper-path"]
+    all_edits = [owned(id, entry, fence, **change) | more for fence, change, more in edits]
+    return id, admin.bulk("edit", edits=all_edits)["results"]
 
-    def edit(fence: int, **change: Any) -> Any:
-        (result,) = admin.bulk("edit", edits=[owned(id, entry, fence, **change)])["results"]
-        return result
 
-    running = edit(7, state="RUNNING")["job"]
-    assert (running["executor"], running["fence"], running["attempts"]) == ("one", 7, 1)
-    assert edit(7, state="RUNNING")["job"]["attempts"] == 1
-    assert edit(7, progress=3)["job"]["progress"] == 3
-    assert (edit(6, progress=4)["status"], edit(6, progress=4)["reason"]) == (409, "fence")
-    assert edit(8, state="RUNNING")["job"]["interruptions"] == 1
-    assert edit(7, state="SUCCESS")["reason"] == "fence"
-    assert edit(8, state="SUCCESS")["job"]["state"] == "SUCCESS"
-    assert edit(8, state="SUCCESS")["status"] == 200
+def test_an_owner_writes_with_his_fence(admin: Caller) -> None:
+    running, done = {"state": "RUNNING"}, {"state": "SUCCESS"}
+    changes: list[tuple[int, dict[str, Any]]] = [
+        (7, running), (7, running), (7, {"progress": 3}), (6, {"progress": 4}),
+        (8, running), (7, done), (8, done), (8, done),
+    ]  # fmt: skip
+    _, results = edited(admin, [(fence, change, {}) for fence, change in changes])
+    begun, again, progress, late, taken, stranger, end, repeated = results
+    assert [begun["job"][name] for name in ("executor", "fence", "attempts")] == ["one", 7, 1]
+    assert again["job"]["attempts"] == 1
+    assert progress["job"]["progress"] == 3
+    assert (late["status"], late["reason"]) == (409, "fence")
+    assert taken["job"]["interruptions"] == 1
+    assert stranger["reason"] == "fence"
+    assert end["job"]["state"] == "SUCCESS"
+    assert repeated["status"] == 200
 
 
 def test_an_attempt_is_told_of_and_a_suspect_waits(admin: Caller) -> None:
-    id = admin.add()
-    entry = good(admin.get(id))["properties"]["zookeeper-path"]
-
-    def edit(fence: int, state: str, **more: Any) -> tuple[str, int, int]:
-        (result,) = admin.bulk("edit", edits=[owned(id, entry, fence, state=state) | more])["results"]
-        return result["job"]["state"], result["job"]["attempts"], result["job"]["interruptions"]
-
-    edit(1, "RUNNING")
-    assert edit(2, "RUNNING", maxInterruptions=1) == ("RUNNING", 2, 1)
-    assert edit(3, "RUNNING", maxInterruptions=1) == ("QUEUED", 2, 2)
-    assert edit(3, "RUNNING") == ("RUNNING", 3, 2)
-    assert [edit(fence, "QUEUED")[2] for fence in (1, 2, 2, 1)] == [1, 0, 0, 0]
-    assert edit(3, "SUCCESS") == ("SUCCESS", 3, 0)
+    running, few = {"state": "RUNNING"}, {"maxInterruptions": 1}
+    begins = [(1, running, {}), (2, running, few), (3, running, few), (3, running, {})]
+    queued: dict[str, Any] = {"state": "QUEUED"}
+    reports = [(fence, queued, dict[str, Any]()) for fence in (1, 2, 2, 1)]
+    id, results = edited(admin, [*begins, *reports, (3, {"state": "SUCCESS"}, {})])
+    seen = [tuple(result["job"][name] for name in ("state", "attempts", "interruptions")) for result in results]
+    assert seen[1:4] == [("RUNNING", 2, 1), ("QUEUED", 2, 2), ("RUNNING", 3, 2)]
+    assert [interruptions for _, _, interruptions in seen[4:8]] == [1, 0, 0, 0]
+    assert seen[8] == ("SUCCESS", 3, 0)
     assert not [name for name in good(admin.get(id)) if name.startswith("_")]
 
 
