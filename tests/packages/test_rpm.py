@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,3 +112,35 @@ def test_removal_stops_the_units_and_keeps_data(site: Installed) -> None:
     assert site.active() == []
     assert not site.machine.path("/opt/slipstream/job/bin").exists()
     assert site.machine.path(f"{DATA}/admin-pass").exists()
+
+
+FAILING_GENERATOR = """
+%define _use_internal_dependency_generator 0
+%define __find_requires {generator}
+Name: generated
+Version: 1
+Release: 1
+Summary: A package whose generator of requirements fails
+License: Apache-2.0
+BuildArch: noarch
+%description
+For a test.
+%install
+mkdir -p %{{buildroot}}/usr/share/generated && touch %{{buildroot}}/usr/share/generated/file
+%files
+/usr/share/generated
+"""
+
+
+def test_a_generator_that_fails_ends_the_build(tmp_path: Path) -> None:
+    """For rpmbuild itself, a generator that fails is no error: it exits with 0, and writes the package."""
+    generator = tmp_path / "generator"
+    generator.write_text("#!/bin/sh\necho 'Traceback (most recent call last): no generator' >&2\nexit 1\n")
+    generator.chmod(0o755)
+    spec = tmp_path / "generated.spec"
+    spec.write_text(FAILING_GENERATOR.format(generator=generator))
+    command = ["rpmbuild", "-bb", "--quiet", "--define", f"_topdir {tmp_path}/alone", str(spec)]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    ours = runpy.run_path(str(TOP / "package" / "rpm.py"))
+    with pytest.raises(SystemExit, match="rpmbuild failed"):
+        ours["build"](spec, tmp_path / "ours")
