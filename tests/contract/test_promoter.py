@@ -217,6 +217,42 @@ def test_a_promotion_that_fails_is_made_again(site: Site, monkeypatch: pytest.Mo
     assert site.state(id) == ("QUEUED", False, True)
 
 
+def test_a_clock_that_is_stepped_by_hours_neither_loses_nor_doubles_a_job(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early, half = site.add(notBefore="+1h"), site.add(notBefore="+1h")
+
+    def ahead() -> datetime:
+        return now() + timedelta(hours=2)
+
+    with monkeypatch.context() as clock:  # the clock is put forward; the store fails after the put
+        clock.setattr("geventjob.server.jobs.promoter.now", ahead)
+        with monkeypatch.context() as patch:
+            write = site.both.store.write
+            patch.setattr(site.both.store, "write", lambda items: write(items[:1]) and _away())
+            with pytest.raises(StoreAway):
+                site.promoter.run()
+    stored = [id for id in (early, half) if "held" not in site.job(id)]
+    assert len(stored) == 1
+    (other,) = {early, half} - set(stored)
+    stray = next(waiting.entry for waiting in site.both.coordination.stats(10).head if waiting.job == other)
+    # The clock is put back: the job with an entry runs once, the other one waits, and its stray entry begins nothing.
+    assert site.begin(stored[0], str(entry_of(site.job(stored[0]))))["attempts"] == 1
+    with pytest.raises(Refusal, match="waits until"):
+        site.begin(other, stray)
+    site.both.coordination.discard([stray])  # as the executor does after the refusal
+    site.promoter.run()
+    assert site.state(other)[:2] == ("QUEUED", True)
+    site.pass_time(other, 3600)
+    site.promoter.run()
+    assert site.begin(other, str(entry_of(site.job(other))))["attempts"] == 1
+    assert len(site.queue()) == 2
+
+
+def _away() -> Any:
+    raise StoreAway("away")
+
+
 def test_an_expired_job_is_stopped_and_its_entry_removed(site: Site) -> None:
     waits, held, runs = site.add(expires="+1h"), site.add(notBefore="+2h", expires="+1h"), site.add(expires="+1h")
     site.begin(runs, str(entry_of(site.job(runs))))

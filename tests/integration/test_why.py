@@ -62,6 +62,8 @@ def test_the_cases_of_a_fleet_from_its_start_to_its_end(engine: Fleet) -> None:
     until(lambda: why(engine, second)["why"].startswith("All 1 slots of the executors with the action are taken; the"))
     assert why(engine, second)["executors"] == [{"name": "one", "hasAction": True, "running": 1, "slots": 1}]
 
+    until(lambda: "since 20" in why(engine, first)["why"] and "has written nothing for 1" in why(engine, first)["why"])
+
     unknown = client.add("job", {"action": "wash"})
     assert why(engine, unknown)["why"].startswith("No executor has the action wash; they have ")
     assert "fail, " in why(engine, unknown)["why"]

@@ -19,7 +19,7 @@ from geventjob.server.jobs.promoter import ELECTION
 
 NAMED = 20
 """Most actions or executors that a sentence or an answer names."""
-QUIET = 60.0
+QUIET = 10.0
 """Seconds without a write of the executor after which the sentence says so."""
 
 
