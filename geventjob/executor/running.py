@@ -105,7 +105,7 @@ class Running:
 
     @property
     def unfinished(self) -> set[Any]:
-        """Those of `tasks` that have not ended."""
+        """The tasks that have not ended."""
         return {task for task in self._tasks or () if not task.done()}
 
     @property

@@ -15,9 +15,8 @@ from geventjob.batch import Batcher
 from geventjob.cimi.document import Document
 from geventjob.clock import boottime, now
 from geventjob.coordination.base import Coordination, CoordinationError
-from geventjob.job.attributes import ENTRY
 from geventjob.server.accounts.caller import Caller
-from geventjob.server.jobs.changes import added
+from geventjob.server.jobs.changes import added, set_entry
 from geventjob.server.jobs.entries import entries_of, remove
 from geventjob.server.jobs.gate import hold
 from geventjob.server.jobs.rights import Rights
@@ -131,7 +130,7 @@ class JobAdder:
             raise
         self._failing = None
         for job, entry in zip(jobs, entries, strict=True):
-            job["properties"] = {**job.get("properties", {}), ENTRY: entry}
+            set_entry(job, entry)
 
 
 def _new(body: Mapping[str, Any], caller: Caller) -> _NewJob:

@@ -15,6 +15,16 @@ LOOK = 1.0
 """Most seconds between two checks of the leadership during a pause."""
 
 
+def at_intervals(work: Callable[[], object], seconds: float) -> Callable[[], float]:
+    """Return the work of a LeaderTask whose rounds follow each other at a fixed interval."""
+
+    def round() -> float:
+        work()
+        return seconds
+
+    return round
+
+
 class LeaderTask:
     """Rounds of work while this server leads an election."""
 

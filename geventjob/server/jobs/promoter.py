@@ -20,7 +20,7 @@ from geventjob.coordination.base import Coordination, CoordinationError
 from geventjob.job.types import LOWEST_PRIORITY
 from geventjob.server.filter import And, Compare, Filter
 from geventjob.server.jobs.changes import entry_of
-from geventjob.server.jobs.entries import remove
+from geventjob.server.jobs.entries import entries_of, remove
 from geventjob.server.jobs.gate import due, expired, promoted
 from geventjob.server.jobs.leading import LeaderTask
 from geventjob.server.store.base import NoSuchDocument, Query, Store, Update
@@ -35,7 +35,8 @@ LONGEST = 30.0
 SETTLE = 1.5
 """Seconds after which searches see the writes of another server for certain."""
 HELD, EXPIRES = ("held", "until"), ("expires",)
-WAITING = Compare(("state",), "=", "QUEUED")
+ALL: tuple[Filter, ...] = ()
+WAITING: tuple[Filter, ...] = (Compare(("state",), "=", "QUEUED"),)
 
 
 class Promoter:
@@ -79,9 +80,9 @@ class Promoter:
         Raises StoreError, CoordinationError.
         """
         self._planned = ""
-        self._all(HELD, None, ("priority",), self._promote)
+        self._all(HELD, ALL, ("priority",), self._promote)
         self._all(EXPIRES, WAITING, ("properties",), self._expire)
-        times = [time for time in (self._first(HELD, None), self._first(EXPIRES, WAITING)) if time is not None]
+        times = [time for time in (self._first(HELD, ALL), self._first(EXPIRES, WAITING)) if time is not None]
         moment = now()
         longest = SETTLE if boottime() - self._told_at < SETTLE else LONGEST
         self._planned = min([*times, cimi_time(moment + timedelta(seconds=longest))])
@@ -90,27 +91,25 @@ class Promoter:
     def _all(
         self,
         time: tuple[str, ...],
-        also: Filter | None,
+        also: tuple[Filter, ...],
         select: Sequence[str],
         work: Callable[[Sequence[Document], datetime], None],
     ) -> None:
         """Call `work(jobs, moment)` for all jobs whose `time` is over, one page after another."""
         while True:
             moment = now()
-            is_over = Compare(time, "<=", cimi_time(moment))
-            filter = And((also, is_over)) if also else is_over
-            query = Query(filter, last=PAGE, orderby=[("/".join(time), False)], select=select, counted=False)
+            is_over = And((*also, Compare(time, "<=", cimi_time(moment))))
+            query = Query(is_over, last=PAGE, orderby=[("/".join(time), False)], select=select, counted=False)
             page = self._store.search("job", query).documents
             if page:
                 work(page, moment)
             if len(page) < PAGE:
                 return
 
-    def _first(self, time: tuple[str, ...], also: Filter | None) -> str | None:
+    def _first(self, time: tuple[str, ...], also: tuple[Filter, ...]) -> str | None:
         """Return the earliest `time` of all jobs; None without any."""
-        exists = Compare(time, "!=", None)
-        filter = And((also, exists)) if also else exists
-        query = Query(filter, last=1, orderby=[("/".join(time), False)], select=(time[0],), counted=False)
+        exists = And((*also, Compare(time, "!=", None)))
+        query = Query(exists, last=1, orderby=[("/".join(time), False)], select=(time[0],), counted=False)
         for job in self._store.search("job", query).documents:
             found: Any = job
             for name in time:
@@ -129,7 +128,7 @@ class Promoter:
     def _expire(self, jobs: Sequence[Document], moment: datetime) -> None:
         results = self._written(jobs, [partial(expired, now=moment)] * len(jobs))
         stopped = [job for job in results if job is not None and job["state"] == "STOPPED"]
-        remove(self._coordination, [entry for entry in map(entry_of, stopped) if entry is not None])
+        remove(self._coordination, entries_of(stopped))
         if stopped:
             log.info("%d jobs have expired before they could run", len(stopped))
 

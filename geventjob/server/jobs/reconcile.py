@@ -23,7 +23,7 @@ from geventjob.job.states import FINAL
 from geventjob.job.types import LOWEST_PRIORITY
 from geventjob.server.filter import And, Compare, Filter, Or
 from geventjob.server.jobs.changes import entry_of
-from geventjob.server.jobs.leading import LeaderTask
+from geventjob.server.jobs.leading import LeaderTask, at_intervals
 from geventjob.server.jobs.requeue import requeued
 from geventjob.server.store.base import Change, NoSuchDocument, Query, Store, Update
 
@@ -66,13 +66,8 @@ class Reconciler:
 
     def keep(self, interval: float) -> None:
         """Run a round each `interval` seconds while this server is the leader. Does not return."""
-
-        def work() -> float:
-            self.run()
-            return interval
-
         trouble = Trouble(log, "the queue and the store cannot be reconciled")
-        LeaderTask(self._coordination, ELECTION, work, trouble).keep()
+        LeaderTask(self._coordination, ELECTION, at_intervals(self.run, interval), trouble).keep()
 
     def run(self, *, dry: bool = False, grace: float = GRACE) -> Report:
         """Run one round. `dry`: only count the differences. `grace`: seconds between the two checks."""

@@ -16,7 +16,7 @@ from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time, now
 from geventjob.coordination.base import Coordination
 from geventjob.server.filter import And, Compare, Filter
-from geventjob.server.jobs.leading import LeaderTask
+from geventjob.server.jobs.leading import LeaderTask, at_intervals
 from geventjob.server.jobs.requeue import orphaned
 from geventjob.server.store.base import NoSuchDocument, Query, Store, Update
 
@@ -38,13 +38,8 @@ class Rescue:
 
     def keep(self) -> None:
         """Search every INTERVAL seconds while this server is the leader. Does not return."""
-
-        def work() -> float:
-            self.run()
-            return INTERVAL
-
         trouble = Trouble(log, "the search for orphaned jobs failed")
-        LeaderTask(self._coordination, ELECTION, work, trouble).keep()
+        LeaderTask(self._coordination, ELECTION, at_intervals(self.run, INTERVAL), trouble).keep()
 
     def run(self) -> int:
         """Search once, and return the number of orphaned jobs. Raises StoreError, CoordinationError."""

@@ -14,7 +14,7 @@ from geventjob.cimi.document import Document
 from geventjob.job import types
 from geventjob.job.attributes import ATTRIBUTES
 from geventjob.job.types import ValueType
-from geventjob.server.jobs.schema import SchemaError, check_sizes, explained
+from geventjob.server.jobs.schema import SchemaError, check_shape
 
 LONGEST_NAME = 100
 RESERVED = "bulk-fire"
@@ -66,11 +66,7 @@ def validate_schedule(body: Any) -> Document:
 
 def validate_schedule_edit(body: Any) -> Document:
     """Return the attributes that an edit sets, without those of the server. Raises SchemaError."""
-    try:
-        msgspec.convert(body, _Body)
-    except msgspec.ValidationError as error:
-        raise explained(str(error), "schedule", _EXPECTED) from None
-    check_sizes(body)
+    check_shape(body, _Body, "schedule", _EXPECTED)
     return {name: value for name, value in body.items() if name not in _SERVERS}
 
 

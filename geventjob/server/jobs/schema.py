@@ -69,18 +69,26 @@ def validate_edit(set: Any, delete: Sequence[str] = ()) -> Document:
 
 def _checked(body: Any) -> Document:
     """Return the attributes of a body that clients set. Raises SchemaError, PayloadTooLarge."""
-    try:
-        msgspec.convert(body, Job)
-    except msgspec.ValidationError as error:
-        raise explained(str(error), "job", EXPECTED) from None
-    check_sizes(body)
+    check_shape(body, Job, "job", EXPECTED)
     if not MOMENTS.isdisjoint(body):
         for name in MOMENTS & body.keys():
             _check_moment(name, body[name])
     return {name: value for name, value in body.items() if name not in SET_BY_SERVER}
 
 
-def check_sizes(body: Mapping[str, Any]) -> None:
+def check_shape(body: Any, shape: type, whole: str, words: Mapping[str, str]) -> None:
+    """Check a body against its shape and the limits of values. Raises SchemaError, PayloadTooLarge.
+
+    `whole`: the name of the body. `words`: what is expected of each attribute.
+    """
+    try:
+        msgspec.convert(body, shape)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error), whole, words) from None
+    _check_sizes(body)
+
+
+def _check_sizes(body: Mapping[str, Any]) -> None:
     """Raise SchemaError, PayloadTooLarge for a value above its limit."""
     if _LIMITED.isdisjoint(body):
         return
@@ -101,11 +109,8 @@ _PLACED = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 
 
-def explained(said: str, whole: str, words: Mapping[str, str]) -> SchemaError:
-    """Return the error for a text of msgspec, with the attribute and the expected value.
-
-    `whole`: the name of the body. `words`: what is expected of each attribute.
-    """
+def _explained(said: str, whole: str, words: Mapping[str, str]) -> SchemaError:
+    """Return the error for a text of msgspec, with the attribute and the expected value."""
     placed = _PLACED.fullmatch(said)
     what, path = (placed["what"], placed["path"] or "") if placed else (said, "")
     if unknown := _UNKNOWN.fullmatch(what):
