@@ -253,9 +253,17 @@ class Jobs:
         """Delete a job, and its entry if no executor has taken it. Raises Problem 403, 404."""
         self._writers.note(caller)
         job = self._visible(id, caller, MODIFY)
-        self._write(id, lambda job: caller.require_right(MODIFY, job), caller)
+        deleted = job
+
+        def change(job: Document) -> None:
+            nonlocal deleted
+            caller.require_right(MODIFY, job)
+            deleted = job
+
+        self._write(id, change, caller)
         self._remove_entries([job])
-        self._attachments.delete([id])
+        if is_marked(deleted):
+            self._attachments.delete([id])
 
     def delete_all(self, filter: Filter, limit: int, caller: Caller) -> int:
         """Delete up to `limit` of the jobs that match, and their entries. Return the number of jobs."""
