@@ -195,7 +195,10 @@ class Coordination(ABC):
 
     @abstractmethod
     def put(self, items: Sequence[tuple[str, int]]) -> list[str]:
-        """Put (job id, priority 0-999) pairs into the queue, durably. Return the paths of the entries, in order.
+        """Put (job id, priority 0-999) pairs into the queue. Return the paths of the entries, in order.
+
+        The entries survive the death of any process. Over SQLite a power loss may undo the last puts, and their names
+        are given to no other entry: the reconciler puts the jobs again, which are on the disk.
 
         Raises ValueError for a priority out of range. Raises CoordinationAway: any of the entries may be in the queue
         then. A second entry of a job does no harm (docs/architecture.md, "Delivery contract").

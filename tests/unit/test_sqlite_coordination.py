@@ -321,6 +321,19 @@ def test_fences_go_on_growing_though_the_power_took_the_last_takes(join: Join, p
     assert after.fence > before.fence + 2**31
 
 
+def test_no_entry_gets_the_name_of_a_put_that_the_power_took(join: Join, path: str) -> None:
+    member = join()
+    paths = member.put([("job/kept", 1), ("job/undone", 1)])
+    member.close()
+    execute(path, "DELETE FROM entry WHERE job = 'job/undone'")
+    execute(path, "UPDATE sqlite_sequence SET seq = seq - 1 WHERE name = 'entry'")
+    execute(path, "UPDATE fence SET boot = 'the one before'")
+    member = join()
+    (new,) = member.put([("job/new", 1)])
+    assert new not in paths
+    assert member.jobs([*paths, new]) == ["job/kept", None, "job/new"]
+
+
 def _steps(member: SqliteCoordination, operation: Callable[[Transaction], object]) -> int:
     """Count the instructions of SQLite's machine that an operation takes."""
     steps = 0

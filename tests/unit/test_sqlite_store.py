@@ -330,3 +330,19 @@ def test_errors_of_an_item_do_not_stop_others_of_its_batch(store: SqliteStore) -
     gevent.joinall([bad, good], raise_error=True)
     assert [type(result) for result in bad.value] == [KeyError, TypeError]
     assert good.value == [job(3)]
+
+
+def test_only_a_transaction_that_must_survive_a_power_loss_waits_for_the_disk(store: SqliteStore) -> None:
+    inserted(store, job(1), job(2))
+    statements: list[str] = []
+    store._writing.set_trace_callback(statements.append)
+
+    def progress(document: dict[str, Any]) -> dict[str, Any]:
+        return {**document, "progress": document.get("progress", 0) + 1}
+
+    store.write([Update("job/1", progress, durable=False)])
+    store.write([Update("job/1", progress, durable=False), Update("job/2", progress)])
+    store._writing.set_trace_callback(None)
+    assert [line for line in statements if line.startswith(("PRAGMA", "COMMIT"))] == [
+        "PRAGMA synchronous = NORMAL", "COMMIT", "PRAGMA synchronous = FULL", "COMMIT",
+    ]  # fmt: skip

@@ -106,7 +106,7 @@ class SqliteCoordination(Coordination):
     def put(self, items: Sequence[tuple[str, int]]) -> list[str]:
         """See `Coordination.put`."""
         check_priorities(items)
-        return self._database.call(partial(queue.put, items=items), Need.SYNC) if items else []
+        return self._database.call(partial(queue.put, items=items)) if items else []
 
     def remove(self, entries: Sequence[str]) -> list[bool]:
         return self._database.call(partial(queue.remove, entries=entries))

@@ -15,6 +15,9 @@ from geventjob.coordination.sqlite.processes import ProcessIdentity
 ALIVE = "EXISTS (SELECT 1 FROM session WHERE id = ? AND expires >= ?)"
 """A condition in SQL, with `*alive(session)` as its parameters."""
 
+_SKIPPED = 1_000_000
+"""Names of entries that a new boot skips; more than the kernel and SQLite leave unsynced."""
+
 _INBOX_KEPT = 86_400.0
 """Seconds for which a message waits for an executor that does not live (docs/reference/queue.md, "Inboxes")."""
 
@@ -32,12 +35,14 @@ def begin(
 ) -> int:
     """Begin a session in place of an earlier one of this process, and return its number. Needs SYNC.
 
-    The first session of a boot raises the fence to the next multiple of 2**32, as a new leader of ZooKeeper does:
-    fences of takes that a loss of power undid are never given again.
+    The first session of a boot raises the fence to the next multiple of 2**32, as a new leader of ZooKeeper does, and
+    skips names of entries: fences of takes and names of puts that a loss of power undid are never given again.
     """
     if instead is not None:
         tx.change("DELETE FROM session WHERE id = ?", int(instead.id))
-    tx.change("UPDATE fence SET boot = ?, last = ((last >> 32) + 1) << 32 WHERE boot <> ?", process.boot, process.boot)
+    raised = "UPDATE fence SET boot = ?, last = ((last >> 32) + 1) << 32 WHERE boot <> ?"
+    if tx.change(raised, process.boot, process.boot):
+        tx.change("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'entry'", _SKIPPED)
     number = tx.insert(
         "INSERT INTO session (name, boot, namespace, pid, started, bell, expires) VALUES (?, ?, ?, ?, ?, ?, ?)",
         *(name, *process, bell, boottime() + timeout),

@@ -43,6 +43,9 @@ CONSUMED = FINAL - {"STOPPED"}
 ENGINE_SETS = frozenset({*OWNED, "affectedResources"})
 """Attributes that SlipStream's executors write."""
 
+VOLATILE = frozenset({"state", "progress", "statusMessage"})
+"""Attributes that an owner may set without a wait for the disk, as long as the job is RUNNING."""
+
 Outcome = Union[Document, Exception]
 Gone = Union[str, "tuple[str | None, int | None]"]
 """An entry that is not in the queue any more, or an entry and the fence of an owner that does not hold it any more."""
@@ -147,7 +150,7 @@ class Jobs:
 
             return apply
 
-        results = self._store.write([Update(c.id, change(c.edit)) for c in changes])
+        results = self._store.write([Update(c.id, change(c.edit), _is_durable(c.edit)) for c in changes])
         return [_outcome(result, caller) for result in results]
 
     def _superseded(self, outcomes: list[Outcome], gone: set[Gone]) -> list[int]:
@@ -286,6 +289,11 @@ class Jobs:
         if isinstance(result, Exception):
             raise result
         return result
+
+
+def _is_durable(edit: Edit) -> bool:
+    """Return whether the edit must survive a power loss, which no claim survives: not a start, not a progress."""
+    return edit.owner is None or edit.set.get("state", "RUNNING") != "RUNNING" or not VOLATILE.issuperset(edit.set)
 
 
 def _is_foreign(change: JobEdit) -> bool:

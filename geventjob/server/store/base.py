@@ -92,6 +92,8 @@ class Update:
 
     id: str
     change: Change
+    durable: bool = True
+    """Whether the write must survive a power loss. Without, it survives the death of any process."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,8 @@ class Store(ABC):
         """Carry out each item atomically and independently, and return the results in the order of the items.
 
         Items of one document are carried out in order, and of several inserts with one key the first wins. A write is
-        durable once `write` returns: the write survives a `kill -9` and a power loss.
+        durable once `write` returns: the write survives a `kill -9`, and a power loss too unless it is an update
+        without `durable`.
 
         The result of an item is the document as written, None after a delete, or an exception: DuplicateKey,
         NoSuchDocument, StoreRefused, any exception of a change, ValueError for an id of no kind or a changed id,

@@ -222,3 +222,14 @@ def test_a_killed_writer_harms_no_other(store: Store) -> None:
 def test_large_payloads_come_back(store: Store, size: int) -> None:
     [document] = inserted(store, job(1, payload={"text": "x" * size}))
     assert store.get(["job/1"]) == [document]
+
+
+def test_an_update_that_need_not_be_durable_is_seen_at_once(store: Store) -> None:
+    """A power loss may undo such an update, the next writes and reads see it."""
+    inserted(store, job(1))
+    (written,) = store.write([Update("job/1", lambda found: {**found, "progress": 7}, durable=False)])
+    assert isinstance(written, dict)
+    (again,) = store.write([Update("job/1", lambda found: {**found, "state": "FAILED"})])
+    assert isinstance(again, dict)
+    assert (again["progress"], again["state"]) == (7, "FAILED")
+    assert store.get(["job/1"]) == [again]

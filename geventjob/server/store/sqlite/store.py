@@ -53,6 +53,7 @@ class SqliteStore(Store):
         except BaseException:
             self._lock.release()
             raise
+        self._transact = TransactionWriter(self._writing)
         self._writer, self._reader, self._searcher = ThreadPool(1), ThreadPool(1), ThreadPool(SEARCHERS)
 
     def close(self) -> None:
@@ -93,7 +94,7 @@ class SqliteStore(Store):
         return deleted
 
     def _written(self, lists: list[Sequence[Item]]) -> list[list[Result]]:
-        return _in_thread(self._writer, TransactionWriter(self._writing), lists)
+        return _in_thread(self._writer, self._transact, lists)
 
     def _found(self, lists: list[Sequence[Wanted]]) -> list[list[Document | None]]:
         return _in_thread(self._reader, lambda: [[_read(self._reading, wanted) for wanted in one] for one in lists])
