@@ -9,8 +9,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-import setproctitle
-
 from geventjob.masking import mask_arguments
 
 
@@ -27,5 +25,7 @@ def mask_early() -> None:
 
 def hide_secrets(program: str, argv: Sequence[str] | None = None) -> None:
     """Set the title of the process to its command line with secrets masked; `argv` is without the program."""
+    import setproctitle  # loads logging, which a command without secrets does without
+
     title = " ".join([program, *mask_arguments(sys.argv[1:] if argv is None else argv)])
     setproctitle.setproctitle(title.encode(errors="replace").decode())  # an argument may not be UTF-8

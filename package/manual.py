@@ -10,7 +10,7 @@ import shtab
 from argparse_manpage.manpage import Manpage
 
 from geventjob import config
-from geventjob.cli.main import CommandTree
+from geventjob.cli.command_tree import CommandTree
 
 
 def parsers() -> dict[str, ArgumentParser]:
@@ -18,7 +18,9 @@ def parsers() -> dict[str, ArgumentParser]:
     daemons = {
         f"geventjob-{command}": config.OptionParser(command) for command in ("executor", "distributor", "server")
     }
-    return {"geventjob": CommandTree().parser, "geventjob-up": config.OptionParser("up"), **daemons}
+    tree = CommandTree()
+    tree.load()
+    return {"geventjob": tree.parser, "geventjob-up": config.OptionParser("up"), **daemons}
 
 
 def write(root: Path) -> None:

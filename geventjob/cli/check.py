@@ -25,7 +25,7 @@ LARGEST = 1 << 20
 
 def declare(commands: Commands) -> None:
     """Declare the command and its arguments."""
-    parser = commands.add_local("check", check, "show the options that systemd reads from an environment file")
+    parser = commands.add_local("check", check)
     parser.add_argument(
         "--defaults", required=True, metavar="FILE", help="the file, as /etc/default/slipstream-job-executor"
     )

@@ -47,8 +47,11 @@ class Commands(Protocol):
     common: ArgumentParser
     """The options that all commands have, for commands that have commands of their own."""
 
-    def add(self, name: str, run: Callable[[CommandContext], int], help: str, description: str | None = None) -> Any:
-        """Declare a command, and return the parser for its own arguments."""
+    def add(self, name: str, run: Callable[[CommandContext], int], description: str | None = None) -> Any:
+        """Declare a command of the table `command_tree.COMMANDS`, and return the parser for its own arguments.
 
-    def add_local(self, name: str, run: Callable[[Screen, Namespace], int], help: str) -> Any:
+        The description, without one the help of the table, is shown by the `--help` of the command.
+        """
+
+    def add_local(self, name: str, run: Callable[[Screen, Namespace], int]) -> Any:
         """Declare a command that asks no server, and return the parser for its own arguments."""

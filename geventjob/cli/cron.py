@@ -27,7 +27,7 @@ MOST = 1000
 
 def declare(commands: Commands) -> None:
     """Declare the command and its arguments."""
-    parser = commands.add_local("cron", cron, "show when a crontab line fires, in UTC and in local time")
+    parser = commands.add_local("cron", cron)
     parser.add_argument("line", metavar="LINE", help="five fields in quotes, as '0 3 * * mon-fri', or a name as @daily")
     parser.add_argument("--timezone", metavar="ZONE", help="time zone of the line, as Europe/Berlin (default UTC)")
     parser.add_argument(

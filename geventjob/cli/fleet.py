@@ -10,18 +10,17 @@ from geventjob.cli.context import CommandContext, Commands
 from geventjob.cli.errors import UsageError
 from geventjob.cli.screen import age, span
 from geventjob.exit_code import ExitCode
-from geventjob.plugins.shapes import example, words
 
 
 def declare(commands: Commands) -> None:
     """Declare the commands and their arguments."""
-    show = commands.add("queue", queue, "show the length of the queue and its next jobs, or reconcile it")
+    show = commands.add("queue", queue)
     show.add_argument(
         "do", nargs="?", choices=["reconcile"], metavar="reconcile", help="put jobs without an entry back into it"
     )
     show.add_argument("--dry-run", action="store_true", help="only report what reconcile would do")
-    commands.add("nodes", nodes, "list the live executors, distributors and servers")
-    show = commands.add("actions", actions, "list the actions that executors announce, or show one of them")
+    commands.add("nodes", nodes)
+    show = commands.add("actions", actions)
     show.add_argument("name", nargs="?", metavar="NAME", help="show the parameters of this action, with an example")
 
 
@@ -108,6 +107,8 @@ def parameters(context: CommandContext, name: str, executors: list[Document]) ->
 
     Raises UsageError for an action that no executor announces.
     """
+    from geventjob.plugins.shapes import example
+
     having = [node for node in executors if name in node.get("actions", ())]
     if not having:
         raise UsageError(f"no executor announces the action {name!r}: see {context.command} actions")
@@ -127,6 +128,8 @@ def parameters(context: CommandContext, name: str, executors: list[Document]) ->
 
 def show_parameters(context: CommandContext, version: Document) -> None:
     """Show the parameters of one version of an action."""
+    from geventjob.plugins.shapes import words
+
     shape = version["parameters"]
     if not shape:
         context.screen.line("no parameters are announced: the action reads its payload by itself, or has too many")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def declare(commands: Commands) -> None:
     """Declare the command and its arguments."""
-    parser = commands.add_local("run", run, "run an action once, here, without server and queue")
+    parser = commands.add_local("run", run)
     parser.add_argument("action", metavar="ACTION", help="name of the action")
     parser.add_argument(
         "--payload", type=payload, metavar="JSON", help="input of the action, an object; @FILE or - reads it"

@@ -33,7 +33,7 @@ FIRST = ("id", "state", "action", "progress", "returnCode", "statusMessage")
 
 def declare(commands: Commands) -> None:
     """Declare the commands and their arguments."""
-    parser = commands.add("jobs", jobs, "list jobs, the newest first")
+    parser = commands.add("jobs", jobs)
     parser.add_argument("--state", type=state, metavar="STATE", help=f"only jobs in this state: {' '.join(STYLES)}")
     parser.add_argument("--action", metavar="ACTION", help="only jobs of this action")
     parser.add_argument("--filter", metavar="CIMI", help="only jobs that match, as priority<10 and name!=null")
@@ -41,13 +41,13 @@ def declare(commands: Commands) -> None:
         "--last", type=kinds.whole(1, WINDOW), default=20, metavar="N", help="number of jobs (default 20)"
     )
 
-    for name, run, help, description in (
-        ("show", show, "show all of a job", "Show all of each job."),
-        ("stop", stop, "stop jobs", "Stop jobs. Jobs that have ended stay as they are."),
-        ("why", why, "tell why jobs are not running", "Tell of each job what it waits for, where it runs, or its end."),
-        ("release", release, "let held jobs run now", "Let jobs that wait for a time run now."),
+    for name, run, description in (
+        ("show", show, "Show all of each job."),
+        ("stop", stop, "Stop jobs. Jobs that have ended stay as they are."),
+        ("why", why, "Tell of each job what it waits for, where it runs, or its end."),
+        ("release", release, "Let jobs that wait for a time run now."),
     ):
-        parser = commands.add(name, run, help, description)
+        parser = commands.add(name, run, description)
         parser.add_argument("ids", metavar="ID", nargs="+", help="job/<uuid>, <uuid>, or its beginning")
         if run is show:
             parser.add_argument("--record", action="store_true", help="show what ended runs were doing instead")

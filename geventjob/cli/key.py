@@ -15,7 +15,7 @@ from geventjob.exit_code import ExitCode
 
 def declare(commands: Commands) -> None:
     """Declare the command, its subcommands and their arguments."""
-    parser = commands.add("key", listed, "make an API key, list your keys, delete a key")
+    parser = commands.add("key", listed)
     subcommands = parser.add_subparsers(metavar="new|list|delete", required=True)
 
     def add(name: str, run: Any, help: str) -> argparse.ArgumentParser:

@@ -18,7 +18,7 @@ PAUSE = 1.0
 
 def declare(commands: Commands) -> None:
     """Declare the command and its arguments."""
-    parser = commands.add("logs", logs, "show the last lines that a job has logged")
+    parser = commands.add("logs", logs)
     parser.add_argument("id", metavar="ID", help="job/<uuid>, <uuid>, or its beginning")
     parser.add_argument("-f", "--follow", action="store_true", help="show more lines as they come, until the job ends")
 

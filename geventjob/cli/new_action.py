@@ -69,7 +69,7 @@ def test_a_payload_that_does_not_fit_fails_at_once():
 
 def declare(commands: Commands) -> None:
     """Declare the command and its arguments."""
-    parser = commands.add_local("new-action", new_action, "write an action and its test, to begin with")
+    parser = commands.add_local("new-action", new_action)
     parser.add_argument("name", metavar="NAME", help="name of the action and of its file: letters, digits and _")
     parser.add_argument(
         "--dir", default=".", metavar="DIR", help="folder in which actions/ and tests/ are (default: the current one)"

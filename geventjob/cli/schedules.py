@@ -22,7 +22,7 @@ PAGE = 400
 
 def declare(commands: Commands) -> None:
     """Declare the command, its subcommands and their arguments."""
-    parser = commands.add("schedules", listed, "list schedules and distributors; add, edit, pause, resume, fire one")
+    parser = commands.add("schedules", listed)
     subcommands = parser.add_subparsers(metavar="list|add|edit|delete|pause|resume|fire")
 
     def add(name: str, run: Any, help: str) -> argparse.ArgumentParser:

@@ -18,7 +18,7 @@ EACH = 0.1
 
 def declare(commands: Commands) -> None:
     """Declare the command and its arguments."""
-    parser = commands.add("stack", stack, "show where a running job is now")
+    parser = commands.add("stack", stack)
     parser.add_argument("id", metavar="ID", help="job/<uuid>, <uuid>, or its beginning")
 
 

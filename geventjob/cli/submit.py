@@ -15,7 +15,6 @@ from geventjob.config import kinds
 from geventjob.exit_code import ExitCode
 from geventjob.job.attributes import ENTRY, named
 from geventjob.job.states import FINAL
-from geventjob.plugins import shapes as shapes_of
 
 PAGE = 1000
 """Jobs of one request."""
@@ -29,7 +28,7 @@ COPIED = named(lambda attribute: attribute.rerun)
 
 def declare(commands: Commands) -> None:
     """Declare the commands and their arguments."""
-    parser = commands.add("submit", submit, "submit jobs")
+    parser = commands.add("submit", submit)
     parser.add_argument("action", metavar="ACTION", help="name of the action to run")
     job_options.declare(parser)
     parser.add_argument("--name", metavar="TEXT", help="a name for people to see")
@@ -44,7 +43,7 @@ def declare(commands: Commands) -> None:
         "--wait", action="store_true", help="wait until all have ended; exit code 1 unless all are in SUCCESS"
     )
 
-    parser = commands.add("rerun", rerun, "submit copies of jobs that have ended")
+    parser = commands.add("rerun", rerun)
     parser.add_argument("ids", metavar="ID", nargs="*", help="job/<uuid>, <uuid>, or its beginning")
     parser.add_argument("--filter", metavar="CIMI", help="in place of IDs: all jobs in FAILED that match")
     parser.add_argument("--dry-run", action="store_true", help="with --filter: only count the jobs")
@@ -133,8 +132,10 @@ def warn(context: CommandContext, action: str, payload: Document) -> None:
     if not having:
         context.screen.note(f"warning: no executor announces the action {action!r}: see {context.command} actions")
         return
+    from geventjob.plugins.shapes import misfits
+
     shapes = [node.get("parameters", {}).get(action) for node in having]
-    found = [shapes_of.misfits(shape, payload) if shape else [] for shape in shapes]
+    found = [misfits(shape, payload) if shape else [] for shape in shapes]
     if all(found):
         told = "; ".join(found[0])
         context.screen.note(f"warning: payload: {told}: see {context.command} actions {action}")

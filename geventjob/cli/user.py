@@ -14,7 +14,7 @@ from geventjob.exit_code import ExitCode
 
 def declare(commands: Commands) -> None:
     """Declare the command, its subcommands and their arguments."""
-    parser = commands.add("user", listed, "add a user, list users, change a password, delete a user")
+    parser = commands.add("user", listed)
     subcommands = parser.add_subparsers(metavar="add|list|passwd|delete", required=True)
     listing = subcommands.add_parser(
         "list", help="list the users", description="list the users", allow_abbrev=False, parents=[commands.common]

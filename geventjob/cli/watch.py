@@ -31,7 +31,7 @@ PAGE, FIRST = 200, 20
 
 def declare(commands: Commands) -> None:
     """Declare the command and its arguments."""
-    parser = commands.add("watch", watch, "watch a job until it has ended, or all jobs")
+    parser = commands.add("watch", watch)
     parser.add_argument("id", metavar="ID", nargs="?", help="job/<uuid>, <uuid>, or its beginning; without it all jobs")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from geventjob.job.types import MOST_RETRIES
+from geventjob.job.bounds import MOST_RETRIES
 
 Kind = Callable[[str], Any]
 

@@ -6,7 +6,6 @@ import argparse
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import IO, Any, NoReturn
 
 import configargparse
@@ -53,6 +52,19 @@ class Gather(argparse.Action):
         setattr(namespace, self.dest, gathered if before is self.default else [*before, *gathered])
 
 
+class PrintVersion(argparse.Action):
+    """An action of argparse that prints the version, and ends the process."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(nargs=0, help="print the version", **{k: v for k, v in kwargs.items() if k != "nargs"})
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> NoReturn:
+        from geventjob import __version__
+
+        print(f"geventjob {__version__}")
+        parser.exit()
+
+
 class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
     """The parser of one command with all its options; see `parse`."""
 
@@ -74,8 +86,7 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
             config_file_open_func=self.opened,
         )
         self.add_argument("-c", "--config", is_config_file=True, metavar="FILE", help=f"ini file: {self.ini_help}")
-        if add_help:
-            self.add_argument("--version", action="version", version=f"geventjob {version('geventjob')}")
+        self.add_argument("--version", action=PrintVersion)
         for option in self.options:
             self.declare(option)
         if command == "distributor":

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Union
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from geventjob.job.bounds import MOST_RETRIES
 from geventjob.job.states import STATES
 
 PAYLOAD_BYTES = 256 * 1024
@@ -20,7 +21,6 @@ RULES = 1_000
 """Rules of an acl: each search and each view of a document compares all of them."""
 TAGS = 20
 """Most texts of a TAG_LIST."""
-MOST_RETRIES = 100
 REPORT_BYTES = 64 * 1024
 """Bytes of JSON of an output, and of a checkpoint."""
 LOG_BYTES = 64 * 1024

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import Union
 
-from geventjob.job.types import MOST_RETRIES
+from geventjob.job.bounds import MOST_RETRIES
 
 Errors = tuple[type[BaseException], ...]
 ErrorOrErrors = Union[type[BaseException], Errors]

@@ -8,7 +8,7 @@ from typing import Any
 import falcon
 
 from geventjob.coordination.base import Coordination
-from geventjob.job.types import MOST_RETRIES
+from geventjob.job.bounds import MOST_RETRIES
 from geventjob.server.accounts.passwords import Passwords
 from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.http.admission import Permits

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from geventjob import config
-from geventjob.cli.main import CommandTree, command_at
+from geventjob.cli.command_tree import CommandTree
+from geventjob.cli.main import command_at
 from geventjob.plugins import find_actions, find_distributors
 from tests.support.examples import PAGES, ROOT, command_lines, files, python_blocks
 

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct, json
 
 from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time
-from geventjob.job.types import MOST_RETRIES
+from geventjob.job.bounds import MOST_RETRIES
 from geventjob.server.jobs import interruptions
 from geventjob.server.jobs.changes import changed
 from geventjob.server.jobs.gate import hold

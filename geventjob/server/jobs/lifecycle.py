@@ -20,8 +20,8 @@ from msgspec import Struct
 
 from geventjob.cimi.document import Document
 from geventjob.job.attributes import AFTER_END, AT_ADD, KEPT, OWNED, SET_BY_SERVER
+from geventjob.job.bounds import MOST_RETRIES
 from geventjob.job.states import FINAL, TAKER, TRANSITIONS
-from geventjob.job.types import MOST_RETRIES
 from geventjob.server.jobs import failures, gate, interruptions
 from geventjob.server.jobs.changes import changed, cut, entry_of, set_entry
 from geventjob.server.jobs.conflicts import EntryDiffers, OwnerHolds, Refusal, stopping

@@ -11,8 +11,8 @@ from geventjob.cimi.document import Document
 from geventjob.clock import now
 from geventjob.coordination.base import Coordination, CoordinationError
 from geventjob.job.attributes import OWNED
+from geventjob.job.bounds import MOST_RETRIES
 from geventjob.job.states import FINAL
-from geventjob.job.types import MOST_RETRIES
 from geventjob.server.accounts.acl import MODIFY, VIEW
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.filter import Filter
