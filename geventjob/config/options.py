@@ -164,6 +164,9 @@ OPTIONS = (
     Option("relist-interval", kinds.seconds, "executor up",
            "shortest time in seconds between two reads of the queue in ZooKeeper; each of n waiting executors waits"
            " n times as long, 0.05 at most", default=0.005),
+    Option("age-share", kinds.share, "executor up",
+           "of how many jobs that are taken one is the oldest in the queue, whatever its priority, so that none waits"
+           " for ever: 8 is one in eight, 1 every job, 0 none", default=8, metavar="N"),
     Option("max-interruptions", kinds.count, "executor up",
            "number of interruptions, as by the death of its executor, after which a job is given up",
            default=5, metavar="N", live=True),

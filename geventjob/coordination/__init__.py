@@ -14,11 +14,12 @@ def open_coordination(settings: Namespace, name: str) -> Coordination:
 
     `name` is the name of this process in the fleet. The function connects to nothing and opens nothing.
     """
+    takes = {"age_share": settings.age_share} if "age_share" in settings else {}  # only executors take
     if settings.zk_hosts:
         from geventjob.coordination.zookeeper import ZooKeeperCoordination
 
-        # only the executor has the option
-        takes = {"relist_interval": settings.relist_interval} if "relist_interval" in settings else {}
+        if "relist_interval" in settings:
+            takes["relist_interval"] = settings.relist_interval
         return ZooKeeperCoordination(
             settings.zk_hosts,
             name,
@@ -32,4 +33,6 @@ def open_coordination(settings: Namespace, name: str) -> Coordination:
         )
     from geventjob.coordination.sqlite import SqliteCoordination
 
-    return SqliteCoordination(os.path.join(settings.data_dir, "coordination.db"), name, settings.session_timeout)
+    return SqliteCoordination(
+        os.path.join(settings.data_dir, "coordination.db"), name, settings.session_timeout, **takes
+    )

@@ -261,6 +261,8 @@ class Coordination(ABC):
     def take(self, limit: int, exclude: Collection[str] = (), timeout: float | None = None) -> list[Claim]:
         """Take up to `limit` entries in the order of the queue: by priority, then by sequence (signed 32-bit distance).
 
+        A process with an age share of N takes the oldest entry, whatever its priority, as each N-th (`AgeShare`).
+
         Waits until there is an entry, `timeout` seconds are over (None: no limit; 0: no wait), `interrupt` is called,
         or the session ends; the list is empty in the last three cases. `exclude` holds paths of entries to pass over.
         One greenlet calls at a time. Coordination that is away raises nothing: the call waits. A caller that is killed

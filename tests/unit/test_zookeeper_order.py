@@ -14,7 +14,7 @@ from kazoo.recipe.queue import LockingQueue
 from geventjob.coordination import names as entry_names
 from geventjob.coordination.names import parse_entry, signed
 from geventjob.coordination.zookeeper.nodes import entry_path
-from geventjob.coordination.zookeeper.order import by_sequence, first_of
+from geventjob.coordination.zookeeper.order import by_sequence, first_of, oldest_of
 from geventjob.coordination.zookeeper.requests import EntryNames
 
 priorities = st.integers(0, 999)
@@ -40,7 +40,7 @@ def listed(names: list[str]) -> list[str]:
 def test_the_first_are_those_of_the_lowest_priority_that_were_put_first(
     start: int, steps: list[tuple[int, int]], count: int
 ) -> None:
-    """Wherever the counter of the server stands and wraps."""
+    """Wherever the counter of the server stands and wraps. The oldest are those put first, of any priority."""
     sequence, entries = start, []
     for priority, step in steps:
         sequence = signed(sequence + step)
@@ -48,6 +48,7 @@ def test_the_first_are_those_of_the_lowest_priority_that_were_put_first(
     in_order = [name(*entry) for entry in sorted(entries, key=lambda entry: entry[0])]  # sorting is stable
     shuffled = random.Random(count).sample(in_order, len(in_order))
     assert first_of(shuffled, count) == in_order[:count]
+    assert oldest_of(shuffled, count) == [name(*entry) for entry in entries][:count]
 
 
 @given(start=counters, steps=st.lists(st.integers(1, 2**26), max_size=30))

@@ -10,6 +10,7 @@ import gevent
 from gevent.event import AsyncResult, Event
 
 from geventjob.clock import boottime
+from geventjob.coordination.ages import AgeShare
 from geventjob.coordination.base import Claim, Session
 from geventjob.coordination.sqlite import queue
 from geventjob.coordination.sqlite.bell import QUEUE, SESSIONS, Bell
@@ -24,11 +25,17 @@ Taken = list[tuple[int, Claim]]
 class SqliteClaims:
     """The claims of this process, from the take to their end."""
 
-    def __init__(self, database: Database, bell: Bell, session: Callable[[], Session | None]) -> None:
-        """Keep the parts. `session()` returns the session to work in, None while there is none."""
+    def __init__(
+        self, database: Database, bell: Bell, session: Callable[[], Session | None], age_share: int = 0
+    ) -> None:
+        """Keep the parts. `session()` returns the session to work in, None while there is none.
+
+        `age_share`: see `AgeShare`.
+        """
         self._database = database
         self._bell = bell
         self._session = session
+        self._ages = AgeShare(age_share)
         self._held: dict[Claim, int] = {}
         self._question: AsyncResult[Taken | None] | None = None
         self._in_hand: Taken = []  # taken, and not yet returned to a caller
@@ -95,7 +102,8 @@ class SqliteClaims:
     def _ask(self, session: Session, limit: int, exclude: Collection[str], waits: bool) -> list[Claim]:
         self._hear()  # the answer to an earlier caller that was killed
         if self._question is None and not self._in_hand:
-            take = partial(queue.take, session=session, limit=limit, exclude=exclude, waits=waits)
+            oldest = self._ages.due(limit)
+            take = partial(queue.take, session=session, limit=limit, exclude=exclude, waits=waits, oldest=oldest)
             self._question = self._database.submit(take)
             self._waits_in = session if waits else None
             self._hear()
@@ -118,6 +126,7 @@ class SqliteClaims:
             self._bell.wake(SESSIONS)
         elif question.value:
             self._in_hand += question.value
+            self._ages.count(len(question.value))
             self._waits_in = None
 
     def _give(self, limit: int, exclude: Collection[str]) -> list[Claim]:

@@ -36,10 +36,10 @@ log = logging.getLogger(__name__)
 class SqliteCoordination(Coordination):
     """The part of one process in the fleet of a machine."""
 
-    def __init__(self, path: str, name: str, session_timeout: float) -> None:
+    def __init__(self, path: str, name: str, session_timeout: float, age_share: int = 0) -> None:
         """Keep the settings. `path`: the file, made with its folder by `start` if missing.
 
-        `session_timeout` in seconds.
+        `session_timeout` in seconds. `age_share`: each how many entries that are taken the oldest one is, 0: never.
         """
         self.name = name
         self._path = os.path.abspath(path)
@@ -48,7 +48,7 @@ class SqliteCoordination(Coordination):
         self._database = Database(self._path, session_timeout)
         self._bell = Bell(self._path)
         self._keeper = Keeper(self._database, self._bell, name, session_timeout, self._began, self._ended)
-        self._claims = SqliteClaims(self._database, self._bell, self._alive)
+        self._claims = SqliteClaims(self._database, self._bell, self._alive, age_share)
         self._elections = SqliteElections(self._database, self._bell, self._alive)
         self._inbox = SqliteInbox(self._database, self._bell, name, self._alive)
 

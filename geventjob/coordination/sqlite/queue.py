@@ -66,20 +66,20 @@ def fences(tx: Transaction, entries: Sequence[str]) -> list[int | None]:
 
 
 def take(
-    tx: Transaction, session: Session, limit: int, exclude: Collection[str], waits: bool
+    tx: Transaction, session: Session, limit: int, exclude: Collection[str], waits: bool, oldest: int = 0
 ) -> list[tuple[int, Claim]] | None:
     """Take up to `limit` free entries: (sequence, claim) in order; None for a session that is over.
 
-    With `waits`, the taker is woken when an entry arrives, if there are none now.
+    `oldest`: how many of them are the oldest entries, whatever their priorities. With `waits`, the taker is woken when
+    an entry arrives, if there are none now.
     """
     if not tx.change("UPDATE fence SET last = last + 1 WHERE " + ALIVE, *alive(session)):
         return None
     number = int(session.id)
-    rows = tx.rows(
-        "priority, sequence, job, put_at, (SELECT last FROM fence)",
-        f"FROM entry WHERE owner IS NULL AND NOT {_LISTED} ORDER BY priority, sequence LIMIT ?",
-        *(json.dumps(_sequences(tx, exclude)), limit),
-    )
+    passed_over = _sequences(tx, exclude)
+    rows = _free(tx, "entry NOT INDEXED", "sequence", passed_over, oldest) if oldest else []
+    passed_over += [sequence for _, sequence, *_ in rows]
+    rows += _free(tx, "entry", "priority, sequence", passed_over, limit - len(rows))
     tx.change(
         f"UPDATE entry SET owner = ? WHERE {_LISTED}",
         *(number, json.dumps([sequence for _, sequence, *_ in rows])),
@@ -90,6 +90,15 @@ def take(
         (sequence, Claim(entry_path(priority, sequence), job, fence, put_at, session))
         for priority, sequence, job, put_at, fence in sorted(rows)
     ]
+
+
+def _free(tx: Transaction, table: str, order: str, passed_over: Sequence[int], count: int) -> list[list[Any]]:
+    """Return the first free entries in an order. By sequence, the table itself is read: its old entries are few."""
+    return tx.rows(
+        "priority, sequence, job, put_at, (SELECT last FROM fence)",
+        f"FROM {table} WHERE owner IS NULL AND NOT {_LISTED} ORDER BY {order} LIMIT ?",
+        *(json.dumps(passed_over), count),
+    )
 
 
 def withdraw(tx: Transaction, session: Session) -> None:

@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 
 from geventjob.clock import boottime
-from geventjob.coordination.zookeeper.order import first_of
+from geventjob.coordination.ages import AgeShare
+from geventjob.coordination.zookeeper.order import first_of, oldest_of
 
 SHARE_OF_CPU = 20
 """Lists get at most a twentieth of the CPU: the cost of a list grows with the depth of the queue (docs/measurements.md,
@@ -30,15 +31,21 @@ FAST = 5000.0
 class Candidates:
     """Names of entries, in the order in which to take them."""
 
-    def __init__(self, name: str, interval: float) -> None:
-        """Keep the name of this taker. `interval`: shortest time between two lists for a single taker, seconds."""
+    def __init__(self, name: str, interval: float, age_share: int = 0) -> None:
+        """Keep the name of this taker. `interval`: shortest time between two lists for a single taker, seconds.
+
+        `age_share`: see `AgeShare`.
+        """
         self._name = name
         self._interval = interval
+        self._ages = AgeShare(age_share)
         self.forget()
 
     def forget(self) -> None:
         """Reset everything, as at the beginning of a session."""
         self._names: deque[str] = deque()
+        self._oldest: deque[str] = deque()
+        self._given: set[str] = set()  # drawn from either of the two, and perhaps still in the other
         self._others: frozenset[str] = frozenset()
         self._takers = [self._name]
         self._deep = False
@@ -57,15 +64,25 @@ class Candidates:
         return self._listed + self._pace
 
     def draw(self, count: int, exclude: Collection[str]) -> list[str]:
-        """Remove and return the first `count` candidates, without the names in `exclude`."""
-        drawn: list[str] = []
-        while self._names and len(drawn) < count:
-            name = self._names.popleft()
-            if name not in exclude:
-                drawn.append(name)
+        """Remove and return the first `count` candidates, without the names in `exclude`.
+
+        The share for the oldest ones is drawn first.
+        """
+        drawn = self._draw(self._oldest, self._ages.due(min(count, len(self._names))), exclude)
+        drawn += self._draw(self._names, count - len(drawn), exclude)
+        self._ages.count(len(drawn))
         self._drawn += len(drawn)
         if not self._names:
             self._run_out = min(self._run_out, boottime())
+        return drawn
+
+    def _draw(self, names: deque[str], count: int, exclude: Collection[str]) -> list[str]:
+        drawn: list[str] = []
+        while names and len(drawn) < count:
+            name = names.popleft()
+            if name not in exclude and name not in self._given:
+                drawn.append(name)
+                self._given.add(name)
         return drawn
 
     def choose(self, free: Sequence[str], takers: Collection[str], raced: bool, limit: int, cpu: float) -> None:
@@ -84,12 +101,15 @@ class Candidates:
         crowd = len({*takers, self._name})
         self._deep = len(free) > 2 * crowd * limit
         self._takers = self._partners(takers, raced)
-        head = first_of(free, 2 * len(self._takers) * max(limit, math.ceil(self._speed * until_next)))
+        count = 2 * len(self._takers) * max(limit, math.ceil(self._speed * until_next))
+        head = first_of(free, count)
         mine = self._part(head)
         rest = [] if mine else [name for name in head if name in self._others]
         near = rest[: len(self._takers) * limit]  # at most the number that all takers take next, to keep the order
         self._names = deque(mine or self._part(near, again=True) or rest)
         self._others = frozenset(head).difference(mine)
+        self._oldest = deque(self._part(oldest_of(free, self._ages.ready(count))))
+        self._given.clear()
         least = max(self._interval, min(CROWD, self._interval * crowd))
         self._pace = max(least, SHARE_OF_CPU * (cpu + time.thread_time() - began))
         self._listed, self._drawn, self._run_out = now, 0, math.inf
@@ -100,6 +120,7 @@ class Candidates:
         if partners != self._takers:
             self._takers = partners
             self._names = deque(self._part(self._names))
+            self._oldest = deque(self._part(self._oldest))
 
     def _partners(self, takers: Collection[str], raced: bool) -> list[str]:
         return sorted({*takers, self._name}) if raced or self._deep else [self._name]

@@ -57,13 +57,15 @@ class ZooKeeperCoordination(Coordination):
         tls_key: str | None = None,
         auth_file: str | None = None,
         relist_interval: float = 0.005,
+        age_share: int = 0,
     ) -> None:
         """Keep the settings. `hosts`: HOST:PORT, several as a list or comma-separated. `session_timeout` in seconds.
 
         `root`: path under which all nodes lie, created if missing. With any of the three `tls` files (PEM) the
         connection is TLS. `auth_file` holds `user:password`; only this user may use the nodes that are created.
-        `relist_interval`: shortest time between two lists of the queue, seconds, times the number of takers. Raises
-        ValueError for a bad `hosts` or `name`.
+        `relist_interval`: shortest time between two lists of the queue, seconds, times the number of takers.
+        `age_share`: each how many entries that are taken the oldest one is, 0: never. Raises ValueError for a bad
+        `hosts` or `name`.
         """
         self._hosts = hosts if isinstance(hosts, str) else ",".join(hosts)
         if "/" in self._hosts or "/" in name or not name:
@@ -79,7 +81,7 @@ class ZooKeeperCoordination(Coordination):
         self._ensemble = Ensemble()
         self._queue = ZooKeeperQueue(self._ensemble, self._claims, name)
         self._takers = Takers(name)
-        self._rounds = Rounds(self._ensemble, self._claims, self._takers, name, relist_interval)
+        self._rounds = Rounds(self._ensemble, self._claims, self._takers, name, relist_interval, age_share)
         self._taker = ZooKeeperTaker(self._ensemble, self._queue, self._claims, self._takers, self._rounds)
         self._elections = ZooKeeperElections(self._ensemble, name)
         self._presence = Presence(self._ensemble, name)

@@ -48,13 +48,24 @@ class Rounds:
     offered to the next caller.
     """
 
-    def __init__(self, ensemble: Ensemble, claims: ZooKeeperClaims, takers: Takers, name: str, interval: float) -> None:
-        """Make the rounds of the process `name`. `interval`: shortest time between two lists of the queue, seconds."""
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        claims: ZooKeeperClaims,
+        takers: Takers,
+        name: str,
+        interval: float,
+        age_share: int = 0,
+    ) -> None:
+        """Make the rounds of the process `name`. `interval`: shortest time between two lists of the queue, seconds.
+
+        `age_share`: see `AgeShare`.
+        """
         self._ensemble = ensemble
         self._claims = claims
         self._takers = takers
         self._name = name.encode()
-        self._candidates = Candidates(name, interval)
+        self._candidates = Candidates(name, interval, age_share)
         self._stir = claims.arrived  # wakes a `take` that waits
         self._round: gevent.Greenlet[..., Any] | None = None
         self._dry = False  # the next list will probably find nothing

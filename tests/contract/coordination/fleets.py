@@ -24,11 +24,11 @@ from tests.support.zookeeper import Ensemble, RawSession, shared
 from tests.support.zookeeper_proxy import ZooKeeperProxy
 
 
-def connect(where: dict[str, Any], name: str, timeout: float) -> Coordination:
+def connect(where: dict[str, Any], name: str, timeout: float, age_share: int = 0) -> Coordination:
     """Make a coordination, not started, from `Fleet.where`."""
     if "path" in where:
-        return SqliteCoordination(where["path"], name, timeout)
-    return ZooKeeperCoordination(where["hosts"], name, timeout, root=where["root"])
+        return SqliteCoordination(where["path"], name, timeout, age_share)
+    return ZooKeeperCoordination(where["hosts"], name, timeout, root=where["root"], age_share=age_share)
 
 
 class Fleet(ABC):
@@ -49,14 +49,14 @@ class Fleet(ABC):
         self._members: list[Coordination] = []
         self._processes: list[Process] = []
 
-    def member(self, name: str = "", timeout: float | None = None) -> Coordination:
+    def member(self, name: str = "", timeout: float | None = None, age_share: int = 0) -> Coordination:
         """Start a member in this process."""
-        member = self.unstarted(name, timeout)
+        member = self.unstarted(name, timeout, age_share)
         member.start()
         return member
 
-    def unstarted(self, name: str = "", timeout: float | None = None) -> Coordination:
-        member = connect(self.where, name or f"member-{next(self._numbers)}", timeout or self.timeout)
+    def unstarted(self, name: str = "", timeout: float | None = None, age_share: int = 0) -> Coordination:
+        member = connect(self.where, name or f"member-{next(self._numbers)}", timeout or self.timeout, age_share)
         self._members.append(member)
         return member
 
@@ -148,10 +148,10 @@ class ZooKeeperFleet(Fleet):
         self.where = {"hosts": self._ensemble.hosts, "root": f"/{uuid4().hex}"}
         self._ways: dict[Coordination, ZooKeeperProxy] = {}
 
-    def unstarted(self, name: str = "", timeout: float | None = None) -> Coordination:
+    def unstarted(self, name: str = "", timeout: float | None = None, age_share: int = 0) -> Coordination:
         way = ZooKeeperProxy(next(self._servers).port)
         where = {**self.where, "hosts": way.hosts}
-        member = connect(where, name or f"member-{next(self._numbers)}", timeout or self.timeout)
+        member = connect(where, name or f"member-{next(self._numbers)}", timeout or self.timeout, age_share)
         self._members.append(member)
         self._ways[member] = way
         return member

@@ -163,6 +163,23 @@ def test_what_others_took_meanwhile_is_left_out_and_the_rest_taken(
     assert dict(member.stats().holders) == {"counted": 1, "others": 20}
 
 
+def test_the_oldest_entries_cost_no_request(site: Site, member: Member) -> None:
+    spent = []
+    for name, share in (("plain", 0), ("aged", 8)):
+        way = site.proxy()
+        counted = site.member(name, hosts=way.hosts, timeout=10.0, age_share=share)
+        member.put([(f"job/{n}", n % 2) for n in range(300)])
+        claims = counted.take(100)
+        before = way.requests.copy()
+        for _ in range(2):
+            claims += counted.take(100)
+        spent.append(way.requests - before)
+        assert (len(claims), counted.collisions) == (300, 0)
+        counted.consume(claims)
+    plain, aged = ({kind: of[kind] - of[GET_EPHEMERALS] * (kind == MULTI) for kind in of} for of in spent)
+    assert [plain.get(kind, 0) for kind in (MULTI_READ, MULTI)] == [aged.get(kind, 0) for kind in (MULTI_READ, MULTI)]
+
+
 # --- who takes which
 
 
