@@ -6,7 +6,8 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -338,6 +339,14 @@ class Client:
     def nodes(self) -> list[Document]:
         """Return the live executors, distributors and servers (docs/reference/api.md)."""
         return self._ours("GET", "node", answer=_Nodes).nodes
+
+    def order_executor(self, name: str, order: Literal["quiet", "resume", "stop"], why: str | None = None) -> Document:
+        """Let a live executor take no more jobs, take jobs again, or drain and end; `why` is shown in `nodes`.
+
+        The executor carries the order out within moments. Raises NotFound, with the nearest names.
+        """
+        body = {} if why is None else {"why": why}
+        return self._ours("POST", f"executor/{quote(name, safe='')}/{order}", json=body, answer=Document)
 
     def distributors(self) -> list[Document]:
         """Return the distributors of the live processes, with their firings (docs/reference/api.md)."""

@@ -36,6 +36,7 @@ COMMANDS = {
         "nodes": "list the live executors, distributors and servers",
         "actions": "list the actions that executors announce, or show one of them",
     },
+    "executors": {"executors": "let executors take no more jobs, take jobs again, or drain and end"},
     "schedules": {"schedules": "list schedules and distributors; add, edit, pause, resume, fire one"},
     "user": {"user": "add a user, list users, change a password, delete a user"},
     "key": {"key": "make an API key, list your keys, delete a key"},

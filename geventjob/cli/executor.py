@@ -20,6 +20,7 @@ from geventjob.executor.context import ExecutorContext
 from geventjob.executor.culprits import Culprits
 from geventjob.executor.engine import ExecutorEngine
 from geventjob.executor.limits import JobLimits
+from geventjob.executor.memory import excess
 from geventjob.executor.forbidden_calls import refuse_forks_of_coroutines, refuse_signals, refuse_waits_of_finalizers
 from geventjob.executor.state import ActionState
 from geventjob.executor.watch import Watch
@@ -47,6 +48,8 @@ def main() -> None:
         hangups = signals.catch(settings)
         client = connect(settings, connections=settings.threads + 1)
         engine = assemble(settings, client, notifier)
+        if why := excess(limits_of(settings)):
+            config.refuse("executor", f"before the first job {why}")
         gevent.spawn(notifier.feed)
         signals.handle(engine.stop, hangups, lambda: renew(options, client, engine.engine))
         code = engine.run(lambda engine, wait: engine.run(wait))

@@ -74,11 +74,18 @@ def nodes(context: CommandContext) -> int:
             age(node.get("since")),
             f"{node.get('running', 0)}/{node['slots']}" if "slots" in node else None,
             ", ".join(node.get("leads", ())),
+            quiet(node),
         )
         for node in sorted(found, key=lambda node: (str(node.get("role")), str(node.get("name"))))
     ]
-    context.screen.table(("role", "name", "host", "pid", "version", "up", "running", "leads"), rows)
+    context.screen.table(("role", "name", "host", "pid", "version", "up", "running", "leads", "takes no jobs"), rows)
     return ExitCode.SUCCESS
+
+
+def quiet(node: Document) -> str | None:
+    """Return that an executor takes no jobs, since when and why; None for an executor that takes jobs."""
+    told = node.get("quiet")
+    return told and f"{told.get('state')} for {age(told.get('at'))}: {told.get('why')}"
 
 
 def actions(context: CommandContext) -> int:

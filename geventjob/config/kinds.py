@@ -79,15 +79,15 @@ port = whole(0, 65535, "a port")
 
 
 def size(value: str) -> int:
-    """Return a number of bytes from 1024 on; `k` is 1024 bytes and `m` is 1024 k, as in nginx.
+    """Return a number of bytes from 1024 on; `k` is 1024 bytes, `m` is 1024 k and `g` is 1024 m, as in nginx.
 
     >>> size("900k")
     921600
     """
-    number = value[:-1] if value[-1:].lower() in ("k", "m") else value
-    unit = {"k": 1024, "m": 1024 * 1024}.get(value[-1:].lower(), 1)
+    unit = {"k": 1024, "m": 1024**2, "g": 1024**3}.get(value[-1:].lower(), 1)
+    number = value if unit == 1 else value[:-1]
     if not number.isdecimal() or len(number) > 12 or int(number) * unit < 1024:
-        raise _expected("bytes, at least 1024, as 1000000 or 900k or 1m", value)
+        raise _expected("bytes, at least 1024, as 1000000 or 900k or 1m or 2g", value)
     return int(number) * unit
 
 

@@ -84,7 +84,9 @@ def written(value: Any) -> str:
         return value or ""
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.10g}" if isinstance(value, (int, float)) else ",".join(value)
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.10g}" if isinstance(value, float) else ",".join(value)
 
 
 def default_data_dir() -> str:
@@ -178,6 +180,9 @@ OPTIONS = (
            "seconds for which a taken job waits for a server that is away", default=120.0, live=True),
     Option("shutdown-timeout", kinds.seconds, "executor up",
            "seconds for running actions to end after a request to stop", default=120.0, live=True),
+    Option("max-rss", kinds.size, "executor up",
+           "memory in bytes, as 1500m or 2g, above which the executor takes no more jobs, drains and ends with exit"
+           " code 0, so that the service manager starts it again", shown="no limit", metavar="SIZE", live=True),
     Option("action-timeout", kinds.seconds, "executor up",
            "time limit in seconds of an action without one in the job, in [timeouts] and in its code", live=True),
     Option("max-timeout", kinds.seconds, "executor up", "upper bound in seconds of the running time of every action",

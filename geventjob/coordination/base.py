@@ -266,7 +266,8 @@ class Coordination(ABC):
         Waits until there is an entry, `timeout` seconds are over (None: no limit; 0: no wait), `interrupt` is called,
         or the session ends; the list is empty in the last three cases. `exclude` holds paths of entries to pass over.
         One greenlet calls at a time. Coordination that is away raises nothing: the call waits. A caller that is killed
-        during the call loses nothing: the next call returns the claims that were taken meanwhile.
+        during the call loses nothing: the next call returns the claims that were taken meanwhile. Claims that arrive
+        after an interrupt or a kill, and that no call fetches within a second, are released.
 
         Raises ValueError for a limit below 1.
         """

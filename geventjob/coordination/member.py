@@ -11,6 +11,7 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
+from gevent.lock import BoundedSemaphore
 
 import geventjob
 from geventjob.backoff import Trouble
@@ -48,6 +49,13 @@ class Announcement:
         self._info = dict(info)
         self._stop = stop
         self._made = False
+        self._changing = BoundedSemaphore(1)
+        self._news: dict[str, Any] = {}
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What this process announces."""
+        return self._info
 
     def make(self, wait: bool) -> bool:
         """Announce this process as `announce` does, with changes that `change` makes meanwhile. Raises NameInUse."""
@@ -60,11 +68,26 @@ class Announcement:
         return True
 
     def change(self, **more: Any) -> None:
-        """Change attributes of the info; return once the others can see the change. Raises CoordinationError."""
-        info = {**self._info, **more}
-        if self._made:
-            announce(self._coordination, self._role, info, self._stop)
-        self._info = info
+        """Change attributes of the info; return once the others can see the change. None removes an attribute.
+
+        After `stop` one attempt is made. Raises CoordinationError.
+        """
+        with self._changing:
+            info = {name: value for name, value in {**self._info, **more}.items() if value is not None}
+            if self._made and not announce(self._coordination, self._role, info, self._stop):
+                self._coordination.announce(self._role, info, wait=False)
+            self._info = info
+
+    def tell(self, **more: Any) -> None:
+        """Change attributes of the info in a greenlet. The last value of an attribute is announced last."""
+        self._news.update(more)
+        gevent.spawn(self._tell)
+
+    def _tell(self) -> None:
+        try:
+            self.change(**self._news)
+        except CoordinationError as error:
+            log.debug("not announced: %s: %s", ", ".join(self._news), error)
 
 
 def _lives_here(coordination: Coordination, role: str) -> bool:

@@ -8,10 +8,10 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
-from gevent.lock import BoundedSemaphore, Semaphore
+from gevent.lock import Semaphore
 
 from geventjob import supervise
-from geventjob.coordination.base import Claim, Coordination, CoordinationError, NameInUse, Session
+from geventjob.coordination.base import Claim, Coordination, NameInUse, Session
 from geventjob.coordination.member import LONGEST_REASON, Announcement, about, join, left_out
 from geventjob.executor import run_log
 from geventjob.executor.claims import HeldClaims
@@ -19,9 +19,11 @@ from geventjob.executor.context import ExecutorContext
 from geventjob.executor.hooks import Hooks
 from geventjob.executor.kept_log import KeptLogs
 from geventjob.executor.limits import JobLimits
+from geventjob.executor.memory import watch_memory
 from geventjob.executor.record import Recorder
 from geventjob.executor.register import ABANDON
 from geventjob.executor.runner import Runner
+from geventjob.executor.standing import Standing
 from geventjob.executor.stop_poll import StopPoll
 from geventjob.executor.take import Taker
 from geventjob.executor.unknown import UnknownActions
@@ -69,8 +71,6 @@ class ExecutorEngine:
             lambda: actions.names,
             on_away=self._tell_away,
         )
-        self._away = ""
-        self._telling = BoundedSemaphore(1)
         self._claims = HeldClaims(coordination)
         self._kept_logs = KeptLogs(self._writes, context.client)
         self._recorder = Recorder(watch.held)
@@ -94,6 +94,8 @@ class ExecutorEngine:
         self._hurry = Event()
         info = about(slots=limits.threads, **told(actions))
         self._announcement = Announcement(coordination, ROLE, info, self._stop)
+        self._standing = Standing(self._taker, self._announcement, self._notifier, self._end)
+        self._why_stopped = ""
         self._code = 0
 
     def run(self, wait_for_name: bool = True) -> int:
@@ -110,13 +112,14 @@ class ExecutorEngine:
         self._drain(self._limits.shutdown_timeout)
         return self._code
 
-    def stop(self) -> None:
+    def stop(self, why: str = "a signal") -> None:
         """Take no new jobs, and end when the running jobs have ended. A second call ends the running jobs.
 
-        Callable from any greenlet and from the hub.
+        Callable from any greenlet and from the hub. `why` is announced.
         """
         if self._stop.is_set():
             self._hurry.set()
+        self._why_stopped = self._why_stopped or why
         self._stop.set()
         self._context.stop_event.set()
 
@@ -137,6 +140,7 @@ class ExecutorEngine:
             ("the take loop", self._taker.run),
             ("the poll for stops", self._stop_poll.run),
             ("the logs of jobs", self._kept_logs.run),
+            ("the look at the memory", lambda: watch_memory(self._limits, self._end)),
         ):
             supervise.spawn(name, part, self._failed)
         log.info(
@@ -169,15 +173,11 @@ class ExecutorEngine:
 
     def _tell_away(self, reason: str) -> None:
         """Announce why this executor cannot reach the server, for those who ask why a job does not run."""
-        self._away = reason[:LONGEST_REASON]
-        gevent.spawn(self._announce_away)
+        self._announcement.tell(away=reason[:LONGEST_REASON])
 
-    def _announce_away(self) -> None:
-        with self._telling:  # the last reason is announced last
-            try:
-                self._announcement.change(away=self._away)
-            except CoordinationError as error:
-                log.debug("not announced that the server is away: %s", error)
+    def _end(self, why: str) -> None:
+        if not self._stop.is_set():  # a second stop, as of an order that is delivered twice, ends the running jobs
+            self.stop(why)
 
     def _failed(self) -> None:
         self._code = 1
@@ -202,6 +202,8 @@ class ExecutorEngine:
     def _message(self, message: dict[str, Any]) -> None:
         if "stop" in message:
             self._runner.stop(message["stop"])
+        elif "order" in message:
+            self._standing.obey(message)
         elif "stack" in message:
             request = message["request"]
             gevent.spawn(self._runner.answer, message["stack"], lambda work: self._recorder.asked(work, request))
@@ -213,7 +215,7 @@ class ExecutorEngine:
     def _drain(self, timeout: float) -> None:
         """Take no new jobs, wait for the running ones, give the rest back, and only then end the session."""
         self._notifier.stopping(timeout + ABANDON + 2 * LAST_WRITE)
-        self._taker.stop()
+        self._standing.drain(self._why_stopped)
         self._runner.drain()
         if self._runner.works:
             log.info("%d jobs run: waiting %g s for them", len(self._runner.works), timeout)

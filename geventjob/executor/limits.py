@@ -21,6 +21,8 @@ class JobLimits:
     action_timeout: float | None = None
     max_timeout: float | None = None
     shutdown_timeout: float = 120.0
+    max_rss: int | None = None
+    """Bytes of memory above which the executor ends in good order."""
     timeouts: Mapping[str, float] = field(default_factory=dict)
     """Seconds by action, from the section `[timeouts]` of the ini file."""
 

@@ -29,6 +29,8 @@ class Taker:
         self._up = up
         self._slots = slots
         self._start = start
+        self._takes = Event()
+        self._takes.set()
         self._stopped = Event()
 
     def run(self) -> None:
@@ -38,22 +40,32 @@ class Taker:
             for claim in self._coordination.take(self._slots.counter, exclude, until):
                 self._begin(claim)
 
+    def quiet(self) -> None:
+        """Take no more claims until `resume`. A claim that arrives meanwhile is released."""
+        self._takes.clear()
+        self._coordination.interrupt()
+
+    def resume(self) -> None:
+        """Take claims again."""
+        self._takes.set()
+
     def stop(self) -> None:
         """Take no more claims. Callable from any greenlet and from the hub."""
         self._stopped.set()
         self._coordination.interrupt()
 
     def _ready(self) -> bool:
-        """Wait for the server and for a free slot; return False once the loop is stopped."""
+        """Wait until claims are wanted, the server answers and a slot is free; return False once stopped."""
         while not self._stopped.is_set():
-            gevent.wait([self._stopped, self._up], count=1)
+            for needed in (self._takes, self._up):
+                gevent.wait([self._stopped, needed], count=1)
             self._slots.wait(timeout=1)
-            if self._up.is_set() and self._slots.counter > 0:
+            if self._takes.is_set() and self._up.is_set() and self._slots.counter > 0:
                 break
         return not self._stopped.is_set()
 
     def _begin(self, claim: Claim) -> None:
-        if self._stopped.is_set():
+        if self._stopped.is_set() or not self._takes.is_set():
             self._claims.release(claim)
             return
         self._slots.acquire()

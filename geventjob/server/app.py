@@ -26,6 +26,7 @@ from geventjob.server.resources.bulk import BulkResource
 from geventjob.server.resources.credential import CredentialResource
 from geventjob.server.resources.distributor import DistributorResource
 from geventjob.server.resources.entry_point import EntryPointResource
+from geventjob.server.resources.executor import ExecutorResource
 from geventjob.server.resources.fleet import NodeResource, QueueResource, ReconcileResource
 from geventjob.server.resources.health import HealthResource
 from geventjob.server.resources.job import JobResource
@@ -70,6 +71,7 @@ def application(
     app.add_route("/healthz", HealthResource(store, coordination, jobs.queue_refuses))
     app.add_route("/api/cloud-entry-point", EntryPointResource(version, base_uri))
     app.add_route("/api/node", NodeResource(coordination, sessions))
+    app.add_route("/api/executor/{name}/{order}", ExecutorResource(coordination, sessions))
     distributor = DistributorResource(coordination, sessions)
     app.add_route("/api/distributor", distributor)
     app.add_route("/api/distributor/{name}/fire", distributor, suffix="fire")

@@ -135,3 +135,14 @@ def fails_first(job: Any) -> dict[str, Any]:
         job.set_checkpoint((job.checkpoint or 0) + 1)
         raise OSError(f"run {job.attempt} of {job.id}")
     return {"runs": (job.checkpoint or 0) + 1}
+
+
+@action("eats_memory")
+def eats_memory(job: Any) -> None:
+    """Keep 200 MB for as long as the executor's gate file exists."""
+    note(job, "begin")
+    eaten = bytearray(b"x") * 200_000_000
+    while os.path.exists(f"{job.payload['file']}-{job['executor']}"):
+        time.sleep(0.02)
+    assert eaten
+    note(job, "end")

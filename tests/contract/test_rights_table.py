@@ -153,6 +153,7 @@ REQUESTS: dict[str, Request] = {
     "`POST /api/distributor/<name>/fire` that does not exist": lambda c, t, name: c.post(
         "distributor/nobody/fire", {"idempotencyKey": "k"}
     ),
+    "`POST /api/executor/<name>/quiet` that does not live": lambda c, t, name: c.post("executor/nobody/quiet"),
     "`GET /api/node`, `GET /api/queue`, `GET /api/distributor`": lambda c, t, name: _same(
         c.get("node"), c.get("queue"), c.get("distributor")
     ),

@@ -150,7 +150,7 @@ def test_every_unit_on_a_page_spares_the_programs_of_actions_and_stops_at_wrong_
         for unit in re.findall(r"^\[Service\]\n(.*?)^\[Install\]", page.read_text(), re.DOTALL | re.MULTILINE)
     ]
     assert len(units) >= 2
-    for line in ("KillMode=mixed", "RestartPreventExitStatus=2", "Restart=on-failure"):
+    for line in ("KillMode=mixed", "RestartPreventExitStatus=2", "Restart=always"):
         assert [page for page, unit in units if line not in unit.splitlines()] == []
 
 

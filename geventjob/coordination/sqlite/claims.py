@@ -11,12 +11,15 @@ from gevent.event import AsyncResult, Event
 
 from geventjob.clock import boottime
 from geventjob.coordination.ages import AgeShare
-from geventjob.coordination.base import Claim, Session
+from geventjob.coordination.base import Claim, CoordinationAway, Session
 from geventjob.coordination.sqlite import queue
 from geventjob.coordination.sqlite.bell import QUEUE, SESSIONS, Bell
 from geventjob.coordination.sqlite.database import Database
 
 log = logging.getLogger(__name__)
+
+LINGER = 0.5
+"""Seconds after the end of a take for which claims that came too late wait for the next take."""
 
 Taken = list[tuple[int, Claim]]
 """Sequences and claims, in the order of the queue."""
@@ -44,11 +47,14 @@ class SqliteClaims:
         self._stop.set()
         self._interrupted = False
         self._closed = False
+        self._takes = 0
+        """Takes that have begun."""
 
     def take(self, limit: int, exclude: Collection[str], timeout: float | None) -> list[Claim]:
         """See `Coordination.take`."""
         if limit < 1:
             raise ValueError(f"limit: at least 1 entry is taken at a time, not {limit}")
+        self._takes += 1
         if not self._interrupted and not self._closed:
             self._stop.clear()
         try:
@@ -58,6 +64,8 @@ class SqliteClaims:
             self._interrupted = False
             self._stop.set()
             self._withdraw()
+            if self._question is not None or self._in_hand:
+                gevent.spawn_later(LINGER, self._tidy, self._takes)
 
     def interrupt(self) -> None:
         """See `Coordination.interrupt`."""
@@ -116,10 +124,11 @@ class SqliteClaims:
         """
         if self._question is None:
             return
-        gevent.wait([self._question, self._stop], count=1)
-        if not self._question.ready():
+        question = self._question
+        gevent.wait([question, self._stop], count=1)
+        if not question.ready() or self._question is not question:
             return
-        question, self._question = self._question, None
+        self._question = None
         if not question.successful():
             log.warning("a take failed: %s", question.exception)
         elif question.value is None:
@@ -138,6 +147,20 @@ class SqliteClaims:
         given, self._in_hand = hand[:limit], hand[limit:]
         self._held.update((claim, sequence) for sequence, claim in given)
         return [claim for _, claim in given]
+
+    def _tidy(self, takes: int) -> None:
+        """Release claims that no caller has fetched, unless another take has begun since: `takes` counts them."""
+        if self._question is not None:
+            self._question.wait()
+        self._hear()
+        if self._takes != takes or self._closed:
+            return
+        hand, self._in_hand = self._in_hand, []
+        try:
+            self._database.call(partial(queue.release, claims=hand))
+        except CoordinationAway:
+            self._in_hand = hand + self._in_hand
+            gevent.spawn_later(LINGER, self._tidy, takes)
 
     def _withdraw(self) -> None:
         if self._waits_in is not None:

@@ -43,6 +43,10 @@ class Facts:
         """Return the executors that have an action."""
         return {name: info for name, info in self.executors.items() if action in info.get("actions", ())}
 
+    def taking(self, action: str) -> dict[str, Mapping[str, Any]]:
+        """Return the executors that have an action, and are neither quiet nor draining."""
+        return {name: info for name, info in self.able(action).items() if not info.get("quiet")}
+
 
 def gathered(coordination: Coordination, job: Document) -> Facts:
     """Ask coordination for the facts about a job that is not final."""
@@ -88,7 +92,7 @@ def details(job: Document, facts: Facts, *, whole: bool) -> Document:
                 "hasAction": job["action"] in info.get("actions", ()),
                 "running": facts.running.get(name, 0),
                 "slots": info.get("slots"),
-                **({"away": info["away"]} if info.get("away") else {}),
+                **{key: info[key] for key in ("away", "quiet") if info.get(key)},
             }
             for name, info in sorted(facts.executors.items())[:NAMED]
         ]
@@ -127,6 +131,10 @@ def _queued(job: Document, facts: Facts) -> str:
         known = sorted({action for info in facts.executors.values() for action in info.get("actions", ())})
         more = f" and {len(known) - NAMED} more" if len(known) > NAMED else ""
         return f"No executor has the action {job['action']}; they have {', '.join(known[:NAMED])}{more}."
+    quiet = [f"{name} ({info['quiet'].get('why')})" for name, info in sorted(able.items()) if info.get("quiet")]
+    able = facts.taking(job["action"])
+    if not able:
+        return f"Each executor with the action takes no more jobs: {', '.join(quiet[:NAMED])}."
     away = [f"{name} ({info['away']})" for name, info in sorted(able.items()) if info.get("away")]
     if len(away) == len(able):
         return f"No executor with the action reaches the server: {', '.join(away[:NAMED])}."

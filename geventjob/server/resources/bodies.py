@@ -145,6 +145,12 @@ class PauseBody(Body):
     until: Union[str, UnsetType] = UNSET
 
 
+class OrderBody(Body):
+    """Why an executor is quiet, takes jobs again, or is stopped."""
+
+    why: Union[Text, UnsetType] = UNSET
+
+
 FireKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:@+-]{1,100}\Z")]
 
 

@@ -269,6 +269,19 @@ def test_what_an_interrupted_take_brings_too_late_comes_with_the_next(
     assert [jobs(member.take(1, timeout=1)) for _ in range(3)] == [["job/a"], ["job/b"], ["job/c"]]
 
 
+def test_what_an_interrupted_take_brings_too_late_is_free_again_if_no_take_follows(
+    fleet: Fleet, member: Coordination, other: Coordination
+) -> None:
+    other.put([("job/a", 1), ("job/b", 1)])
+    with fleet.cut_off(member):
+        take = gevent.spawn(member.take, 2)
+        gevent.sleep(0.1)
+        member.interrupt()
+        assert take.get(timeout=1) == []
+    assert jobs(other.take(2, timeout=5)) == ["job/a", "job/b"]
+    assert member.take(1, timeout=0) == []
+
+
 def test_an_interrupt_may_come_from_the_hub(member: Coordination) -> None:
     take = waiting(partial(member.take, 1))
     gevent.get_hub().loop.run_callback(member.interrupt)
