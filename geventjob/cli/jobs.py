@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterable, Sequence
 from geventjob.cimi.document import WINDOW, Document
 from geventjob.cimi.errors import CimiError, Forbidden, NotFound, Refused
 from geventjob.cimi.filters import quoted
+from geventjob.cli import columns
 from geventjob.cli.context import CommandContext, Commands
 from geventjob.cli.errors import MissingOrHidden, UsageError, explain
 from geventjob.cli.record import print_record
-from geventjob.cli.screen import STYLES, age, attributes, span
+from geventjob.cli.screen import STYLES, attributes
+from geventjob.clock import cimi_time, now
 from geventjob.config import kinds
 from geventjob.exit_code import ExitCode
+from geventjob.job.moments import moment
 from geventjob.job.states import FINAL
 
-SHOWN = ("id", "state", "action", "progress", "created", "duration", "statusMessage", "held")
-"""Attributes that a table of jobs needs; payloads may be large."""
-HEADERS = ("id", "state", "action", "age", "took", "message")
 ID = re.compile(r"[0-9a-fA-F-]{1,36}")
 TEXT = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|property\[.*?]""", re.DOTALL)
 """Quoted texts in a filter, and properties, whose names are not attributes."""
@@ -34,9 +34,18 @@ FIRST = ("id", "state", "action", "progress", "returnCode", "statusMessage")
 def declare(commands: Commands) -> None:
     """Declare the commands and their arguments."""
     parser = commands.add("jobs", jobs)
-    parser.add_argument("--state", type=state, metavar="STATE", help=f"only jobs in this state: {' '.join(STYLES)}")
+    of_state = parser.add_mutually_exclusive_group()
+    of_state.add_argument("--state", type=state, metavar="STATE", help=f"only jobs in this state: {' '.join(STYLES)}")
+    of_state.add_argument(
+        "--failed", dest="state", action="store_const", const="FAILED", help="the same as --state FAILED"
+    )
     parser.add_argument("--action", metavar="ACTION", help="only jobs of this action")
+    parser.add_argument("--since", type=since, metavar="WHEN", help="only jobs added since: 90s, 2h, 3d ago, or a date")
     parser.add_argument("--filter", metavar="CIMI", help="only jobs that match, as priority<10 and name!=null")
+    parser.add_argument(
+        "--columns", type=columns.names, default=columns.USUAL, metavar="NAMES",
+        help="columns of the table, or attributes with --json, as id,state,tags,targetResource/href",
+    )  # fmt: skip
     parser.add_argument(
         "--last", type=kinds.whole(1, WINDOW), default=20, metavar="N", help="number of jobs (default 20)"
     )
@@ -60,6 +69,19 @@ def state(text: str) -> str:
     return text.upper()
 
 
+def since(text: str) -> str:
+    """Return a date for a filter: the date itself, or a time ago. Raises ArgumentTypeError."""
+    present = now()
+    try:
+        if text[-1:] not in "smhd" or not text[:-1].isdecimal():
+            return cimi_time(moment(text.lstrip("+"), present))
+        return cimi_time(present - (moment(f"+{text}", present) - present))
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            f"expected a time as 90s, 2h or 3d, or a date with a time zone, not {text!r}"
+        ) from None
+
+
 # --- jobs
 
 
@@ -68,13 +90,15 @@ def jobs(context: CommandContext) -> int:
     args = context.args
     conditions = [f"state='{args.state}'"] if args.state else []
     conditions += [f"action={value(args.action, '--action')}"] if args.action else []
+    conditions += [f"created>='{args.since}'"] if args.since else []
     conditions += [args.filter] if args.filter else []
-    select = None if args.json else ",".join(SHOWN)
+    chosen = args.columns is not columns.USUAL
+    select = ",".join(columns.needed(args.columns)) if chosen or not args.json else None
     found = search(context, conditions, last=args.last, select=select)
     if args.json:
         context.screen.document(found["jobs"])
     else:
-        table(context, found["jobs"])
+        table(context, found["jobs"], args.columns)
     if args.filter and not found["jobs"]:
         warn_of_unknown(context, args.filter)
     return ExitCode.SUCCESS
@@ -95,23 +119,9 @@ def search(context: CommandContext, conditions: Iterable[str], **params: object)
     return context.ask(context.client.search, "job", filter=[*conditions], **{"orderby": "created:desc", **params})
 
 
-def table(context: CommandContext, found: Iterable[Document]) -> None:
+def table(context: CommandContext, found: Iterable[Document], names: Sequence[str] = columns.USUAL) -> None:
     """Print a table of jobs."""
-    context.screen.table(HEADERS, [row(job) for job in found])
-
-
-def row(job: Document) -> tuple[object, ...]:
-    """Return the cells of a job in a table."""
-    took = span(job.get("duration"))
-    return job["id"], standing(job), job.get("action"), age(job.get("created")), took, job.get("statusMessage")
-
-
-def standing(job: Document) -> str:
-    """Return the state of a job, with its progress while it runs, or the time for which it waits."""
-    if job.get("held"):
-        return f"{job.get('state')} until {job['held']['until']}"
-    running = job.get("state") in ("RUNNING", "STOPPING") and job.get("progress")
-    return f"{job.get('state')} {job['progress']} %" if running else str(job.get("state"))
+    context.screen.table(names, [columns.row(job, names) for job in found])
 
 
 def value(text: str, option: str) -> str:
@@ -257,5 +267,5 @@ def tell(context: CommandContext, job: Document, note: str = "") -> None:
     if context.args.json:
         context.screen.record(job)
         return
-    words = [job["id"], standing(job), note, job.get("statusMessage")]
+    words = [job["id"], columns.standing(job), note, job.get("statusMessage")]
     context.screen.line("  ".join(filter(None, words)), STYLES.get(job["state"]))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from geventjob.cimi.document import Document
-from geventjob.cli import jobs
+from geventjob.cli import columns, jobs
 from geventjob.cli.context import CommandContext, Commands
 from geventjob.cli.errors import WaitTimedOut
 from geventjob.cli.screen import STYLES, height, rendered
@@ -106,7 +106,7 @@ def changes(context: CommandContext, id: str, select: Iterable[str] | None, wait
 def said(job: Document) -> str:
     """Return state, progress and message of a job."""
     message = job.get("statusMessage")
-    return jobs.standing(job) + (f"  {message}" if message else "")
+    return columns.standing(job) + (f"  {message}" if message else "")
 
 
 # --- many
@@ -177,7 +177,7 @@ def sum_up(context: CommandContext, filter: str, counts: Counts, total: int) -> 
 
 def latest(context: CommandContext, last: int) -> list[Document]:
     """Return the jobs that changed last, the latest first."""
-    select = None if context.args.json else ",".join((*jobs.SHOWN, "updated"))
+    select = None if context.args.json else ",".join((*columns.needed(columns.USUAL), "updated"))
     found: list[Document] = jobs.search(context, [], orderby="updated:desc", last=last, select=select)["jobs"]
     return found
 
@@ -193,9 +193,9 @@ def live(context: CommandContext) -> None:
         while True:
             asked = time.monotonic()
             counts = count(context, None)
-            rows = [jobs.row(job) for job in latest(context, max(3, height() - 4))]
+            rows = [columns.row(job) for job in latest(context, max(3, height() - 4))]
             display.update(
-                Group(Text(f"{counts.all} jobs: {counts}"), rendered(jobs.HEADERS, rows, console.width)), refresh=True
+                Group(Text(f"{counts.all} jobs: {counts}"), rendered(columns.USUAL, rows, console.width)), refresh=True
             )
             time.sleep(paced(asked, 1.0))
 

@@ -12,12 +12,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from geventjob import Client
+from geventjob.clock import cimi_time, now
 from tests.support.answering import Asked, Reply, answering
 from tests.support.command_line import Cli
 from tests.support.fleet import PASSWORD, Fleet, ended, fleet, free_port, until
@@ -204,6 +206,19 @@ def test_jobs_by_state_action_and_filter(cli: Cli, client: Client) -> None:
     assert cli.json("jobs", "--action", "it's") == []
     assert "Invalid CIMI filter" in cli.wrong("jobs", "--filter", "state=")
     assert "--action" in cli.wrong("jobs", "--action", "both ' and \"")
+    assert {job["state"] for job in cli.json("jobs", "--failed")} == {"FAILED"}
+    assert cli.json("jobs", "--since", "1h", "--action", "answers")
+    assert cli.json("jobs", "--since", cimi_time(now() + timedelta(days=1))) == []
+    assert "--since: expected a time as 90s" in cli.wrong("jobs", "--since", "yesterday")
+
+
+def test_jobs_with_columns(cli: Cli, client: Client) -> None:
+    id = client.add("job", {"action": "answers", "tags": ["of columns"], "payload": {"account": 7}})
+    listed = cli("jobs", "--filter", "tags='of columns'", "--columns", "id,priority,payload/account").stdout
+    assert [line.split() for line in listed.splitlines()] == [["ID", "PRIORITY", "PAYLOAD/ACCOUNT"], [id, "999", "7"]]
+    (shown,) = cli.json("jobs", "--filter", "tags='of columns'", "--columns", "tags")
+    assert (shown["tags"], "payload" in shown, "state" in shown) == (["of columns"], False, False)
+    assert "no job has an attribute 'tag': did you mean tags?" in cli.wrong("jobs", "--columns", "tag")
 
 
 def test_show_by_any_name(cli: Cli, client: Client) -> None:

@@ -13,13 +13,13 @@ import pytest
 
 from geventjob import config
 from geventjob.cimi.errors import CimiError, Conflict, Forbidden, Invalid, LoginRefused, NotFound, ServerAway
-from geventjob.cli import job_options, jobs, screen, submit
+from geventjob.cli import columns, job_options, jobs, screen, submit
 from geventjob.cli.errors import explain
 from geventjob.cli.main import command_at, command_line, is_there, main
 from geventjob.cli.screen import Screen
 from geventjob.cli.up.folder import DataFolder
 from geventjob.cli.watch import Counts
-from geventjob.clock import cimi_time, now
+from geventjob.clock import cimi_time, moment_of, now
 from geventjob.config import Settings, kinds
 from geventjob.exit_code import ExitCode
 from tests.support.fleet import free_port
@@ -102,7 +102,7 @@ def test_a_table_of_jobs_has_the_state_at_any_width(width: int, message: str | N
     ]
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=True, color_system=None)
-    console.print(screen.rendered(jobs.HEADERS, rows, console.width))
+    console.print(screen.rendered(columns.USUAL, rows, console.width))
     lines = out.getvalue().splitlines()
     assert len(lines) == 3
     assert all(cell_len(line) <= width for line in lines)
@@ -395,3 +395,29 @@ def test_check_says_what_is_wrong(
     with pytest.raises(SystemExit, match="2"):
         main(["check", "--defaults", str(file)])
     assert said in capsys.readouterr().err
+
+
+def test_columns_of_a_table_of_jobs() -> None:
+    names = columns.names("state, payload/account,priority,tags,message")
+    assert columns.needed(names) == ["id", "state", "progress", "held", "payload", "priority", "tags", "statusMessage"]
+    job = {"id": "job/1", "state": "QUEUED", "payload": {"account": {"n": 7}}, "priority": 3, "tags": ["a", "b"]}
+    assert columns.row(job, names) == ["QUEUED", '{"n": 7}', "3", '["a", "b"]', None]
+    assert columns.row({"id": "job/1", "payload": "no object"}, ["payload/account"]) == [None]
+    assert len(str(columns.cell({"output": ["x" * 1000]}, "output"))) == columns.LONGEST
+
+
+def test_a_column_that_no_job_has() -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="no job has an attribute 'prioriti': did you mean priority"):
+        columns.names("id,prioriti")
+
+
+@pytest.mark.parametrize(("text", "ago"), [("90s", 90), ("5m", 300), ("2h", 7200), ("3d", 259200)])
+def test_since_a_time_ago(text: str, ago: int) -> None:
+    assert abs((now() - moment_of(jobs.since(text))).total_seconds() - ago) < 60
+    assert jobs.since("2026-04-02T08:00:00+02:00") == "2026-04-02T06:00:00.000Z"
+
+
+@pytest.mark.parametrize("text", ["", "2", "h", "+2h", "-2h", "2026-04-02", "2 hours", "9999999999d", "999999999d"])
+def test_since_of_another_text(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a time as 90s, 2h or 3d, or a date"):
+        jobs.since(text)
