@@ -5,7 +5,7 @@ PY := .venv/bin/python
 BUILDER ?= $(notdir $(firstword $(shell command -v podman docker buildah)))
 CACHES := .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help run test check lint covered coverage test-unit test-coordination test-store test-processes test-packages test-containers test-release bench findings audit reference docs dist deb rpm image lock clean
+.PHONY: help run test check lint covered coverage test-unit test-coordination test-store test-processes test-browser test-packages test-containers test-release bench findings audit reference docs dist deb rpm image lock clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -15,7 +15,7 @@ run: .venv/made  ## Bring the engine up, run a demo of a hundred jobs, and stay 
 
 test: .venv/made  ## Run all checks and tests, side by side, and show the branch coverage of the unit tests
 	@tools/prepare tests
-	@$(MAKE) --no-print-directory --keep-going --jobs=6 --output-sync=target lint test-unit test-coordination test-store test-processes test-packages
+	@$(MAKE) --no-print-directory --keep-going --jobs=7 --output-sync=target lint test-unit test-coordination test-store test-processes test-browser test-packages
 	@$(MAKE) --no-print-directory covered
 
 check: lint covered  ## Lint, formatting, types, spelling and English; then the branch coverage that was measured last
@@ -47,6 +47,9 @@ test-store: .venv/made  ## The contract of the store, over SQLite and Elasticsea
 
 test-processes: .venv/made  ## Integration and fault tests, over real processes
 	@$(PY) -m pytest -n 4 tests/integration tests/fault
+
+test-browser: .venv/made  ## The page in the browser, with Debian's chromium
+	@$(PY) -m pytest tests/browser
 
 test-packages: .venv/made  ## The packages, on a machine with a real systemd (where root may boot one; else skipped)
 	@$(PY) -m pytest -rs tests/packages

@@ -21,6 +21,7 @@ from geventjob.server.jobs.reconcile import Reconciler
 from geventjob.server.jobs.rights import Rights
 from geventjob.server.jobs.schedules import ScheduleService
 from geventjob.server.jobs.service import Jobs
+from geventjob.server.page import page_files
 from geventjob.server.problem import Problem
 from geventjob.server.resources.bulk import BulkResource
 from geventjob.server.resources.credential import CredentialResource
@@ -30,6 +31,7 @@ from geventjob.server.resources.executor import ExecutorResource
 from geventjob.server.resources.fleet import NodeResource, QueueResource, ReconcileResource
 from geventjob.server.resources.health import HealthResource
 from geventjob.server.resources.job import JobResource
+from geventjob.server.resources.page import PageResource, lead_to_page
 from geventjob.server.resources.schedule import ScheduleResource
 from geventjob.server.resources.session import SessionResource
 from geventjob.server.resources.templates import credential_templates, session_templates
@@ -96,6 +98,9 @@ def application(
     app.add_route("/api/schedule/{name}/{action}", schedule, suffix="action")
     for operation in ("add", "edit", "delete"):
         app.add_route(f"/api/job/bulk-{operation}", bulk, suffix=operation)
+    app.add_sink(lead_to_page, r"/\Z")
+    for path, file in page_files().items():
+        app.add_route(path, PageResource(file))
     return app
 
 

@@ -16,7 +16,8 @@ import pytest
 
 TOP = Path(__file__).parents[2]
 MADE = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-info")
-SOURCES = {f.relative_to(TOP).as_posix() for f in TOP.glob("geventjob/**/*") if f.suffix in (".py", ".lark", ".typed")}
+KINDS = (".py", ".lark", ".typed", ".html", ".css", ".js")
+SOURCES = {f.relative_to(TOP).as_posix() for f in TOP.glob("geventjob/**/*") if f.suffix in KINDS}
 SOURCES |= {f.relative_to(TOP).as_posix() for f in TOP.glob("slipstream/**/*.py")}
 SHIPPED = {f"{kind}/{f.name}" for kind in ("actions", "distributors") for f in (TOP / kind).glob("*.py")}
 
@@ -59,7 +60,7 @@ def test_a_second_build_in_another_place_gives_the_same_bytes(dist: Path, tmp_pa
 
 def test_the_wheel_holds_every_module_and_grammar(installed: Any) -> None:
     names = {f.relative_to(installed).as_posix() for f in installed.rglob("*") if f.is_file()}
-    assert {"geventjob/py.typed", "geventjob/server/filter/grammar.lark"} <= SOURCES
+    assert {"geventjob/py.typed", "geventjob/server/filter/grammar.lark", "geventjob/server/page/main.js"} <= SOURCES
     assert names >= SOURCES | {f"geventjob/{name}" for name in SHIPPED}
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"geventjob", "slipstream"}
     assert "slipstream/job/actions/__init__.py" in names
