@@ -12,8 +12,9 @@ from gevent.lock import Semaphore
 
 from geventjob import supervise
 from geventjob.coordination.base import Claim, Coordination, NameInUse, Session
-from geventjob.coordination.member import LONGEST_REASON, Announcement, about, join, left_out
+from geventjob.coordination.member import LONGEST_REASON, Announcement, about, join
 from geventjob.executor import run_log
+from geventjob.executor.announced import told
 from geventjob.executor.claims import HeldClaims
 from geventjob.executor.context import ExecutorContext
 from geventjob.executor.hooks import Hooks
@@ -32,18 +33,10 @@ from geventjob.executor.work import LAST_WRITE
 from geventjob.executor.writes import Writes
 from geventjob.notify import Notifier
 from geventjob.plugins import Actions
-from geventjob.plugins.shapes import announced
 
 log = logging.getLogger(__name__)
 
 ROLE = "executors"
-
-
-def told(actions: Actions) -> dict[str, Any]:
-    """Return what an executor announces about its actions."""
-    parameters = {name: spec.parameters for name in actions.names if (spec := actions.get(name))}
-    shapes = {name: each.shape() for name, each in parameters.items() if each.fillable or each.rest}
-    return {"actions": actions.names, "leftOut": left_out(actions.failures), "parameters": announced(shapes)}
 
 
 class ExecutorEngine:
@@ -92,7 +85,7 @@ class ExecutorEngine:
         self._stop_poll = StopPoll(context.client, coordination.name, watch, self._runner.stop)
         self._stop = Event()
         self._hurry = Event()
-        info = about(slots=limits.threads, **told(actions))
+        info = about(slots=limits.threads, **told(actions, limits))
         self._announcement = Announcement(coordination, ROLE, info, self._stop)
         self._standing = Standing(self._taker, self._announcement, self._notifier, self._end)
         self._why_stopped = ""
@@ -160,7 +153,7 @@ class ExecutorEngine:
         """
         self._limits.renew(limits)
         actions = self._actions.merged(found)
-        self._announcement.change(**told(actions))
+        self._announcement.change(**told(actions, limits))
         self._actions.replace(actions)
         log.info("actions were read again: %s", actions.names)
         if actions.outdated:

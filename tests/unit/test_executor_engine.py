@@ -15,6 +15,8 @@ from gevent.event import Event
 from geventjob import Client
 from geventjob.coordination.base import Claim, CoordinationAway, NameInUse
 from geventjob.coordination.sqlite import SqliteCoordination
+from geventjob.executor import announced
+from geventjob.executor.announced import told
 from geventjob.executor.context import ExecutorContext
 from geventjob.executor.engine import ROLE, ExecutorEngine
 from geventjob.executor.limits import JobLimits
@@ -22,6 +24,7 @@ from geventjob.executor.runner import Runner
 from geventjob.executor.watch import Watch
 from geventjob.notify import Notifier
 from geventjob.plugins import Actions, ActionSpec
+from geventjob.plugins.retries import RetryPolicy
 from tests.support.callers import PASSWORD, local_server
 from tests.support.waiting import eventually
 
@@ -123,8 +126,21 @@ def test_an_executor_announces_its_slots_and_actions(start: Callable[..., Proces
     process = start()
     name = process.queue.name
     eventually(lambda: process.queue.session and name in members(process))
-    told = members(process)[name]
-    assert (told["slots"], told["actions"], told["leftOut"]) == (2, ["waits"], {})
+    info = members(process)[name]
+    assert (info["slots"], info["actions"], info["leftOut"]) == (2, ["waits"], {})
+    assert info["options"]["waits"].keys() == {"file"}
+
+
+def test_options_that_do_not_fit_are_not_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spec(name: str) -> ActionSpec:
+        return ActionSpec(name, None, 7.0, True, "/a/file.py", retry=RetryPolicy(retries=3))
+
+    actions = Actions([spec("one"), spec("two")])
+    limits = JobLimits(max_timeout=5.0)
+    option = {"timeout": 5.0, "retries": 3, "file": "/a/file.py"}
+    assert told(actions, limits)["options"] == {"one": option, "two": option}
+    monkeypatch.setattr(announced, "LARGEST_OPTIONS", 100)
+    assert told(actions, limits)["options"] == {"one": option}
 
 
 def test_a_stop_waits_for_the_running_jobs_and_takes_no_more(start: Callable[..., Process]) -> None:

@@ -373,13 +373,18 @@ def test_an_announcement_is_bounded(found: Found) -> None:
 
 
 def test_an_executor_announces_the_shapes_by_name_and_alias(found: Found) -> None:
-    from geventjob.executor.engine import told
+    from geventjob.executor.announced import told
+    from geventjob.executor.limits import JobLimits
 
     spec = found(COUNT.replace('"it"', '"it", aliases="other"'))
     plain = found('@action("it")\ndef it(job): pass')
-    assert set(told(PluginSet([spec]))["parameters"]) == {"it", "other"}
+    assert set(told(PluginSet([spec]), JobLimits())["parameters"]) == {"it", "other"}
     injected = found('@action("it")\ndef it(job, zone: dt.tzinfo = None): pass')
-    assert told(PluginSet([plain]))["parameters"] == told(PluginSet([injected]))["parameters"] == {}
+    assert (
+        told(PluginSet([plain]), JobLimits())["parameters"]
+        == told(PluginSet([injected]), JobLimits())["parameters"]
+        == {}
+    )
 
 
 # --- the warning of `submit`

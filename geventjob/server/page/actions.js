@@ -23,7 +23,7 @@ export const actionsScreen = {
   draw(data) {
     const found = announced(data.nodes);
     const rates = new Map((data.rate?.actions ?? []).map((one) => [one.action, one]));
-    const columns = [{ title: "Action" }, { title: "Executors" }, { title: "Time limit", class: "number" }, { title: "Retries", class: "number" }, { title: "Isolation" }, { title: "File", class: "wide" }, { title: "Ended, last hour", class: "number" }, { title: "Success", class: "number" }, { title: "p50 · p95 · p99", class: "number" }, { title: "" }];
+    const columns = [{ title: "Action" }, { title: "Executors" }, { title: "Time limit", class: "number" }, { title: "Retries", class: "number" }, { title: "File", class: "wide" }, { title: "Ended, last hour", class: "number" }, { title: "Success", class: "number" }, { title: "p50 · p95 · p99", class: "number" }, { title: "" }];
     const rows = [...found.values()].map((action) => ({ key: action.name, cells: actionCells(action, rates.get(action.name)) }));
     const left = data.nodes.flatMap((node) => Object.entries(node.leftOut ?? {}).map(([file, why]) => h("li", null, h("strong", null, node.name), ` left out ${file}: ${why}`)));
     return [
@@ -54,11 +54,15 @@ function actionCells(action, rate) {
   const times = rate?.p50 === undefined ? "" : [rate.p50, rate.p95, rate.p99].map((seconds) => brief(seconds)).join(" · ");
   return [
     h("a", { href: to("jobs", { action: action.name }) }, action.name),
-    action.executors.length > 3 ? `${action.executors.slice(0, 2).join(", ")} and ${action.executors.length - 2} more` : action.executors.join(", "),
-    action.timeout ? span(action.timeout) : "", action.retries ?? "", action.isolation ?? "", action.file ?? "",
+    executorWords(action.executors),
+    action.timeout ? span(action.timeout) : "", action.retries ?? "", action.file ?? "",
     rate ? count(rate.out) : "", success, times,
     mayAdd() ? h("button", { onclick: () => addJob(action.name, example(action.schema)), "aria-label": `Add a job of ${action.name}` }, "Add a job") : null,
   ];
+}
+
+function executorWords(names) {
+  return names.length > 3 ? `${names.slice(0, 2).join(", ")} and ${names.length - 2} more` : names.join(", ");
 }
 
 const brief = (seconds) => (seconds < 10 ? `${Number(seconds.toPrecision(2))} s` : span(seconds));
