@@ -43,6 +43,10 @@ class CoordinationAway(CoordinationError):
     """
 
 
+class LeadershipOver(CoordinationError):
+    """A call in the name of a leadership that is over. It changed nothing from the end of the leadership on."""
+
+
 class NameInUse(CoordinationError):
     """Another live process has announced itself under this name."""
 
@@ -194,8 +198,15 @@ class Coordination(ABC):
     # --- the queue: servers
 
     @abstractmethod
-    def put(self, items: Sequence[tuple[str, int]]) -> list[str]:
+    def put(
+        self, items: Sequence[tuple[str, int]], places: Sequence[str | None] = (), leadership: Leadership | None = None
+    ) -> list[str]:
         """Put (job id, priority 0-999) pairs into the queue. Return the paths of the entries, in order.
+
+        `places`: for each item the path of an entry that it had before, or None; empty: none for any item. The item
+        gets the same path again, and so its old place, if this queue has given out the path, and no other entry and no
+        claim has the name now. Otherwise it gets a new path. The fencing tokens of later claims are greater than those
+        of earlier claims of the path. `leadership`: see `remove`.
 
         The entries survive the death of any process. Over SQLite a power loss may undo the last puts, and their names
         are given to no other entry: the reconciler puts the jobs again, which are on the disk.
@@ -205,10 +216,11 @@ class Coordination(ABC):
         """
 
     @abstractmethod
-    def remove(self, entries: Sequence[str]) -> list[bool]:
+    def remove(self, entries: Sequence[str], leadership: Leadership | None = None) -> list[bool]:
         """Delete each entry that no process holds.
 
-        Return True for an entry that is gone now, False for one that is held.
+        Return True for an entry that is gone now, False for one that is held. `leadership`: a leadership of this
+        process; nothing is changed once another process may lead, however late the call arrives. Raises LeadershipOver.
         """
 
     @abstractmethod

@@ -26,7 +26,7 @@ from geventjob.coordination.sqlite import inbox, notes, queue, sessions
 from geventjob.coordination.sqlite.bell import SESSIONS, Bell
 from geventjob.coordination.sqlite.claims import SqliteClaims
 from geventjob.coordination.sqlite.database import Database, Need
-from geventjob.coordination.sqlite.elections import SqliteElections, leaders
+from geventjob.coordination.sqlite.elections import SqliteElections, SqliteLeadership, leaders
 from geventjob.coordination.sqlite.inbox import SqliteInbox
 from geventjob.coordination.sqlite.keeper import Keeper
 
@@ -103,13 +103,18 @@ class SqliteCoordination(Coordination):
 
     # --- the queue
 
-    def put(self, items: Sequence[tuple[str, int]]) -> list[str]:
+    def put(
+        self, items: Sequence[tuple[str, int]], places: Sequence[str | None] = (), leadership: Leadership | None = None
+    ) -> list[str]:
         """See `Coordination.put`."""
         check_priorities(items)
-        return self._database.call(partial(queue.put, items=items)) if items else []
+        assert leadership is None or isinstance(leadership, SqliteLeadership)
+        put = partial(queue.put, items=items, places=places, leadership=leadership)
+        return self._database.call(put) if items else []
 
-    def remove(self, entries: Sequence[str]) -> list[bool]:
-        return self._database.call(partial(queue.remove, entries=entries))
+    def remove(self, entries: Sequence[str], leadership: Leadership | None = None) -> list[bool]:
+        assert leadership is None or isinstance(leadership, SqliteLeadership)
+        return self._database.call(partial(queue.remove, entries=entries, leadership=leadership))
 
     def discard(self, entries: Sequence[str]) -> None:
         self._database.call(partial(queue.discard, entries=entries))

@@ -10,7 +10,7 @@ from secrets import token_hex
 from gevent.event import Event
 
 from geventjob.clock import boottime
-from geventjob.coordination.base import CoordinationAway, Leadership, Session
+from geventjob.coordination.base import CoordinationAway, Leadership, LeadershipOver, Session
 from geventjob.coordination.sqlite.bell import ELECTION, Bell
 from geventjob.coordination.sqlite.database import Database, Transaction
 from geventjob.coordination.sqlite.sessions import ALIVE, alive
@@ -35,6 +35,15 @@ def withdraw(tx: Transaction, election: str, token: str) -> None:
             tx.ring(bell, ELECTION)
 
 
+def check(tx: Transaction, leadership: SqliteLeadership | None) -> None:
+    """Raise LeadershipOver if the leadership is over; None: no leadership is needed."""
+    if leadership is None:
+        return
+    leads = f"SELECT number = ({_FIRST}) FROM candidate WHERE token = ?"
+    if not tx.value(leads, leadership.name, leadership.token):
+        raise LeadershipOver(f"the leadership of {leadership.name} is over")
+
+
 def leaders(tx: Transaction, elections: Sequence[str]) -> dict[str, str]:
     """Return election → name of the leading process."""
     first = "SELECT min(number) FROM candidate WHERE election IN (SELECT value FROM json_each(?)) GROUP BY election"
@@ -49,7 +58,7 @@ class SqliteLeadership(Leadership):
         self.name = election
         self._database = database
         self._session = session
-        self._token = token
+        self.token = token
         self._resigned = False
 
     @property
@@ -60,7 +69,7 @@ class SqliteLeadership(Leadership):
         """See `Leadership.resign`."""
         if self.held:
             self._resigned = True
-            self._database.call(partial(withdraw, election=self.name, token=self._token))
+            self._database.call(partial(withdraw, election=self.name, token=self.token))
 
 
 class SqliteElections:

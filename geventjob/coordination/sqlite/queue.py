@@ -13,25 +13,60 @@ from geventjob.coordination.base import Claim, QueueStats, Session, Waiting
 from geventjob.coordination.names import distance, entry_path, parse_entry
 from geventjob.coordination.sqlite.bell import QUEUE
 from geventjob.coordination.sqlite.database import Transaction
+from geventjob.coordination.sqlite.elections import SqliteLeadership, check
 from geventjob.coordination.sqlite.sessions import ALIVE, alive
 
 _LISTED = "sequence IN (SELECT value FROM json_each(?))"
 
 
-def put(tx: Transaction, items: Sequence[tuple[str, int]]) -> list[str]:
-    """Put (job, priority) pairs, and return the paths of the entries."""
+def put(
+    tx: Transaction,
+    items: Sequence[tuple[str, int]],
+    places: Sequence[str | None] = (),
+    leadership: SqliteLeadership | None = None,
+) -> list[str]:
+    """Put (job, priority) pairs at their places or at the end, and return the paths of the entries."""
+    check(tx, leadership)
+    back = _put_back(tx, items, places) if any(places) else {}
+    rest = [item for number, item in enumerate(items) if number not in back]
+    new = iter(_put_new(tx, rest) if rest else ())
+    _wake_takers(tx, len(items))
+    return [back.get(number) or next(new) for number in range(len(items))]
+
+
+def _put_back(tx: Transaction, items: Sequence[tuple[str, int]], places: Sequence[str | None]) -> dict[int, str]:
+    """Put items at their places again where these are free. Return number of an item → path."""
+    last = tx.value("SELECT seq FROM sqlite_sequence WHERE name = 'entry'") or 0
+    rows: dict[int, tuple[int, str, int]] = {}  # sequence → number of the item, job, priority
+    for number, ((job, priority), place) in enumerate(zip(items, places, strict=True)):
+        shown = parse_entry(place) if place else None
+        if shown is not None and shown[0] == priority and distance(shown[1], last) <= 0:
+            rows.setdefault(last + distance(shown[1], last), (number, job, priority))
+    values = json.dumps([[sequence, job, priority] for sequence, (_, job, priority) in rows.items()])
+    tx.change(
+        "INSERT OR IGNORE INTO entry (sequence, job, priority, put_at) SELECT json_extract(value, '$[0]'), "
+        "json_extract(value, '$[1]'), json_extract(value, '$[2]'), ? FROM json_each(?)",
+        *(time.time(), values),
+    )
+    free = tx.rows("sequence, job, priority", f"FROM entry WHERE owner IS NULL AND {_LISTED}", json.dumps(list(rows)))
+    mine = [(sequence, rows[sequence][0]) for sequence, job, priority in free if rows[sequence][1:] == (job, priority)]
+    return {number: entry_path(items[number][1], sequence) for sequence, number in mine}
+
+
+def _put_new(tx: Transaction, items: Sequence[tuple[str, int]]) -> list[str]:
+    """Put items at the end."""
     last = tx.insert(
         "INSERT INTO entry (job, priority, put_at) "
         "SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), ? FROM json_each(?) ORDER BY key",
         *(time.time(), json.dumps(items)),
     )
-    _wake_takers(tx, len(items))
     first = last - len(items) + 1  # the lock keeps other inserts out
     return [entry_path(priority, first + i) for i, (_, priority) in enumerate(items)]
 
 
-def remove(tx: Transaction, entries: Sequence[str]) -> list[bool]:
+def remove(tx: Transaction, entries: Sequence[str], leadership: SqliteLeadership | None = None) -> list[bool]:
     """Delete the entries that no process holds. Return for each entry whether it is gone."""
+    check(tx, leadership)
     found = _find(tx, entries)
     free = [sequence for sequence, (_, owner) in found.items() if owner is None]
     held = {path for path, owner in found.values() if owner is not None}

@@ -17,7 +17,7 @@ from geventjob.coordination.zookeeper import notes
 from geventjob.coordination.zookeeper.claims import ZooKeeperClaims
 from geventjob.coordination.zookeeper.client import Access
 from geventjob.coordination.zookeeper.credentials import read_login, tls_context
-from geventjob.coordination.zookeeper.election import ZooKeeperElections
+from geventjob.coordination.zookeeper.election import ZooKeeperElections, ZooKeeperLeadership
 from geventjob.coordination.zookeeper.ensemble import Ensemble
 from geventjob.coordination.zookeeper.inbox import ZooKeeperInbox
 from geventjob.coordination.zookeeper.membership import Membership
@@ -124,13 +124,17 @@ class ZooKeeperCoordination(Coordination):
     # --- the queue
 
     @_in_words()
-    def put(self, items: Sequence[tuple[str, int]]) -> list[str]:
+    def put(
+        self, items: Sequence[tuple[str, int]], places: Sequence[str | None] = (), leadership: Leadership | None = None
+    ) -> list[str]:
         """See `Coordination.put`."""
-        return self._queue.put(items)
+        assert leadership is None or isinstance(leadership, ZooKeeperLeadership)
+        return self._queue.put(items, places, leadership)
 
     @_in_words()
-    def remove(self, entries: Sequence[str]) -> list[bool]:
-        return self._queue.remove(entries)
+    def remove(self, entries: Sequence[str], leadership: Leadership | None = None) -> list[bool]:
+        assert leadership is None or isinstance(leadership, ZooKeeperLeadership)
+        return self._queue.remove(entries, leadership)
 
     @_in_words()
     def discard(self, entries: Sequence[str]) -> None:

@@ -68,6 +68,10 @@ class ZooKeeperNodes:
         flags = _EPHEMERAL * ephemeral + _SEQUENTIAL * sequential
         return Create(self.root + path, data, self.acl, flags)
 
+    def check(self, path: str) -> CheckVersion:
+        """Make the operation of a transaction that fails without this node."""
+        return CheckVersion(self.root + path, -1)
+
     def delete(self, path: str) -> Delete:
         return Delete(self.root + path, -1)
 

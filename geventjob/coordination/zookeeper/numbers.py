@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kazoo.exceptions import BadVersionError, KazooException, NoNodeError, RolledBackError, RuntimeInconsistency
@@ -21,10 +21,11 @@ from kazoo.protocol.states import ZnodeStat
 
 from geventjob.clock import boottime
 from geventjob.coordination.base import ENTRIES, CoordinationError
-from geventjob.coordination.names import entry_prefix, sequence_of
+from geventjob.coordination.names import distance, entry_prefix, sequence_of
+from geventjob.coordination.zookeeper.election import ZooKeeperLeadership
 from geventjob.coordination.zookeeper.membership import Membership
 from geventjob.coordination.zookeeper.nodes import TAKEN
-from geventjob.coordination.zookeeper.transactions import COUNT
+from geventjob.coordination.zookeeper.transactions import COUNT, Group, standing, without
 
 log = logging.getLogger(__name__)
 
@@ -76,18 +77,30 @@ class Numbers:
         data, stat = self._folder(membership)
         return bool(data) or used(stat) >= OWN
 
-    def put(self, membership: Membership, items: Sequence[tuple[str, int]]) -> list[str]:
+    def given_out(self, membership: Membership) -> Callable[[int], bool]:
+        """Return a function that tells whether this folder has given out a sequence, as the name shows it."""
+        data, stat = self._folder(membership)
+        following = int(data) if data.isdigit() else used(stat)
+        return lambda sequence: sequence < following if data else distance(sequence, following) < 0
+
+    def put(
+        self,
+        membership: Membership,
+        items: Sequence[tuple[str, int]],
+        leadership: ZooKeeperLeadership | None = None,
+    ) -> list[str]:
         """Put (job id, priority) under numbers of our own. Return the paths of the entries.
 
-        Raises as `Membership.ask`.
+        Raises as `Membership.ask`; LeadershipOver, see `commit`.
         """
+        condition = standing(membership, leadership)
         return [
             path
             for first in range(0, len(items), COUNT)
-            for path in self._put(membership, items[first : first + COUNT])
+            for path in self._put(membership, items[first : first + COUNT], condition)
         ]
 
-    def _put(self, membership: Membership, items: Sequence[tuple[str, int]]) -> list[str]:
+    def _put(self, membership: Membership, items: Sequence[tuple[str, int]], condition: Group) -> list[str]:
         """Put up to COUNT entries.
 
         The data of the folder is the next number; changing it in the transaction reserves numbers.
@@ -103,7 +116,7 @@ class Numbers:
             paths = [f"{entry_prefix(items[n][1])}{first + n:010d}" for n in range(len(items))]
             creates = [nodes.create(path, job.encode()) for path, (job, _) in zip(paths, items, strict=True)]
             following = nodes.write(ENTRIES, b"%d" % (first + len(items)), stat.version)
-            answers = membership.ask(nodes.transaction([following, *creates]))
+            answers = without(condition, membership.ask(nodes.transaction([*condition, following, *creates])))
             error = _first_error(answers)
             if error is None:
                 return paths

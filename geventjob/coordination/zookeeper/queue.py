@@ -13,6 +13,7 @@ from geventjob.coordination.base import ENTRIES, Claim, QueueStats, Waiting
 from geventjob.coordination.names import check_priorities, entry_prefix, parse_entry
 from geventjob.coordination.zookeeper.apart import apart
 from geventjob.coordination.zookeeper.claims import ZooKeeperClaims
+from geventjob.coordination.zookeeper.election import ZooKeeperLeadership
 from geventjob.coordination.zookeeper.ensemble import Ensemble
 from geventjob.coordination.zookeeper.membership import Membership
 from geventjob.coordination.zookeeper.nodes import TAKEN, ZooKeeperNodes, entry_path, name_of, taken_path
@@ -33,34 +34,84 @@ class ZooKeeperQueue:
 
     # --- servers
 
-    def put(self, items: Sequence[tuple[str, int]]) -> list[str]:
+    def put(
+        self,
+        items: Sequence[tuple[str, int]],
+        places: Sequence[str | None] = (),
+        leadership: ZooKeeperLeadership | None = None,
+    ) -> list[str]:
         """See `Coordination.put`."""
         check_priorities(items)
         if not items:
             return []
         membership = self._ensemble.now()
-        own = self._numbers.own(membership)
-        paths = self._numbers.put(membership, items) if own else self._put_sequential(membership, items)
+        back = self._put_back(membership, items, places, leadership) if any(places) else {}
+        rest = [item for number, item in enumerate(items) if number not in back]
+        new = iter(self._put_new(membership, rest, leadership) if rest else ())
+        return [back.get(number) or next(new) for number in range(len(items))]
+
+    def _put_back(
+        self,
+        membership: Membership,
+        items: Sequence[tuple[str, int]],
+        places: Sequence[str | None],
+        leadership: ZooKeeperLeadership | None,
+    ) -> dict[int, str]:
+        """Put items at their places again where these are free. Return number of an item → path."""
+        given_out = self._numbers.given_out(membership)
+        named = [
+            (number, place)
+            for number, ((_, priority), place) in enumerate(zip(items, places, strict=True))
+            if place and (shown := parse_entry(place)) and shown[0] == priority and given_out(shown[1])
+        ]
+        groups = [self._return(membership.nodes, place, items[number][0]) for number, place in named]
+        back, in_use = {}, []
+        for at, outcome in commit(membership, groups, leadership):
+            if not isinstance(outcome, Failure):
+                back[named[at][0]] = named[at][1]
+            elif isinstance(outcome.error, NodeExistsError):
+                in_use.append(named[at])
+            else:
+                raise outcome.error
+        paths = [place for _, place in in_use]
+        for (number, place), job, holder in zip(in_use, self.jobs(paths), self.holders(paths), strict=True):
+            if job == items[number][0] and holder is None:  # an earlier put, whose answer was lost
+                back[number] = place
+        return back
+
+    def _return(self, nodes: ZooKeeperNodes, entry: str, job: str) -> Group:
+        """Return the operations that make an entry whose name is free. They fail where a process holds the name."""
+        return [*self._lock(nodes, entry), nodes.create(entry, job.encode())]
+
+    def _put_new(
+        self, membership: Membership, items: Sequence[tuple[str, int]], leadership: ZooKeeperLeadership | None
+    ) -> list[str]:
+        """Put items at the end."""
+        put = self._numbers.put if self._numbers.own(membership) else self._put_sequential
+        paths = put(membership, items, leadership)
         self._numbers.seen(paths)
         return paths
 
-    def _put_sequential(self, membership: Membership, items: Sequence[tuple[str, int]]) -> list[str]:
+    def _put_sequential(
+        self, membership: Membership, items: Sequence[tuple[str, int]], leadership: ZooKeeperLeadership | None
+    ) -> list[str]:
         """Put entries whose sequences ZooKeeper chooses."""
         create = membership.nodes.create
         groups = [[create(entry_prefix(priority), job.encode(), sequential=True)] for job, priority in items]
         paths = {}
-        for number, outcome in commit(membership, groups):
+        for number, outcome in commit(membership, groups, leadership):
             if isinstance(outcome, Failure):
                 raise outcome.error
             paths[number] = membership.nodes.plain(outcome[0])
         return [paths[number] for number in range(len(items))]
 
-    def remove(self, entries: Sequence[str]) -> list[bool]:
+    def remove(self, entries: Sequence[str], leadership: ZooKeeperLeadership | None = None) -> list[bool]:
         """See `Coordination.remove`."""
         membership = self._ensemble.now()
         held = []
         there = [entry for entry in entries if parse_entry(entry)]
-        for number, outcome in commit(membership, [self._removal(membership.nodes, entry) for entry in there]):
+        removals = [self._removal(membership.nodes, entry) for entry in there]
+        for number, outcome in commit(membership, removals, leadership):
             if isinstance(outcome, Failure) and not isinstance(outcome.error, NoNodeError):
                 if not isinstance(outcome.error, NodeExistsError):
                     raise outcome.error
@@ -70,8 +121,12 @@ class ZooKeeperQueue:
 
     def _removal(self, nodes: ZooKeeperNodes, entry: str) -> Group:
         """Return the operations that take and delete an entry at once. They fail for an entry that a process holds."""
+        return [*self._lock(nodes, entry), nodes.delete(entry)]
+
+    def _lock(self, nodes: ZooKeeperNodes, entry: str) -> Group:
+        """Return the operations that fail where a process holds the entry."""
         lock = taken_path(name_of(entry))
-        return [nodes.create(lock, self._name, ephemeral=True), nodes.delete(lock), nodes.delete(entry)]
+        return [nodes.create(lock, self._name, ephemeral=True), nodes.delete(lock)]
 
     def discard(self, entries: Sequence[str]) -> None:
         """See `Coordination.discard`. The taken node of a held entry goes when its holder ends the claim."""

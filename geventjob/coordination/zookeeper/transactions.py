@@ -11,8 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kazoo.exceptions import RolledBackError, RuntimeInconsistency
+from kazoo.exceptions import NoNodeError, RolledBackError, RuntimeInconsistency
 
+from geventjob.coordination.base import LeadershipOver
+from geventjob.coordination.zookeeper.election import ZooKeeperLeadership
 from geventjob.coordination.zookeeper.membership import Membership
 
 COUNT = 200
@@ -40,18 +42,39 @@ class Failure:
 Outcome = list[Any] | Failure
 
 
-def commit(membership: Membership, groups: Sequence[Group]) -> Iterator[tuple[int, Outcome]]:
+def commit(
+    membership: Membership, groups: Sequence[Group], leadership: ZooKeeperLeadership | None = None
+) -> Iterator[tuple[int, Outcome]]:
     """Do all the groups. Yield number and outcome of each group as soon as the outcome is known.
 
-    Raises CoordinationAway if the session is over; the groups without an outcome may have been done.
+    With `leadership`, each request succeeds only while the candidate stands. Raises LeadershipOver; raises
+    CoordinationAway if the session is over. The groups without an outcome may have been done.
     """
+    condition = standing(membership, leadership)
     pieces = list(_pieces(groups))
     while pieces:
-        requests = [membership.nodes.transaction([op for number in piece for op in groups[number]]) for piece in pieces]
+        requests = [
+            membership.nodes.transaction([*condition, *(op for number in piece for op in groups[number])])
+            for piece in pieces
+        ]
         again: list[list[int]] = []
         for piece, answer in zip(pieces, membership.ask_all(requests), strict=True):
-            yield from _outcomes(piece, answer, groups, again)
+            yield from _outcomes(piece, without(condition, answer), groups, again)
         pieces = again
+
+
+def standing(membership: Membership, leadership: ZooKeeperLeadership | None) -> Group:
+    """Return the operations that fail once the candidate of the leadership is gone; none for None."""
+    return [] if leadership is None else [membership.nodes.check(leadership.path)]
+
+
+def without(condition: Group, answer: Any) -> Any:
+    """Return the answer to a transaction without the results of a condition. Raises LeadershipOver."""
+    if not condition or isinstance(answer, Exception):
+        return answer
+    if isinstance(answer[0], NoNodeError):
+        raise LeadershipOver("the leadership is over: its candidate is gone")
+    return answer[len(condition) :]
 
 
 def _pieces(groups: Sequence[Group]) -> Iterator[list[int]]:

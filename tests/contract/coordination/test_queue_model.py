@@ -43,6 +43,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.members = [fleet.member() for _ in range(MEMBERS)]
         self.standing: dict[str, Entry] = {}
         self.paths: list[str] = []  # paths of all entries so far
+        self.entries: dict[str, Entry] = {}  # by path
         self.claims: list[list[Claim]] = [[] for _ in range(MEMBERS)]  # all claims that each member was given
 
     def teardown(self) -> None:
@@ -53,8 +54,19 @@ class QueueMachine(RuleBasedStateMachine):
         items = [(f"job/{len(self.paths) + i}", priority) for i, priority in enumerate(priorities)]
         for path, (job, priority) in zip(self.members[who].put(items), items, strict=True):
             assert path not in self.paths
-            self.standing[path] = Entry(path, job, priority, turn=len(self.paths))
-            self.paths.append(path)
+            self.enter(path, job, priority)
+
+    @rule(who=members, which=st.lists(st.integers(0, 30), max_size=8, unique=True))
+    def put_back(self, who: int, which: list[int]) -> None:
+        entries = [self.entries[path] for path in self.some(which)]
+        paths = self.members[who].put([(entry.job, entry.priority) for entry in entries], self.some(which))
+        for path, entry in zip(paths, entries, strict=True):
+            if entry.path in self.standing and entry.holder is not None:
+                assert path not in self.paths, "a name that is held is left alone"
+                self.enter(path, entry.job, entry.priority)
+            else:
+                assert path == entry.path
+                self.standing[path] = entry
 
     @rule(who=members, limit=st.integers(1, 6), exclude=picks)
     def take(self, who: int, limit: int, exclude: list[int]) -> None:
@@ -72,6 +84,7 @@ class QueueMachine(RuleBasedStateMachine):
     def consume(self, who: int, which: list[int]) -> None:
         for entry in self.end(self.members[who].consume, who, which):
             del self.standing[entry.path]
+            entry.claim = entry.holder = None
 
     @rule(who=members, which=picks)
     def release(self, who: int, which: list[int]) -> None:
@@ -124,6 +137,10 @@ class QueueMachine(RuleBasedStateMachine):
 
     def name(self, entry: Entry) -> str | None:
         return None if entry.holder is None else self.members[entry.holder].name
+
+    def enter(self, path: str, job: str, priority: int) -> None:
+        self.standing[path] = self.entries[path] = Entry(path, job, priority, turn=len(self.paths))
+        self.paths.append(path)
 
     def some(self, which: list[int]) -> list[str]:
         return [self.paths[i] for i in dict.fromkeys(which) if i < len(self.paths)]
