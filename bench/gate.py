@@ -14,7 +14,7 @@ from rich.console import Console
 from bench.engine import THREADS, Row, cpu, engine, percentiles, table
 from geventjob.clock import cimi_time, moment_of, now
 from geventjob.server.jobs.changes import added
-from geventjob.server.jobs.gate import hold
+from geventjob.server.jobs.wait import Hold, hold
 from geventjob.server.store.base import Insert
 from geventjob.server.store.sqlite import SqliteStore
 from tests.support.fleet import until
@@ -88,7 +88,7 @@ def pages(count: int) -> Iterator[list[dict[str, object]]]:
         page = []
         for n in range(first, min(first + 1_000, count)):
             job = added({"action": "noop"}, id=f"job/{n:012}", now=moment, acl=ACL)
-            hold(job, "notBefore", until, "")
+            hold(job, Hold("notBefore", "", until))
             page.append(job)
         yield page
 

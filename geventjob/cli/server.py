@@ -114,10 +114,11 @@ class ServerProcess:
                 max_retries=settings.max_retries,
             )
             listener.listen(BACKLOG)
-            reconciler = Reconciler(store, coordination)
+            reconciler = Reconciler(store, coordination, promoter)
             interval = self._settings.reconcile_interval
             supervise.spawn("the reconciler", lambda: reconciler.keep(interval), self._failed)
             supervise.spawn("the promoter", promoter.keep, self._failed)
+            supervise.spawn("the reader of the rules", promoter.book.keep, self._failed)
             supervise.spawn("the rescue of orphaned jobs", Rescue(store, coordination).keep, self._failed)
             self._serve(HttpServer(listener, app), coordination, sessions)
         finally:

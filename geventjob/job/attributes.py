@@ -54,6 +54,8 @@ class Attribute:
     """How a search compares the value; None: not searched. All types but TERMS have one value at most."""
     part: str = ""
     """The part of an object that is compared by this type, as `href`; other parts are compared as terms."""
+    also: tuple[tuple[str, Type], ...] = ()
+    """Further parts of the object that are not compared as terms, each with its type."""
     words: bool = False
     """Whether the words of the value are in `fulltext`."""
     indexed: bool = False
@@ -67,6 +69,13 @@ class Attribute:
     def path(self) -> Path:
         """The path of the value that a search compares by `search`."""
         return (self.name, self.part) if self.part else (self.name,)
+
+    @property
+    def singles(self) -> dict[Path, Type]:
+        """The paths that have one value at most, each with the type by which a search compares the value."""
+        if self.search in (None, Type.TERMS):
+            return {}
+        return {self.path: self.search, **{(self.name, part): type for part, type in self.also}}
 
     @property
     def fraction(self) -> bool:
@@ -125,8 +134,14 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("expires", types.LATEST, "a job that is not RUNNING by this time is STOPPED, with the message `expired`",
               sent="add", delete="kept", search=Type.DATE, indexed=True),
     _by_server("held", types.HELD,
-               "there while the job waits before the queue: `why` (`notBefore`, `retry`), `until`, `detail` in words",
-               search=Type.DATE, part="until", indexed=True, slipstream="refused"),
+               "there while the job waits before the queue: `why` (`notBefore`, `retry`, `limit`, `rate`), `detail` in "
+               "words, `until` if the end is known, else `on`: the one thing that the job waits for, and `place`: its "
+               "place among all that wait for the same",
+               search=Type.DATE, part="until", also=(("why", Type.TEXT), ("on", Type.TEXT), ("place", Type.TEXT)),
+               indexed=True, slipstream="refused"),
+    _by_server("limits", types.LINES, "the keys of the limits that the job comes under", slipstream="refused"),
+    _by_server("admitted", types.DATE, "time at which the job was let through its limits last", search=Type.DATE,
+               indexed=True, slipstream="refused"),
     Attribute("idempotencyKey", types.LINE, "an add with the key of an existing job makes no second job", sent="add",
               delete="kept", search=Type.TEXT, slipstream="dropped"),
     Attribute("retries", types.RETRIES, "how often a failed run is tried again; by default the action's own number",

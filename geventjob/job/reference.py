@@ -98,7 +98,8 @@ def rights(attribute: Attribute) -> tuple[str, ...]:
 
 def storage(attribute: Attribute) -> tuple[str, ...]:
     """Return how the attribute is searched and stored."""
-    part = f" (`{attribute.part}`; the rest as terms)" if attribute.part else ""
+    also = "".join(f", `{part}` as {type.value}" for part, type in attribute.also)
+    part = f" (`{attribute.part}`{also}; the rest as terms)" if attribute.part else ""
     if attribute.search is None:
         return "not searched", "no", "a column, read with the job alone", "kept, not indexed"
     column = "a column with an index" if attribute.indexed else "the document"

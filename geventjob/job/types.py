@@ -87,8 +87,11 @@ class Held(Struct, forbid_unknown_fields=True):
     """The reason for which a job waits before the queue."""
 
     why: str
-    until: str
     detail: str
+    until: Union[str, UnsetType] = UNSET
+    on: Union[str, UnsetType] = UNSET
+    place: Union[str, UnsetType] = UNSET
+    token: Union[str, UnsetType] = UNSET
 
 
 class JobError(Struct):
@@ -133,7 +136,7 @@ SOONEST = ValueType(str, _WHEN, _DATES)
 LATEST = ValueType(str, _WHEN, ("2099-04-02T08:15:30.123Z", "2098-11-30T23:59:59.000Z"))
 HELD = ValueType(
     Held,
-    "why, until and detail, all strings",
+    "why and detail, until, on, place and token, all strings",
     ({"why": "notBefore", "until": _DATES[0], "detail": "a"}, {"why": "retry", "until": _DATES[1], "detail": "b"}),
 )
 FLAG = ValueType(bool, "true or false", (False, True))
@@ -155,6 +158,7 @@ TAG_LIST = ValueType(
     f"a list of at most {TAGS} texts, each on one line and of at most {NAME_LENGTH} characters",
     (["reports", "of Alice"], ["nightly"]),
 )
+LINES = ValueType(list[str], "a list of strings", (["stripe.1|acct_7"], ["stripe.1|", "mail.2|"]))
 PROPERTIES = ValueType(
     Annotated[dict[Key, str], Meta(min_length=1)],
     f"an object of strings, at least one, with names of at most {NAME_LENGTH} characters",

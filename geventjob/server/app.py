@@ -64,6 +64,7 @@ def application(
     add; None: none. `promoter`: the promoter of this server; None: another server has one. `max_retries`:
     the most retries of any job.
     """
+    promoter = promoter or Promoter(store, coordination)
     jobs = Jobs(store, coordination, rights, promoter, max_retries)
     job, bulk = JobResource(jobs, sessions), BulkResource(jobs, sessions)
     schedule = ScheduleResource(store, ScheduleService(store, jobs), sessions)
@@ -78,7 +79,7 @@ def application(
     app.add_route("/api/distributor", distributor)
     app.add_route("/api/distributor/{name}/fire", distributor, suffix="fire")
     app.add_route("/api/queue", QueueResource(coordination, sessions))
-    app.add_route("/api/queue/reconcile", ReconcileResource(Reconciler(store, coordination), sessions))
+    app.add_route("/api/queue/reconcile", ReconcileResource(Reconciler(store, coordination, promoter), sessions))
     collections = {
         "session": SessionResource(store, sessions, passwords, base_uri),
         "session-template": session_templates(),

@@ -20,6 +20,7 @@ from geventjob.server.jobs.lifecycle import Edit, JobEdit, Owner, edited
 from geventjob.server.jobs.promoter import LONGEST, Promoter
 from geventjob.server.jobs.service import Jobs
 from geventjob.server.jobs.stops import stopped
+from geventjob.server.jobs.wait import Hold, hold
 from geventjob.server.store.base import StoreAway, Update
 from tests.contract.test_reconcile import Both, both  # noqa: F401  (a fixture)
 from tests.support.waiting import eventually
@@ -315,11 +316,11 @@ def test_a_held_job_keeps_the_entry_of_its_last_run_for_a_late_claim(site: Site)
     id = site.add()
     entry = str(entry_of(site.job(id)))
 
-    def hold(job: dict[str, Any]) -> dict[str, Any]:
-        gate.hold(job, "retry", cimi_time(now()), "")
+    def held(job: dict[str, Any]) -> dict[str, Any]:
+        hold(job, Hold("retry", "", cimi_time(now())))
         return job
 
-    site.both.store.write([Update(id, hold)])
+    site.both.store.write([Update(id, held)])
     assert stale_entry(site.job(id)) == entry
     with pytest.raises(Refusal, match="waits until"):
         site.begin(id, entry)
@@ -335,11 +336,11 @@ def test_the_last_entry_of_a_held_job_is_taken_from_another_engine(site: Site) -
     id = site.add()
     [claim] = site.both.coordination.take(1)
 
-    def hold(job: dict[str, Any]) -> dict[str, Any]:
-        gate.hold(job, "retry", cimi_time(now() + timedelta(hours=1)), "")
+    def held(job: dict[str, Any]) -> dict[str, Any]:
+        hold(job, Hold("retry", "", cimi_time(now() + timedelta(hours=1))))
         return job
 
-    site.both.store.write([Update(id, hold)])
+    site.both.store.write([Update(id, held)])
     [result] = site.jobs.edit([_foreign(id)], ADMIN)
     assert isinstance(result, Refusal)
     assert site.queue() == [], "else the engine would take the entry again and again"

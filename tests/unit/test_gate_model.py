@@ -17,6 +17,7 @@ from geventjob.server.jobs.conflicts import EntryDiffers, Refusal
 from geventjob.server.jobs.failures import FailureReport, RetryWish
 from geventjob.server.jobs.lifecycle import Edit, Owner, edited
 from geventjob.server.jobs.stops import stopped
+from geventjob.server.jobs.wait import Hold, hold
 
 LIMIT = 3
 ACL = {"owner": {"principal": "a", "type": "USER"}}
@@ -45,7 +46,7 @@ class Life(RuleBasedStateMachine):
         body = {"action": "a", **({"expires": "+500s"} if expires else {})}
         self.job = added(body, id="job/1", now=self.now, acl=ACL)
         if later:
-            gate.hold(self.job, "notBefore", self.job["created"].replace("00:00:00", "00:01:00"), "")
+            hold(self.job, Hold("notBefore", "", self.job["created"].replace("00:00:00", "00:01:00")))
         else:
             set_entry(self.job, self._put())
 

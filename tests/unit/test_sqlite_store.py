@@ -346,3 +346,18 @@ def test_only_a_transaction_that_must_survive_a_power_loss_waits_for_the_disk(st
     assert [line for line in statements if line.startswith(("PRAGMA", "COMMIT"))] == [
         "PRAGMA synchronous = NORMAL", "COMMIT", "PRAGMA synchronous = FULL", "COMMIT",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "order"),
+    [
+        ("held/on='limit/a|b' and held/place>'999 x'", "held/place"),
+        ("held/until<='2026-04-02T08:15:30.123Z'", "held/until"),
+    ],
+)
+def test_jobs_that_wait_are_read_along_an_index_in_their_order(store: SqliteStore, text: str, order: str) -> None:
+    search = TableSearch("job", Query(parse(text), orderby=[(order, False)]), now())
+    sql = f"EXPLAIN QUERY PLAN SELECT d.row FROM job AS d WHERE {search.condition} {search._order(few=False)} LIMIT 9"
+    steps = [row[-1] for row in store._reading.execute(sql, search.sql.parameters)]
+    assert len(steps) == 1
+    assert "USING COVERING INDEX job_" in steps[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from pathlib import Path
 
@@ -90,12 +91,34 @@ def test_a_file_of_version_3_gets_a_table_of_schedules(tmp_path: Path) -> None:
         store.close()
 
 
+def test_held_jobs_of_version_4_are_found_by_their_reason(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    held = JOB | {"held": {"why": "retry", "until": "2026-01-02T03:04:05.000Z", "detail": "x"}}
+    store = SqliteStore(path)
+    store.start()
+    store.write([Insert(held), Insert(JOB | {"id": "job/2"})])
+    store.close()
+    connection = sqlite3.connect(path)
+    connection.execute("DROP TABLE [limit]")
+    for index in ("state", "on", "admitted"):
+        connection.execute(f"DROP INDEX job_{index}")
+    for column in ("held/why", "held/on", "held/place", "admitted"):
+        connection.execute(f'ALTER TABLE job DROP COLUMN "{column}"')
+    connection.execute("PRAGMA user_version = 4")
+    connection.close()
+    store.start()
+    assert [job["id"] for job in store.search("job", Query(parse("held/why='retry'"))).documents] == ["job/1"]
+    assert [job["id"] for job in store.search("job", Query(parse("held/why=null"))).documents] == ["job/2"]
+    assert store.search("limit", Query()).count == 0
+    store.close()
+
+
 def test_a_file_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
     path = old_file(tmp_path / "store.db", 2)
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 5")
+    connection.execute("PRAGMA user_version = 6")
     connection.close()
-    with pytest.raises(StoreError, match="has version 5, this program knows 4"):
+    with pytest.raises(StoreError, match="has version 6, this program knows 5"):
         SqliteStore(path).start()
 
 
@@ -103,7 +126,7 @@ def schema(path: Path) -> set[tuple[str, str]]:
     """Return the names and statements of all tables and indexes, and the version."""
     connection = sqlite3.connect(path)
     found = {
-        (name, sql and sql.replace(" IF NOT EXISTS", ""))
+        (name, sql and re.sub(r" IF NOT EXISTS|[\[\]]", "", sql))
         for name, sql in connection.execute("SELECT name, sql FROM sqlite_master")
     }
     version = connection.execute("PRAGMA user_version").fetchone()[0]

@@ -18,8 +18,10 @@ from geventjob.coordination.base import Coordination, CoordinationError
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.jobs.changes import added, set_entry
 from geventjob.server.jobs.entries import entries_of, remove
-from geventjob.server.jobs.gate import hold
+from geventjob.server.jobs.gate import wait_of
 from geventjob.server.jobs.rights import Rights
+from geventjob.server.jobs.rules import Rules
+from geventjob.server.jobs.wait import hold
 from geventjob.server.problem import Problem
 from geventjob.server.store.base import DuplicateKey, Insert, Store
 
@@ -44,12 +46,21 @@ class JobAdder:
     """Adds jobs in batches. Adds of several callers share one commit."""
 
     def __init__(
-        self, store: Store, coordination: Coordination, rights: Rights, expect: Callable[[Sequence[Document]], None]
+        self,
+        store: Store,
+        coordination: Coordination,
+        rights: Rights,
+        rules: Callable[[], Rules],
+        expect: Callable[[Sequence[Document]], None],
     ) -> None:
-        """Add nothing yet. `expect(jobs)` is called with new jobs in the store: some may be due later."""
+        """Add nothing yet. `rules()`: the rules by which new jobs wait; may raise StoreError.
+
+        `expect(jobs)` is called with new jobs in the store: some may be due later.
+        """
         self._store = store
         self._coordination = coordination
         self._rights = rights
+        self._rules = rules
         self._expect = expect
         self._commit: Batcher[list[_NewJob], list[str | Exception]] = Batcher(self._commit_all, size=len, limit=SLICE)
         self._in_flight: dict[str, Event] = {}
@@ -63,7 +74,10 @@ class JobAdder:
         Raises CoordinationAway: no job was stored; StoreAway: some jobs may have been stored.
         """
         refusals = [self._rights.refusal(caller, body["action"]) for body in bodies]
-        new_jobs = [_new(body, caller) for body, refusal in zip(bodies, refusals, strict=True) if refusal is None]
+        rules = self._rules()
+        new_jobs = [
+            _new(body, caller, rules) for body, refusal in zip(bodies, refusals, strict=True) if refusal is None
+        ]
         existing = self._find_existing(new_jobs)
         ids = iter(self._queue_and_store([new for new in new_jobs if new.key not in existing]))
         results = iter(
@@ -72,7 +86,7 @@ class JobAdder:
         return [refusal or next(results) for refusal in refusals]
 
     def settle(self, ids: Sequence[str]) -> None:
-        """Wait until no add of these jobs is in flight: an executor may be quicker than the store."""
+        """Hold until no add of these jobs is in flight: an executor may be quicker than the store."""
         if self._in_flight:
             for id in ids:
                 if id in self._in_flight:
@@ -133,11 +147,12 @@ class JobAdder:
             set_entry(job, entry)
 
 
-def _new(body: Mapping[str, Any], caller: Caller) -> _NewJob:
+def _new(body: Mapping[str, Any], caller: Caller, rules: Rules) -> _NewJob:
     """Return the new job for a validated body, with an idempotency key that no other submitter shares."""
-    job = added(body, id=f"job/{uuid4()}", now=now(), acl=body.get("acl") or caller.acl())
-    if job.get("notBefore", "") > job["created"]:
-        hold(job, "notBefore", job["notBefore"], "added to run at this time or later")
+    moment = now()
+    job = added(body, id=f"job/{uuid4()}", now=moment, acl=body.get("acl") or caller.acl())
+    if wait := wait_of(job, rules, moment):
+        hold(job, wait)
     key = body.get("idempotencyKey")
     if key is not None:
         job["_body"] = _digest(body)

@@ -59,6 +59,8 @@ def changed(job: Document, change: Mapping[str, Any], delete: Sequence[str], now
     if "statusMessage" in change:
         _set_message(after, time)
     state = after["state"]
+    if "priority" in change and "place" in after.get("held", ()):
+        after["held"] = {**after["held"], "place": place_of(after)}
     if state != "QUEUED":
         for name in HELD:
             after.pop(name, None)
@@ -67,6 +69,11 @@ def changed(job: Document, change: Mapping[str, Any], delete: Sequence[str], now
     elif state in FINAL and job["state"] not in FINAL:
         _end(after, now)
     return after
+
+
+def place_of(job: Document) -> str:
+    """Return the place of a job among all that wait for the same thing: by priority, then in the order of the adds."""
+    return f"{job.get('priority', LOWEST_PRIORITY):03} {job['created']} {job['id']}"
 
 
 def entry_of(job: Document) -> str | None:

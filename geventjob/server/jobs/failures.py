@@ -12,7 +12,7 @@ from geventjob.clock import cimi_time
 from geventjob.job.bounds import MOST_RETRIES
 from geventjob.server.jobs import interruptions
 from geventjob.server.jobs.changes import changed
-from geventjob.server.jobs.gate import hold
+from geventjob.server.jobs.wait import Hold, hold
 
 KEPT_ERRORS = 10
 ERROR_BYTES = 8 * 1024
@@ -67,7 +67,7 @@ def tried_again(job: Document, edit: Document, wish: RetryWish, most: int, now: 
         after.pop(name, None)
     interruptions.leave(after, None)
     after["retried"] = retried + 1
-    hold(after, "retry", until, str(edit.get("statusMessage", ""))[:MESSAGE_LENGTH])
+    hold(after, Hold("retry", str(edit.get("statusMessage", ""))[:MESSAGE_LENGTH], until))
     return after
 
 

@@ -9,27 +9,70 @@ from datetime import datetime, timedelta
 
 from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time
-from geventjob.server.jobs.changes import HELD, LAST_ENTRY, changed, entry_of, set_entry
+from geventjob.job.states import FINAL
+from geventjob.server.jobs.changes import HELD, LAST_ENTRY, changed, set_entry
 from geventjob.server.jobs.conflicts import Refusal
+from geventjob.server.jobs.rules import Rules
+from geventjob.server.jobs.wait import Hold, hold
 
 CLOCKS = timedelta(seconds=5)
 """The most by which the clocks of two servers may differ: one puts a due job, the other is asked to begin the job."""
 EXPIRED = "expired"
 """The statusMessage of a job that was not RUNNING in time."""
+NO_RULES = Rules()
+AWAITED = ("limits", "parentJob", "_awaited")
+"""Attributes of jobs whose end others may wait for."""
 
 
-def hold(job: Document, why: str, until: str, detail: str) -> None:
-    """Let the job wait before the queue, in place. No claim of its entry begins the job any more."""
-    entry = entry_of(job)
-    if entry is not None:
-        job[LAST_ENTRY] = entry
-    set_entry(job, None)
-    job["held"] = {"why": why, "until": until, "detail": detail}
+# --- the question
+
+
+def wait_of(job: Document, rules: Rules, now: datetime) -> Hold | None:
+    """Return how the QUEUED job must wait now; None: the job may pass.
+
+    The one place that decides. Asked at the add, when a time is over, at the end of what the job has waited for, and
+    before a lost entry is put back.
+    """
+    time = cimi_time(now)
+    held = job.get("held")
+    if held and held.get("until", "") > time:
+        return Hold(held["why"], held["detail"], held["until"])
+    if job.get("notBefore", "") > time:
+        return Hold("notBefore", "added to run at this time or later", job["notBefore"])
+    return rules.wait_of(job)
+
+
+def asked(job: Document, rules: Rules, now: datetime) -> Document:
+    """Return the QUEUED job, held by what it must wait for now, or due at once; the very same document if so already.
+
+    A job that may pass is held until now, so that every promoter finds the job, and that a claim may begin it.
+    """
+    if job["state"] != "QUEUED":
+        return job
+    wait = wait_of(job, rules, now)
+    if wait is None:
+        if "held" not in job or is_due(job, now):
+            return job
+        held = job["held"]
+        wait = Hold(held["why"], held["detail"], cimi_time(now))
+    elif "held" in job and all(job["held"].get(name) == value for name, value in wait._asdict().items()):
+        return job
+    after = changed(job, {}, (), now)
+    hold(after, wait)
+    return after
+
+
+# --- changes
+
+
+def is_due(job: Document, now: datetime) -> bool:
+    """Return whether the time is over for which a job is held; False for a job that is not held for a time."""
+    return bool(job.get("held", {}).get("until", "~") <= cimi_time(now))
 
 
 def due(job: Document) -> str | None:
     """Return the time at which the promoter has something to do with this QUEUED job; None: never."""
-    times = [job["held"]["until"]] if "held" in job else []
+    times = [job["held"]["until"]] if "until" in job.get("held", ()) else []
     if "expires" in job:
         times.append(job["expires"])
     return min(times, default=None)
@@ -37,7 +80,7 @@ def due(job: Document) -> str | None:
 
 def promoted(job: Document, entry: str, now: datetime) -> Document:
     """Return the job under its entry in the queue; the very same document if the job is not held, or not due."""
-    if "held" not in job or job["held"]["until"] > cimi_time(now):
+    if not is_due(job, now):
         return job
     after = changed(job, {}, (), now)
     for name in HELD:
@@ -47,11 +90,14 @@ def promoted(job: Document, entry: str, now: datetime) -> Document:
 
 
 def released(job: Document, now: datetime) -> Document:
-    """Return the job, due at once; the very same document if the job is not held."""
-    if "held" not in job:
+    """Return the job, due at once; the very same document if the job is not held for a time."""
+    if "until" not in job.get("held", ()):
         return job
-    held = {**job["held"], "until": min(job["held"]["until"], cimi_time(now))}
-    return changed(job, {}, (), now) | {"held": held}
+    time = cimi_time(now)
+    after = changed(job, {}, (), now) | {"held": {**job["held"], "until": min(job["held"]["until"], time)}}
+    if "notBefore" in job:
+        after["notBefore"] = min(job["notBefore"], time)
+    return after
 
 
 def is_expired(job: Document, now: datetime) -> bool:
@@ -76,12 +122,23 @@ def check(job: Document, entry: str | None, now: datetime, *, begins: bool = Tru
         raise Refusal("final", f"{job['id']} has expired", job)
     if "held" not in job:
         return
-    until = job["held"]["until"]
-    if not begins or (entry is not None and entry == job.get(LAST_ENTRY)) or until > cimi_time(now + CLOCKS):
-        raise Refusal("entry", f"{job['id']} waits until {until}", job)
+    held = job["held"]
+    if not begins or (entry is not None and entry == job.get(LAST_ENTRY)) or not is_due(job, now + CLOCKS):
+        until = f"until {held['until']}" if "until" in held else f"on {held.get('on')}"
+        raise Refusal("entry", f"{job['id']} waits {until}", job)
 
 
 def stale_entry(job: Document) -> str | None:
     """Return the entry under which a held job ran last, for its removal; None without one."""
     entry: str | None = job.get(LAST_ENTRY)
     return entry
+
+
+def is_awaited(job: Document) -> bool:
+    """Return whether others may wait for the job, which has ended, was held or was deleted."""
+    return any(name in job for name in AWAITED)
+
+
+def has_left(job: Document) -> bool:
+    """Return whether a job has ended, or was held, and so makes room for others."""
+    return job["state"] in FINAL or "held" in job

@@ -1,6 +1,6 @@
-"""Put held jobs into the queue when they are due, and stop jobs that have waited for too long.
+"""Put held jobs into the queue when nothing holds them any more, and stop jobs that have waited for too long.
 
-One server does so for all. It sleeps until the next time in the store, or until an add or an edit names an earlier one.
+One server does so for all. It sleeps until the next time in the store, or until an add, an edit or an end wakes it.
 Whatever dies in between: an entry is put before its job is stored with it, so a job that is due has an entry or is
 found again; of two entries the job decides, once, which one counts (docs/architecture.md, "Delivery contract").
 """
@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from geventjob.backoff import Trouble
+from geventjob.batch import Batcher
 from geventjob.cimi.document import Document
 from geventjob.clock import boottime, cimi_time, moment_of, now
 from geventjob.coordination.base import Coordination, CoordinationError
@@ -21,8 +22,11 @@ from geventjob.job.types import LOWEST_PRIORITY
 from geventjob.server.filter import And, Compare, Filter
 from geventjob.server.jobs.changes import entry_of
 from geventjob.server.jobs.entries import entries_of, remove
-from geventjob.server.jobs.gate import due, expired, promoted
+from geventjob.server.jobs.gate import asked, due, expired, is_awaited, is_due, promoted
 from geventjob.server.jobs.leading import LeaderTask
+from geventjob.server.jobs.rulebook import RuleBook
+from geventjob.server.jobs.rules import Rules
+from geventjob.server.jobs.waiting import waiting_on
 from geventjob.server.store.base import NoSuchDocument, Query, Store, Update
 
 log = logging.getLogger(__name__)
@@ -50,11 +54,23 @@ class Promoter:
         self._planned = ""
         """Time of the next round, as far as this server knows; a time that is past is none."""
         self._told_at = -SETTLE
+        self._ended: set[str] = set()
+        """Jobs that have ended since the last round, for which others may wait."""
+        self._notices: Batcher[dict[str, Any], None] = Batcher(self._tell_leader)
+        self.book = RuleBook(store, coordination, ELECTION)
+        """The rules as this server knows them."""
+        self.book.on_change = self._task.wake
 
     def keep(self) -> None:
-        """Put jobs that are due into the queue while this server is the leader. Does not return."""
+        """Put jobs that may run into the queue while this server is the leader. Does not return."""
         self._coordination.listen(self._told, ELECTION)
         self._task.keep()
+
+    def rules(self) -> Rules:
+        """Return the rules as this server knows them. Raises StoreError."""
+        return self.book.rules
+
+    # --- what others tell
 
     def expect(self, jobs: Sequence[Document]) -> None:
         """Have a round at the earliest time at which one of these jobs, all in the store, is due.
@@ -69,24 +85,80 @@ class Promoter:
         if earliest >= planned:
             return
         self._planned = earliest
+        self._notify({"due": earliest})
+
+    def ended(self, jobs: Sequence[Document]) -> None:
+        """Have a round for all that wait for these jobs, each final, held or deleted in the store.
+
+        A notice that is lost delays such a round by LONGEST seconds at most.
+        """
+        ids = [job["id"] for job in jobs if is_awaited(job)]
+        if ids:
+            self._notify({"ended": ids})
+
+    def _notify(self, notice: dict[str, Any]) -> None:
+        """Have the leader act on a notice, without waiting for the leader."""
         if self._task.leads:
-            self._task.wake()
+            self._heed(notice)
         else:
-            self._tell_leader()
+            self._notices.submit(notice)
+
+    def _heed(self, notice: dict[str, Any]) -> None:
+        self._ended.update(notice.get("ended", ()))
+        self._task.wake()
+
+    def _tell_leader(self, notices: Sequence[dict[str, Any]]) -> list[None]:
+        try:
+            leader = self._coordination.leaders([ELECTION]).get(ELECTION)
+            if leader is not None:
+                for notice in _merged(notices):
+                    self._coordination.send(leader, notice, ELECTION)
+        except CoordinationError as error:
+            log.debug("the promoter was not told of jobs: %s", error)
+        return [None] * len(notices)
+
+    def _told(self, message: dict[str, Any]) -> None:
+        """Have a round now, and another one when searches see the job for certain."""
+        if "rules" in message:
+            self.book.read()
+            return
+        self._told_at = boottime()
+        self._heed(message)
+
+    # --- rounds
 
     def run(self) -> float:
-        """Promote and stop what is due. Return the seconds until the next round.
+        """Let jobs through that may run, and stop those that have expired. Return the seconds until the next round.
 
         Raises StoreError, CoordinationError.
         """
         self._planned = ""
-        self._all(HELD, ALL, ("priority",), self._promote)
+        self._ended.clear()
+        self._all(HELD, ALL, ("priority", "action", "held"), self._promote)
         self._all(EXPIRES, WAITING, ("properties",), self._expire)
         times = [time for time in (self._first(HELD, ALL), self._first(EXPIRES, WAITING)) if time is not None]
         moment = now()
         longest = SETTLE if boottime() - self._told_at < SETTLE else LONGEST
         self._planned = min([*times, cimi_time(moment + timedelta(seconds=longest))])
         return max(0.0, (moment_of(self._planned) - moment).total_seconds())
+
+    def ask(self, jobs: Sequence[Document]) -> set[str]:
+        """Ask anew whether these QUEUED jobs may pass. Return the ids of those that must wait.
+
+        Only `id` of the jobs is read. A job that was held and may pass now is due at once. Raises StoreError.
+        """
+        if not jobs:
+            return set()
+        moment = now()
+        results = self._written(jobs, [partial(asked, rules=self.book.rules, now=moment)] * len(jobs))
+        waiting = [job for job in results if job is not None and "held" in job and not is_due(job, moment)]
+        self.expect(waiting)
+        return {job["id"] for job in waiting}
+
+    def ask_all(self, on: str) -> None:
+        """Ask anew about all jobs that wait on this thing, in order, a page at a time. Raises StoreError."""
+        for page in waiting_on(self._store, on):
+            self.ask(page)
 
     def _all(
         self,
@@ -118,6 +190,9 @@ class Promoter:
         return None
 
     def _promote(self, jobs: Sequence[Document], moment: datetime) -> None:
+        rules = self.book.rules
+        waiting = self.ask([job for job in jobs if rules.concern(job)])
+        jobs = [job for job in jobs if job["id"] not in waiting]
         entries = self._coordination.put([(job["id"], job.get("priority", LOWEST_PRIORITY)) for job in jobs])
         changes = [partial(promoted, entry=entry, now=moment) for entry in entries]
         results = self._written(jobs, changes)
@@ -131,6 +206,7 @@ class Promoter:
         remove(self._coordination, entries_of(stopped))
         if stopped:
             log.info("%d jobs have expired before they could run", len(stopped))
+        self.ended(stopped)
 
     def _written(
         self, jobs: Sequence[Document], changes: Sequence[Callable[[Document], Document]]
@@ -144,17 +220,10 @@ class Promoter:
             written.append(result if isinstance(result, dict) else None)
         return written
 
-    # --- between servers
 
-    def _tell_leader(self) -> None:
-        try:
-            leader = self._coordination.leaders([ELECTION]).get(ELECTION)
-            if leader is not None:
-                self._coordination.send(leader, {"due": self._planned}, ELECTION)
-        except CoordinationError as error:
-            log.debug("the promoter was not told of a job that is due soon: %s", error)
-
-    def _told(self, message: dict[str, Any]) -> None:
-        """Have a round now, and another one when searches see the job for certain."""
-        self._told_at = boottime()
-        self._task.wake()
+def _merged(notices: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return notices that say the same in fewer messages: the earliest time, and all ends, PAGE in each."""
+    times = [notice["due"] for notice in notices if "due" in notice]
+    ids = [id for notice in notices for id in notice.get("ended", ())]
+    ends = [{"ended": ids[first : first + PAGE]} for first in range(0, len(ids), PAGE)]
+    return [*([{"due": min(times)}] if times else []), *ends]

@@ -1,10 +1,10 @@
 """Reconcile the queue with the store, for example after a loss of ZooKeeper's data, or a move to another queue.
 
 An unfinished job that is not held, and whose entry is gone, or older than the last claim of the job, is put into the
-queue again. An entry whose job does not exist or is in a final state is removed. An entry is older where coordination
-was restored from an older copy: the fencing tokens have gone back, so no claim of the entry can begin the job. Each
-difference is checked again after a grace, since an add or an end may have been in flight. Reconciling is safe beside
-executors and beside another reconciler: the job decides, once, which entry counts.
+queue again, unless a rule holds the job. An entry whose job does not exist or is in a final state is removed. An entry
+is older where coordination was restored from an older copy: the fencing tokens have gone back, so no claim of the entry
+can begin the job. Each difference is checked again after a grace, since an add or an end may have been in flight.
+Reconciling is safe beside executors and beside another reconciler: the job decides, once, which entry counts.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from geventjob.job.types import LOWEST_PRIORITY
 from geventjob.server.filter import And, Compare, Filter, Or
 from geventjob.server.jobs.changes import entry_of
 from geventjob.server.jobs.leading import LeaderTask, at_intervals
+from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.requeue import requeued
 from geventjob.server.store.base import Change, NoSuchDocument, Query, Store, Update
 
@@ -39,7 +40,7 @@ REST = 3
 UNFINISHED: Filter = And(
     (
         Or(tuple(Compare(("state",), "=", state) for state in ("QUEUED", "RUNNING", "STOPPING"))),
-        Compare(("held", "until"), "=", None),
+        Compare(("held", "why"), "=", None),
     )
 )
 """The jobs that need an entry: held jobs have none."""
@@ -60,9 +61,11 @@ class Report:
 class Reconciler:
     """The comparison of queue and store. Methods raise StoreError and CoordinationError."""
 
-    def __init__(self, store: Store, coordination: Coordination) -> None:
+    def __init__(self, store: Store, coordination: Coordination, promoter: Promoter | None = None) -> None:
+        """Compare nothing yet. `promoter`: the promoter of this server; None: another server has one."""
         self._store = store
         self._coordination = coordination
+        self._promoter = promoter or Promoter(store, coordination)
 
     def keep(self, interval: float) -> None:
         """Run a round each `interval` seconds while this server is the leader. Does not return."""
@@ -143,6 +146,8 @@ class Reconciler:
         lost = self._without_entry(found) + older
         if dry or not lost:
             return len(lost)
+        waiting = self._promoter.ask([job for job in lost if job["state"] == "QUEUED"])
+        lost = [job for job in lost if job["id"] not in waiting]
         lost.sort(key=lambda job: (job.get("priority", LOWEST_PRIORITY), job["created"]))
         entries = self._coordination.put([(job["id"], job.get("priority", LOWEST_PRIORITY)) for job in lost])
         results = self._store.write(

@@ -21,7 +21,7 @@ from geventjob.server.jobs.attached import Attachments, is_marked, marked
 from geventjob.server.jobs.changes import entry_of
 from geventjob.server.jobs.conflicts import EntryDiffers, OwnerHolds, Refusal
 from geventjob.server.jobs.entries import discard, entries_of, remove
-from geventjob.server.jobs.gate import released
+from geventjob.server.jobs.gate import has_left, released
 from geventjob.server.jobs.lifecycle import Edit, JobEdit, edited
 from geventjob.server.jobs.logs import shown
 from geventjob.server.jobs.promoter import Promoter
@@ -71,7 +71,7 @@ class Jobs:
         self._store = store
         self._coordination = coordination
         self._promoter = promoter or Promoter(store, coordination)
-        self._adder = JobAdder(store, coordination, rights or Rights(), self._promoter.expect)
+        self._adder = JobAdder(store, coordination, rights or Rights(), self._promoter.rules, self._promoter.expect)
         self._attachments = Attachments(store)
         self._writers = RecentWriters()
         self.queue_refuses = self._adder.queue_refuses
@@ -124,6 +124,7 @@ class Jobs:
             for index, outcome in zip(again, self._edit([changes[i] for i in again], caller, gone), strict=True):
                 outcomes[index] = outcome
         self._promoter.expect([job for job in outcomes if isinstance(job, dict) and "held" in job])
+        self._promoter.ended([job for job in outcomes if isinstance(job, dict) and has_left(job)])
         outcomes = self._attachments.keep(changes, outcomes)
         self._clear_queue([outcome for change, outcome in zip(changes, outcomes, strict=True) if _is_foreign(change)])
         return outcomes
@@ -212,6 +213,7 @@ class Jobs:
         assert job is not None
         if job["state"] == "STOPPED":
             remove(self._coordination, entries_of([job]))
+            self._promoter.ended([job])
         elif tells(job, teller):
             self._tell(job, teller)
         return job
@@ -265,6 +267,7 @@ class Jobs:
 
         self._write(id, change, caller)
         self._remove_entries([job])
+        self._promoter.ended([job])
         if is_marked(deleted):
             self._attachments.delete([id])
 
@@ -273,6 +276,7 @@ class Jobs:
         self._writers.note(caller)
         deleted = self._store.delete("job", Query(filter=filter), limit)
         self._remove_entries(deleted)
+        self._promoter.ended(deleted)
         self._attachments.delete([job["id"] for job in deleted if is_marked(job)])
         return len(deleted)
 

@@ -101,6 +101,9 @@ def details(job: Document, facts: Facts, *, whole: bool) -> Document:
 
 def _held(job: Document, facts: Facts, now: datetime) -> str:
     held = job["held"]
+    if "until" not in held:
+        stalled = facts.trouble is None and facts.promoter is None
+        return f"The job waits: {held['detail']}" + (f"; no server leads the election {ELECTION}." if stalled else ".")
     until = moment_of(held["until"])
     if held["why"] == "retry":
         cause = f"run {job.get('attempts', 0)} failed ({held['detail']}), and the job is tried again"

@@ -116,7 +116,7 @@ def _operations(job: Document, caller: Caller) -> list[dict[str, str]]:
     """Return the operations of a job. Stop is listed in every state and for all rights, as in SlipStream."""
     id = job["id"]
     own = [operation("edit", id), operation("delete", id)] if caller.may(MODIFY, job) else []
-    release = [operation("release", f"{id}/release")] if own and "held" in job else []
+    release = [operation("release", f"{id}/release")] if own and "until" in job.get("held", ()) else []
     return [*own, *release, operation(STOP, f"{id}/stop")]
 
 

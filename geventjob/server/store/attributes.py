@@ -29,7 +29,7 @@ _encode = msgspec.json.Encoder().encode
 OTHERS: Mapping[Path, Type] = {("username",): Type.TEXT, ("expiry",): Type.DATE}
 """The type of each attribute with at most one value that other documents than jobs have."""
 SINGLE: Mapping[Path, Type] = {
-    **{attribute.path: attribute.search for attribute in ATTRIBUTES if attribute.search not in (None, Type.TERMS)},
+    **{path: type_ for attribute in ATTRIBUTES for path, type_ in attribute.singles.items()},
     **OTHERS,
 }
 """The type of each attribute that has at most one value, for all kinds of documents; other attributes have terms."""

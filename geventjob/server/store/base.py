@@ -33,7 +33,7 @@ from typing import Any
 from geventjob.cimi.document import Document
 from geventjob.server.filter import Filter
 
-KINDS = ("job", "user", "session", "secret", "credential", "schedule", "log")
+KINDS = ("job", "user", "session", "secret", "credential", "schedule", "log", "limit", "pause")
 """The kinds of documents. `secret` has the server's own data, such as the key that signs cookies; `log` has the logs
 and records of jobs, `log/<uuid>` for `job/<uuid>`."""
 

@@ -11,31 +11,34 @@ from geventjob.ownership import open_private
 from geventjob.server.store.base import KINDS, StoreAway, StoreError, StoreRefused
 from geventjob.server.store.sqlite.rows import NAMES
 
-VERSION = 4
-"""Version of the tables, in `user_version`: 2 has added the credentials, 3 the columns ADDED and their indexes, 4 the
-schedules and the logs of jobs."""
+VERSION = 5
+"""Version of the tables, in `user_version`: 2 has added the credentials, 3 `held/until`, `expires` and `reports`, 4 the
+schedules and the logs of jobs, 5 the other columns ADDED, the limits and the pauses."""
 APPLICATION = 0x676A6F62
 """`gjob`, in `application_id`: marks a file of this program."""
 PATIENCE = 5.0
 """Seconds to wait while another program, such as the sqlite3 shell, has locked the file."""
 
-ADDED = ("held/until", "expires", "reports")
+ADDED = ("held/until", "expires", "reports", "held/why", "held/on", "held/place", "admitted")
 """The columns that tables of older versions lack."""
 _COLUMNS = [f'"{name}" TEXT' for name in (*(name for name in NAMES if name not in ADDED), *ADDED)]
 _TABLE = ", ".join(["row INTEGER PRIMARY KEY", "key TEXT", *_COLUMNS])
 _INDEXES = (
-    "UNIQUE INDEX {kind}_id ON {kind} (id)",
-    "UNIQUE INDEX {kind}_key ON {kind} (key) WHERE key IS NOT NULL",
-    'INDEX {kind}_state ON {kind} (state, created, "held/until") WHERE state IS NOT NULL',
-    "INDEX {kind}_action ON {kind} (action, created) WHERE action IS NOT NULL",
-    "INDEX {kind}_created ON {kind} (created)",
-    'INDEX {kind}_target ON {kind} ("targetResource/href", state) WHERE "targetResource/href" IS NOT NULL',
-    "INDEX {kind}_updated ON {kind} (updated)",
-    "INDEX {kind}_parent ON {kind} (parentJob) WHERE parentJob IS NOT NULL",
-    'INDEX {kind}_held ON {kind} ("held/until", id) WHERE "held/until" IS NOT NULL',
-    "INDEX {kind}_expires ON {kind} (state, expires, id) WHERE expires IS NOT NULL",
+    "UNIQUE INDEX {kind}_id ON [{kind}] (id)",
+    "UNIQUE INDEX {kind}_key ON [{kind}] (key) WHERE key IS NOT NULL",
+    'INDEX {kind}_state ON [{kind}] (state, created, "held/why") WHERE state IS NOT NULL',
+    "INDEX {kind}_action ON [{kind}] (action, created) WHERE action IS NOT NULL",
+    "INDEX {kind}_created ON [{kind}] (created)",
+    'INDEX {kind}_target ON [{kind}] ("targetResource/href", state) WHERE "targetResource/href" IS NOT NULL',
+    "INDEX {kind}_updated ON [{kind}] (updated)",
+    "INDEX {kind}_parent ON [{kind}] (parentJob) WHERE parentJob IS NOT NULL",
+    'INDEX {kind}_held ON [{kind}] ("held/until", id) WHERE "held/until" IS NOT NULL',
+    'INDEX {kind}_on ON [{kind}] ("held/on", "held/place", id) WHERE "held/on" IS NOT NULL',
+    "INDEX {kind}_expires ON [{kind}] (state, expires, id) WHERE expires IS NOT NULL",
+    "INDEX {kind}_admitted ON [{kind}] (state, admitted, id) WHERE admitted IS NOT NULL",
 )
-"""At an insert, the indexes of ids and keys cost 5 us of CPU each, the others 1 to 3 us."""
+"""The kind is in brackets, as `limit` is a word of SQL. At an insert, the indexes of ids and keys cost 5 us of CPU
+each, the others 1 to 3 us."""
 
 
 class Lock:
@@ -139,7 +142,7 @@ def _make_tables(connection: sqlite3.Connection) -> None:
         if kind in tables:
             _upgrade(connection, kind)
         else:
-            connection.execute(f"CREATE TABLE {kind} ({_TABLE})")
+            connection.execute(f"CREATE TABLE [{kind}] ({_TABLE})")
         for index in _INDEXES:
             connection.execute(f"CREATE {index.replace('INDEX', 'INDEX IF NOT EXISTS').format(kind=kind)}")
     connection.execute(f"PRAGMA application_id = {APPLICATION}")
@@ -149,8 +152,11 @@ def _make_tables(connection: sqlite3.Connection) -> None:
 
 def _upgrade(connection: sqlite3.Connection, kind: str) -> None:
     """Add the columns that a table of an older version lacks, and drop the index that has changed since."""
-    there = {name for _, name, *_ in connection.execute(f"PRAGMA table_info({kind})")}
-    for name in ADDED:
-        if name not in there:
-            connection.execute(f'ALTER TABLE {kind} ADD COLUMN "{name}" TEXT')
-            connection.execute(f"DROP INDEX IF EXISTS {kind}_state")
+    there = {name for _, name, *_ in connection.execute(f"PRAGMA table_info([{kind}])")}
+    missing = [name for name in ADDED if name not in there]
+    for name in missing:
+        connection.execute(f'ALTER TABLE [{kind}] ADD COLUMN "{name}" TEXT')
+    if "held/why" in missing:
+        connection.execute(f"DROP INDEX IF EXISTS {kind}_state")
+        why = "json_extract(document, '$.held.why')"
+        connection.execute(f'UPDATE [{kind}] SET "held/why" = {why} WHERE "held/until" IS NOT NULL')

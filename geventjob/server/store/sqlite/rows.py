@@ -19,6 +19,10 @@ COLUMNS: tuple[Path, ...] = (
     ("parentJob",),
     ("held", "until"),
     ("expires",),
+    ("held", "why"),
+    ("held", "on"),
+    ("held", "place"),
+    ("admitted",),
 )
 """The single attributes with a column of their own; searches read the other single attributes from the JSON."""
 
@@ -48,6 +52,7 @@ def values(document: Document) -> Values:
         payload = _encode(large.pop("payload")).decode() if "payload" in large else None
         reports = _encode(large).decode() if large else None
     get = document.get
+    held = get("held", _EMPTY)
     return (
         document["id"],
         get("state"),
@@ -56,8 +61,12 @@ def values(document: Document) -> Values:
         get("updated"),
         get("targetResource", _EMPTY).get("href"),
         get("parentJob"),
-        get("held", _EMPTY).get("until"),
+        held.get("until"),
         get("expires"),
+        held.get("why"),
+        held.get("on"),
+        held.get("place"),
+        get("admitted"),
         "".join(map(reader_text, readers(document))),
         _encode(list(terms(document))).decode(),
         _encode(rest).decode(),

@@ -79,17 +79,17 @@ class TableSearch:
 
     def _rows(self, connection: sqlite3.Connection, order_and_limit: str) -> list[int]:
         found = connection.execute(
-            f"SELECT d.row FROM {self.kind} AS d WHERE {self.condition} {order_and_limit}", self.sql.parameters
+            f"SELECT d.row FROM [{self.kind}] AS d WHERE {self.condition} {order_and_limit}", self.sql.parameters
         )
         return [row for (row,) in found]
 
     def _count(self, connection: sqlite3.Connection, also: str = "TRUE") -> int:
-        count = f"SELECT count(*) FROM {self.kind} AS d WHERE {self.condition} AND {also}"
+        count = f"SELECT count(*) FROM [{self.kind}] AS d WHERE {self.condition} AND {also}"
         return int(connection.execute(count, self.sql.parameters).fetchone()[0])
 
     def _documents(self, connection: sqlite3.Connection, rows: Sequence[int]) -> list[Document]:
         select = self._query.select
-        read = f"SELECT {_parts(select)} FROM {self.kind} WHERE row = ?"
+        read = f"SELECT {_parts(select)} FROM [{self.kind}] WHERE row = ?"
         found = [document(*connection.execute(read, (row,)).fetchone()) for row in rows]
         if select is None:
             return found

@@ -47,10 +47,10 @@ class Sql:
     def values(self, path: Path, kind: str, condition: str) -> str:
         """Return a FROM item with a column `v`: all values of a searched attribute in the matching documents."""
         if type_of(path) is not Type.TERMS:
-            return f"(SELECT {column(path)} AS v FROM {kind} AS d WHERE {condition} AND {column(path)} IS NOT NULL)"
+            return f"(SELECT {column(path)} AS v FROM [{kind}] AS d WHERE {condition} AND {column(path)} IS NOT NULL)"
         start = len(term(path, "")) + 1
         mine = self._compared("t.value", _all_terms(path))
-        return f"(SELECT substr(t.value, {start}) AS v FROM {kind} AS d, {TERMS} AS t WHERE {condition} AND {mine})"
+        return f"(SELECT substr(t.value, {start}) AS v FROM [{kind}] AS d, {TERMS} AS t WHERE {condition} AND {mine})"
 
     def order(self, path: Path, *, descending: bool) -> str:
         """Return a key of ORDER BY: the least value, or the greatest if descending; missing values come last."""

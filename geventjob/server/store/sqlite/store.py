@@ -138,7 +138,7 @@ def _read(connection: sqlite3.Connection, wanted: Wanted) -> Document | None:
     if kind not in KINDS:
         return None
     try:
-        row = connection.execute(f"SELECT {', '.join(PARTS)} FROM {kind} WHERE {column} = ?", (value,)).fetchone()
+        row = connection.execute(f"SELECT {', '.join(PARTS)} FROM [{kind}] WHERE {column} = ?", (value,)).fetchone()
     except sqlite3.Error as error:
         raise failure(error) from error
     return document(*row) if row else None

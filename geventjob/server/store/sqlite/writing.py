@@ -105,14 +105,14 @@ class TransactionWriter:
         try:
             self._connection.execute(_inserting(kind_of(id)), (key, *values(item.document)))
         except sqlite3.IntegrityError:
-            occupied = f"SELECT {', '.join(PARTS)} FROM {kind_of(id)} WHERE id = ? OR key = ?"
+            occupied = f"SELECT {', '.join(PARTS)} FROM [{kind_of(id)}] WHERE id = ? OR key = ?"
             raise DuplicateKey(document(*self._connection.execute(occupied, (id, key)).fetchone())) from None
         return item.document
 
     def _update(self, id: str, changes: Sequence[Change]) -> list[Result]:
         """Apply the changes to a document in turn, and write the document once."""
         kind = kind_of(id)
-        found = self._connection.execute(f"SELECT row, {_COLUMNS} FROM {kind} WHERE id = ?", (id,)).fetchone()
+        found = self._connection.execute(f"SELECT row, {_COLUMNS} FROM [{kind}] WHERE id = ?", (id,)).fetchone()
         if not found:
             return [NoSuchDocument(id) for _ in changes]
         row, *old = found
@@ -125,7 +125,7 @@ class TransactionWriter:
 
     def _write(self, kind: str, row: int, old: list[str | None], changed: Document | None) -> None:
         if changed is None:
-            self._connection.execute(f"DELETE FROM {kind} WHERE row = ?", (row,))
+            self._connection.execute(f"DELETE FROM [{kind}] WHERE row = ?", (row,))
             return
         new = values(changed)
         if list(new[-len(PARTS) :]) != old[-len(PARTS) :]:
@@ -136,10 +136,10 @@ class TransactionWriter:
         search = item.search
         found = self._connection.execute(
             f"SELECT d.row, d.{', d.'.join(PARTS)} FROM json_each(:rows) AS listed "
-            f"CROSS JOIN {search.kind} AS d ON d.row = listed.value WHERE {search.condition}",
+            f"CROSS JOIN [{search.kind}] AS d ON d.row = listed.value WHERE {search.condition}",
             {**search.sql.parameters, "rows": msgspec.json.encode(item.rows).decode()},
         ).fetchall()
-        self._connection.executemany(f"DELETE FROM {search.kind} WHERE row = ?", [(row,) for row, *_ in found])
+        self._connection.executemany(f"DELETE FROM [{search.kind}] WHERE row = ?", [(row,) for row, *_ in found])
         return [document(*parts) for _, *parts in found]
 
 
@@ -166,11 +166,11 @@ _COLUMNS = ", ".join(f'"{name}"' for name in NAMES)
 
 
 def _inserting(kind: str) -> str:
-    return f"INSERT INTO {kind} (key, {_COLUMNS}) VALUES (?{', ?' * len(NAMES)})"
+    return f"INSERT INTO [{kind}] (key, {_COLUMNS}) VALUES (?{', ?' * len(NAMES)})"
 
 
 @lru_cache(1024)
 def _updating(kind: str, names: tuple[str, ...]) -> str:
     """Return an UPDATE of these columns; SQLite leaves the indexes of other columns alone."""
     assignments = ", ".join(f'"{name}" = ?' for name in names)
-    return f"UPDATE {kind} SET {assignments} WHERE row = ?"
+    return f"UPDATE [{kind}] SET {assignments} WHERE row = ?"

@@ -1,0 +1,45 @@
+"""Find the jobs that wait before the queue on one thing, by an index of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from geventjob.cimi.document import Document
+from geventjob.server.filter import And, Compare, Filter
+from geventjob.server.store.base import Query, Store
+
+PAGE = 1_000
+"""Most jobs of one search."""
+ON, PLACE = ("held", "on"), ("held", "place")
+
+
+def waiting_on(store: Store, on: str, select: Sequence[str] = ()) -> Iterator[list[Document]]:
+    """Yield pages of all jobs that wait on this thing, in order: by priority, then in the order of the adds.
+
+    `select`: attributes of the jobs besides `id`. A job that no longer waits does not disturb the order of the others.
+    Raises StoreError.
+    """
+    last = ""
+    while True:
+        after: Filter = And((Compare(ON, "=", on), Compare(PLACE, ">", last)))
+        query = Query(after, last=PAGE, orderby=[("held/place", False)], select=("held", *select), counted=False)
+        page = store.search("job", query).documents
+        if page:
+            yield page
+        if len(page) < PAGE:
+            return
+        last = page[-1]["held"]["place"]
+
+
+def waited_on(store: Store, prefix: str) -> Iterator[str]:
+    """Yield, in order, each thing with this prefix on which a job waits. Raises StoreError."""
+    last = prefix
+    while True:
+        below: Filter = And((Compare(ON, "^=", prefix), Compare(ON, ">", last)))
+        query = Query(below, last=PAGE, orderby=[("held/on", False)], select=("held",), counted=False)
+        page = store.search("job", query).documents
+        found = sorted({job["held"]["on"] for job in page})
+        yield from found
+        if len(page) < PAGE:
+            return
+        last = found[-1]
