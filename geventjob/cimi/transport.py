@@ -7,6 +7,9 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from email.message import Message
+from functools import partial
+from http.client import HTTPException
 from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,9 +20,9 @@ import requests.adapters
 import urllib3.exceptions
 from requests.utils import get_environ_proxies
 
+from geventjob.cimi.connections import CHUNK, Connections, NoConnection
 from geventjob.cimi.errors import CimiError, ServerAway
 
-CHUNK = 64 * 1024
 LIMIT = 256 * 1024 * 1024
 """Bytes of an answer that are read at most: a thousand jobs with the largest payload and message."""
 TRICKLE = 4
@@ -59,7 +62,7 @@ class HttpAnswer:
 
     to: str
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] | Message
     cookies: tuple[str, ...]
     """The Set-Cookie lines as they are. A cookie jar would drop cookies by the clock of this machine."""
     body: bytes
@@ -103,6 +106,11 @@ class Transport:
     def _connect(self) -> None:
         """Begin with a new pool, also in a forked child: two processes cannot share a connection."""
         self._adapter = requests.adapters.HTTPAdapter(len(self.addresses), self._connections, pool_block=True)
+        self._plain = {
+            address: Connections(address, self._connections, self._timeout)
+            for address in self.addresses
+            if address.startswith("http:") and not self._proxies_for(address)
+        }
 
     def send(self, request: Request, cookie: str | None = None) -> HttpAnswer:
         """Send a request to the first address in reach, from the present one on, and return the answer.
@@ -133,6 +141,8 @@ class Transport:
     def close(self) -> None:
         """Close the idle connections."""
         self._adapter.close()
+        for connections in self._plain.values():
+            connections.close()
 
     def _order(self) -> Iterator[int]:
         first = self._current
@@ -151,6 +161,8 @@ class Transport:
         to = f"{request.method} {address}{request.target.partition('?')[0]}"
         if request.check:
             request.check()
+        if address in self._plain:
+            return self._exchange_plainly(address, request, cookie, to)
         try:
             response = self._adapter.send(
                 _prepared(address, request, cookie),
@@ -168,12 +180,36 @@ class Transport:
         cookies = tuple(response.raw.headers.getlist("Set-Cookie"))
         return HttpAnswer(to, response.status_code, response.headers, cookies, body)
 
+    def _exchange_plainly(self, address: str, request: Request, cookie: str | None, to: str) -> HttpAnswer:
+        """Send a request that needs neither TLS nor a proxy."""
+        headers, answering = _headers(request, cookie), False
+        send = self._plain[address].send
+        try:
+            with send(request.method, request.target, headers, request.body or b"", request.check) as (answer, parts):
+                answering = True
+                body = self._whole(parts, to)
+        except NoConnection as error:
+            if isinstance(error.__cause__, TimeoutError):
+                raise _Unreached(f"{address}: no connection within {self._timeout[0]:g} s") from error
+            raise _Unreached(f"{address}: {_reason(error)}") from error
+        except TimeoutError as error:
+            raise ServerAway(f"{to}: no answer within {self._timeout[1]:g} s") from error
+        except (OSError, HTTPException) as error:
+            if answering:
+                raise ServerAway(f"{to}: the answer broke off: {_reason(error)}") from error
+            raise _Broken(f"{to}: {_reason(error)}") from error
+        cookies = tuple(answer.headers.get_all("Set-Cookie", ()))
+        return HttpAnswer(to, answer.status, answer.headers, cookies, body)
+
     def _read(self, raw: Any, to: str) -> bytes:
         read = getattr(raw, "read1", raw.read)  # urllib3 before 2.1 can only wait for a whole chunk
+        return self._whole(iter(partial(read, CHUNK, decode_content=True), b""), to)
+
+    def _whole(self, parts: Iterator[bytes], to: str) -> bytes:
         body = bytearray()
         deadline = time.monotonic() + TRICKLE * self._timeout[1]
-        while chunk := read(CHUNK, decode_content=True):
-            body += chunk
+        for part in parts:
+            body += part
             if len(body) > LIMIT:
                 raise AnswerTooLarge(f"{to}: the answer is longer than {LIMIT // 1024**2} MB")
             if time.monotonic() > deadline:
@@ -238,12 +274,17 @@ def on_this_machine(address: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
-def _prepared(address: str, request: Request, cookie: str | None) -> requests.PreparedRequest:
+def _headers(request: Request, cookie: str | None) -> dict[str, str]:
     headers = {"Accept": "application/json", "User-Agent": "geventjob"}
     if request.content_type:
         headers["Content-Type"] = request.content_type
     if cookie:
         headers["Cookie"] = cookie
+    return headers
+
+
+def _prepared(address: str, request: Request, cookie: str | None) -> requests.PreparedRequest:
+    headers = _headers(request, cookie)
     body = _Checked(request.body, request.check) if request.body and request.check else request.body
     return requests.Request(request.method, address + request.target, headers=headers, data=body).prepare()
 
