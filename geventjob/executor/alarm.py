@@ -66,6 +66,8 @@ class Alarm:
         Return neither where the greenlet is at no safe point, or runs no code of an action.
         """
         now = monotonic()
+        if self._slices.goes_on(now):
+            return None, None
         self._blocked.look(frame, now - self._slices.ran)
         if any(session.over for session in self._register.sessions):
             self._slices.turn_soon()

@@ -11,7 +11,9 @@ computed; with this queue 105 ms (docs/measurements.md, "Slicing code that compu
 
 from __future__ import annotations
 
+import select
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,11 +23,16 @@ from typing import Any
 
 import gevent
 from gevent._waiter import Waiter
+from gevent.monkey import get_original
 
 FIRST = 2  # priorities of libev watchers: ahead of all others, behind all others
 LAST = -2
 CHECK = 0x8000  # libev's EV_CHECK
 RETRY = 0.001
+LOOK = 0.001
+"""Seconds between two looks, from the handler of SIGALRM, whether something else is ready."""
+SWITCH = 0.0005
+"""Seconds after which a slice hands the GIL to a native thread that waits for it, as the threads of SQLite do."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class Pace:
     lag: float = 0.1
     """The time for which a greenlet may keep the hub from running before SIGALRM interrupts the greenlet."""
     slice: float = 0.05
-    """The time for which a greenlet that computes runs in its turn."""
+    """The time for which a greenlet that computes runs in its turn, if nothing else is ready meanwhile."""
     turn: float = 0.25
     """The time that all greenlets may take together that begin to compute in the same turn of the hub."""
     beat: float = 0.04
@@ -58,7 +65,8 @@ class Slices:
         self._turned = turned
         self._gap = pace.turn / 25
         self._parked: deque[tuple[Waiter[None], bool]] = deque()  # and whether the greenlet waits in a system call
-        self._quiet = 0.0  # when a parked greenlet last had a slice
+        self._quiet = 0.0  # when a parked greenlet last had a slice, or the first was parked
+        self._until = 0.0  # the end of the slice that runs, if others may end the slice sooner
         self.ran = monotonic()
         """The time when the hub last ran, monotonic seconds."""
         self._cpu = thread_time()  # of the main thread at that time
@@ -71,6 +79,7 @@ class Slices:
         # Called when nothing else is pending; also keeps the loop from blocking in poll.
         self._idle = loop.idle(priority=LAST)
         self._previous: Any = signal.SIG_DFL
+        self._ready = _poll(loop.fileno())
 
     def start(self, alarm: Callable[[int, FrameType | None], None], beat: Callable[[], None]) -> None:
         """Arm the timer. `alarm` is the handler of SIGALRM; `beat` is called in the hub each `Pace.beat` seconds."""
@@ -103,6 +112,18 @@ class Slices:
         """Return, in the greenlet that runs, whether a system call that waits was interrupted, and no computing."""
         return self._interrupting and thread_time() - self._cpu < (now - self.ran) / 2
 
+    def goes_on(self, now: float) -> bool:
+        """Return, in the greenlet that runs, whether its slice is not over and nothing else is ready.
+
+        The kernel knows of files that are ready, not of timers that are due: these wait for the end of the slice.
+        """
+        left = self._until - now
+        if left <= 0 or self._ready(0):
+            return False
+        # A system call that waits keeps its whole slice: each look would wake the process for nothing.
+        self._arm(left if self.waits(now) else min(LOOK, left))
+        return True
+
     def park(self, now: float) -> Waiter[None]:
         """Queue the greenlet that runs, called in it. Its slice is over when it waits for the returned waiter."""
         waiter: Waiter[None] = Waiter(self._hub)
@@ -113,6 +134,7 @@ class Slices:
         gap = max(0.001, (self.ran + self._pace.lag + self._pace.turn - now) / 25)
         self._arm(gap)
         if len(self._parked) == 1:
+            self._quiet = now
             self._idle.start(self._resume)
             self._fair.start(self._resume_beside_others)
         return waiter
@@ -153,13 +175,14 @@ class Slices:
 
     def _turn(self) -> None:
         last, self.ran = self.ran, monotonic()
+        self._until = 0.0
         self._cpu = thread_time()
         if self._interrupting:
             self.interrupt(False)
         self._turned(self.ran - last)
 
-    def _resume(self) -> None:
-        """Give the greenlet that was parked first its next slice."""
+    def _resume(self, others: bool = True) -> None:
+        """Give the greenlet that was parked first its next slice. `others`: whether they may end the slice sooner."""
         self._turn()
         if not self._parked:
             return
@@ -169,11 +192,25 @@ class Slices:
             self._fair.stop()
         if waits:
             self.interrupt(True)
-        self._arm(self._pace.slice)
+        self._until = self.ran + self._pace.slice if others else 0.0
+        self._arm(min(LOOK, self._pace.slice) if others else self._pace.slice)
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(min(SWITCH, interval))
         waiter.switch(None)  # does nothing if an exception was thrown into its greenlet meanwhile
+        sys.setswitchinterval(interval)
         self._quiet = monotonic()
 
     def _resume_beside_others(self) -> None:
         """Give parked greenlets every second slice while the hub is busy without end."""
         if monotonic() - self._quiet > self._pace.slice:
-            self._resume()
+            self._resume(others=False)
+
+
+def _poll(fd: int | None) -> Callable[[int], Any]:
+    """Return a function that asks the kernel, within so many milliseconds, whether a file of the loop is ready."""
+    if fd is None:  # a loop of another kind than libev's with epoll
+        return lambda _: False
+    poll = get_original("select", "poll")()
+    poll.register(fd, select.POLLIN)
+    ask: Callable[[int], Any] = poll.poll
+    return ask

@@ -138,8 +138,10 @@ def test_a_file_that_may_not_be_written_is_refused() -> None:
         code = f"""
 import os
 import geventjob.patch
+import gevent
 from geventjob.coordination.base import CoordinationError
 from geventjob.coordination.sqlite import SqliteCoordination
+gevent.get_hub()  # it imports modules, which the other user may not read
 os.setuid({os.getuid() or 65534})
 try:
     SqliteCoordination({path!r}, "a", 10).start()

@@ -4,6 +4,7 @@ from tests.support.watching.scenario import Answers, answer, run
 
 found_by = Answers(
     "shares.opted_out",
+    "shares.ready",
     "shares.states_of_the_thread",
     "shares.frozen",
     "shares.frozen batch",
@@ -22,6 +23,11 @@ def test_ten_actions_that_compute_beside_a_hundred_that_sleep() -> None:
     assert largest < 1.2
     assert found["share of the least"] > 0.2
     assert found["yields"] > 10
+
+
+def test_a_slice_ends_as_soon_as_something_else_is_ready() -> None:
+    found = found_by["shares.ready"]
+    assert found == {"endings": {"Returned": 3}, "got": "hello\n", "yielded": True}
 
 
 def test_an_action_may_opt_out_of_slices_but_not_of_time_outs() -> None:

@@ -20,14 +20,13 @@ from contextlib import contextmanager, nullcontext
 from enum import IntEnum
 from typing import Any, TypeVar, cast
 
-import gevent
 from gevent.event import AsyncResult
-from gevent.threadpool import ThreadPool
 
 from geventjob.batch import Batcher
 from geventjob.coordination.base import CoordinationAway
 from geventjob.coordination.sqlite.bell import is_heard, ring
 from geventjob.coordination.sqlite.schema import File, open_file
+from geventjob.native_thread import NativeThread
 
 Result = TypeVar("Result")
 
@@ -88,7 +87,7 @@ class Database:
         """Keep the settings. `patience`: seconds after which `call` gives up on an operation without an answer."""
         self.path = path
         self._patience = patience
-        self._pool: ThreadPool | None = None
+        self._thread: NativeThread | None = None
         self._file: File | None = None
         self._synchronous = ""
         self._batch: Batcher[tuple[Operation[Any], Need], Any] = Batcher(self._send)
@@ -99,21 +98,20 @@ class Database:
         Raises CoordinationError for a file that belongs to another program or user, CoordinationAway if the lock stays
         taken.
         """
-        self._pool = ThreadPool(1)
+        self._thread = NativeThread()
         self._synchronous = ""
-        self._file = self._pool.apply(open_file, (self.path, self._patience))
+        self._file = self._thread.call(open_file, self.path, self._patience)
 
     def close(self) -> None:
         """Close the file. Later calls raise CoordinationAway. A thread that is stuck is left behind."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.spawn(self._close)
-            gevent.with_timeout(1, pool.kill, timeout_value=None)
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.close(self._close)
 
     def disown(self) -> None:
         """Let go of the lock in a forked child, which would keep it beyond its owner's death; never touch the file
         again."""
-        self._pool = None
+        self._thread = None
         if self._file is not None:
             os.close(self._file.lock)
 
@@ -139,9 +137,9 @@ class Database:
         )
 
     def _send(self, batch: list[tuple[Operation[Any], Need]]) -> Sequence[Any]:
-        if self._pool is None:
+        if self._thread is None:
             raise CoordinationAway(f"{self.path}: closed")
-        return self._pool.apply(self._transact, (batch,))
+        return self._thread.call(self._transact, batch)
 
     # --- in the thread: no logging and no lock of the hub (docs/measurements.md, "gevent")
 

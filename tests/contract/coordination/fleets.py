@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import gevent
 from gevent.monkey import get_original
 
 from geventjob.coordination.base import Coordination
@@ -111,9 +112,10 @@ class SqliteFleet(Fleet):
     def cut_off(self, member: Coordination) -> Iterator[None]:
         """Block the thread of the member, as a disk does that does not answer."""
         assert isinstance(member, SqliteCoordination)
-        assert member._database._pool is not None
+        assert member._database._thread is not None
         answered = get_original("threading", "Event")()
-        member._database._pool.spawn(answered.wait)
+        gevent.spawn(member._database._thread.call, answered.wait)
+        gevent.sleep(0)
         try:
             yield
         finally:

@@ -19,6 +19,7 @@ import gevent
 
 from geventjob.clock import boottime
 from geventjob.executor import safepoints
+from geventjob.executor.slices import Pace
 from geventjob.executor.watch import Watch
 from tests.support.watching.base import Act, Gaps, claim, living, until
 
@@ -71,6 +72,23 @@ def fair(computing: str = "10", seconds: str = "2") -> Any:
         "late": [late[len(late) // 2], late[-1]],
         "yields": watch.alarm.yields,
     }
+
+
+def ready() -> Any:
+    """Read what another process writes, beside actions that compute, with slices that are longer than the test."""
+    watch = Watch(pace=Pace(slice=600))
+    got: list[bytes] = []
+
+    def computes() -> None:
+        while not got:
+            pass
+
+    writer = subprocess.Popen(["sh", "-c", "sleep 1; echo hello"], stdout=subprocess.PIPE)
+    assert writer.stdout
+    acts = [Act(watch, computes) for _ in range(3)]
+    got.append(writer.stdout.readline())
+    endings = Counter(type(act.ending).__name__ for act in acts)
+    return {"endings": endings, "got": got[0].decode(), "yielded": watch.alarm.yields > 3}
 
 
 def throughput(seconds: str = "2") -> Any:
