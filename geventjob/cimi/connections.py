@@ -31,7 +31,7 @@ class NoAnswer(OSError):
     """The connection ended before an answer, as an idle connection does that the server has closed."""
 
 
-class Connections:
+class KeptConnections:
     """The connections to one address. Safe for threads and greenlets."""
 
     def __init__(self, address: str, most: int, timeout: tuple[float, float]) -> None:

@@ -20,7 +20,7 @@ import requests.adapters
 import urllib3.exceptions
 from requests.utils import get_environ_proxies
 
-from geventjob.cimi.connections import CHUNK, Connections, NoConnection
+from geventjob.cimi.connections import CHUNK, KeptConnections, NoConnection
 from geventjob.cimi.errors import CimiError, ServerAway
 
 LIMIT = 256 * 1024 * 1024
@@ -107,7 +107,7 @@ class Transport:
         """Begin with a new pool, also in a forked child: two processes cannot share a connection."""
         self._adapter = requests.adapters.HTTPAdapter(len(self.addresses), self._connections, pool_block=True)
         self._plain = {
-            address: Connections(address, self._connections, self._timeout)
+            address: KeptConnections(address, self._connections, self._timeout)
             for address in self.addresses
             if address.startswith("http:") and not self._proxies_for(address)
         }
