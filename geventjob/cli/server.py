@@ -25,6 +25,7 @@ from geventjob.server.accounts import first_user
 from geventjob.server.jobs.rights import Rights
 from geventjob.server.app import application
 from geventjob.server.accounts.passwords import Passwords
+from geventjob.server.jobs.feed import Feed
 from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.reconcile import Reconciler
 from geventjob.server.jobs.rescue import Rescue
@@ -32,7 +33,8 @@ from geventjob.server.http.limits import raise_open_file_limit
 from geventjob.server.http.server import HttpServer
 from geventjob.server.accounts.sessions import Sessions, signing_key
 from geventjob.server.store import open_store
-from geventjob.server.store.base import Store, StoreAway, StoreError
+from geventjob.server.store.base import StoreAway, StoreError
+from geventjob.server.store.watched import WatchedStore
 
 log = logging.getLogger("geventjob.server")
 
@@ -57,7 +59,8 @@ class ServerProcess:
         self._settings = settings
         self._notifier = notifier
         self._options = LiveOptions("server", settings)
-        self._store = open_store(settings)
+        self._store = WatchedStore(open_store(settings))
+        self._feed = Feed()
         self._rights = Rights(settings.rights)
         self._stop = Event()
         self._code = ExitCode.SUCCESS
@@ -92,7 +95,7 @@ class ServerProcess:
             raise OSError(f"cannot listen on {host}:{port}: {error.strerror}") from None
         return bound
 
-    def _serve_store(self, store: Store, listener: socket.socket) -> None:
+    def _serve_store(self, store: WatchedStore, listener: socket.socket) -> None:
         """Join the fleet and serve the documents of a store until the stop."""
         passwords, sessions = Passwords(), Sessions(store, signing_key(store))
         first_user.ensure(store, passwords, self._settings.admin_pass, Path(self._settings.data_dir))
@@ -112,6 +115,7 @@ class ServerProcess:
                 rights=self._rights,
                 promoter=promoter,
                 max_retries=settings.max_retries,
+                feed=self._feed,
             )
             listener.listen(BACKLOG)
             reconciler = Reconciler(store, coordination, promoter)
@@ -139,6 +143,7 @@ class ServerProcess:
             self._notifier.stopping(GRACE)
             log.info("stopping: open requests have %g s to end", GRACE)
         finally:
+            self._feed.close()
             server.finish(GRACE)
 
     def _failed(self) -> None:

@@ -16,6 +16,8 @@ from geventjob.server.http.authentication import Authentication
 from geventjob.server.http.environ import PERMITS
 from geventjob.server.http.errors import problem_of
 from geventjob.server.http.response import set_problem
+from geventjob.server.jobs.feed import Feed
+from geventjob.server.jobs.looking import look_around
 from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.reconcile import Reconciler
 from geventjob.server.jobs.rights import Rights
@@ -27,6 +29,7 @@ from geventjob.server.resources.bulk import BulkResource
 from geventjob.server.resources.credential import CredentialResource
 from geventjob.server.resources.distributor import DistributorResource
 from geventjob.server.resources.entry_point import EntryPointResource
+from geventjob.server.resources.events import EventsResource
 from geventjob.server.resources.executor import ExecutorResource
 from geventjob.server.resources.fleet import NodeResource, QueueResource, ReconcileResource
 from geventjob.server.resources.health import HealthResource
@@ -37,6 +40,7 @@ from geventjob.server.resources.session import SessionResource
 from geventjob.server.resources.templates import credential_templates, session_templates
 from geventjob.server.resources.user import UserResource
 from geventjob.server.store.base import Store
+from geventjob.server.store.watched import WatchedStore
 
 
 class App(falcon.App[Any, Any]):
@@ -57,13 +61,19 @@ def application(
     rights: Rights | None = None,
     promoter: Promoter | None = None,
     max_retries: int = MOST_RETRIES,
+    feed: Feed | None = None,
 ) -> falcon.App[Any, Any]:
     """Return the API over a store and a queue, both started.
 
     `base_uri`: the address that clients use; None: taken from each request. `rights`: the actions that submitters may
     add; None: none. `promoter`: the promoter of this server; None: another server has one. `max_retries`:
-    the most retries of any job.
+    the most retries of any job. `feed`: the feed of live events, which the caller closes; None: one that ends with the
+    process.
     """
+    feed = feed or Feed()
+    store = store if isinstance(store, WatchedStore) else WatchedStore(store)
+    store.watch(feed.note)
+    look_around(feed, store, coordination)
     promoter = promoter or Promoter(store, coordination)
     jobs = Jobs(store, coordination, rights, promoter, max_retries)
     job, bulk = JobResource(jobs, sessions), BulkResource(jobs, sessions)
@@ -72,6 +82,7 @@ def application(
     app.add_error_handler(Exception, _any_error)
     app.add_error_handler(falcon.HTTPError, _http_error)
     app.add_route("/healthz", HealthResource(store, coordination, jobs.queue_refuses))
+    app.add_route("/api/events", EventsResource(feed, sessions))
     app.add_route("/api/cloud-entry-point", EntryPointResource(version, base_uri))
     app.add_route("/api/node", NodeResource(coordination, sessions))
     app.add_route("/api/executor/{name}/{order}", ExecutorResource(coordination, sessions))

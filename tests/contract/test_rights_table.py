@@ -157,11 +157,17 @@ REQUESTS: dict[str, Request] = {
     "`GET /api/node`, `GET /api/queue`, `GET /api/distributor`": lambda c, t, name: _same(
         c.get("node"), c.get("queue"), c.get("distributor")
     ),
+    "`GET /api/events`": lambda c, t, name: _closed(c.get("events", stream=True)),
     "`POST /api/queue/reconcile`": lambda c, t, name: c.post("queue/reconcile", {"dryRun": True}),
     "`GET /api/cloud-entry-point`, `GET /healthz`": lambda c, t, name: _same(
         c.get("cloud-entry-point"), c.get("/healthz")
     ),
 }
+
+
+def _closed(answer: Any) -> Any:
+    answer.close()
+    return answer
 
 
 def _same(*answers: Any) -> Any:

@@ -20,6 +20,7 @@ from geventjob.cimi.document import COOKIE
 from geventjob.cimi.errors import ServerAway
 from geventjob.cimi.patience import patiently
 from geventjob.coordination.base import Coordination, CoordinationAway
+from geventjob.coordination.member import about
 from geventjob.server.accounts import caller_cache, first_user
 from geventjob.server.accounts.passwords import Passwords
 from geventjob.server.accounts.sessions import Sessions, signing_key
@@ -29,6 +30,8 @@ from geventjob.server.store.base import Insert, Query, Store, StoreAway
 from geventjob.server.store.sqlite import SqliteStore
 from tests.contract.coordination.fleets import connect
 from tests.support.elastic_stores import elasticsearch_store
+from tests.support.event_stream import OpenStream
+from tests.support.job_server import Caller
 from tests.support.waiting import eventually
 from tests.support.zookeeper import shared as zookeeper
 
@@ -398,3 +401,24 @@ def test_all_addresses_away_is_told_of_each(pair: tuple[One, One]) -> None:
         client.add("job", {"action": "a"})
     for server in (one, other):
         assert server.url in str(away.value)
+
+
+# --- live events
+
+
+@pytest.mark.parametrize("kind", ["elasticsearch and zookeeper"])
+def test_a_stream_shows_changes_that_another_server_has_made(pair: tuple[One, One]) -> None:
+    for one in pair:
+        one.queue.announce("servers", about(url=one.url))
+    caller = Caller(pair[0].url)
+    assert caller.login("super", PASSWORD).status_code == 201
+    stream = OpenStream(caller)
+    try:
+        assert next(stream).name == "reset"
+        ask = pair[1].as_(pair[1].log_in())
+        id = ask("POST", "job", {"action": "a"}).json["resource-id"]
+        assert stream.job(id)["state"] == "QUEUED"
+        ask("POST", f"{id}/stop")
+        assert stream.job(id, state="STOPPED")
+    finally:
+        stream.close()

@@ -31,13 +31,20 @@ class AdmissionLimit:
     """A number of permits, with a bounded queue for each caller. The queues take turns."""
 
     def __init__(
-        self, permits: int, per_caller: int, waiting: int = 16, all_waiting: int = 200, pause: float = 0.0
+        self,
+        permits: int,
+        per_caller: int,
+        waiting: int = 16,
+        all_waiting: int = 200,
+        pause: float = 0.0,
+        refusal: str = "too many expensive requests are waiting already",
     ) -> None:
         """Bound the requests admitted at once (`permits`, `per_caller`) and those that wait (a caller's, all).
 
         `pause`: seconds between a permit and the start of a request that has waited. The request may hold the event
-        loop, and the response to another request needs several turns of the loop.
+        loop, and the response to another request needs several turns of the loop. `refusal`: the message of the 503.
         """
+        self._refusal = refusal
         self._free = permits
         self._per_caller = per_caller
         self._bounds = waiting, all_waiting
@@ -96,7 +103,7 @@ class AdmissionLimit:
         waiting, all_waiting = self._bounds
         if len(queue) >= waiting or sum(map(len, self._queues.values())) >= all_waiting:
             self._drop_empty_queue(caller)
-            raise _overloaded()
+            raise self._overloaded()
         turn: AsyncResult[bool] = AsyncResult()
         queue.append((turn, is_gone))
         try:
@@ -106,9 +113,14 @@ class AdmissionLimit:
             raise
         if not turn.ready():
             self._leave_queue(caller, turn)
-            raise _overloaded()
+            raise self._overloaded()
         if not turn.get():
             raise Problem(503, "the client has closed the connection", close=True)
+
+    def _overloaded(self) -> Problem:
+        problem = unavailable(self._refusal)
+        problem.close = True
+        return problem
 
     def _leave_queue(self, caller: str, turn: AsyncResult[bool]) -> None:
         """Stop waiting; release a permit that was acquired in the meantime."""
@@ -144,9 +156,5 @@ LARGE_BODIES = AdmissionLimit(permits=8, per_caller=1, pause=0.01)
 """For requests with a large body: the body may come slowly, and stays in memory until the response is made."""
 HEAVY_WORK = AdmissionLimit(permits=1, per_caller=1, pause=0.01)
 """For requests that decode, search or encode much. A request that needs both permits takes LARGE_BODIES first."""
-
-
-def _overloaded() -> Problem:
-    problem = unavailable("too many expensive requests are waiting already")
-    problem.close = True
-    return problem
+STREAMS = AdmissionLimit(permits=100, per_caller=10, waiting=0, refusal="too many streams of events are open")
+"""For streams of events, each of which takes a connection and a greenlet as long as its client stays."""

@@ -13,7 +13,7 @@ from gevent import pywsgi
 from geventjob.log import SELDOM
 from geventjob.server.http.body_stream import BodyStream
 from geventjob.server.http.early_response import SECURITY_HEADERS, headers_and_body, status_of, whole_response
-from geventjob.server.http.environ import AUTHENTICATED, CLIENT_GONE
+from geventjob.server.http.environ import AUTHENTICATED, CLIENT_GONE, STREAMING
 from geventjob.server.http.request_head import origin_form, parse_headers
 from geventjob.server.problem import RETRY_AFTER, Problem
 
@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 
 ESTABLISHED = 1
 """State of a TCP connection that is open in both directions (linux/tcp.h)."""
+
+
+STREAM_BUFFER = 128 * 1024
+"""Bytes of a stream that the kernel keeps for a client that does not read."""
 
 
 class SlowClient(OSError):
@@ -37,6 +41,7 @@ class ConnectionHandler(pywsgi.WSGIHandler):
     is_anonymous = True
     """Whether no user has authenticated on the connection."""
     _head_timeout: gevent.Timeout | None = None
+    _request_timeout: gevent.Timeout | None = None
     _body: BodyStream | None = None
 
     def handle(self) -> None:
@@ -67,6 +72,13 @@ class ConnectionHandler(pywsgi.WSGIHandler):
         """Return whether the client has closed the connection, or its sending half."""
         state: int = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
         return state != ESTABLISHED
+
+    def begin_stream(self) -> None:
+        """Let the response last as long as its client reads: without the time limit of a request, little buffered."""
+        self.close_connection = True
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STREAM_BUFFER)
+        if self._request_timeout is not None:
+            self._request_timeout.close()
 
     def hang_up(self, *, at_once: bool = False) -> None:
         """Shut the connection down: after the bytes that have arrived, or `at_once`."""
@@ -139,6 +151,7 @@ class ConnectionHandler(pywsgi.WSGIHandler):
         environ["wsgi.input_terminated"] = True
         environ[AUTHENTICATED] = self.mark_authenticated
         environ[CLIENT_GONE] = self.is_client_gone
+        environ[STREAMING] = self.begin_stream
         return environ
 
     def _send_continue(self) -> None:
@@ -148,7 +161,7 @@ class ConnectionHandler(pywsgi.WSGIHandler):
 
     def run_application(self) -> None:
         """Run the application within the time limit of a request; answer 503 beyond it."""
-        limit = gevent.Timeout(self.server.limits.request)
+        limit = self._request_timeout = gevent.Timeout(self.server.limits.request)
         limit.start()
         try:
             super().run_application()

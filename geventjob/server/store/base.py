@@ -149,6 +149,11 @@ class Page:
 class Store(ABC):
     """A place of documents. Constructing a store does no I/O; no method is called before `start` or after `close`."""
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other servers may write to the store too."""
+        return False
+
     @abstractmethod
     def start(self) -> None:
         """Open the data, or create or upgrade them.

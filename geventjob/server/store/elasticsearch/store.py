@@ -94,6 +94,10 @@ class ElasticsearchStore(Store):
         self._read: Batcher[_Handed[Read], list[StoredDocument | None]] = Batcher(self._found, size=_size, limit=BATCH)
         self._write: Batcher[_Handed[Item], list[Result]] = Batcher(self._written, size=_size, limit=BATCH)
 
+    @property
+    def is_shared(self) -> bool:
+        return True
+
     def start(self) -> None:
         """Create or upgrade the indexes, unless another server has. Raises StoreError."""
         prepare(self._wire, self._prefix)
