@@ -36,7 +36,7 @@ class _NotedChange:
 
 
 class WatchedStore(Store):
-    """A store in front of another one. Listeners are told of the writes of jobs, after their commit."""
+    """A store in front of another one, which notifies listeners of the writes of jobs after their commit."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
