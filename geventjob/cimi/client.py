@@ -170,15 +170,21 @@ class Client:
         retries: int | None = None,
         not_before: datetime | str | None = None,
         expires: datetime | str | None = None,
+        after: Sequence[str] = (),
+        when_failed: Literal["fail", "run", "stop"] | None = None,
         key: str | None = None,
     ) -> str:
         """Add a job, and return its id; `add` says what happens while the server is away.
 
         The names are those of `geventjob submit` (docs/reference/cli.md). `timeout`: seconds that a run may take.
-        `not_before`, `expires`: an aware datetime, or a text as the server takes it, such as `+2h`. `key`: idempotency
-        key: a second submit of the same job with this key returns the id of the first. Raises ValueError for a datetime
-        without a time zone.
+        `not_before`, `expires`: an aware datetime, or a text as the server takes it, such as `+2h`. `after`: ids of
+        jobs that must end before this one begins; `when_failed` says what this job does if one of them does not end in
+        SUCCESS: `fail` (the default), `run` or `stop`. `key`: idempotency key: a second submit of the same job with
+        this key returns the id of the first. Raises ValueError for a datetime without a time zone, and for
+        `when_failed` without `after`.
         """
+        if when_failed is not None and not after:
+            raise ValueError("when_failed: says something only with after")
         job = {
             "action": action,
             "payload": payload,
@@ -191,6 +197,7 @@ class Client:
             "retries": retries,
             "notBefore": _moment("not_before", not_before),
             "expires": _moment("expires", expires),
+            "after": _after(after, when_failed),
             "idempotencyKey": key,
         }
         return self.add("job", {attribute: value for attribute, value in job.items() if value is not None})
@@ -402,6 +409,15 @@ def _moment(name: str, when: datetime | str | None) -> str | None:
     if when.tzinfo is None:
         raise ValueError(f"{name}: {when} has no time zone")
     return cimi_time(when)
+
+
+def _after(jobs: Sequence[str], when_failed: str | None) -> Document | None:
+    """Return the attribute `after`; None for no jobs. Raises ValueError for one text in place of a list."""
+    if isinstance(jobs, str):
+        raise ValueError(f"after: expected a list of ids, not {jobs!r}")
+    if not jobs:
+        return None
+    return {"jobs": list(jobs)} | ({"whenFailed": when_failed} if when_failed else {})
 
 
 def _keyed(job: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -34,6 +34,13 @@ def declare(commands: Commands) -> None:
     parser.add_argument("--name", metavar="TEXT", help="a name for people to see")
     when = "a date with a time zone, or an offset from now as +90s, +2h, +3d"
     parser.add_argument("--not-before", metavar="WHEN", help=f"run at this time or later: {when}")
+    parser.add_argument(
+        "--after", metavar="ID", action="append", default=[], help="run after the end of this job; repeatable"
+    )
+    parser.add_argument(
+        "--when-failed", choices=["fail", "run", "stop"],
+        help="with --after: what the job does if one of these does not succeed (default fail)",
+    )  # fmt: skip
     parser.add_argument("--expires", metavar="WHEN", help="stop the job if it is not RUNNING by this time")
     parser.add_argument(
         "--key", metavar="KEY", help="idempotency key: a second submit with the same key makes no second job"
@@ -56,7 +63,7 @@ def declare(commands: Commands) -> None:
 def submit(context: CommandContext) -> int:
     """Submit one job or many, and with `--wait` wait for their ends."""
     args = context.args
-    job = described(args)
+    job = described(args) | after_others(context)
     warn(context, job["action"], args.payload or {})
     key = args.key or str(uuid.uuid4())
     if args.count == 1:
@@ -74,6 +81,17 @@ def described(args: argparse.Namespace) -> Document:
     """Return the job that the options describe."""
     job = {"action": args.action, "name": args.name, "notBefore": args.not_before, "expires": args.expires}
     return {name: value for name, value in job.items() if value is not None} | job_options.described(args)
+
+
+def after_others(context: CommandContext) -> Document:
+    """Return the attribute `after` that the options describe. Raises UsageError, NotFound."""
+    args = context.args
+    if not args.after:
+        if args.when_failed:
+            raise UsageError("--when-failed: says something only with --after")
+        return {}
+    named = [jobs.found(context, text) for text in args.after]
+    return {"after": {"jobs": named} | ({"whenFailed": args.when_failed} if args.when_failed else {})}
 
 
 def submit_one(context: CommandContext, job: Document) -> int:

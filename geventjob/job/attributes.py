@@ -133,10 +133,14 @@ ATTRIBUTES: tuple[Attribute, ...] = (
               delete="kept", search=Type.DATE),
     Attribute("expires", types.LATEST, "a job that is not RUNNING by this time is STOPPED, with the message `expired`",
               sent="add", delete="kept", search=Type.DATE, indexed=True),
+    Attribute("after", types.AFTER,
+              f"the job waits until these `jobs` (1 to {types.PREDECESSORS:,}) are final; `whenFailed` says what it "
+              "does if one of them does not end in SUCCESS: `fail` (the default), `stop` or `run`",
+              sent="add", delete="kept", search=None),
     _by_server("held", types.HELD,
-               "there while the job waits before the queue: `why` (`notBefore`, `retry`, `limit`, `rate`), `detail` in "
-               "words, `until` if the end is known, else `on`: the one thing that the job waits for, and `place`: its "
-               "place among all that wait for the same",
+               "there while the job waits before the queue: `why` (`notBefore`, `retry`, `limit`, `rate`, `after`), "
+               "`detail` in words, `until` if the end is known, else `on`: the one thing that the job waits for, and "
+               "`place`: its place among all that wait for the same",
                search=Type.DATE, part="until", also=(("why", Type.TEXT), ("on", Type.TEXT), ("place", Type.TEXT)),
                indexed=True, slipstream="refused"),
     _by_server("limits", types.LINES, "the keys of the limits that the job comes under", slipstream="refused"),

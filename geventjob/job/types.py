@@ -21,6 +21,8 @@ RULES = 1_000
 """Rules of an acl: each search and each view of a document compares all of them."""
 TAGS = 20
 """Most texts of a TAG_LIST."""
+PREDECESSORS = 1_000
+"""Most jobs that a job comes after."""
 REPORT_BYTES = 64 * 1024
 """Bytes of JSON of an output, and of a checkpoint."""
 LOG_BYTES = 64 * 1024
@@ -92,6 +94,13 @@ class Held(Struct, forbid_unknown_fields=True):
     on: Union[str, UnsetType] = UNSET
     place: Union[str, UnsetType] = UNSET
     token: Union[str, UnsetType] = UNSET
+
+
+class After(Struct, forbid_unknown_fields=True, rename="camel"):
+    """The jobs that a job comes after."""
+
+    jobs: Annotated[list[JobId], Meta(min_length=1, max_length=PREDECESSORS)]
+    when_failed: Union[Literal["fail", "run", "stop"], UnsetType] = UNSET
 
 
 class JobError(Struct):
@@ -184,6 +193,11 @@ REFERENCES = ValueType(
     ([{"href": "credential/ef-3"}], [{"href": "credential/gh-4"}]),
 )
 JOB = ValueType(JobId, "the id of a job, as `job/<uuid>`", _UUIDS)
+AFTER = ValueType(
+    After,
+    f"jobs, 1 to {PREDECESSORS:,} ids, and whenFailed, which is fail, run or stop",
+    ({"jobs": [_UUIDS[0]]}, {"jobs": [_UUIDS[1]], "whenFailed": "run"}),
+)
 JOBS = ValueType(list[JobId], "a list of ids of jobs, as `job/<uuid>`", ([_UUIDS[0]], [_UUIDS[1]]))
 ACL = ValueType(
     Acl,

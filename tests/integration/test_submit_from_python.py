@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -23,6 +24,7 @@ from tests.support.examples import ROOT, files
 from tests.support.fleet import Fleet, fleet, free_port
 
 PAGE = ROOT / "docs" / "how-to" / "submit-from-python.md"
+CHAINS = ROOT / "docs" / "how-to" / "chains.md"
 ACTIONS = """
 import time
 from geventjob import action
@@ -99,6 +101,14 @@ def test_the_options_are_attributes_of_the_job(client: Client) -> None:
 def test_what_is_wrong_is_an_error_before_a_job_is_made(client: Client) -> None:
     with pytest.raises(ValueError, match="not_before: 2030-01-31 00:00:00 has no time zone"):
         client.submit("gives", not_before=datetime(2030, 1, 31))
+    with pytest.raises(ValueError, match="when_failed: says something only with after"):
+        client.submit("gives", when_failed="run")
+    with pytest.raises(ValueError, match="after: expected a list of ids, not 'job/1'"):
+        client.submit("gives", after="job/1")
+    with pytest.raises(Invalid, match=r"after\.jobs: job/1 does not exist, or you may not see it"):
+        client.submit("gives", after=["job/1"])
+    with pytest.raises(Invalid, match=r"after\.jobs: expected jobs, 1 to 1,000 ids"):
+        client.submit("gives", after=["job/1"] * 1001)
     with pytest.raises(Invalid, match="priority"):
         client.submit("gives", priority=-1)
     with pytest.raises(NotFound):
@@ -141,7 +151,7 @@ def test_a_wait_outlasts_a_server_that_is_away(tmp_path: Path) -> None:
 
 def ran(folder: Path, *words: str, **environment: str) -> str:
     """Run Python in a folder that has the scripts of the page, and return its output."""
-    for name, text in files(PAGE).items():
+    for name, text in (files(PAGE) | files(CHAINS)).items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     done = subprocess.run([sys.executable, *words], cwd=folder / "scripts", capture_output=True, text=True, timeout=60,
@@ -157,6 +167,14 @@ def test_the_script(made: Fleet, tmp_path: Path) -> None:
         shown = ran(tmp_path, "count_words.py", *login, site.url)
     assert ast.literal_eval(shown) == {"a": 2, "b": 1, "c": 1}
     assert " is FAILED: ConnectionError: " in ran(tmp_path, "count_words.py", *login, site.url)
+
+
+def test_the_script_of_chains(made: Fleet, tmp_path: Path) -> None:
+    login = [made.url, "super", str(made.password_file)]
+    with answering(lambda asked: Reply(200, text=b"a b a c")) as site:
+        assert ran(tmp_path, "nightly_chain.py", *login, site.url, site.url) == "{'a': 2}\nSUCCESS\n"
+    shown = ran(tmp_path, "nightly_chain.py", *login, site.url)
+    assert re.fullmatch(r"job/\S+ is FAILED: job/\S+ is FAILED, and this job comes after it\nFAILED\n", shown)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -16,9 +16,11 @@ from geventjob.cimi.document import Document
 from geventjob.clock import boottime, now
 from geventjob.coordination.base import Coordination, CoordinationError
 from geventjob.server.accounts.caller import Caller
+from geventjob.server.jobs.after import predecessors, waits
 from geventjob.server.jobs.changes import added, set_entry
 from geventjob.server.jobs.entries import entries_of, remove
 from geventjob.server.jobs.gate import wait_of
+from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.rights import Rights
 from geventjob.server.jobs.rules import Rules
 from geventjob.server.jobs.wait import hold
@@ -50,18 +52,13 @@ class JobAdder:
         store: Store,
         coordination: Coordination,
         rights: Rights,
-        rules: Callable[[], Rules],
-        expect: Callable[[Sequence[Document]], None],
+        promoter: Promoter,
     ) -> None:
-        """Add nothing yet. `rules()`: the rules by which new jobs wait; may raise StoreError.
-
-        `expect(jobs)` is called with new jobs in the store: some may be due later.
-        """
+        """Add nothing yet. `promoter`: the promoter of this server, which knows the rules by which new jobs wait."""
         self._store = store
         self._coordination = coordination
         self._rights = rights
-        self._rules = rules
-        self._expect = expect
+        self._promoter = promoter
         self._commit: Batcher[list[_NewJob], list[str | Exception]] = Batcher(self._commit_all, size=len, limit=SLICE)
         self._in_flight: dict[str, Event] = {}
         """Id of a job whose add is in flight → event that is set at the end of the add."""
@@ -74,12 +71,12 @@ class JobAdder:
         Raises CoordinationAway: no job was stored; StoreAway: some jobs may have been stored.
         """
         refusals = [self._rights.refusal(caller, body["action"]) for body in bodies]
-        rules = self._rules()
+        rules = self._promoter.rules()
         new_jobs = [
             _new(body, caller, rules) for body, refusal in zip(bodies, refusals, strict=True) if refusal is None
         ]
         existing = self._find_existing(new_jobs)
-        ids = iter(self._queue_and_store([new for new in new_jobs if new.key not in existing]))
+        ids = iter(self._after_others([new for new in new_jobs if new.key not in existing], caller))
         results = iter(
             [_answer_again(existing[new.key], new) if new.key in existing else next(ids) for new in new_jobs]
         )
@@ -109,6 +106,17 @@ class JobAdder:
         found = self._store.find("job", keys) if keys else []
         return {key: first for key, first in zip(keys, found, strict=True) if first is not None}
 
+    def _after_others(self, new_jobs: list[_NewJob], caller: Caller) -> list[str | Exception]:
+        """Let the new jobs wait that come after others, and commit all; return the id or the error of each."""
+        waiting = [new.job for new in new_jobs if "after" in new.job]
+        if not waiting:
+            return self._queue_and_store(new_jobs)
+        self.settle([id for job in waiting for id in predecessors(job)])
+        refused = self._promoter.successors.begin(waiting, caller)
+        refusals = {job["id"]: refusal for job, refusal in zip(waiting, refused, strict=True) if refusal is not None}
+        ids = iter(self._queue_and_store([new for new in new_jobs if new.job["id"] not in refusals]))
+        return [refusals.get(new.job["id"]) or next(ids) for new in new_jobs]
+
     def _queue_and_store(self, new_jobs: list[_NewJob]) -> list[str | Exception]:
         """Commit new jobs; return the id or the error of each."""
         if not new_jobs:
@@ -127,7 +135,13 @@ class JobAdder:
                 self._in_flight.pop(new.job["id"]).set()
         pairs = zip(new_jobs, results, strict=True)
         remove(self._coordination, entries_of([new.job for new, result in pairs if isinstance(result, Exception)]))
-        self._expect([new.job for new in new_jobs])
+        self._promoter.expect([new.job for new in new_jobs])
+        if waiting := [
+            new.job
+            for new, result in zip(new_jobs, results, strict=True)
+            if waits(new.job) and not isinstance(result, Exception)
+        ]:
+            self._promoter.watch(waiting)
         answers = map(_answer, new_jobs, results)
         return [[next(answers) for _ in some] for some in lists]
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time
 from geventjob.job.states import FINAL
+from geventjob.server.jobs.after import AFTER, WAITERS, wait_after
 from geventjob.server.jobs.changes import HELD, LAST_ENTRY, changed, set_entry
 from geventjob.server.jobs.conflicts import Refusal
 from geventjob.server.jobs.rules import Rules
@@ -20,7 +21,7 @@ CLOCKS = timedelta(seconds=5)
 EXPIRED = "expired"
 """The statusMessage of a job that was not RUNNING in time."""
 NO_RULES = Rules()
-AWAITED = ("limits", "parentJob", "_awaited")
+AWAITED = ("limits", "parentJob", WAITERS)
 """Attributes of jobs whose end others may wait for."""
 
 
@@ -33,6 +34,8 @@ def wait_of(job: Document, rules: Rules, now: datetime) -> Hold | None:
     The one place that decides. Asked at the add, when a time is over, at the end of what the job has waited for, and
     before a lost entry is put back.
     """
+    if AFTER in job:
+        return wait_after(job)
     time = cimi_time(now)
     held = job.get("held")
     if held and held.get("until", "") > time:

@@ -18,16 +18,18 @@ from geventjob.batch import Batcher
 from geventjob.cimi.document import Document
 from geventjob.clock import boottime, cimi_time, moment_of, now
 from geventjob.coordination.base import Coordination, CoordinationError
+from geventjob.job.states import FINAL
 from geventjob.job.types import LOWEST_PRIORITY
 from geventjob.server.filter import And, Compare, Filter
-from geventjob.server.jobs.changes import entry_of
+from geventjob.server.jobs.changes import entry_of, place_of
 from geventjob.server.jobs.entries import entries_of, remove
 from geventjob.server.jobs.gate import asked, due, expired, is_awaited, is_due, promoted
 from geventjob.server.jobs.leading import LeaderTask
 from geventjob.server.jobs.rulebook import RuleBook
 from geventjob.server.jobs.rules import Rules
+from geventjob.server.jobs.successors import Successors
 from geventjob.server.jobs.waiting import waiting_on
-from geventjob.server.store.base import NoSuchDocument, Query, Store, Update
+from geventjob.server.store.base import NoSuchDocument, Query, Store, StoreError, Update
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +58,13 @@ class Promoter:
         self._told_at = -SETTLE
         self._ended: set[str] = set()
         """Jobs that have ended since the last round, for which others may wait."""
+        self._waiters: set[str] = set()
+        """Jobs whose predecessors are over, as servers have seen since the last round."""
         self._notices: Batcher[dict[str, Any], None] = Batcher(self._tell_leader)
         self.book = RuleBook(store, coordination, ELECTION)
         """The rules as this server knows them."""
         self.book.on_change = self._task.wake
+        self.successors = Successors(store, self.rules)
 
     def keep(self) -> None:
         """Put jobs that may run into the queue while this server is the leader. Does not return."""
@@ -96,6 +101,25 @@ class Promoter:
         if ids:
             self._notify({"ended": ids})
 
+    def watch(self, jobs: Sequence[Document]) -> None:
+        """Have these new jobs, which come after others, released when their predecessors are over.
+
+        A store that is away delays such a job until the next round of the reconciler.
+        """
+        try:
+            over = [job["id"] for job in self.successors.watch(jobs)]
+        except StoreError as error:
+            log.warning("%d jobs that come after others wait for the reconciler: %s", len(jobs), error)
+            return
+        if over:
+            self._notify({"waiters": over})
+
+    def release(self, ids: Sequence[str]) -> None:
+        """Let jobs go on whose predecessors are over. Raises StoreError."""
+        moved = self.successors.release(ids)
+        self.expect(moved)
+        self.ended([job for job in moved if job["state"] in FINAL])
+
     def _notify(self, notice: dict[str, Any]) -> None:
         """Have the leader act on a notice, without waiting for the leader."""
         if self._task.leads:
@@ -105,6 +129,7 @@ class Promoter:
 
     def _heed(self, notice: dict[str, Any]) -> None:
         self._ended.update(notice.get("ended", ()))
+        self._waiters.update(notice.get("waiters", ()))
         self._task.wake()
 
     def _tell_leader(self, notices: Sequence[dict[str, Any]]) -> list[None]:
@@ -133,7 +158,7 @@ class Promoter:
         Raises StoreError, CoordinationError.
         """
         self._planned = ""
-        self._ended.clear()
+        self._follow()
         self._all(HELD, ALL, ("priority", "action", "held"), self._promote)
         self._all(EXPIRES, WAITING, ("properties",), self._expire)
         times = [time for time in (self._first(HELD, ALL), self._first(EXPIRES, WAITING)) if time is not None]
@@ -141,6 +166,22 @@ class Promoter:
         longest = SETTLE if boottime() - self._told_at < SETTLE else LONGEST
         self._planned = min([*times, cimi_time(moment + timedelta(seconds=longest))])
         return max(0.0, (moment_of(self._planned) - moment).total_seconds())
+
+    def _follow(self) -> None:
+        """Let the jobs go on that have waited for the ends of which this server was told."""
+        while self._ended or self._waiters:
+            ended, waiters = self._ended, self._waiters
+            self._ended, self._waiters = set(), set()
+            try:
+                moved = self.successors.release(sorted(waiters | self.successors.waiting_for(sorted(ended))))
+                self._ended.update(job["id"] for job in moved if job["state"] in FINAL and is_awaited(job))
+                moment = now()
+                if ready := sorted((job for job in moved if is_due(job, moment)), key=place_of):
+                    self._promote(ready, moment)
+            except (StoreError, CoordinationError):
+                self._ended |= ended
+                self._waiters |= waiters
+                raise
 
     def ask(self, jobs: Sequence[Document]) -> set[str]:
         """Ask anew whether these QUEUED jobs may pass. Return the ids of those that must wait.
@@ -225,5 +266,7 @@ def _merged(notices: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return notices that say the same in fewer messages: the earliest time, and all ends, PAGE in each."""
     times = [notice["due"] for notice in notices if "due" in notice]
     ids = [id for notice in notices for id in notice.get("ended", ())]
+    waiters = [id for notice in notices for id in notice.get("waiters", ())]
     ends = [{"ended": ids[first : first + PAGE]} for first in range(0, len(ids), PAGE)]
+    ends += [{"waiters": waiters[first : first + PAGE]} for first in range(0, len(waiters), PAGE)]
     return [*([{"due": min(times)}] if times else []), *ends]

@@ -44,6 +44,8 @@ UNFINISHED: Filter = And(
     )
 )
 """The jobs that need an entry: held jobs have none."""
+AFTER_OTHERS: Filter = Compare(("held", "why"), "=", "after")
+"""The jobs that wait on a predecessor, which may be over: the notice of its end may be lost."""
 
 
 @dataclass
@@ -76,10 +78,14 @@ class Reconciler:
         """Run one round. `dry`: only count the differences. `grace`: seconds between the two checks."""
         report = Report()
         lost, restored = [], 0
-        for page in self._pages(report):
+        for page in self._pages(UNFINISHED):
+            report.jobs += len(page)
             older = self._with_older_entry(page)
             lost += self._without_entry(page) + older
             restored += len(older)
+        if not dry:
+            for page in self._pages(AFTER_OTHERS):
+                self._promoter.release([job["id"] for job in page])
         orphans = self._orphans()
         if restored:
             grace = max(grace, self._log_restored(restored))
@@ -98,16 +104,15 @@ class Reconciler:
             )  # fmt: skip
         return report
 
-    def _pages(self, report: Report) -> Iterator[list[Document]]:
-        """Yield pages of the jobs that are not in a final state, in the order of their ids."""
+    def _pages(self, wanted: Filter) -> Iterator[list[Document]]:
+        """Yield pages of these jobs, in the order of their ids."""
         last: str | None = None
         while True:
             began = boottime()
             after: tuple[Filter, ...] = () if last is None else (Compare(("id",), ">", last),)
             select = ("state", "properties", "priority", "fence")
-            query = Query(And((UNFINISHED, *after)), last=PAGE, orderby=[("id", False)], select=select)
+            query = Query(And((wanted, *after)), last=PAGE, orderby=[("id", False)], select=select)
             page = self._store.search("job", query).documents
-            report.jobs += len(page)
             yield page
             if len(page) < PAGE:
                 return

@@ -71,7 +71,7 @@ class Jobs:
         self._store = store
         self._coordination = coordination
         self._promoter = promoter or Promoter(store, coordination)
-        self._adder = JobAdder(store, coordination, rights or Rights(), self._promoter.rules, self._promoter.expect)
+        self._adder = JobAdder(store, coordination, rights or Rights(), self._promoter)
         self._attachments = Attachments(store)
         self._writers = RecentWriters()
         self.queue_refuses = self._adder.queue_refuses
@@ -267,7 +267,7 @@ class Jobs:
 
         self._write(id, change, caller)
         self._remove_entries([job])
-        self._promoter.ended([job])
+        self._promoter.ended([deleted])
         if is_marked(deleted):
             self._attachments.delete([id])
 

@@ -23,7 +23,7 @@ export const actionsScreen = {
   draw(data) {
     const found = announced(data.nodes);
     const rates = new Map((data.rate?.actions ?? []).map((one) => [one.action, one]));
-    const columns = [{ title: "Action" }, { title: "Executors", class: "name" }, { title: "Time limit", class: "number" }, { title: "Retries", class: "number" }, { title: "File", class: "wide" }, { title: "Ended, last hour", class: "number" }, { title: "Success", class: "number" }, { title: "p50 · p95 · p99", class: "number" }, { title: "" }];
+    const columns = [{ title: "Action" }, { title: "Executors" }, { title: "Time limit", class: "number" }, { title: "Retries", class: "number" }, { title: "File", class: "wide" }, { title: "Ended, last hour", class: "number" }, { title: "Success", class: "number" }, { title: "p50 · p95 · p99", class: "number" }, { title: "" }];
     const rows = [...found.values()].map((action) => ({ key: action.name, cells: actionCells(action, rates.get(action.name)) }));
     const left = data.nodes.flatMap((node) => Object.entries(node.leftOut ?? {}).map(([file, why]) => h("li", null, h("strong", null, node.name), ` left out ${file}: ${why}`)));
     return [
@@ -55,7 +55,7 @@ function actionCells(action, rate) {
   return [
     h("a", { href: to("jobs", { action: action.name }) }, action.name),
     executorWords(action.executors),
-    action.timeout ? span(action.timeout) : "", action.retries ?? "", fileName(action.file),
+    action.timeout ? span(action.timeout) : "", action.retries ?? "", action.file ?? "",
     rate ? count(rate.out) : "", success, times,
     mayAdd() ? h("button", { onclick: () => addJob(action.name, example(action.schema)), "aria-label": `Add a job of ${action.name}` }, "Add a job") : null,
   ];
@@ -63,11 +63,6 @@ function actionCells(action, rate) {
 
 function executorWords(names) {
   return names.length > 3 ? `${names.slice(0, 2).join(", ")} and ${names.length - 2} more` : names.join(", ");
-}
-
-// Return the last two parts of a path; the path is the title.
-function fileName(path) {
-  return path ? h("code", { title: path }, path.split("/").slice(-2).join("/")) : "";
 }
 
 const brief = (seconds) => (seconds < 10 ? `${Number(seconds.toPrecision(2))} s` : span(seconds));

@@ -56,5 +56,5 @@ function chart(title, words, moments, greatest, drawn, series) {
 }
 
 function clock(date) {
-  return new Date(date).toLocaleTimeString("sv", { hour: "2-digit", minute: "2-digit" });
+  return new Date(date).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
 }

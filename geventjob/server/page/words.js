@@ -36,9 +36,8 @@ export function ago(date) {
   return date ? h("time", { datetime: date, title: moment(date) }, age(date)) : "";
 }
 
-// Return a date in the time zone of the browser: `2026-04-02 08:15:30`, as Sweden writes it.
 export function moment(date) {
-  return date ? new Date(date).toLocaleString("sv") : "";
+  return date ? new Date(date).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" }) : "";
 }
 
 export function count(number) {
