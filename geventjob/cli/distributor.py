@@ -27,7 +27,7 @@ def main() -> None:
     notifier = Notifier()
     settings = config.parse("distributor")
     log_name = f"distributor-{settings.names[0]}" if len(settings.names) == 1 and not settings.all else "distributor"
-    log.configure("distributor", settings.log_dir, settings.log_level, log_name, not settings.no_log_rotation)
+    log.configure("distributor", name=log_name, **settings.logging)
     debug.Dumps(os.path.join(settings.log_dir, f"{log_name}.log") if settings.log_dir else None)
     fork.isolate()
     multiprocess.cooperate()
@@ -47,6 +47,7 @@ def main() -> None:
     except (PluginError, CoordinationError) as error:
         config.refuse("distributor", str(error))
     sys.stderr.flush()
+    log.write_turns()
     os._exit(code)  # so that code that swallows its end does not delay the exit
 
 

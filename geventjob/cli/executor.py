@@ -37,7 +37,7 @@ def main() -> None:
     settings = config.parse("executor")
     if isinstance(sys.stdout, io.TextIOWrapper):  # an action that prints a name that is not UTF-8 must not fail
         sys.stdout.reconfigure(errors="backslashreplace")
-    log.configure("executor", settings.log_dir, settings.log_level, rotate=not settings.no_log_rotation)
+    log.configure("executor", **settings.logging)
     fork.isolate()
     multiprocess.cooperate()
     refuse_signals()
@@ -57,6 +57,7 @@ def main() -> None:
         print(f"geventjob-executor: {error}", file=sys.stderr)
         code = ExitCode.USAGE
     sys.stderr.flush()
+    log.write_turns()
     os._exit(code)  # so that abandoned actions and native threads do not delay the exit
 
 

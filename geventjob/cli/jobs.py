@@ -44,7 +44,7 @@ def declare(commands: Commands) -> None:
     parser.add_argument("--filter", metavar="CIMI", help="only jobs that match, as priority<10 and name!=null")
     parser.add_argument(
         "--columns", type=columns.names, default=columns.USUAL, metavar="NAMES",
-        help="columns of the table, or attributes with --json, as id,state,tags,targetResource/href",
+        help="columns of the table, or attributes with --json, as id,state,priority,payload/account",
     )  # fmt: skip
     parser.add_argument(
         "--last", type=kinds.whole(1, WINDOW), default=20, metavar="N", help="number of jobs (default 20)"

@@ -64,6 +64,8 @@ class LiveOptions:
             setattr(self._settings, name, self._running[name])
         if "log_level" in changed:  # otherwise SIGUSR2 may have set the level
             logs.set_level(read.log_level)
+        if "log_jobs" in changed:
+            logs.set_turns(read.log_jobs)
         self._tell(f"options were read again; changed: {', '.join(dict.fromkeys(changed.values())) or 'none'}")
         if waiting := self._changed(self._fixed, read):
             self._tell(f"restart to change {', '.join(dict.fromkeys(waiting.values()))}")

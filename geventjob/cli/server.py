@@ -157,7 +157,7 @@ def main() -> None:
     config.hide_secrets("geventjob-server")
     notifier = Notifier()
     settings = config.parse("server")
-    logs.configure("server", settings.log_dir, settings.log_level, rotate=not settings.no_log_rotation)
+    logs.configure("server", **settings.logging)
     debug.Dumps(os.path.join(settings.log_dir, "server.log") if settings.log_dir else None)
     try:
         gevent.spawn(notifier.feed)

@@ -168,11 +168,21 @@ def root(value: str) -> str:
     return path
 
 
-def level(value: str) -> str:
-    """Return a level of the log in small letters."""
-    if value.lower() not in ("debug", "info", "warning", "error", "critical"):
-        raise _expected("debug, info, warning, error or critical", value)
-    return value.lower()
+def one_of(*words: str) -> Kind:
+    """Return the kind of a choice among words."""
+
+    def word(value: str) -> str:
+        if value.lower() not in words:
+            raise _expected(f"{', '.join(words[:-1])} or {words[-1]}", value)
+        return value.lower()
+
+    return word
+
+
+level = one_of("debug", "info", "warning", "error", "critical")
+"""A level of the log, in small letters."""
+log_format = one_of("text", "json")
+log_jobs = one_of("all", "failed", "none")
 
 
 def path(value: str) -> str:

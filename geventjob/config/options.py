@@ -227,6 +227,12 @@ OPTIONS = (
            "let log files grow, where another program, as logrotate, moves them; without it a file of 10 MB is moved"),
     Option("log-level", kinds.level, f"{DAEMONS} up", "level of the log: debug, info, warning, error or critical",
            default="info", metavar="LEVEL", live=True),
+    Option("log-format", kinds.log_format, f"{DAEMONS} up",
+           "form of the log lines: text for people, or json, an object in each line", default="text",
+           metavar="text|json"),
+    Option("log-jobs", kinds.log_jobs, f"{DAEMONS} up",
+           "turns of the life of jobs to log, as started and ended: all, failed (and lost), or none", default="all",
+           metavar="all|failed|none", live=True),
 )  # fmt: skip
 
 

@@ -23,5 +23,16 @@ class Settings(Namespace):
     def _get_kwargs(self) -> list[tuple[str, Any]]:
         return [(name, "***" if name in SECRETS and value else value) for name, value in vars(self).items()]
 
+    @property
+    def logging(self) -> dict[str, Any]:
+        """The arguments of `log.configure`."""
+        return {
+            "log_dir": self.log_dir,
+            "level": self.log_level,
+            "rotate": not self.no_log_rotation,
+            "form": self.log_format,
+            "jobs": self.log_jobs,
+        }
+
     def __repr__(self) -> str:
         return mask_logins(super().__repr__())

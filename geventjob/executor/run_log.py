@@ -3,34 +3,62 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
-from geventjob.executor.decision import Decision, Fail, TryAgain
+from geventjob.clock import boottime
+from geventjob.executor.decision import Decision, Discard, Fail, GiveBack, LetGo, Stop, Succeed, TryAgain
 from geventjob.executor.work import Work
-
-log = logging.getLogger(__name__)
+from geventjob.log import turn
 
 
 def started(work: Work) -> None:
-    """Log the start of a run, at level DEBUG."""
+    """Log the start of a run."""
     assert work.job
-    log.debug("%s starts, attempt %d", work.claim.job, work.job.attempt, extra=_run(work))
+    attempt = work.job.attempt
+    turn("started", "%s started, attempt %d", work.claim.job, attempt, run=_run(work), attempt=attempt)
 
 
 def ended(work: Work, decision: Decision) -> None:
-    """Log the end of a run: an exception of the action with its traceback, the decision at level DEBUG."""
-    again = decision.after if isinstance(decision, TryAgain) else None
-    failure = decision.failure if isinstance(decision, TryAgain) else decision
-    if again is not None and isinstance(failure, Fail):
-        level, more = logging.WARNING, f"; if retries are left, it is tried again in {again:.3g} s"
-    else:
-        level, more = logging.ERROR, ""
-    if isinstance(failure, Fail) and failure.trace:
-        log.log(level, "the action of %s failed%s\n%s", work.claim.job, more, failure.trace, extra=_run(work))
-    else:
-        log.debug("%s ends: %r", work.claim.job, decision, extra=_run(work))
+    """Log the end of a run: of a failed one with the traceback of its action."""
+    if isinstance(decision, (Succeed, Stop)):
+        state = "SUCCESS" if isinstance(decision, Succeed) else "STOPPED"
+        _ended(work, "ended", f"ended: {state}", state=state, code=decision.code)
+    elif isinstance(decision, Fail):
+        _failed(work, "ended", "ended: FAILED", decision, logging.ERROR, state="FAILED")
+    elif isinstance(decision, TryAgain):
+        again = f"failed; if retries are left, it is tried again in {decision.after:.3g} s"
+        _failed(work, "failed", again, decision.failure, logging.WARNING, after=round(decision.after, 3))
+    elif isinstance(decision, GiveBack):
+        _ended(work, "given-back", "given back to the queue")
+    elif isinstance(decision, LetGo):
+        _ended(work, "lost", "lost: another executor may run it", level=logging.WARNING)
+    elif isinstance(decision, Discard):
+        _ended(work, "discarded", "over: its entry is removed")
 
 
-def _run(work: Work) -> dict[str, str]:
-    """Return what makes a line one of this run: the hooks are called outside the greenlet of the action."""
+def _failed(work: Work, event: str, text: str, failure: Fail, level: int, **fields: Any) -> None:
+    fields.update(code=failure.code, error=failure.kind or None, message=failure.message)
+    _ended(work, event, text, failure.trace and f"\n{failure.trace}", level=level, **fields)
+
+
+def _ended(work: Work, event: str, text: str, trace: str = "", level: int = logging.INFO, **fields: Any) -> None:
+    """Log an end, with the seconds of the run and the number of the attempt."""
     assert work.job
-    return {"run": f"{work.claim.job} {work.job['action']}"}
+    attempt, running = work.job.attempt, work.running
+    seconds = round(boottime() - running.started, 3) if running else None
+    message = fields.pop("message", None)
+    values = {name: value for name, value in {**fields, "seconds": seconds}.items() if value is not None}
+    told = ", ".join(
+        part for part in (f"code {fields['code']}" if fields.get("code") is not None else "",
+                          f"{seconds:.3f} s" if seconds is not None else "", f"attempt {attempt}") if part
+    )  # fmt: skip
+    turn(
+        event, "%s %s (%s)%s%s", work.claim.job, text, told, f": {message}" if message else "", trace,
+        level=level, run=_run(work), attempt=attempt, **values,
+    )  # fmt: skip
+
+
+def _run(work: Work) -> str:
+    """Return the job and the action of a run: the hooks are called outside the greenlet of the action."""
+    assert work.job
+    return f"{work.claim.job} {work.job['action']}"

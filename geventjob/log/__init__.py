@@ -15,6 +15,7 @@ from geventjob.log.formatting import TREE, LineFormatter, encode, format_line, r
 from geventjob.log.handlers import FileHandler, StderrHandler
 from geventjob.log.rate_limit import SELDOM, RateLimit
 from geventjob.log.setup import configure, set_level, toggle_debug
+from geventjob.log.turns import set_turns, turn, write_turns
 
 __all__ = [
     "SELDOM",
@@ -28,5 +29,8 @@ __all__ = [
     "format_line",
     "running_action",
     "set_level",
+    "set_turns",
     "toggle_debug",
+    "turn",
+    "write_turns",
 ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
+from functools import lru_cache
 from typing import Any
 
 import gevent
@@ -37,6 +39,28 @@ class LineFormatter(logging.Formatter):
         return text.rstrip()
 
 
+class JsonFormatter(LineFormatter):
+    """A formatter of records as JSON objects, one in a line, in ASCII."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the object of a record: time, level, pid, logger, job, action, message, and the fields of a turn."""
+        job, _, action = run_of(record).partition(" ")
+        line = {
+            "time": format_time(record.created),
+            "level": record.levelname,
+            "pid": os.getpid(),
+            "logger": record.name,
+            **({"job": job, "action": action} if action else {}),
+            "message": mask_logins(self.text(record)),
+            **getattr(record, "fields", {}),
+        }
+        return json.dumps(line, default=str)
+
+
+FORMATS = {"text": LineFormatter, "json": JsonFormatter}
+"""The formatter of log lines, by the value of `--log-format`."""
+
+
 def format_line(created: float, level: str, name: str, action: str, text: str) -> str:
     """Return the line of one record, log-ins in URLs masked.
 
@@ -48,13 +72,18 @@ def format_line(created: float, level: str, name: str, action: str, text: str) -
 
 def printable(text: str) -> str:
     """Return a text with escapes for control characters, and with log-ins in URLs masked."""
-    return mask_logins(text.translate(UNPRINTABLE))
+    return mask_logins(text if text.isprintable() else text.translate(UNPRINTABLE))
 
 
 def format_time(created: float) -> str:
     """Return Unix seconds as UTC with milliseconds."""
     seconds, thousandths = divmod(int(created * 1000), 1000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{thousandths:03d}Z"
+    return f"{_format_second(seconds)}.{thousandths:03d}Z"
+
+
+@lru_cache(4)
+def _format_second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def run_of(record: logging.LogRecord) -> str:

@@ -8,6 +8,7 @@ import logging
 import os
 import select
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,23 @@ class LineHandler(logging.Handler):
         """Format the record outside the lock, since the `__str__` of a message may wait for anything; then write."""
         if not self.filter(record):
             return False
+        self._write_safely(self._made(record))
+        return True
+
+    def handle_all(self, records: Sequence[logging.LogRecord]) -> None:
+        """Write records together, unfiltered."""
+        for record in records:
+            self._write_safely(self._made(record))
+
+    def _made(self, record: logging.LogRecord) -> bytes:
+        """Return the bytes of a record, or of a line about a record that cannot be formatted."""
         try:
-            data = self.data(record)
+            return self.data(record)
         except Exception as error:
-            data = encode(f"{format_time(record.created)} a line of {record.name} cannot be made: {error!r}")
+            return encode(f"{format_time(record.created)} a line of {record.name} cannot be made: {error!r}")
+
+    def _write_safely(self, data: bytes) -> None:
+        """Write data, or count a lost line."""
         self.acquire()
         try:
             self._write(data)
@@ -63,7 +77,6 @@ class LineHandler(logging.Handler):
             self.why = error.strerror
         finally:
             self.release()
-        return True
 
     def data(self, record: logging.LogRecord) -> bytes:
         """Return the bytes to write for a record."""
@@ -165,6 +178,10 @@ class FileHandler(LineHandler):
             self._try_again = time.monotonic() + 60
             with suppress(OSError):  # a file system may not know locks
                 fcntl.flock(self.fd, fcntl.LOCK_UN)
+
+    def handle_all(self, records: Sequence[logging.LogRecord]) -> None:
+        """Write records as one append, unfiltered."""
+        self._write_safely(b"".join(map(self._made, records)))
 
     def _numbered(self, n: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{n}") if n else self.path

@@ -45,6 +45,10 @@ class JournalHandler(LineHandler):
             b"SYSLOG_IDENTIFIER": self._command.encode(),
             b"LOGGER": record.name.encode(errors="backslashreplace"),
         }
+        fields |= {
+            name.upper().encode(): str(value).encode(errors="backslashreplace")
+            for name, value in getattr(record, "fields", {}).items()
+        }
         if action:
             fields |= {b"JOB_ID": job.encode(), b"ACTION": action.encode(errors="backslashreplace")}
         return b"".join(field(name, value) for name, value in fields.items())

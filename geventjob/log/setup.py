@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import math
 from pathlib import Path
 
 from geventjob.config import COMMANDS, refuse
+from geventjob.log.formatting import FORMATS
 from geventjob.log.handlers import LARGEST_FILE, FileHandler, native_lock
 from geventjob.log.journal import stderr_handler
 from geventjob.log.rate_limit import RateLimit
+from geventjob.log.turns import set_turns, write_turns
 from geventjob.log.uncaught import log_uncaught_errors
 
 log = logging.getLogger(__package__)
@@ -21,12 +24,19 @@ TALKATIVE = ("urllib3",)
 
 
 def configure(
-    command: str, log_dir: str | None = None, level: str = "info", name: str | None = None, rotate: bool = True
+    command: str,
+    log_dir: str | None = None,
+    level: str = "info",
+    name: str | None = None,
+    rotate: bool = True,
+    form: str = "text",
+    jobs: str = "all",
 ) -> None:
     """Send all logging of this process, warnings and uncaught errors too, to its file or to stderr.
 
     `name`: of the file, without `.log`; by default the name of the command. `rotate`: whether this process moves a
-    file that is full. For entry points only. A folder that cannot be written is wrong usage: one line on stderr, exit
+    file that is full. `form`: `text` or `json`. `jobs`: the turns of jobs to log, `all`, `failed` or `none`. For entry
+    points only. A folder that cannot be written is wrong usage: one line on stderr, exit
     code 2.
     """
     try:
@@ -42,9 +52,12 @@ def configure(
     for before in root.handlers[:]:
         root.removeHandler(before)
         before.close()
+    handler.setFormatter(FORMATS[form]())
     handler.addFilter(RateLimit())
     root.addHandler(handler)
     set_level(level)
+    set_turns(jobs)
+    atexit.register(write_turns)
     logging.captureWarnings(True)
     log_uncaught_errors(COMMANDS[command], f"; see {handler.path}" if isinstance(handler, FileHandler) else "")
 

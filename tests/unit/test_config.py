@@ -137,6 +137,8 @@ def sample(option: Any, tmp_path: Path) -> Any:
         kinds.root: ("/some/root/", "/some/root"),
         kinds.index_prefix: ("other-1", "other-1"),
         kinds.level: ("DEBUG", "debug"),
+        kinds.log_format: ("JSON", "json"),
+        kinds.log_jobs: ("failed", "failed"),
         kinds.path: (str(tmp_path / "new"), str(tmp_path / "new")),
         kinds.readable: (str(file), str(file)),
     }

@@ -1,6 +1,7 @@
 """The log: its lines, its errors, its waits, and files that many processes share."""
 
 import fcntl
+import json
 import logging
 import os
 import re
@@ -462,6 +463,57 @@ def test_a_file_that_cannot_be_moved_is_written_on(tmp_path: Path) -> None:
     with open(tmp_path / "x.log") as other:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     handler.close()
+
+
+# --- turns of jobs, and JSON
+
+
+TURNS = """
+    import json
+    log.configure("executor", form=sys.argv[1], jobs=sys.argv[2])
+    log.turn("started", "%s started", "job/1", run="job/1 copy", attempt=1)
+    log.turn("ended", "%s failed\\nat https://me:hunter2@there", "job/1", level=logging.ERROR, run="job/1 copy", code=3)
+    log.write_turns()
+    logging.getLogger("other").info("two\\nlines \\x1b[0m \\u2028 \\ud800")
+"""
+
+
+def test_json_lines_have_the_fields_of_a_turn() -> None:
+    ran = program(TURNS, "json", "all")
+    started, ended, other = map(json.loads, ran.stderr.splitlines())
+    assert all(
+        re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", each.pop("time")) for each in (started, ended, other)
+    )
+    assert all(each.pop("pid") > 1 for each in (started, ended, other))
+    common = {"logger": "geventjob.jobs", "job": "job/1", "action": "copy"}
+    assert started == {**common, "level": "INFO", "message": "job/1 started", "event": "started", "attempt": 1}
+    text = "job/1 failed\nat https://***@there"
+    assert ended == {**common, "level": "ERROR", "message": text, "event": "ended", "code": 3}
+    assert other == {"level": "INFO", "logger": "other", "message": "two\nlines \x1b[0m \u2028 \ud800"}
+
+
+@pytest.mark.parametrize(("wanted", "count"), [("all", 3), ("failed", 2), ("none", 1)])
+def test_the_turns_to_log_are_chosen(wanted: str, count: int) -> None:
+    lines = [line for line in program(TURNS, "text", wanted).stderr.splitlines() if not line.startswith(" ")]
+    assert len(lines) == count
+    assert lines[-1].endswith("other [-] two")
+
+
+def test_turns_are_written_soon_and_at_the_end(tmp_path: Path) -> None:
+    code = """
+        log.configure("executor", sys.argv[1])
+        for n in range(3):
+            log.turn("started", "%s started", f"job/{n}", run=f"job/{n} copy")
+        said = lambda: open(sys.argv[1] + "/executor.log").read()
+        assert "job/2 started" not in said()
+        while "job/2 started" not in said():
+            gevent.sleep(0.01)
+        log.turn("ended", "the last turn")
+    """
+    ran = program(code, tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    lines = (tmp_path / "executor.log").read_text().splitlines()
+    assert [line.partition("] ")[2] for line in lines] == [*(f"job/{n} started" for n in range(3)), "the last turn"]
 
 
 # --- a whole process

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import re
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -33,6 +35,7 @@ from geventjob.executor.unknown import UnknownActions
 from geventjob.executor.watch import Watch
 from geventjob.executor.work import Work
 from geventjob.executor.writes import Writes
+from geventjob.log import write_turns
 from geventjob.log.formatting import run_of
 from geventjob.plugins import Actions, ActionSpec
 from tests.support.callers import PASSWORD, local_server
@@ -50,7 +53,10 @@ class Executor:
         """The code of the action `code`."""
         self.starts: list[str] = []
         self.ends: list[tuple[str, Decision]] = []
-        self.on_start: list[Callable[[Work], None]] = [lambda work: self.starts.append(work.claim.job)]
+        self.on_start: list[Callable[[Work], None]] = [
+            run_log.started,
+            lambda work: self.starts.append(work.claim.job),
+        ]
         name = f"executor-{next(NUMBERS)}"
         self.client = Client(url, "super", PASSWORD)
         self.queue = SqliteCoordination(str(folder / "coordination.db"), name, 10)
@@ -267,10 +273,46 @@ def test_an_exception_of_an_action_is_logged_with_its_traceback(
 ) -> None:
     executor.code = fails
     id = executor.run()["id"]
-    [failed] = [record for record in caplog.records if "failed" in record.message]
-    assert failed.message.startswith(f"the action of {id} failed\nTraceback")
+    write_turns()
+    [failed] = [record for record in caplog.records if "FAILED" in record.message]
+    first, *trace = failed.message.splitlines()
+    assert re.fullmatch(rf"{id} ended: FAILED \([0-9.]+ s, attempt 1\): ValueError: no", first)
+    assert trace[0].startswith("Traceback")
     assert run_of(failed) == f"{id} code"
     assert 'raise ValueError("no")' in caplog.text
+
+
+def raises(job: Job) -> None:
+    raise OSError("away")
+
+
+@pytest.mark.parametrize(
+    ("code", "more", "level", "words", "fields"),
+    [
+        (lambda job: 0, {}, "INFO", "ended: SUCCESS (code 0, ", {"event": "ended", "state": "SUCCESS", "code": 0}),
+        (lambda job: 3, {}, "ERROR", "ended: FAILED (code 3, ",
+         {"event": "ended", "state": "FAILED", "code": 3, "error": "ReturnCode"}),
+        (raises, {"retries": 2}, "WARNING", "failed; if retries are left, it is tried again in ",
+         {"event": "failed", "error": "OSError"}),
+    ],
+)  # fmt: skip
+def test_each_turn_of_a_job_is_a_line(
+    executor: Executor, caplog: pytest.LogCaptureFixture, code: Callable[[Job], Any], more: dict[str, Any],
+    level: str, words: str, fields: dict[str, Any],
+) -> None:  # fmt: skip
+    caplog.set_level(logging.INFO)
+    executor.code = code
+    id = executor.run(**more)["id"]
+    write_turns()
+    turns = [record for record in caplog.records if record.name == "geventjob.jobs" and id in record.message]
+    added, started, ended = turns
+    assert added.message == f"super added {id}"
+    assert (started.levelname, started.message) == ("INFO", f"{id} started, attempt 1")
+    assert ended.levelname == level
+    assert ended.message.startswith(f"{id} {words}")
+    assert fields.items() <= vars(ended)["fields"].items()
+    assert 0 <= vars(ended)["fields"]["seconds"] < 10
+    assert run_of(ended) == f"{id} code"
 
 
 def test_a_hook_that_fails_changes_nothing(executor: Executor, caplog: pytest.LogCaptureFixture) -> None:

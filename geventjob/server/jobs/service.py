@@ -30,6 +30,7 @@ from geventjob.server.jobs.records import shown_records
 from geventjob.server.jobs.rights import Rights, permitted
 from geventjob.server.jobs.stacks import ask_for_stack
 from geventjob.server.jobs.stops import stopped, tells, untold
+from geventjob.server.jobs.turn_log import log_turn
 from geventjob.server.jobs.why import Facts, details, explained, gathered
 from geventjob.server.problem import unavailable
 from geventjob.server.store.base import NoSuchDocument, Page, Query, Store, Update
@@ -79,7 +80,9 @@ class Jobs:
     def add(self, bodies: Sequence[Mapping[str, Any]], caller: Caller) -> list[str | Exception]:
         """Add jobs from validated bodies, as `JobAdder.add` does."""
         self._writers.note(caller)
-        return self._adder.add(bodies, caller)
+        results = self._adder.add(bodies, caller)
+        log_turn("added", [result for result in results if isinstance(result, str)], caller)
+        return results
 
     def get(self, id: str, caller: Caller) -> Document:
         """Return the job. Raises Problem 403, 404, StoreAway."""
@@ -211,6 +214,8 @@ class Jobs:
 
         job = self._write(id, change, caller)
         assert job is not None
+        if job["state"] in ("STOPPED", "STOPPING"):
+            log_turn("stopped", [id], caller)
         if job["state"] == "STOPPED":
             remove(self._coordination, entries_of([job]))
             self._promoter.ended([job])
@@ -243,6 +248,7 @@ class Jobs:
         job = self._write(id, change, caller)
         assert job is not None
         self._promoter.expect([job])
+        log_turn("released", [id], caller)
         return job
 
     def why(self, id: str, caller: Caller) -> Document:
@@ -268,6 +274,7 @@ class Jobs:
         self._write(id, change, caller)
         self._remove_entries([job])
         self._promoter.ended([deleted])
+        log_turn("deleted", [id], caller)
         if is_marked(deleted):
             self._attachments.delete([id])
 
@@ -277,6 +284,7 @@ class Jobs:
         deleted = self._store.delete("job", Query(filter=filter), limit)
         self._remove_entries(deleted)
         self._promoter.ended(deleted)
+        log_turn("deleted", [job["id"] for job in deleted], caller)
         self._attachments.delete([job["id"] for job in deleted if is_marked(job)])
         return len(deleted)
 
