@@ -1,7 +1,7 @@
-"""Kept connections to an address of plain HTTP, for a fifth of the CPU that requests takes for a call.
+"""Kept connections to an address of plain HTTP, for a third of the CPU that requests takes for a call.
 
-One request leaves in as few segments as possible, and the standard library reads its answer. `transport` sends what
-needs TLS or a proxy through requests.
+One request leaves in as few segments as possible, and the standard library reads its answer. What needs TLS or a proxy
+goes through requests (`requests_connections`).
 """
 
 from __future__ import annotations
@@ -11,24 +11,52 @@ import socket
 import threading
 import weakref
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from email.message import Message
 from http.client import HTTPException, HTTPResponse, IncompleteRead
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-import urllib3.util.connection
 from gevent.monkey import get_original
 
 CHUNK = 64 * 1024
 
+Check = Callable[[], None]
+
 
 class NoConnection(OSError):
-    """The address cannot be reached: nothing was sent. The cause is the error of the system."""
+    """The address cannot be reached: nothing was sent. The cause of a wait that was too long is a TimeoutError."""
 
 
 class NoAnswer(OSError):
     """The connection ended before an answer, as an idle connection does that the server has closed."""
+
+
+class Answer(NamedTuple):
+    """The head of an answer, and its body in parts as they arrive."""
+
+    status: int
+    headers: Mapping[str, str] | Message
+    cookies: Sequence[str]
+    """The Set-Cookie lines as they are."""
+    parts: Iterator[bytes]
+
+
+class ConnectionPool(Protocol):
+    """The connections to one address. Safe for threads and greenlets."""
+
+    def send(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes, check: Check | None
+    ) -> AbstractContextManager[Answer]:
+        """Send a request, and yield its answer, to be read within the context.
+
+        `check` is called just before each part of the request leaves; its exception keeps the rest back. Raises
+        NoConnection, NoAnswer, TimeoutError; the parts of the body raise OSError (TimeoutError) and HTTPException.
+        """
+
+    def close(self) -> None:
+        """Close the idle connections."""
 
 
 class KeptConnections:
@@ -47,13 +75,9 @@ class KeptConnections:
 
     @contextmanager
     def send(
-        self, method: str, target: str, headers: Mapping[str, str], body: bytes, check: Callable[[], None] | None
-    ) -> Iterator[tuple[HTTPResponse, Iterator[bytes]]]:
-        """Send a request. Yield its answer, and the parts of the body as they arrive, to be read within the context.
-
-        `check` is called just before each part of the request leaves. Raises NoConnection, NoAnswer, TimeoutError; the
-        parts of the body raise OSError and HTTPException. The connection is kept if the body was read to its end.
-        """
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes, check: Check | None
+    ) -> Iterator[Answer]:
+        """See `ConnectionPool.send`. The connection is kept if the body was read to its end."""
         lines = [f"{method} {self._path}{target} HTTP/1.1", f"Host: {self._host}", "Accept-Encoding: identity"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if body or method in ("POST", "PUT"):
@@ -61,14 +85,15 @@ class KeptConnections:
         request = "\r\n".join([*lines, "", ""]).encode("latin-1") + body
         with self._turns, ExitStack() as unfinished:
             connection = unfinished.enter_context(self._connection())
-            answer = HTTPResponse(connection, method=method)
-            unfinished.callback(answer.close)
-            _exchange(connection, answer, request, check)
-            parts = _decoded(_parts(answer), answer.headers.get("Content-Encoding", ""))
-            yield answer, parts
-            if not answer.will_close and next(parts, None) is None:
+            response = HTTPResponse(connection, method=method)
+            unfinished.callback(response.close)
+            _exchange(connection, response, request, check)
+            said = response.headers
+            parts = _decoded(_parts(response), said.get("Content-Encoding", ""))
+            yield Answer(response.status, said, said.get_all("Set-Cookie", []), parts)
+            if not response.will_close and next(parts, None) is None:
                 unfinished.pop_all()
-                answer.close()
+                response.close()
                 self._idle.append(connection)
 
     def close(self) -> None:
@@ -81,18 +106,16 @@ class KeptConnections:
             if not _is_closed(connection):
                 return connection
             connection.close()
-        options: list[tuple[int, int, int | bytes]] = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
         try:
-            made = urllib3.util.connection.create_connection(self._at, self._timeout[0], socket_options=options)
-        except (OSError, urllib3.exceptions.HTTPError) as error:
-            raise NoConnection(*error.args) from error
+            made = socket.create_connection(self._at, self._timeout[0])
+        except (OSError, UnicodeError) as error:
+            raise NoConnection(error) from error
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         made.settimeout(self._timeout[1])
         return made
 
 
-def _exchange(
-    connection: socket.socket, answer: HTTPResponse, request: bytes, check: Callable[[], None] | None
-) -> None:
+def _exchange(connection: socket.socket, answer: HTTPResponse, request: bytes, check: Check | None) -> None:
     """Send a request, and read the head of its answer."""
     with suppress(BrokenPipeError):  # a server that refuses a large body may have answered already
         for start in range(0, len(request), CHUNK):
@@ -104,7 +127,7 @@ def _exchange(
     except TimeoutError:
         raise
     except (OSError, HTTPException) as error:
-        raise NoAnswer(*error.args) from error
+        raise NoAnswer(error) from error
 
 
 def _close_all(connections: list[socket.socket]) -> None:

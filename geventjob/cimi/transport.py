@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
-from functools import partial
 from http.client import HTTPException
-from io import BytesIO
-from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
-import requests
-import requests.adapters
-import urllib3.exceptions
-from requests.utils import get_environ_proxies
-
-from geventjob.cimi.connections import CHUNK, KeptConnections, NoConnection
+from geventjob.cimi.connections import ConnectionPool, KeptConnections, NoConnection
 from geventjob.cimi.errors import CimiError, ServerAway
 
 LIMIT = 256 * 1024 * 1024
@@ -68,24 +59,6 @@ class HttpAnswer:
     body: bytes
 
 
-class _Checked(BytesIO):
-    """A body that is checked as it leaves, when a connection exists and half the request may be sent already.
-
-    Finding a connection may take long, above all if the process is stopped meanwhile. No server obeys a request whose
-    body does not end.
-    """
-
-    def __init__(self, body: bytes, check: Callable[[], None]) -> None:
-        super().__init__(body)
-        self._check = check
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        part = super().read(size)
-        if part:  # an empty part: the body has left
-            self._check()
-        return part
-
-
 class Transport:
     """A pool of connections. It stays with an address that answers, and moves to the next when an address fails."""
 
@@ -96,21 +69,21 @@ class Transport:
         self._current = 0
         self._timeout = timeout
         self._verify: bool | str = False if insecure else ca or True
-        self._proxies: dict[str, dict[str, str]] = {}
-        self._connections = connections
+        self._most = connections
         self._connect()
         _open.add(self)
-        if insecure:
-            warnings.filterwarnings("ignore", category=urllib3.exceptions.InsecureRequestWarning)
 
     def _connect(self) -> None:
-        """Begin with a new pool, also in a forked child: two processes cannot share a connection."""
-        self._adapter = requests.adapters.HTTPAdapter(len(self.addresses), self._connections, pool_block=True)
-        self._plain = {
-            address: KeptConnections(address, self._connections, self._timeout)
-            for address in self.addresses
-            if address.startswith("http:") and not self._proxies_for(address)
-        }
+        """Begin with new pools, also in a forked child: two processes cannot share a connection."""
+        self._connections = {address: self._connections_to(address) for address in self.addresses}
+
+    def _connections_to(self, address: str) -> ConnectionPool:
+        if address.startswith("http:") and (on_this_machine(address) or not _has_proxies()):
+            return KeptConnections(address, self._most, self._timeout)
+        # Only here: requests takes 50 ms to import, as long as a command that needs nothing of it.
+        from geventjob.cimi.requests_connections import RequestsConnections
+
+        return RequestsConnections(address, self._most, self._timeout, self._verify)
 
     def send(self, request: Request, cookie: str | None = None) -> HttpAnswer:
         """Send a request to the first address in reach, from the present one on, and return the answer.
@@ -140,8 +113,7 @@ class Transport:
 
     def close(self) -> None:
         """Close the idle connections."""
-        self._adapter.close()
-        for connections in self._plain.values():
+        for connections in self._connections.values():
             connections.close()
 
     def _order(self) -> Iterator[int]:
@@ -161,33 +133,12 @@ class Transport:
         to = f"{request.method} {address}{request.target.partition('?')[0]}"
         if request.check:
             request.check()
-        if address in self._plain:
-            return self._exchange_plainly(address, request, cookie, to)
-        try:
-            response = self._adapter.send(
-                _prepared(address, request, cookie),
-                stream=True,
-                timeout=self._timeout,
-                verify=self._environment_ca() if self._verify is True else self._verify,
-                proxies=self._proxies_for(address),
-            )
-            try:
-                body = self._read(response.raw, to)
-            finally:
-                response.close()
-        except (OSError, urllib3.exceptions.HTTPError) as error:
-            raise self._failure(address, to, error) from error
-        cookies = tuple(response.raw.headers.getlist("Set-Cookie"))
-        return HttpAnswer(to, response.status_code, response.headers, cookies, body)
-
-    def _exchange_plainly(self, address: str, request: Request, cookie: str | None, to: str) -> HttpAnswer:
-        """Send a request that needs neither TLS nor a proxy."""
         headers, answering = _headers(request, cookie), False
-        send = self._plain[address].send
+        send = self._connections[address].send
         try:
-            with send(request.method, request.target, headers, request.body or b"", request.check) as (answer, parts):
+            with send(request.method, request.target, headers, request.body or b"", request.check) as answer:
                 answering = True
-                body = self._whole(parts, to)
+                body = self._whole(answer.parts, to)
         except NoConnection as error:
             if isinstance(error.__cause__, TimeoutError):
                 raise _Unreached(f"{address}: no connection within {self._timeout[0]:g} s") from error
@@ -198,12 +149,7 @@ class Transport:
             if answering:
                 raise ServerAway(f"{to}: the answer broke off: {_reason(error)}") from error
             raise _Broken(f"{to}: {_reason(error)}") from error
-        cookies = tuple(answer.headers.get_all("Set-Cookie", ()))
-        return HttpAnswer(to, answer.status, answer.headers, cookies, body)
-
-    def _read(self, raw: Any, to: str) -> bytes:
-        read = getattr(raw, "read1", raw.read)  # urllib3 before 2.1 can only wait for a whole chunk
-        return self._whole(iter(partial(read, CHUNK, decode_content=True), b""), to)
+        return HttpAnswer(to, answer.status, answer.headers, tuple(answer.cookies), body)
 
     def _whole(self, parts: Iterator[bytes], to: str) -> bytes:
         body = bytearray()
@@ -215,26 +161,6 @@ class Transport:
             if time.monotonic() > deadline:
                 raise ServerAway(f"{to}: the answer did not end within {TRICKLE * self._timeout[1]:g} s")
         return bytes(body)
-
-    def _failure(self, address: str, to: str, error: Exception) -> ServerAway:
-        if isinstance(error, (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError)):
-            return ServerAway(f"{to}: no answer within {self._timeout[1]:g} s")
-        if isinstance(error, requests.exceptions.ConnectTimeout):
-            return _Unreached(f"{address}: no connection within {self._timeout[0]:g} s")
-        if error.args and isinstance(error.args[0], urllib3.exceptions.ProtocolError):
-            return _Broken(f"{to}: {_reason(error)}")
-        if isinstance(error, urllib3.exceptions.ProtocolError):
-            return ServerAway(f"{to}: the answer broke off: {_reason(error)}")
-        return _Unreached(f"{address}: {_reason(error)}")
-
-    def _environment_ca(self) -> bool | str:
-        """Return the certificates of the environment, as a session of requests would use them. `.netrc` is not read."""
-        return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-
-    def _proxies_for(self, address: str) -> dict[str, str]:
-        if address not in self._proxies:
-            self._proxies[address] = {} if on_this_machine(address) else get_environ_proxies(address)
-        return self._proxies[address]
 
 
 _open: WeakSet[Transport] = WeakSet()  # for the handler of forks
@@ -283,10 +209,9 @@ def _headers(request: Request, cookie: str | None) -> dict[str, str]:
     return headers
 
 
-def _prepared(address: str, request: Request, cookie: str | None) -> requests.PreparedRequest:
-    headers = _headers(request, cookie)
-    body = _Checked(request.body, request.check) if request.body and request.check else request.body
-    return requests.Request(request.method, address + request.target, headers=headers, data=body).prepare()
+def _has_proxies() -> bool:
+    """Return whether the environment names a proxy of any kind."""
+    return any(name.lower().endswith("_proxy") for name in os.environ)
 
 
 def _reason(error: BaseException) -> str:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import urllib3.util.connection
 
 from geventjob.cimi import bulk, transport
 from geventjob.cimi.client import Client
@@ -748,7 +747,7 @@ def test_an_edit_whose_claim_is_lost_while_a_connection_is_made_is_not_sent(
     monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     """The process may be stopped at that moment. The other edits of the request are sent."""
-    connect = urllib3.util.connection.create_connection
+    connect = socket.create_connection
     lost: set[str] = set()
 
     def slow(*arguments: Any, **options: Any) -> Any:
@@ -759,7 +758,7 @@ def test_an_edit_whose_claim_is_lost_while_a_connection_is_made_is_not_sent(
     with answering(edit_all) as server, Client(server.url) as client:
         assert client.dialect.name == "geventjob"
         client.close()  # the next request makes a connection
-        monkeypatch.setattr(urllib3.util.connection, "create_connection", slow)
+        monkeypatch.setattr(socket, "create_connection", slow)
         answers = client.bulk_edit(numbered(3, size), held=lambda edit: edit["id"] not in lost)
     assert [isinstance(answer, dict) for answer in answers] == [True, False, True]
     assert isinstance(answers[1], Conflict)

@@ -37,7 +37,7 @@ OUTSIDE = {
     "kazoo": ["geventjob.coordination.zookeeper"],
     "elasticsearch": ["geventjob.server.store.elasticsearch", "geventjob.executor.elastic"],
     "elastic_transport": ["geventjob.server.store.elasticsearch", "geventjob.executor.elastic"],
-    "requests": ["geventjob.cimi.transport", "geventjob.guard"],
+    "requests": ["geventjob.cimi.requests_connections", "geventjob.guard"],
     "falcon": ["geventjob.server"],
 }
 """Libraries, and the modules or packages that may import each."""

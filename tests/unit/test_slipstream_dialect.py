@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-import urllib3.util.connection
 
 from geventjob.cimi.client import Client
 from geventjob.cimi.dialects import slipstream
@@ -173,7 +173,7 @@ def test_an_edit_is_not_sent_when_its_claim_was_lost_while_a_connection_was_made
     monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     jobs = Jobs(1)
-    connect = urllib3.util.connection.create_connection
+    connect = socket.create_connection
     done: list[str] = []
 
     def get(asked: Asked) -> Reply:
@@ -191,7 +191,7 @@ def test_an_edit_is_not_sent_when_its_claim_was_lost_while_a_connection_was_made
 
     jobs.special["GET job/0"] = get
 
-    monkeypatch.setattr(urllib3.util.connection, "create_connection", slow)
+    monkeypatch.setattr(socket, "create_connection", slow)
     with answering(jobs) as server, Client(server.url) as client:
         (refused,) = client.bulk_edit([owned("job/0", state="RUNNING", statusMessage="a" * size)], held=held)
     assert done[-4:] == ["GET", "held?", "connected", "held?"]
