@@ -27,6 +27,7 @@ from geventjob.server.app import application
 from geventjob.server.accounts.passwords import Passwords
 from geventjob.server.jobs.feed import Feed
 from geventjob.server.jobs.promoter import Promoter
+from geventjob.server.jobs.rates import Rates
 from geventjob.server.jobs.reconcile import Reconciler
 from geventjob.server.jobs.rescue import Rescue
 from geventjob.server.http.limits import raise_open_file_limit
@@ -105,6 +106,7 @@ class ServerProcess:
         try:
             settings, version = self._settings, geventjob.__version__
             promoter = Promoter(store, coordination)
+            rates = Rates(store, coordination, promoter)
             app = application(
                 store,
                 coordination,
@@ -116,6 +118,7 @@ class ServerProcess:
                 promoter=promoter,
                 max_retries=settings.max_retries,
                 feed=self._feed,
+                rates=rates,
             )
             listener.listen(BACKLOG)
             reconciler = Reconciler(store, coordination, promoter)
@@ -124,7 +127,9 @@ class ServerProcess:
             supervise.spawn("the promoter", promoter.keep, self._failed)
             supervise.spawn("the reader of the rules", promoter.book.keep, self._failed)
             supervise.spawn("the rescue of orphaned jobs", Rescue(store, coordination).keep, self._failed)
+            supervise.spawn("the keeper of the rates", rates.keep, self._failed)
             self._serve(HttpServer(listener, app), coordination, sessions)
+            rates.write()
         finally:
             coordination.close()
 

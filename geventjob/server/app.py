@@ -19,6 +19,7 @@ from geventjob.server.http.response import set_problem
 from geventjob.server.jobs.feed import Feed
 from geventjob.server.jobs.looking import look_around
 from geventjob.server.jobs.promoter import Promoter
+from geventjob.server.jobs.rates import Rates
 from geventjob.server.jobs.reconcile import Reconciler
 from geventjob.server.jobs.rights import Rights
 from geventjob.server.jobs.schedules import ScheduleService
@@ -35,6 +36,7 @@ from geventjob.server.resources.fleet import NodeResource, QueueResource, Reconc
 from geventjob.server.resources.health import HealthResource
 from geventjob.server.resources.job import JobResource
 from geventjob.server.resources.page import PageResource, lead_to_page
+from geventjob.server.resources.rates import AttentionResource, RateResource
 from geventjob.server.resources.schedule import ScheduleResource
 from geventjob.server.resources.session import SessionResource
 from geventjob.server.resources.templates import credential_templates, session_templates
@@ -62,26 +64,32 @@ def application(
     promoter: Promoter | None = None,
     max_retries: int = MOST_RETRIES,
     feed: Feed | None = None,
+    rates: Rates | None = None,
 ) -> falcon.App[Any, Any]:
     """Return the API over a store and a queue, both started.
 
     `base_uri`: the address that clients use; None: taken from each request. `rights`: the actions that submitters may
     add; None: none. `promoter`: the promoter of this server; None: another server has one. `max_retries`:
     the most retries of any job. `feed`: the feed of live events, which the caller closes; None: one that ends with the
-    process.
+    process. `rates`: the counts that the caller keeps; None: counts of this process that nobody keeps.
     """
     feed = feed or Feed()
     store = store if isinstance(store, WatchedStore) else WatchedStore(store)
     store.watch(feed.note)
     look_around(feed, store, coordination)
     promoter = promoter or Promoter(store, coordination)
+    rates = rates or Rates(store, coordination, promoter)
+    store.watch(rates.note)
     jobs = Jobs(store, coordination, rights, promoter, max_retries)
     job, bulk = JobResource(jobs, sessions), BulkResource(jobs, sessions)
     schedule = ScheduleResource(store, ScheduleService(store, jobs), sessions)
     app = App(middleware=[Authentication(sessions, base_uri)])
     app.add_error_handler(Exception, _any_error)
     app.add_error_handler(falcon.HTTPError, _http_error)
-    app.add_route("/healthz", HealthResource(store, coordination, jobs.queue_refuses))
+    health = HealthResource(store, coordination, jobs.queue_refuses)
+    app.add_route("/healthz", health)
+    app.add_route("/api/rate", RateResource(rates, sessions))
+    app.add_route("/api/attention", AttentionResource(store, coordination, rates, health, sessions))
     app.add_route("/api/events", EventsResource(feed, sessions))
     app.add_route("/api/cloud-entry-point", EntryPointResource(version, base_uri))
     app.add_route("/api/node", NodeResource(coordination, sessions))

@@ -158,6 +158,7 @@ REQUESTS: dict[str, Request] = {
         c.get("node"), c.get("queue"), c.get("distributor")
     ),
     "`GET /api/events`": lambda c, t, name: _closed(c.get("events", stream=True)),
+    "`GET /api/rate`, `GET /api/attention`": lambda c, t, name: _same(c.get("rate"), c.get("attention")),
     "`POST /api/queue/reconcile`": lambda c, t, name: c.post("queue/reconcile", {"dryRun": True}),
     "`GET /api/cloud-entry-point`, `GET /healthz`": lambda c, t, name: _same(
         c.get("cloud-entry-point"), c.get("/healthz")

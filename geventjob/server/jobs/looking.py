@@ -38,7 +38,7 @@ class FleetLook:
     def __call__(self) -> float:
         """Tell the feed, and return the seconds until the next look. Raises CoordinationError."""
         since = boottime()
-        stats = self._coordination.stats(0)
+        stats = self._coordination.stats(1)
         nodes = nodes_of(self._coordination, stats)
         pause = min(LONGEST, max(EACH, SHARE * (boottime() - since)))
         short = [{name: value for name, value in node.items() if name not in LONG_LISTS} for node in nodes]

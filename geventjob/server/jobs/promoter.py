@@ -66,6 +66,11 @@ class Promoter:
         self.book.on_change = self._task.wake
         self.successors = Successors(store, self.rules)
 
+    @property
+    def leads(self) -> bool:
+        """Return whether this server is the promoter."""
+        return self._task.leads
+
     def keep(self) -> None:
         """Put jobs that may run into the queue while this server is the leader. Does not return."""
         self._coordination.listen(self._told, ELECTION)

@@ -52,6 +52,10 @@ class HealthResource:
             return "the queue is out of reach"
         if self._queue_refuses():
             return "the queue takes no jobs"
+        return self.store_trouble()
+
+    def store_trouble(self) -> str | None:
+        """Return why the store takes no writes; None: it does, by the latest result."""
         is_first = self._asking is None
         if is_first or (
             self._asking is not None and self._asking.ready() and boottime() > self._asked + CHECK_INTERVAL

@@ -33,9 +33,11 @@ from typing import Any
 from geventjob.cimi.document import Document
 from geventjob.server.filter import Filter
 
-KINDS = ("job", "user", "session", "secret", "credential", "schedule", "log", "limit", "pause")
+KINDS = (
+    "job", "user", "session", "secret", "credential", "schedule", "log", "limit", "pause", "rate", "failure", "event"
+)  # fmt: skip
 """The kinds of documents. `secret` has the server's own data, such as the key that signs cookies; `log` has the logs
-and records of jobs, `log/<uuid>` for `job/<uuid>`."""
+and records of jobs, `log/<uuid>` for `job/<uuid>`; `rate` and `failure` have what was counted, `event` who did what."""
 
 
 def kind_of(id: str) -> str:

@@ -25,9 +25,9 @@ from geventjob.server.store.attributes import FRACTIONS, SINGLE, Type, label
 from geventjob.server.store.base import KINDS, StoreAway, StoreError
 from geventjob.server.store.elasticsearch.wire import Wire, refusal
 
-VERSION = 3
+VERSION = 4
 """Version of the mappings, in their `_meta`: 2 has added the fields of held jobs, 3 those of jobs that wait on
-something, limits and pauses. A version may only add fields and indexes."""
+something, limits and pauses, 4 rates, failures and events. A version may only add fields and indexes."""
 OLDEST = (7, 17)
 KEYS = "keys"
 """The kind of the documents that claim unique keys."""

@@ -1,0 +1,64 @@
+"""`rate` and `attention`: what comes in and goes out, and what an operator should look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import falcon
+
+from geventjob.cimi.document import Document
+from geventjob.coordination.base import Coordination
+from geventjob.server.accounts.sessions import Sessions
+from geventjob.server.http.response import set_json
+from geventjob.server.jobs.attention import gathered, notices
+from geventjob.server.jobs.rates import MOST_ACTIONS, OTHERS, Rates, by_action, percentile, summed
+from geventjob.server.resources.health import HealthResource
+from geventjob.server.store.base import Store
+
+PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+
+class RateResource:
+    """The counts of the last hour, for callers who see everything."""
+
+    def __init__(self, rates: Rates, sessions: Sessions) -> None:
+        self._rates = rates
+        self._sessions = sessions
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Respond with the counts of each minute, and of each action over all of them."""
+        self._sessions.caller_of(req).require_sees_all()
+        minutes = self._rates.minutes()
+        actions = by_action(minutes)
+        shown = {name: counts for name, counts in list(actions.items())[:MOST_ACTIONS] if name != OTHERS}
+        if rest := [counts for name, counts in actions.items() if name not in shown]:
+            shown[OTHERS] = summed(rest)
+        answer = {"minutes": list(map(_minute, minutes)), "actions": [_action(*pair) for pair in shown.items()]}
+        set_json(resp, answer)
+
+
+class AttentionResource:
+    """What needs attention, for callers who see everything."""
+
+    def __init__(
+        self, store: Store, coordination: Coordination, rates: Rates, health: HealthResource, sessions: Sessions
+    ) -> None:
+        self._parts = store, coordination, rates, health.store_trouble
+        self._sessions = sessions
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Respond with sentences and facts, the worst first; with none when all is well."""
+        self._sessions.caller_of(req).require_sees_all()
+        set_json(resp, {"attention": notices(gathered(*self._parts))})
+
+
+def _minute(minute: Document) -> dict[str, Any]:
+    counts = {name: minute["counts"][name] for name in ("in", "out", "failed")}
+    sampled = {name: minute[name] for name in ("depth", "oldest") if minute.get(name) is not None}
+    return {"at": minute["at"], **counts, **sampled}
+
+
+def _action(name: str, counts: dict[str, Any]) -> dict[str, Any]:
+    found = {key: percentile(counts, share) for key, share in PERCENTILES.items()}
+    known = {key: value for key, value in found.items() if value is not None}
+    return {"action": name, **{key: counts[key] for key in ("in", "out", "failed")}, **known}
