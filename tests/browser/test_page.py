@@ -20,6 +20,11 @@ AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
 FOCUSED = """(element => element.getAttribute("aria-label") || element.labels?.[0]?.textContent ||
     element.textContent)(document.activeElement)"""
 """The name of the element that has the focus."""
+COUNT_PAINTS = """() => {
+    window.paints = [];
+    const options = {subtree: true, childList: true, characterData: true, attributes: true};
+    new MutationObserver(() => paints.push(performance.now())).observe(document.getElementById("main"), options);
+}"""
 SCREENS = ["overview", "jobs", "failures", "actions", "fleet", "audit"]
 
 
@@ -416,3 +421,30 @@ def test_the_first_screen_is_small(windows: Callable[..., Screen]) -> None:
     screen.log_in()
     assert len(sizes) <= 3, sizes
     assert sum(sizes.values()) < 100_000, sizes
+
+
+def test_a_flood_of_changes_is_painted_four_times_a_second(page: Page, client: Client, mark: str) -> None:
+    """Each round changes 500 jobs; what a test counts is the greatest number of paints in any second."""
+    ids = waiting(client, mark, 500)
+    page.goto(page.url.partition("#")[0] + f"#/jobs?tag={mark}&sort=name")
+    expect(rows(page)).to_have_count(50)
+    page.evaluate(COUNT_PAINTS)
+    for number in range(10):
+        client.bulk_edit([{"id": id, "set": {"name": f"round {number}"}} for id in ids])
+    client.bulk_edit([{"id": id, "set": {"name": "round over"}} for id in ids])
+    expect(rows(page).get_by_text("round over")).to_have_count(50)
+    paints = page.evaluate("paints")
+    assert len(paints) > 1
+    assert max(sum(1 for other in paints if 0 <= other - one < 950) for one in paints) <= 4
+
+
+def test_changes_are_seen_without_a_look(page: Page, client: Client, mark: str) -> None:
+    """The stream of events brings the change: the page asks for no search meanwhile."""
+    [id] = waiting(client, mark, 1)
+    page.goto(page.url.partition("#")[0] + f"#/jobs?tag={mark}")
+    with page.expect_response("**/api/events"):
+        page.reload()
+    expect(rows(page)).to_have_count(1)
+    page.route("**/api/job", lambda route: route.abort())
+    client.edit(id, {"name": "by an event"})
+    expect(rows(page)).to_contain_text("by an event")

@@ -21,7 +21,7 @@ export const fleetScreen = {
   take(data, name, value) {
     if (name === "nodes") data.nodes = value.nodes;
     if (name === "queue") Object.assign(data.queue, value);
-    return true;
+    return name === "queue" || name === "nodes";
   },
 
   draw(data, page) {

@@ -8,6 +8,7 @@ import { facts, panel, table } from "./table.js";
 import { FINAL, age, ago, badge, counted, json, masked, moment, short, span, standing } from "./words.js";
 
 const CHILDREN = 50;
+const LOG_INTERVAL = 2_000;
 
 export const jobScreen = {
   title: (page) => page.data?.job.name ?? `Job ${short(page.route.id)}`,
@@ -20,11 +21,17 @@ export const jobScreen = {
     return { job, why, attempts: log.attempts, records: record.records, children, events: events?.events ?? [] };
   },
 
-  merge(data, changed) {
-    const news = changed.find((job) => job.id === data.job.id);
+  take(data, name, value) {
+    const news = name === "jobs" && value.jobs.find((job) => job.id === data.job.id);
     if (news) Object.assign(data.job, news);
     return Boolean(news);
   },
+
+  isTouched: (data, { jobs, deleted, more }) =>
+    more || deleted.includes(data.job.id) || jobs.some((job) => data.job.id === job.id || data.job.id === job.parentJob),
+
+  // Lines of the log are no events.
+  interval: (data) => (["RUNNING", "STOPPING"].includes(data.job.state) ? LOG_INTERVAL : null),
 
   draw(data, page) {
     const { job } = data;

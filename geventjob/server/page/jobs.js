@@ -30,8 +30,9 @@ export const jobsScreen = {
     return { first, count: found.count, jobs: found.jobs };
   },
 
-  merge(data, changed) {
-    const news = new Map(changed.map((job) => [job.id, job]));
+  take(data, name, value) {
+    if (name !== "jobs") return false;
+    const news = new Map(value.jobs.map((job) => [job.id, job]));
     const touched = data.jobs.filter((job) => news.has(job.id));
     for (const job of touched) {
       if (!news.get(job.id).held) delete job.held;

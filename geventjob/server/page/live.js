@@ -1,24 +1,26 @@
 // When to look anew: the server's events say what has changed; without them the page looks at intervals.
 
 const INTERVAL = 5_000;
+const QUIET_INTERVAL = 15_000;
+const SOON = 1_000;
 const SHARE = 20;
-export const REPAINT = 250;
 
-// Call `look()` again and again, each after the last: soon after an event, else after INTERVAL, and never for more than
-// a 20th of the time. `merge(jobs)` gets changed jobs at once, `take(name, value)` the fleet and the queue. Nothing
-// happens while the page is hidden, or nobody is logged in.
+// Looks again and again, each time after the last look: soon after an event, else at intervals, and never for more than a
+// 20th of the time. Nothing happens while the page is hidden.
 export class Live {
-  constructor(look, merge, take, isWanted) {
-    Object.assign(this, { look, merge, take, isWanted });
+  // `page.look()` returns the ms until the next attempt after a failure, else 0. `page.hear(name, value)` takes an event
+  // and returns whether to look anew. `page.interval()` returns the ms between looks, where a screen needs its own.
+  constructor(page) {
+    this.page = page;
     this.cost = 0;
-    this.timer = null;
+    this.looks = 0;
+    this.isStale = false;
     this.due = Infinity;
     document.addEventListener("visibilitychange", () => (document.hidden ? this.stop() : this.start()));
   }
 
   start() {
-    if (document.hidden) return;
-    this.lookAfter(0);
+    if (!document.hidden) this.lookAfter(0);
   }
 
   stop() {
@@ -28,7 +30,7 @@ export class Live {
     this.due = Infinity;
   }
 
-  // Look anew in so many ms, or when it is due already.
+  // Look anew in so many ms, or when a look is due already.
   lookAfter(delay) {
     const due = Date.now() + delay;
     if (due >= this.due) return;
@@ -38,35 +40,40 @@ export class Live {
   }
 
   async run() {
-    const began = performance.now();
-    const failed = await this.look();
-    this.cost = performance.now() - began;
     this.due = Infinity;
-    if (!failed && this.isWanted()) this.listen();
-    const rest = Math.max(this.cost * SHARE, 1_000);
-    this.lookAfter(failed ? Math.max(failed, rest) : this.isListening ? Math.max(rest, 15_000) : Math.max(rest, INTERVAL));
+    this.looks += 1;
+    this.isStale = false;
+    const began = performance.now();
+    const failed = await this.page.look();
+    this.cost = performance.now() - began;
+    this.looks -= 1;
+    if (document.hidden) return;
+    if (!failed && this.page.isLoggedIn()) this.listen();
+    const isListening = this.source?.readyState === EventSource.OPEN;
+    const interval = this.page.interval() ?? (isListening ? QUIET_INTERVAL : INTERVAL);
+    this.lookAfter(failed || this.rest(this.isStale ? SOON : interval));
   }
 
-  get isListening() {
-    return this.source?.readyState === EventSource.OPEN;
+  // Look anew soon: something has changed. A look in progress may have missed the change.
+  changed() {
+    if (this.looks) this.isStale = true;
+    else this.lookAfter(this.rest(SOON));
   }
 
+  rest(least) {
+    return Math.max(least, this.cost * SHARE);
+  }
+
+  // Open the stream of events. The browser opens it again by itself, unless the server refuses.
   listen() {
     if (this.source && this.source.readyState !== EventSource.CLOSED) return;
     this.source = new EventSource(new URL("api/events", location.href));
-    this.source.addEventListener("reset", () => this.changed());
-    this.source.addEventListener("jobs", (event) => this.jobs(JSON.parse(event.data)));
-    for (const name of ["nodes", "queue"]) {
-      this.source.addEventListener(name, (event) => this.take(name, JSON.parse(event.data)));
+    this.source.onerror = () => this.changed();
+    this.source.addEventListener("end", () => this.lookAfter(0));
+    for (const name of ["reset", "jobs", "nodes", "queue"]) {
+      this.source.addEventListener(name, (event) => {
+        if (this.page.hear(name, JSON.parse(event.data))) this.changed();
+      });
     }
-  }
-
-  jobs(batch) {
-    this.merge(batch.jobs);
-    this.changed();
-  }
-
-  changed() {
-    this.lookAfter(Math.max(1_000, this.cost * SHARE));
   }
 }

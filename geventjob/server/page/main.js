@@ -9,15 +9,17 @@ import { failuresScreen } from "./failures.js";
 import { fleetScreen } from "./fleet.js";
 import { jobScreen } from "./job.js";
 import { jobsScreen } from "./jobs.js";
-import { Live, REPAINT } from "./live.js";
+import { Live } from "./live.js";
 import { drawLogIn } from "./login.js";
 import { overviewScreen } from "./overview.js";
 
 const SCREENS = { overview: overviewScreen, jobs: jobsScreen, job: jobScreen, failures: failuresScreen, actions: actionsScreen, fleet: fleetScreen, audit: auditScreen };
 const RETRIES = [1_000, 2_000, 5_000];
+const REPAINT = 250;
 const notice = { away: "", failures: 0, words: "" };
 let shown = null;
 let paintTimer = null;
+let painted = 0;
 
 // What a screen may do: its address, what it remembers while it is shown, and how it asks for another look.
 function opened() {
@@ -44,7 +46,6 @@ function open() {
   draw();
   if (isNew) document.getElementById("main").focus({ preventScroll: true });
   if (isNew) scrollTo(0, 0);
-  live.stop();
   live.start();
 }
 
@@ -87,12 +88,14 @@ async function isLoggedIn() {
   }
 }
 
-function merge(jobs) {
-  if (shown.data && shown.screen?.merge?.(shown.data, jobs)) repaint();
-}
-
-function take(name, value) {
-  if (shown.data && shown.screen?.take?.(shown.data, name, value)) repaint();
+// Take an event; return whether the screen must be loaded anew. A screen takes what it can at once (`take`), and says
+// which changes of jobs concern it (`isTouched`); without, all do.
+function hear(name, value) {
+  const { screen, data } = shown;
+  if (!data || !screen) return true;
+  if (screen.take?.(data, name, value)) repaint();
+  if (name === "reset") return true;
+  return name === "jobs" && (screen.isTouched?.(data, value) ?? true);
 }
 
 function say(words) {
@@ -102,13 +105,15 @@ function say(words) {
 
 // --- painting
 
+// Paint soon: at most four times a second.
 function repaint() {
-  paintTimer ??= setTimeout(draw, REPAINT);
+  paintTimer ??= setTimeout(draw, Math.max(0, painted + REPAINT - performance.now()));
 }
 
 function draw() {
   clearTimeout(paintTimer);
   paintTimer = null;
+  painted = performance.now();
   paint(document.getElementById("top"), top());
   paint(document.getElementById("notices"), notices());
   paint(document.getElementById("main"), content());
@@ -159,7 +164,12 @@ function drawError(error) {
   return h("div", { class: "panel" }, h("h1", null, "Not shown"), h("p", null, words), h("p", null, h("a", { href: to("overview") }, "Overview"), " · ", h("a", { href: to("jobs") }, "Jobs")));
 }
 
-const live = new Live(look, merge, take, () => user.name);
+const live = new Live({
+  look,
+  hear,
+  interval: () => shown.data && shown.screen?.interval?.(shown.data),
+  isLoggedIn: () => Boolean(user.name),
+});
 addEventListener("hashchange", open);
 setInterval(() => document.hidden || repaint(), 5_000);
 open();

@@ -29,7 +29,7 @@ export const overviewScreen = {
   take(data, name, value) {
     if (name === "queue") data.queue = { ...data.queue, ...value };
     if (name === "nodes") data.nodes = value.nodes;
-    return true;
+    return name === "queue" || name === "nodes";
   },
 
   draw(data) {
