@@ -15,7 +15,7 @@ from geventjob.cimi.answers import AddedAnswer
 from geventjob.cimi.body import encoded
 from geventjob.cimi.dialects import Dialect, EditAnswer
 from geventjob.cimi.document import NEW_KEY, Document
-from geventjob.cimi.errors import CimiError, ForeignAnswer, Refused, ServerAway
+from geventjob.cimi.errors import CimiError, Conflict, ForeignAnswer, Refused, ServerAway
 from geventjob.cimi.jobs import JobRequests
 from geventjob.cimi.outcome import await_end, output_of
 from geventjob.cimi.patience import patiently
@@ -173,6 +173,8 @@ class Client:
         after: Sequence[str] = (),
         when_failed: Literal["fail", "run", "stop"] | None = None,
         key: str | None = None,
+        unique: Mapping[str, Any] | None = None,
+        if_exists: Literal["fail", "return"] = "fail",
     ) -> str:
         """Add a job, and return its id; `add` says what happens while the server is away.
 
@@ -180,8 +182,10 @@ class Client:
         `not_before`, `expires`: an aware datetime, or a text as the server takes it, such as `+2h`. `after`: ids of
         jobs that must end before this one begins; `when_failed` says what this job does if one of them does not end in
         SUCCESS: `fail` (the default), `run` or `stop`. `key`: idempotency key: a second submit of the same job with
-        this key returns the id of the first. Raises ValueError for a datetime without a time zone, and for
-        `when_failed` without `after`.
+        this key returns the id of the first. `unique`: the values that one job has at a time, as `{"by":
+        ["action", "payload.account"], "while": "active"}`; if another job has the values, Conflict with the reason
+        `unique` is raised, or with `if_exists="return"` the id of that job is returned. Raises ValueError for a
+        datetime without a time zone, and for `when_failed` without `after`.
         """
         if when_failed is not None and not after:
             raise ValueError("when_failed: says something only with after")
@@ -199,8 +203,14 @@ class Client:
             "expires": _moment("expires", expires),
             "after": _after(after, when_failed),
             "idempotencyKey": key,
+            "unique": unique,
         }
-        return self.add("job", {attribute: value for attribute, value in job.items() if value is not None})
+        try:
+            return self.add("job", {attribute: value for attribute, value in job.items() if value is not None})
+        except Conflict as error:
+            if if_exists != "return" or error.reason != "unique" or error.resource_id is None:
+                raise
+            return error.resource_id
 
     def wait(self, id: str, timeout: float | None = None) -> Document:
         """Return the job once it has ended. Raises TimeoutError after `timeout` seconds; the job goes on.

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from geventjob.cimi.document import Document
+from geventjob.cli.errors import UsageError
 from geventjob.config import kinds
 from geventjob.job.types import LOWEST_PRIORITY
 
@@ -35,6 +36,27 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--job-timeout", type=kinds.seconds, metavar="SECONDS", help="time limit of the job (default: the action's)"
     )
     parser.add_argument(
+        "--unique",
+        metavar="PATHS",
+        help="refuse the job while another one has the same values at these paths, as action,payload.account",
+    )
+    parser.add_argument(
+        "--unique-while",
+        choices=("queued", "active"),
+        help="with --unique: until the other job has begun, or has ended (default active)",
+    )
+    parser.add_argument(
+        "--unique-for",
+        type=kinds.seconds,
+        metavar="SECONDS",
+        help="with --unique: for a time after the other job's add",
+    )
+    parser.add_argument(
+        "--replace",
+        action="store_true",
+        help="with --unique: a job that waits gets the new payload and time, in place of a refusal",
+    )
+    parser.add_argument(
         "--retries",
         type=kinds.retries,
         metavar="N",
@@ -51,9 +73,23 @@ def described(args: argparse.Namespace) -> Document:
         "tags": args.tag or None,
         "timeout": args.job_timeout,
         "retries": args.retries,
+        "unique": unique(args),
         "properties": dict(args.property) or None,
     }
     return {name: value for name, value in job.items() if value is not None}
+
+
+def unique(args: argparse.Namespace) -> Document | None:
+    """Return the attribute `unique`; None without the option. Raises UsageError for options that do not fit."""
+    if args.unique is None:
+        if args.unique_while or args.unique_for or args.replace:
+            raise UsageError("--unique-while, --unique-for and --replace go with --unique")
+        return None
+    if args.unique_while and args.unique_for:
+        raise UsageError("expected --unique-while or --unique-for, and not both")
+    lasts = {"for": args.unique_for} if args.unique_for else {"while": args.unique_while or "active"}
+    rule: Document = {"by": [path.strip() for path in args.unique.split(",")], **lasts}
+    return rule | ({"replace": True} if args.replace else {})
 
 
 def pair(text: str) -> tuple[str, str]:

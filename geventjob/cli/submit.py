@@ -45,6 +45,12 @@ def declare(commands: Commands) -> None:
     parser.add_argument(
         "--key", metavar="KEY", help="idempotency key: a second submit with the same key makes no second job"
     )
+    parser.add_argument(
+        "--if-exists",
+        choices=("fail", "return"),
+        default="fail",
+        help="with --unique: fail, or print the id of the job that has the values (default fail)",
+    )
     parser.add_argument("--count", type=kinds.count, default=1, metavar="N", help="number of equal jobs")
     parser.add_argument(
         "--wait", action="store_true", help="wait until all have ended; exit code 1 unless all are in SUCCESS"
@@ -99,7 +105,11 @@ def submit_one(context: CommandContext, job: Document) -> int:
     try:
         id = context.client.add("job", job)
     except Conflict as error:
-        raise UsageError(f"--key: {error.message}") from None
+        if error.reason != "unique":
+            raise UsageError(f"--key: {error.message}") from None
+        if context.args.if_exists == "fail" or error.resource_id is None:
+            raise
+        id = error.resource_id
     announce(context, [id], "")
     return watch.one(context, id) if context.args.wait else ExitCode.SUCCESS
 

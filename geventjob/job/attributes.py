@@ -138,7 +138,8 @@ ATTRIBUTES: tuple[Attribute, ...] = (
               "does if one of them does not end in SUCCESS: `fail` (the default), `stop` or `run`",
               sent="add", delete="kept", search=None),
     _by_server("held", types.HELD,
-               "there while the job waits before the queue: `why` (`notBefore`, `retry`, `limit`, `rate`, `after`), "
+               "there while the job waits before the queue: `why` (`notBefore`, `retry`, `limit`, `rate`, `after`, "
+               "`unique`), "
                "`detail` in words, `until` if the end is known, else `on`: the one thing that the job waits for, and "
                "`place`: its place among all that wait for the same",
                search=Type.DATE, part="until", also=(("why", Type.TEXT), ("on", Type.TEXT), ("place", Type.TEXT)),
@@ -148,6 +149,8 @@ ATTRIBUTES: tuple[Attribute, ...] = (
                indexed=True, slipstream="refused"),
     Attribute("idempotencyKey", types.LINE, "an add with the key of an existing job makes no second job", sent="add",
               delete="kept", search=Type.TEXT, slipstream="dropped"),
+    Attribute("unique", types.UNIQUE, "an add is refused while another job has the same values at these paths",
+              sent="add", delete="kept", rerun=True),
     Attribute("retries", types.RETRIES, "how often a failed run is tried again; by default the action's own number",
               guarded=True, search=Type.NUMBER, rerun=True),
     Attribute("parentJob", types.JOB, "the job that added this one", guarded=True, search=Type.TEXT, indexed=True,

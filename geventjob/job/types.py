@@ -23,6 +23,8 @@ TAGS = 20
 """Most texts of a TAG_LIST."""
 PREDECESSORS = 1_000
 """Most jobs that a job comes after."""
+UNIQUE_PATHS = 10
+"""Most paths of the key of a unique job."""
 REPORT_BYTES = 64 * 1024
 """Bytes of JSON of an output, and of a checkpoint."""
 LOG_BYTES = 64 * 1024
@@ -103,6 +105,33 @@ class After(Struct, forbid_unknown_fields=True, rename="camel"):
     when_failed: Union[Literal["fail", "run", "stop"], UnsetType] = UNSET
 
 
+UniquePath = Annotated[
+    str,
+    Meta(
+        pattern=r"^(action|name|tags|targetResource|payload|properties|parentJob)(\.[^.\x00-\x1f\x7f]+)*\Z",
+        max_length=NAME_LENGTH,
+    ),
+]
+
+
+class Unique(
+    Struct, forbid_unknown_fields=True, rename={"during": "while", "seconds": "for"}, omit_defaults=True, kw_only=True
+):
+    """The values that no two jobs have at one time, and for how long a job keeps them."""
+
+    by: Annotated[list[UniquePath], Meta(min_length=1, max_length=UNIQUE_PATHS)]
+    during: Union[Literal["queued", "active"], UnsetType] = UNSET
+    seconds: Union[Annotated[float, Meta(gt=0, le=1e9)], UnsetType] = UNSET
+    replace: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the attributes together. Raises ValueError."""
+        if (self.during is UNSET) == (self.seconds is UNSET):
+            raise ValueError("either while or for is needed, and not both")
+        if self.replace and "action" not in self.by:
+            raise ValueError("replace needs action among the paths of by")
+
+
 class JobError(Struct):
     """A failure of an attempt."""
 
@@ -147,6 +176,13 @@ HELD = ValueType(
     Held,
     "why and detail, until, on, place and token, all strings",
     ({"why": "notBefore", "until": _DATES[0], "detail": "a"}, {"why": "retry", "until": _DATES[1], "detail": "b"}),
+)
+UNIQUE = ValueType(
+    Unique,
+    f"an object of by (1 to {UNIQUE_PATHS} paths into action, name, tags, targetResource, payload, properties or "
+    'parentJob, as `payload.account`), either while ("queued" or "active") or for (seconds above 0), and replace (true '
+    "or false)",
+    ({"by": ["action"], "for": 0.001}, {"by": ["action", "payload.rows"], "for": 0.002}),
 )
 FLAG = ValueType(bool, "true or false", (False, True))
 COUNT = ValueType(Count, "an integer from 0", (1, 7))

@@ -205,7 +205,7 @@ def _expected(columns: list[str], cells: list[str], way: str) -> list[str]:
 # --- attributes
 
 
-ELSEWHERE = {"acl": ACL, "idempotencyKey": None}
+ELSEWHERE = ("acl", "idempotencyKey", "after", "unique")
 """Attributes with other values, or none, in the jobs of this test."""
 FIRST: dict[str, Any] = {
     attribute.name: attribute.type.examples[0]
@@ -238,11 +238,16 @@ class Attributes:
         self.callers = Callers(here, "password")
         self.admin = here.admin
         self._jobs: list[dict[str, Any]] = []
+        job = {"action": "noop", "acl": {**ACL, "rules": [{"principal": "USER", "type": "ROLE", "right": "VIEW"}]}}
+        over = self.admin.post("job", job).json()["resource-id"]
+        good(self.admin.post(f"{over}/stop"))
+        self.first = {**FIRST, "acl": ACL, "after": {"jobs": [over], "whenFailed": "run"}}
+        self.other = {**OTHER, "after": {"jobs": [over], "whenFailed": "stop"}}
 
     def job(self) -> dict[str, Any]:
         """Return another job with all of FIRST."""
         if not self._jobs:
-            results = self.admin.bulk("add", jobs=[{**FIRST, "acl": ACL}] * 300)["results"]
+            results = self.admin.bulk("add", jobs=[self._first() for _ in range(300)])["results"]
             assert {result["status"] for result in results} == {201}
             ids = {result["resource-id"] for result in results}
             jobs = self.admin.search(
@@ -251,20 +256,23 @@ class Attributes:
             self._jobs = [job for job in jobs if job["id"] in ids]
         return self._jobs.pop()
 
+    def _first(self) -> dict[str, Any]:
+        return {**self.first, "unique": {"by": [f"payload.{uuid4().hex}"], "while": "active"}}
+
     def add(self, name: str, who: str) -> str:
-        answer = self.callers[who].post("job", {"action": "report_x", name: OTHER[name]})
+        answer = self.callers[who].post("job", {"action": "report_x", name: self.other[name]})
         if answer.status_code != 201:
             return self._refused(answer.status_code, answer.json(), name)
         job = good(self.admin.get(answer.json()["resource-id"]))
-        return "set" if has(job.get(name), OTHER[name]) else "ignored"
+        return "set" if has(job.get(name), self.other[name]) else "ignored"
 
     def edit(self, name: str, who: str) -> str:
-        return self._edited(self.callers[who].put(self.job()["id"], {name: OTHER[name]}), name)
+        return self._edited(self.callers[who].put(self.job()["id"], {name: self.other[name]}), name)
 
     def delete(self, name: str, who: str) -> str:
         before = self.job()
         if name in AT_EDIT - before.keys():
-            before = good(self.admin.put(before["id"], {name: OTHER[name]}))
+            before = good(self.admin.put(before["id"], {name: self.other[name]}))
         answer = self.callers[who].put(f"{before['id']}?$select={name}", {})
         if answer.status_code != 200:
             return self._refused(answer.status_code, answer.json(), name)
@@ -279,17 +287,17 @@ class Attributes:
         owner = {"entry": job["properties"]["zookeeper-path"], "fence": 1, "executor": "x"}
         (begun,) = self.admin.bulk("edit", edits=[{"id": job["id"], "set": {"state": "RUNNING"}, **owner}])["results"]
         assert begun["status"] == 200
-        edits = [{"id": job["id"], "set": {name: OTHER[name]}, **owner}]
+        edits = [{"id": job["id"], "set": {name: self.other[name]}, **owner}]
         answer = self.callers[who].post("job/bulk-edit", {"edits": edits})
         result = answer.json()["results"][0] if answer.status_code == 200 else answer.json()
         if result["status"] != 200:
             return self._refused(result["status"], result, name)
-        return "set" if has(result["job"].get(name), OTHER[name]) else "ignored"
+        return "set" if has(result["job"].get(name), self.other[name]) else "ignored"
 
     def _edited(self, answer: Any, name: str) -> str:
         if answer.status_code != 200:
             return self._refused(answer.status_code, answer.json(), name)
-        return "set" if has(answer.json().get(name), OTHER[name]) else "ignored"
+        return "set" if has(answer.json().get(name), self.other[name]) else "ignored"
 
     def _refused(self, status: int, body: Any, name: str) -> str:
         assert body["message"] == "credentials required" or name in body["message"]

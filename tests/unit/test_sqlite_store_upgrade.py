@@ -12,6 +12,7 @@ import pytest
 from geventjob.server.filter import parse
 from geventjob.server.store.base import Insert, Query, StoreError, Update
 from geventjob.server.store.sqlite import SqliteStore
+from geventjob.server.store.sqlite.file import VERSION
 
 JOB = {"id": "job/1", "state": "QUEUED", "payload": {"rows": 10}}
 KEY = {"id": "credential/1", "claims": {"identity": "ann"}}
@@ -116,9 +117,9 @@ def test_held_jobs_of_version_4_are_found_by_their_reason(tmp_path: Path) -> Non
 def test_a_file_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
     path = old_file(tmp_path / "store.db", 2)
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 6")
+    connection.execute(f"PRAGMA user_version = {VERSION + 1}")
     connection.close()
-    with pytest.raises(StoreError, match="has version 6, this program knows 5"):
+    with pytest.raises(StoreError, match=f"has version {VERSION + 1}, this program knows {VERSION}"):
         SqliteStore(path).start()
 
 

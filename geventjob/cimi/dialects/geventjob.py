@@ -27,7 +27,7 @@ class _Result(msgspec.Struct):
     def error(self) -> CimiError | None:
         if 200 <= self.status < 300:
             return None
-        return refusal(self.status, self.message or f"status {self.status}", self.reason, self.job)
+        return refusal(self.status, self.message or f"status {self.status}", self.reason, self.job, self.id)
 
 
 class _Results(msgspec.Struct):

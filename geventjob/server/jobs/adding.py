@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 from typing import Any
 from uuid import uuid4
 
@@ -16,13 +16,15 @@ from geventjob.cimi.document import Document
 from geventjob.clock import boottime, now
 from geventjob.coordination.base import Coordination, CoordinationError
 from geventjob.server.accounts.caller import Caller
-from geventjob.server.jobs.after import predecessors, waits
+from geventjob.server.jobs.after import predecessors
 from geventjob.server.jobs.changes import added, set_entry
 from geventjob.server.jobs.entries import entries_of, remove
-from geventjob.server.jobs.gate import wait_of
+from geventjob.server.jobs.gate import is_pending, wait_of
 from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.rights import Rights
 from geventjob.server.jobs.rules import Rules
+from geventjob.server.jobs.unique import UniqueJobs
+from geventjob.server.jobs.unique_keys import CLAIM, NewJob, claim_id
 from geventjob.server.jobs.wait import hold
 from geventjob.server.problem import Problem
 from geventjob.server.store.base import DuplicateKey, Insert, Store
@@ -35,13 +37,6 @@ REFUSING = 5.0
 """Seconds of failing adds after which the queue counts as refusing."""
 RECENT = 10.0
 """Seconds after the last failed add in which the queue still counts as refusing."""
-
-
-@dataclass(frozen=True)
-class _NewJob:
-    job: Document
-    key: str | None
-    """The idempotency key, unique among all jobs."""
 
 
 class JobAdder:
@@ -59,7 +54,11 @@ class JobAdder:
         self._coordination = coordination
         self._rights = rights
         self._promoter = promoter
-        self._commit: Batcher[list[_NewJob], list[str | Exception]] = Batcher(self._commit_all, size=len, limit=SLICE)
+        self.unique = UniqueJobs(store, coordination, promoter.rules, self._entries, promoter.stored)
+        self._commit: Batcher[list[NewJob], list[str | Exception]] = Batcher(self._commit_all, size=len, limit=SLICE)
+        self._commit_unique: Batcher[list[NewJob], list[str | Exception]] = Batcher(
+            self._commit_all_unique, size=len, limit=SLICE
+        )
         self._in_flight: dict[str, Event] = {}
         """Id of a job whose add is in flight → event that is set at the end of the add."""
         self._failing: tuple[float, float] | None = None
@@ -100,13 +99,13 @@ class JobAdder:
         first, last = self._failing
         return last - first > REFUSING and boottime() - last < RECENT
 
-    def _find_existing(self, new_jobs: Sequence[_NewJob]) -> dict[str | None, Document]:
+    def _find_existing(self, new_jobs: Sequence[NewJob]) -> dict[str | None, Document]:
         """Return the existing jobs with idempotency keys of new jobs, by key."""
         keys = [new.key for new in new_jobs if new.key is not None]
         found = self._store.find("job", keys) if keys else []
-        return {key: first for key, first in zip(keys, found, strict=True) if first is not None}
+        return {key: job for key, job in zip(keys, found, strict=True) if job is not None and not is_pending(job)}
 
-    def _after_others(self, new_jobs: list[_NewJob], caller: Caller) -> list[str | Exception]:
+    def _after_others(self, new_jobs: list[NewJob], caller: Caller) -> list[str | Exception]:
         """Let the new jobs wait that come after others, and commit all; return the id or the error of each."""
         waiting = [new.job for new in new_jobs if "after" in new.job]
         if not waiting:
@@ -117,14 +116,19 @@ class JobAdder:
         ids = iter(self._queue_and_store([new for new in new_jobs if new.job["id"] not in refusals]))
         return [refusals.get(new.job["id"]) or next(ids) for new in new_jobs]
 
-    def _queue_and_store(self, new_jobs: list[_NewJob]) -> list[str | Exception]:
+    def _queue_and_store(self, new_jobs: list[NewJob]) -> list[str | Exception]:
         """Commit new jobs; return the id or the error of each."""
         if not new_jobs:
             return []
         self._in_flight.update(dict.fromkeys([new.job["id"] for new in new_jobs], Event()))
-        return self._commit(new_jobs)
+        others = [new for new in new_jobs if CLAIM not in new.job]
+        results = iter(self._commit(others) if others else [])
+        if len(others) == len(new_jobs):
+            return list(results)
+        added_unique = iter(self._commit_unique([new for new in new_jobs if CLAIM in new.job]))
+        return [next(added_unique if CLAIM in new.job else results) for new in new_jobs]
 
-    def _commit_all(self, lists: list[list[_NewJob]]) -> list[list[str | Exception]]:
+    def _commit_all(self, lists: list[list[NewJob]]) -> list[list[str | Exception]]:
         """Commit the new jobs of several callers, in a greenlet of the batcher: no disconnect halves an add."""
         new_jobs = [new for some in lists for new in some]
         try:
@@ -135,20 +139,29 @@ class JobAdder:
                 self._in_flight.pop(new.job["id"]).set()
         pairs = zip(new_jobs, results, strict=True)
         remove(self._coordination, entries_of([new.job for new, result in pairs if isinstance(result, Exception)]))
-        self._promoter.expect([new.job for new in new_jobs])
-        if waiting := [
-            new.job
-            for new, result in zip(new_jobs, results, strict=True)
-            if waits(new.job) and not isinstance(result, Exception)
-        ]:
-            self._promoter.watch(waiting)
-        answers = map(_answer, new_jobs, results)
-        return [[next(answers) for _ in some] for some in lists]
+        self._promoter.stored([job for job in results if isinstance(job, dict)])
+        return _answers(lists, results)
+
+    def _commit_all_unique(self, lists: list[list[NewJob]]) -> list[list[str | Exception]]:
+        """Commit unique jobs of several callers; other adds do not wait for their steps."""
+        new_jobs = [new for some in lists for new in some]
+        try:
+            results = self.unique.add(new_jobs)
+        finally:
+            for new in new_jobs:
+                self._in_flight.pop(new.job["id"]).set()
+        self._promoter.expect([job for job in results if isinstance(job, dict)])
+        return _answers(lists, results)
 
     def _put(self, jobs: Sequence[Document]) -> None:
         """Put jobs into the queue, and set their entries in place. Raises CoordinationError."""
+        for job, entry in zip(jobs, self._entries(jobs), strict=True):
+            set_entry(job, entry)
+
+    def _entries(self, jobs: Sequence[Document]) -> list[str]:
+        """Put jobs into the queue, and return their entries. Raises CoordinationError."""
         if not jobs:
-            return
+            return []
         try:
             entries = self._coordination.put([(job["id"], job["priority"]) for job in jobs])
         except CoordinationError:
@@ -157,22 +170,24 @@ class JobAdder:
             self._failing = (self._failing[0] if self._failing else moment, moment) if alive else None
             raise
         self._failing = None
-        for job, entry in zip(jobs, entries, strict=True):
-            set_entry(job, entry)
+        return entries
 
 
-def _new(body: Mapping[str, Any], caller: Caller, rules: Rules) -> _NewJob:
+def _new(body: Mapping[str, Any], caller: Caller, rules: Rules) -> NewJob:
     """Return the new job for a validated body, with an idempotency key that no other submitter shares."""
     moment = now()
     job = added(body, id=f"job/{uuid4()}", now=moment, acl=body.get("acl") or caller.acl())
     if wait := wait_of(job, rules, moment):
         hold(job, wait)
+    user = None if caller.is_admin else caller.username  # a shared key would disclose jobs that the caller may not see
+    if "unique" in job:
+        job[CLAIM] = claim_id(job, user)
     key = body.get("idempotencyKey")
     if key is not None:
         job["_body"] = _digest(body)
-        if not caller.is_admin:  # a shared key would disclose jobs that the caller may not see
-            key = f"{caller.username}{SEPARATOR}{key}"
-    return _NewJob(job, key)
+        if user is not None:
+            key = f"{user}{SEPARATOR}{key}"
+    return NewJob(job, caller, key)
 
 
 def _digest(body: Mapping[str, Any]) -> str:
@@ -180,15 +195,23 @@ def _digest(body: Mapping[str, Any]) -> str:
     return blake2b(msgspec.json.encode(body, order="deterministic"), digest_size=16).hexdigest()
 
 
-def _answer_again(first: Document, new: _NewJob) -> str | Exception:
+def _answer_again(first: Document, new: NewJob) -> str | Exception:
     """Return the answer to another add with the key of an existing job: the same id for the same body."""
     if first.get("_body") == new.job["_body"]:
         return str(first["id"])
     return Problem(409, f"another job has this idempotencyKey: {first['id']}", resource_id=first["id"], job=first)
 
 
-def _answer(new: _NewJob, result: Document | Exception | None) -> str | Exception:
-    """Return the id of a new job, or the error of its insert."""
+def _answers(
+    lists: Sequence[Sequence[NewJob]], results: Sequence[Document | Exception | None]
+) -> list[list[str | Exception]]:
+    """Return the answers to the adds of several callers."""
+    answers = iter([_answer(new, result) for new, result in zip(chain(*lists), results, strict=True)])
+    return [[next(answers) for _ in some] for some in lists]
+
+
+def _answer(new: NewJob, result: Document | Exception | None) -> str | Exception:
+    """Return the id of a new job, or of a job whose payload it has replaced; or the error."""
     if isinstance(result, DuplicateKey):
         return _answer_again(result.document, new)
-    return result if isinstance(result, Exception) else str(new.job["id"])
+    return result if isinstance(result, Exception) else str((result or new.job)["id"])

@@ -18,6 +18,10 @@ from geventjob.server.jobs.wait import Hold, hold
 
 CLOCKS = timedelta(seconds=5)
 """The most by which the clocks of two servers may differ: one puts a due job, the other is asked to begin the job."""
+COMPLETED = timedelta(seconds=10)
+"""Time after which the promoter completes the add of a unique job, whose server has died (unique.py)."""
+PENDING = "unique"
+"""The reason for which a unique job waits until its add is complete."""
 EXPIRED = "expired"
 """The statusMessage of a job that was not RUNNING in time."""
 NO_RULES = Rules()
@@ -50,7 +54,7 @@ def asked(job: Document, rules: Rules, now: datetime) -> Document:
 
     A job that may pass is held until now, so that every promoter finds the job, and that a claim may begin it.
     """
-    if job["state"] != "QUEUED":
+    if job["state"] != "QUEUED" or is_pending(job):
         return job
     wait = wait_of(job, rules, now)
     if wait is None:
@@ -73,6 +77,17 @@ def is_due(job: Document, now: datetime) -> bool:
     return bool(job.get("held", {}).get("until", "~") <= cimi_time(now))
 
 
+def await_completion(job: Document, now: datetime) -> None:
+    """Hold a unique job until its add is complete, in place."""
+    detail = "its add is not complete: other jobs may have the same unique values"
+    hold(job, Hold(PENDING, detail, cimi_time(now + COMPLETED)))
+
+
+def is_pending(job: Document) -> bool:
+    """Return whether the add of this unique job is not complete."""
+    return "held" in job and job["held"]["why"] == PENDING
+
+
 def due(job: Document) -> str | None:
     """Return the time at which the promoter has something to do with this QUEUED job; None: never."""
     times = [job["held"]["until"]] if "until" in job.get("held", ()) else []
@@ -83,7 +98,7 @@ def due(job: Document) -> str | None:
 
 def promoted(job: Document, entry: str, now: datetime) -> Document:
     """Return the job under its entry in the queue; the very same document if the job is not held, or not due."""
-    if not is_due(job, now):
+    if is_pending(job) or not is_due(job, now):
         return job
     after = changed(job, {}, (), now)
     for name in HELD:
@@ -126,6 +141,8 @@ def check(job: Document, entry: str | None, now: datetime, *, begins: bool = Tru
     if "held" not in job:
         return
     held = job["held"]
+    if begins and entry is not None and is_pending(job):
+        return  # the entry was put when the add was complete but for the job
     if not begins or (entry is not None and entry == job.get(LAST_ENTRY)) or not is_due(job, now + CLOCKS):
         until = f"until {held['until']}" if "until" in held else f"on {held.get('on')}"
         raise Refusal("entry", f"{job['id']} waits {until}", job)

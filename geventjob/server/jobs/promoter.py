@@ -21,13 +21,15 @@ from geventjob.coordination.base import Coordination, CoordinationError
 from geventjob.job.states import FINAL
 from geventjob.job.types import LOWEST_PRIORITY
 from geventjob.server.filter import And, Compare, Filter
+from geventjob.server.jobs.after import waits
 from geventjob.server.jobs.changes import entry_of, place_of
 from geventjob.server.jobs.entries import entries_of, remove
-from geventjob.server.jobs.gate import asked, due, expired, is_awaited, is_due, promoted
+from geventjob.server.jobs.gate import asked, due, expired, is_awaited, is_due, is_pending, promoted
 from geventjob.server.jobs.leading import LeaderTask
 from geventjob.server.jobs.rulebook import RuleBook
 from geventjob.server.jobs.rules import Rules
 from geventjob.server.jobs.successors import Successors
+from geventjob.server.jobs.unique import UniqueJobs
 from geventjob.server.jobs.waiting import waiting_on
 from geventjob.server.store.base import NoSuchDocument, Query, Store, StoreError, Update
 
@@ -40,6 +42,8 @@ LONGEST = 30.0
 """Most seconds between two rounds: the wall clock may be set, and a message of another server may be lost."""
 SETTLE = 1.5
 """Seconds after which searches see the writes of another server for certain."""
+SWEEP = 60.0
+"""Seconds between two looks at claims of unique jobs that a server has left behind."""
 HELD, EXPIRES = ("held", "until"), ("expires",)
 ALL: tuple[Filter, ...] = ()
 WAITING: tuple[Filter, ...] = (Compare(("state",), "=", "QUEUED"),)
@@ -65,6 +69,8 @@ class Promoter:
         """The rules as this server knows them."""
         self.book.on_change = self._task.wake
         self.successors = Successors(store, self.rules)
+        self._unique = UniqueJobs(store, coordination, self.rules, self._entries, self.stored)
+        self._swept = -SWEEP
 
     @property
     def leads(self) -> bool:
@@ -119,6 +125,12 @@ class Promoter:
         if over:
             self._notify({"waiters": over})
 
+    def stored(self, jobs: Sequence[Document]) -> None:
+        """Have these new jobs, in the store, go on when what they wait for is over."""
+        self.expect(jobs)
+        if waiting := [job for job in jobs if waits(job)]:
+            self.watch(waiting)
+
     def release(self, ids: Sequence[str]) -> None:
         """Let jobs go on whose predecessors are over. Raises StoreError."""
         moved = self.successors.release(ids)
@@ -164,6 +176,7 @@ class Promoter:
         """
         self._planned = ""
         self._follow()
+        self._sweep()
         self._all(HELD, ALL, ("priority", "action", "held"), self._promote)
         self._all(EXPIRES, WAITING, ("properties",), self._expire)
         times = [time for time in (self._first(HELD, ALL), self._first(EXPIRES, WAITING)) if time is not None]
@@ -235,16 +248,36 @@ class Promoter:
             return str(found)
         return None
 
+    def _sweep(self) -> None:
+        if boottime() - self._swept > SWEEP:
+            self._unique.sweep()
+            self._swept = boottime()
+
+    def _complete(self, jobs: Sequence[Document]) -> None:
+        """Complete the adds of unique jobs whose servers have died."""
+        found = self._store.get([job["id"] for job in jobs])
+        for result in self._unique.complete([job for job in found if job is not None and is_pending(job)]):
+            if isinstance(result, Exception):
+                raise result
+
     def _promote(self, jobs: Sequence[Document], moment: datetime) -> None:
+        self._complete([job for job in jobs if is_pending(job)])
         rules = self.book.rules
-        waiting = self.ask([job for job in jobs if rules.concern(job)])
-        jobs = [job for job in jobs if job["id"] not in waiting]
-        entries = self._coordination.put([(job["id"], job.get("priority", LOWEST_PRIORITY)) for job in jobs])
+        waiting = self.ask([job for job in jobs if rules.concern(job) and not is_pending(job)])
+        self._put([job for job in jobs if job["id"] not in waiting and not is_pending(job)], moment)
+
+    def _put(self, jobs: Sequence[Document], moment: datetime) -> None:
+        if not jobs:
+            return
+        entries = self._entries(jobs)
         changes = [partial(promoted, entry=entry, now=moment) for entry in entries]
         results = self._written(jobs, changes)
         # Other jobs were stopped, deleted, or begun under an earlier entry meanwhile.
         pairs = zip(entries, results, strict=True)
         remove(self._coordination, [entry for entry, job in pairs if job is None or entry_of(job) != entry])
+
+    def _entries(self, jobs: Sequence[Document]) -> list[str]:
+        return self._coordination.put([(job["id"], job.get("priority", LOWEST_PRIORITY)) for job in jobs])
 
     def _expire(self, jobs: Sequence[Document], moment: datetime) -> None:
         results = self._written(jobs, [partial(expired, now=moment)] * len(jobs))

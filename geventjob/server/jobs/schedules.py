@@ -119,23 +119,36 @@ class ScheduleService:
                 to_make.append((index, _job(schedule, f"{tick.id}@{tick.tick}")))
         made = self._made([job for _, job in to_make], caller)
         results |= zip([index for index, _ in to_make], made, strict=True)
-        return self._noted(ticks, [results[index] for index in range(len(ticks))])
+        keepers = {index: keeper for index, result in results.items() if (keeper := _keeper(result))}
+        results |= dict.fromkeys(keepers)
+        pending = [
+            keepers.get(index) or (_last_job(schedule) if schedule else None)
+            for index, schedule in enumerate(schedules)
+        ]
+        return self._noted(ticks, [results[index] for index in range(len(ticks))], pending)
 
-    def _noted(self, ticks: Sequence[Tick], results: list[str | Exception | None]) -> list[str | Exception | None]:
-        """Note the ticks that have fired, and return the results. Raises StoreAway."""
+    def _noted(
+        self, ticks: Sequence[Tick], results: list[str | Exception | None], pending: Sequence[str | None]
+    ) -> list[str | Exception | None]:
+        """Note the ticks that have fired, and return the results; `pending`: the jobs that keep others away.
+
+        Raises StoreAway.
+        """
         moment = cimi_time(now())
 
-        def note(tick: int, job: str | None) -> Callable[[Document], Document]:
+        def note(tick: int, job: str | None, pending: str | None) -> Callable[[Document], Document]:
             def change(schedule: Document) -> Document:
                 if schedule.get("tick") == tick:
                     return schedule
-                told = {"job": job} if job else {"pending": _last_job(schedule)}
+                told = {"job": job} if job else {"pending": pending}
                 return schedule | {"tick": tick, "fired": {"at": moment, "tick": stored.date_of(tick), **told}}
 
             return change
 
         fired = {index: job for index, job in enumerate(results) if not isinstance(job, Exception)}
-        updates = [Update(ticks[index].id, note(ticks[index].tick, job)) for index, job in fired.items()]
+        updates = [
+            Update(ticks[index].id, note(ticks[index].tick, job, pending[index])) for index, job in fired.items()
+        ]
         for index, written in zip(fired, self._store.write(updates) if updates else [], strict=True):
             if isinstance(written, Exception):
                 results[index] = not_found(ticks[index].id) if isinstance(written, NoSuchDocument) else written
@@ -193,7 +206,13 @@ def _job(schedule: Document, key: str) -> Document:
 
 def _existing(added: str | Exception) -> str | None:
     """Return the job that has the key already: it was made before the schedule was edited."""
-    return added.resource_id if isinstance(added, Problem) and added.status == 409 else None
+    made = isinstance(added, Problem) and added.status == 409 and added.reason is None
+    return added.resource_id if isinstance(added, Problem) and made else None
+
+
+def _keeper(result: str | Exception | None) -> str | None:
+    """Return the job with the same unique values that keeps the job of a tick away."""
+    return result.resource_id if isinstance(result, Problem) and result.reason == "unique" else None
 
 
 def _refusal(schedule: Document, tick: int, moment: int) -> Problem | None:

@@ -73,6 +73,7 @@ class Jobs:
         self._coordination = coordination
         self._promoter = promoter or Promoter(store, coordination)
         self._adder = JobAdder(store, coordination, rights or Rights(), self._promoter)
+        self._unique = self._adder.unique
         self._attachments = Attachments(store)
         self._writers = RecentWriters()
         self.queue_refuses = self._adder.queue_refuses
@@ -126,8 +127,10 @@ class Jobs:
                 break
             for index, outcome in zip(again, self._edit([changes[i] for i in again], caller, gone), strict=True):
                 outcomes[index] = outcome
-        self._promoter.expect([job for job in outcomes if isinstance(job, dict) and "held" in job])
-        self._promoter.ended([job for job in outcomes if isinstance(job, dict) and has_left(job)])
+        made = [job for job in outcomes if isinstance(job, dict)]
+        self._promoter.expect([job for job in made if "held" in job])
+        self._promoter.ended([job for job in made if has_left(job)])
+        self._unique.free(made)
         outcomes = self._attachments.keep(changes, outcomes)
         self._clear_queue([outcome for change, outcome in zip(changes, outcomes, strict=True) if _is_foreign(change)])
         return outcomes
@@ -219,6 +222,7 @@ class Jobs:
         if job["state"] == "STOPPED":
             remove(self._coordination, entries_of([job]))
             self._promoter.ended([job])
+            self._unique.free([job])
         elif tells(job, teller):
             self._tell(job, teller)
         return job
@@ -275,6 +279,7 @@ class Jobs:
         self._remove_entries([job])
         self._promoter.ended([deleted])
         log_turn("deleted", [id], caller)
+        self._unique.free([deleted], deleted=True)
         if is_marked(deleted):
             self._attachments.delete([id])
 
@@ -285,6 +290,7 @@ class Jobs:
         self._remove_entries(deleted)
         self._promoter.ended(deleted)
         log_turn("deleted", [job["id"] for job in deleted], caller)
+        self._unique.free(deleted, deleted=True)
         self._attachments.delete([job["id"] for job in deleted if is_marked(job)])
         return len(deleted)
 

@@ -34,10 +34,12 @@ from geventjob.cimi.document import Document
 from geventjob.server.filter import Filter
 
 KINDS = (
-    "job", "user", "session", "secret", "credential", "schedule", "log", "limit", "pause", "rate", "failure", "event"
+    "job", "user", "session", "secret", "credential", "schedule", "log", "limit", "pause", "rate", "failure", "event",
+    "claim",
 )  # fmt: skip
 """The kinds of documents. `secret` has the server's own data, such as the key that signs cookies; `log` has the logs
-and records of jobs, `log/<uuid>` for `job/<uuid>`; `rate` and `failure` have what was counted, `event` who did what."""
+and records of jobs, `log/<uuid>` for `job/<uuid>`; `rate` and `failure` have what was counted, `event` who did what;
+`claim` has the claims of the keys of unique jobs."""
 
 
 def kind_of(id: str) -> str:

@@ -27,7 +27,7 @@ from geventjob.server.store.elasticsearch.wire import Wire, refusal
 
 VERSION = 4
 """Version of the mappings, in their `_meta`: 2 has added the fields of held jobs, 3 those of jobs that wait on
-something, limits and pauses, 4 rates, failures and events. A version may only add fields and indexes."""
+something, limits and pauses, 4 rates, failures, events and claims. A version may only add fields and indexes."""
 OLDEST = (7, 17)
 KEYS = "keys"
 """The kind of the documents that claim unique keys."""

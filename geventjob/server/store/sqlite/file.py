@@ -14,7 +14,7 @@ from geventjob.server.store.sqlite.rows import NAMES
 VERSION = 6
 """Version of the tables, in `user_version`: 2 has added the credentials, 3 `held/until`, `expires` and `reports`, 4 the
 schedules and the logs of jobs, 5 the other columns ADDED, the limits and the pauses, 6 the rates,
-the failures and the events."""
+the failures, the events and the claims of unique jobs."""
 APPLICATION = 0x676A6F62
 """`gjob`, in `application_id`: marks a file of this program."""
 PATIENCE = 5.0
