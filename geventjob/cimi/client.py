@@ -14,7 +14,7 @@ import msgspec
 from geventjob.cimi.answers import AddedAnswer
 from geventjob.cimi.body import encoded
 from geventjob.cimi.dialects import Dialect, EditAnswer
-from geventjob.cimi.document import NEW_KEY, Document
+from geventjob.cimi.document import ALL_ACTIONS, NEW_KEY, Document
 from geventjob.cimi.errors import CimiError, Conflict, ForeignAnswer, Refused, ServerAway
 from geventjob.cimi.jobs import JobRequests
 from geventjob.cimi.outcome import await_end, output_of
@@ -42,6 +42,10 @@ class _Nodes(msgspec.Struct):
 
 class _Distributors(msgspec.Struct):
     distributors: list[Document]
+
+
+class _Pauses(msgspec.Struct):
+    pauses: list[Document]
 
 
 class FiredTick(msgspec.Struct):
@@ -380,6 +384,30 @@ class Client:
     def queue(self) -> Document:
         """Return the figures of the queue (docs/reference/api.md)."""
         return self._ours("GET", "queue", answer=Document)
+
+    def pause(
+        self, action: str = ALL_ACTIONS, *, why: str | None = None, until: datetime | str | None = None
+    ) -> Document:
+        """Pause an action, or all actions, and return the pause; a paused action takes the new reason and end.
+
+        Jobs of the action that no executor has taken leave the queue and keep their places, new jobs wait, and running
+        jobs go on. `until`: an aware datetime, or a text such as `+2h`; None: until `resume`. Raises ValueError for a
+        datetime without a time zone.
+        """
+        given = {"action": action, "why": why, "until": _moment("until", until)}
+        pause = {name: value for name, value in given.items() if value is not None}
+        return self._ours("POST", "pause", json=pause, answer=Document)
+
+    def resume(self, action: str = ALL_ACTIONS) -> Document:
+        """End the pause of an action, or the pause of all actions. Raises NotFound for an action that is not paused.
+
+        Actions that were paused by name stay paused when the pause of all actions ends.
+        """
+        return self._ours("DELETE", f"pause/{action}", answer=Document)
+
+    def pauses(self) -> list[Document]:
+        """Return the pauses that are in force (docs/reference/api.md)."""
+        return self._ours("GET", "pause", answer=_Pauses).pauses
 
     def why(self, id: str) -> Document:
         """Return a sentence about the state of a job, `why`, and the facts behind it (docs/reference/api.md)."""

@@ -21,3 +21,6 @@ USER_LOG_IN = "session-template/internal"
 KEY_LOG_IN = "session-template/api-key"
 NEW_KEY = "credential-template/generate-api-key"
 """Ids of the templates of a log-in by password, a log-in by API key, and a new API key."""
+
+ALL_ACTIONS = "*"
+"""In place of an action to pause: all actions."""

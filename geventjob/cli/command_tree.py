@@ -36,6 +36,10 @@ COMMANDS = {
         "nodes": "list the live executors, distributors and servers",
         "actions": "list the actions that executors announce, or show one of them",
     },
+    "pause": {
+        "pause": "let the jobs of an action, or all jobs, wait; or list the pauses",
+        "resume": "end a pause",
+    },
     "executors": {"executors": "let executors take no more jobs, take jobs again, or drain and end"},
     "schedules": {"schedules": "list schedules and distributors; add, edit, pause, resume, fire one"},
     "user": {"user": "add a user, list users, change a password, delete a user"},

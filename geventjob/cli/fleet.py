@@ -39,6 +39,11 @@ def queue(context: CommandContext) -> int:
     context.screen.line(f"{stats.get('entries')} in the queue{waits}; {stats.get('taken')} taken{then}")
     if rows:
         context.screen.table(("priority", "job", "entry"), rows)
+    if stats.get("pauses"):
+        from geventjob.cli.pause import described
+
+        for paused in stats["pauses"]:
+            context.screen.line(described(paused))
     if stats.get("numbers", 0) >= 0.5:
         context.screen.line(f"{stats['numbers']:.0%} of the sequence numbers are used: see operations.md, Numbers")
     return ExitCode.SUCCESS

@@ -138,9 +138,9 @@ ATTRIBUTES: tuple[Attribute, ...] = (
               "does if one of them does not end in SUCCESS: `fail` (the default), `stop` or `run`",
               sent="add", delete="kept", search=None),
     _by_server("held", types.HELD,
-               "there while the job waits before the queue: `why` (`notBefore`, `retry`, `limit`, `rate`, `after`, "
-               "`unique`), "
-               "`detail` in words, `until` if the end is known, else `on`: the one thing that the job waits for, and "
+               "there while the job waits before the queue: `why` (`notBefore`, `retry`, `paused`, `limit`, `rate`, "
+               "`after`, `unique`), `detail` in words, "
+               "`until` if the end is known, else `on`: the one thing that the job waits for, and "
                "`place`: its place among all that wait for the same",
                search=Type.DATE, part="until", also=(("why", Type.TEXT), ("on", Type.TEXT), ("place", Type.TEXT)),
                indexed=True, slipstream="refused"),

@@ -18,6 +18,7 @@ from geventjob.server.http.errors import problem_of
 from geventjob.server.http.response import set_problem
 from geventjob.server.jobs.feed import Feed
 from geventjob.server.jobs.looking import look_around
+from geventjob.server.jobs.pauses import PauseService
 from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.rates import Rates
 from geventjob.server.jobs.reconcile import Reconciler
@@ -36,6 +37,7 @@ from geventjob.server.resources.fleet import NodeResource, QueueResource, Reconc
 from geventjob.server.resources.health import HealthResource
 from geventjob.server.resources.job import JobResource
 from geventjob.server.resources.page import PageResource, lead_to_page
+from geventjob.server.resources.pause import PauseResource
 from geventjob.server.resources.rates import AttentionResource, RateResource
 from geventjob.server.resources.schedule import ScheduleResource
 from geventjob.server.resources.session import SessionResource
@@ -83,6 +85,8 @@ def application(
     jobs = Jobs(store, coordination, rights, promoter, max_retries)
     job, bulk = JobResource(jobs, sessions), BulkResource(jobs, sessions)
     schedule = ScheduleResource(store, ScheduleService(store, jobs), sessions)
+    pauses = PauseService(store, promoter.book)
+    pause = PauseResource(pauses, sessions)
     app = App(middleware=[Authentication(sessions, base_uri)])
     app.add_error_handler(Exception, _any_error)
     app.add_error_handler(falcon.HTTPError, _http_error)
@@ -97,7 +101,7 @@ def application(
     distributor = DistributorResource(coordination, sessions)
     app.add_route("/api/distributor", distributor)
     app.add_route("/api/distributor/{name}/fire", distributor, suffix="fire")
-    app.add_route("/api/queue", QueueResource(coordination, sessions))
+    app.add_route("/api/queue", QueueResource(coordination, pauses, sessions))
     app.add_route("/api/queue/reconcile", ReconcileResource(Reconciler(store, coordination, promoter), sessions))
     collections = {
         "session": SessionResource(store, sessions, passwords, base_uri),
@@ -111,6 +115,8 @@ def application(
     for kind, collection in collections.items():
         app.add_route(f"/api/{kind}", collection, suffix="all")
         app.add_route(f"/api/{kind}/{{name}}", collection)
+    app.add_route("/api/pause", pause, suffix="all")
+    app.add_route("/api/pause/{name:path}", pause)  # names of actions may have slashes
     for part in ("why", "log", "record"):
         app.add_route(f"/api/job/{{name}}/{part}", job, suffix=part)
     app.add_route("/api/job/{name}/{action}", job, suffix="action")

@@ -171,7 +171,7 @@ def test_an_end_between_put_and_store_leaves_no_entry_that_counts_twice(
     site.pass_time(id, 3600)
     put = site.both.coordination.put
 
-    def put_and_end(items: Sequence[tuple[str, int]]) -> list[str]:
+    def put_and_end(items: Sequence[tuple[str, int]], *_: object) -> list[str]:
         [earlier] = put(items) if end == "begun" else [""]
         entries = put(items)
         if end == "begun":

@@ -17,6 +17,7 @@ METHODS = {
     "session": ("GET", "DELETE"),
     "credential": ("GET", "DELETE"),
     "schedule": ("GET", "PUT", "DELETE", "POST pause"),
+    "pause": ("GET", "DELETE"),
 }
 
 
@@ -49,6 +50,7 @@ def test_a_stranger_cannot_tell_which_ids_exist(here: LocalServer, kind: str, me
         "session": session["id"],
         "credential": here.key(owner)[0],
         "schedule": a_schedule(here),
+        "pause": here.admin.post("pause", {"action": uuid4().hex}).json()["id"],
     }[kind]
     missing = f"{kind}/{uuid4()}"
     for caller in strangers:

@@ -97,6 +97,9 @@ class Targets:
         caller = self.here.by_key(self.here.key(self.bystander))
         return str(good(caller.get("session"))["sessions"][0]["id"])
 
+    def pause(self) -> str:
+        return str(self.admin.post("pause", {"action": uuid4().hex}).json()["id"])
+
     def schedule(self) -> str:
         answer = self.admin.post("schedule", {**SCHEDULE, "name": uuid4().hex})
         return str(answer.json()["resource-id"])
@@ -143,6 +146,9 @@ REQUESTS: dict[str, Request] = {
     "`GET /api/session`": lambda c, t, name: c.get("session"),
     "`GET /api/session/<uuid>` of another": lambda c, t, name: c.get(t.session()),
     "`DELETE /api/session/<uuid>` of another": lambda c, t, name: c.delete(t.session()),
+    "`POST /api/pause`": lambda c, t, name: c.post("pause", {"action": uuid4().hex}),
+    "`GET /api/pause`, `GET /api/pause/<action>`": lambda c, t, name: _same(c.get("pause"), c.get(t.pause())),
+    "`DELETE /api/pause/<action>`": lambda c, t, name: c.delete(t.pause()),
     "`POST /api/schedule`": lambda c, t, name: c.post("schedule", {**SCHEDULE, "name": uuid4().hex}),
     "`GET /api/schedule`, `GET /api/schedule/<name>`": lambda c, t, name: _same(c.get("schedule"), c.get(t.schedule())),
     "`PUT /api/schedule/<name>`": lambda c, t, name: c.put(t.schedule(), {"priority": 5}),

@@ -19,7 +19,9 @@ from geventjob.server.jobs import interruptions
 
 LAST_ENTRY = "_lastEntry"
 """Attribute of a held job: the entry under which the job ran last. A claim of this entry is over."""
-HELD = ("held", LAST_ENTRY)
+PLACE = "_place"
+"""Attribute of a held job: the entry under which the job waited in the queue, and to which it may come back."""
+HELD = ("held", LAST_ENTRY, PLACE)
 """Attributes of a job that waits before the queue (gate.py)."""
 
 

@@ -11,8 +11,9 @@ from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time
 from geventjob.job.states import FINAL
 from geventjob.server.jobs.after import AFTER, WAITERS, wait_after
-from geventjob.server.jobs.changes import HELD, LAST_ENTRY, changed, set_entry
+from geventjob.server.jobs.changes import HELD, LAST_ENTRY, PLACE, changed, entry_of, set_entry
 from geventjob.server.jobs.conflicts import Refusal
+from geventjob.server.jobs.requeue import interrupted
 from geventjob.server.jobs.rules import Rules
 from geventjob.server.jobs.wait import Hold, hold
 
@@ -46,7 +47,7 @@ def wait_of(job: Document, rules: Rules, now: datetime) -> Hold | None:
         return Hold(held["why"], held["detail"], held["until"])
     if job.get("notBefore", "") > time:
         return Hold("notBefore", "added to run at this time or later", job["notBefore"])
-    return rules.wait_of(job)
+    return rules.pause_of(job, time) or rules.wait_of(job)
 
 
 def asked(job: Document, rules: Rules, now: datetime) -> Document:
@@ -65,8 +66,23 @@ def asked(job: Document, rules: Rules, now: datetime) -> Document:
     elif "held" in job and all(job["held"].get(name) == value for name, value in wait._asdict().items()):
         return job
     after = changed(job, {}, (), now)
-    hold(after, wait)
+    hold(after, wait, waited=True)
     return after
+
+
+def unless_paused(job: Document, after: Document, rules: Rules, now: datetime) -> Document:
+    """Return the job after an edit; or held, if the edit begins an attempt of a paused action.
+
+    So the job waits although its entry was still in the queue, and although an attempt was RUNNING whose executor died.
+    """
+    begins = after["state"] == "RUNNING" and (job["state"] == "QUEUED" or after["attempts"] != job["attempts"])
+    wait = rules.pause_of(job, cimi_time(now)) if begins else None
+    if wait is None:
+        return after
+    held = changed(job, {}, (), now) if job["state"] == "QUEUED" else interrupted(job, now)
+    set_entry(held, entry_of(after))
+    hold(held, wait, waited=True)
+    return held
 
 
 # --- changes
@@ -101,6 +117,8 @@ def promoted(job: Document, entry: str, now: datetime) -> Document:
     if is_pending(job) or not is_due(job, now):
         return job
     after = changed(job, {}, (), now)
+    if entry != job.get(PLACE):
+        after.pop("fence", None)  # fencing tokens begin anew with the entry
     for name in HELD:
         after.pop(name, None)
     set_entry(after, entry)
@@ -149,8 +167,8 @@ def check(job: Document, entry: str | None, now: datetime, *, begins: bool = Tru
 
 
 def stale_entry(job: Document) -> str | None:
-    """Return the entry under which a held job ran last, for its removal; None without one."""
-    entry: str | None = job.get(LAST_ENTRY)
+    """Return the entry under which a held job ran or waited last, for its removal; None without one."""
+    entry: str | None = job.get(PLACE) or job.get(LAST_ENTRY)
     return entry
 
 

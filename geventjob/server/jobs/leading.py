@@ -45,6 +45,11 @@ class LeaderTask:
         """Return whether this server leads the election."""
         return self._leadership is not None and self._leadership.held
 
+    @property
+    def leadership(self) -> Leadership | None:
+        """The last leadership of this server; None before the first."""
+        return self._leadership
+
     def keep(self) -> None:
         """Do rounds for ever. Does not return."""
         while True:

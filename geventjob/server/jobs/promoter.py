@@ -22,10 +22,11 @@ from geventjob.job.states import FINAL
 from geventjob.job.types import LOWEST_PRIORITY
 from geventjob.server.filter import And, Compare, Filter
 from geventjob.server.jobs.after import waits
-from geventjob.server.jobs.changes import entry_of, place_of
+from geventjob.server.jobs.changes import PLACE, entry_of, place_of
 from geventjob.server.jobs.entries import entries_of, remove
 from geventjob.server.jobs.gate import asked, due, expired, is_awaited, is_due, is_pending, promoted
 from geventjob.server.jobs.leading import LeaderTask
+from geventjob.server.jobs.pause_rounds import PauseRounds
 from geventjob.server.jobs.rulebook import RuleBook
 from geventjob.server.jobs.rules import Rules
 from geventjob.server.jobs.successors import Successors
@@ -47,6 +48,8 @@ SWEEP = 60.0
 HELD, EXPIRES = ("held", "until"), ("expires",)
 ALL: tuple[Filter, ...] = ()
 WAITING: tuple[Filter, ...] = (Compare(("state",), "=", "QUEUED"),)
+NEEDED = ("priority", "created", "action", "held", PLACE)
+"""The attributes of a job that decide whether the job may pass, and its place."""
 
 
 class Promoter:
@@ -71,6 +74,7 @@ class Promoter:
         self.successors = Successors(store, self.rules)
         self._unique = UniqueJobs(store, coordination, self.rules, self._entries, self.stored)
         self._swept = -SWEEP
+        self._pauses = PauseRounds(store, coordination, self.book, self.hold, self.let_through)
 
     @property
     def leads(self) -> bool:
@@ -177,12 +181,13 @@ class Promoter:
         self._planned = ""
         self._follow()
         self._sweep()
-        self._all(HELD, ALL, ("priority", "action", "held"), self._promote)
+        again = self._pauses.round(self._task.leadership)
+        self._all(HELD, ALL, NEEDED, self._promote)
         self._all(EXPIRES, WAITING, ("properties",), self._expire)
         times = [time for time in (self._first(HELD, ALL), self._first(EXPIRES, WAITING)) if time is not None]
         moment = now()
         longest = SETTLE if boottime() - self._told_at < SETTLE else LONGEST
-        self._planned = min([*times, cimi_time(moment + timedelta(seconds=longest))])
+        self._planned = min([*times, cimi_time(moment + timedelta(seconds=min(longest, again)))])
         return max(0.0, (moment_of(self._planned) - moment).total_seconds())
 
     def _follow(self) -> None:
@@ -206,13 +211,25 @@ class Promoter:
 
         Only `id` of the jobs is read. A job that was held and may pass now is due at once. Raises StoreError.
         """
+        return {job["id"] for job in self.hold(jobs)}
+
+    def hold(self, jobs: Sequence[Document]) -> list[Document]:
+        """Ask anew whether these QUEUED jobs may pass, as `ask`; return the jobs that must wait, as they are stored."""
         if not jobs:
-            return set()
+            return []
         moment = now()
         results = self._written(jobs, [partial(asked, rules=self.book.rules, now=moment)] * len(jobs))
         waiting = [job for job in results if job is not None and "held" in job and not is_due(job, moment)]
         self.expect(waiting)
-        return {job["id"] for job in waiting}
+        return waiting
+
+    def let_through(self, jobs: Sequence[Document]) -> None:
+        """Ask anew about these held jobs, with the attributes NEEDED, and put those that may pass into the queue.
+
+        Raises StoreError, CoordinationError.
+        """
+        waiting = self.ask(jobs)
+        self._put([job for job in jobs if job["id"] not in waiting], now())
 
     def ask_all(self, on: str) -> None:
         """Ask anew about all jobs that wait on this thing, in order, a page at a time. Raises StoreError."""
@@ -267,9 +284,12 @@ class Promoter:
         self._put([job for job in jobs if job["id"] not in waiting and not is_pending(job)], moment)
 
     def _put(self, jobs: Sequence[Document], moment: datetime) -> None:
+        """Put jobs that are due into the queue, in the order of their adds, each at its old place if it has one."""
         if not jobs:
             return
-        entries = self._entries(jobs)
+        jobs = sorted(jobs, key=place_of)
+        items = [(job["id"], job.get("priority", LOWEST_PRIORITY)) for job in jobs]
+        entries = self._coordination.put(items, [job.get(PLACE) for job in jobs], self._task.leadership)
         changes = [partial(promoted, entry=entry, now=moment) for entry in entries]
         results = self._written(jobs, changes)
         # Other jobs were stopped, deleted, or begun under an earlier entry meanwhile.

@@ -21,7 +21,7 @@ from geventjob.server.jobs.attached import Attachments, is_marked, marked
 from geventjob.server.jobs.changes import entry_of
 from geventjob.server.jobs.conflicts import EntryDiffers, OwnerHolds, Refusal
 from geventjob.server.jobs.entries import discard, entries_of, remove
-from geventjob.server.jobs.gate import has_left, released
+from geventjob.server.jobs.gate import has_left, released, unless_paused
 from geventjob.server.jobs.lifecycle import Edit, JobEdit, edited
 from geventjob.server.jobs.logs import shown
 from geventjob.server.jobs.promoter import Promoter
@@ -137,7 +137,7 @@ class Jobs:
 
     def _edit(self, changes: Sequence[JobEdit], caller: Caller, gone: Collection[Gone]) -> list[Outcome]:
         """Edit jobs in one commit, with the entries and owners that are known to be gone."""
-        moment, gone = now(), frozenset(gone)
+        moment, gone, rules = now(), frozenset(gone), self._promoter.rules()
 
         def change(edit: Edit) -> Callable[[Document], Document]:
             def apply(job: Document) -> Document:
@@ -153,12 +153,12 @@ class Jobs:
                     owner_gone=owner_gone,
                     max_retries=self._max_retries,
                 )
-                return marked(after, allowed)
+                return marked(unless_paused(job, after, rules, moment), allowed)
 
             return apply
 
         results = self._store.write([Update(c.id, change(c.edit), _is_durable(c.edit)) for c in changes])
-        return [_outcome(result, caller) for result in results]
+        return [_outcome(result, change.edit, caller) for result, change in zip(results, changes, strict=True)]
 
     def _superseded(self, outcomes: list[Outcome], gone: set[Gone]) -> list[int]:
         """Return the indexes of edits that were refused for an entry or owner that is gone; add these to `gone`."""
@@ -323,7 +323,9 @@ def _may_not_run(refusal: Refusal) -> bool:
     return refusal.reason == "final" or "held" in refusal.job
 
 
-def _outcome(result: Document | Exception | None, caller: Caller) -> Outcome:
-    """Return the result of an edit as the caller may see it."""
+def _outcome(result: Document | Exception | None, edit: Edit, caller: Caller) -> Outcome:
+    """Return the result of an edit as the caller may see it. A claim that began no attempt for a pause is refused."""
     assert result is not None
+    if edit.set.get("state") == "RUNNING" and isinstance(result, dict) and "held" in result:
+        return Refusal("entry", f"{result['id']} waits: {result['held']['detail']}", result)
     return caller.missing(str(result)) if isinstance(result, NoSuchDocument) else result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from geventjob.cimi.document import Document
-from geventjob.server.jobs.changes import LAST_ENTRY, entry_of, place_of, set_entry
+from geventjob.server.jobs.changes import LAST_ENTRY, PLACE, entry_of, place_of, set_entry
 
 
 class Hold(NamedTuple):
@@ -20,11 +20,14 @@ class Hold(NamedTuple):
     """The one thing that the job waits for, as `limit/<key>` or `job/<uuid>`; None for a time."""
 
 
-def hold(job: Document, wait: Hold) -> None:
-    """Let the job wait before the queue, in place. No claim of its entry begins the job any more."""
+def hold(job: Document, wait: Hold, *, waited: bool = False) -> None:
+    """Let the job wait before the queue, in place. No claim of its entry begins the job any more.
+
+    `waited`: whether the job has waited under its entry, and may come back to this place.
+    """
     entry = entry_of(job)
     if entry is not None:
-        job[LAST_ENTRY] = entry
+        job[PLACE if waited else LAST_ENTRY] = entry
     set_entry(job, None)
     held = {"why": wait.why, "detail": wait.detail}
     if wait.until is not None:

@@ -151,6 +151,14 @@ class OrderBody(Body):
     why: Union[Text, UnsetType] = UNSET
 
 
+class PauseAdd(Resource, kw_only=True):
+    """An action to pause, `*` for all actions, why, and until when."""
+
+    action: Name
+    why: Union[Text, UnsetType] = UNSET
+    until: Union[str, UnsetType] = UNSET
+
+
 FireKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:@+-]{1,100}\Z")]
 
 

@@ -15,6 +15,7 @@ COLLECTIONS = {
     "credentials": "credential",
     "credentialTemplates": "credential-template",
     "jobs": "job",
+    "pauses": "pause",
     "schedules": "schedule",
     "sessions": "session",
     "sessionTemplates": "session-template",

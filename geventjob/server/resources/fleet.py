@@ -10,10 +10,12 @@ import falcon
 
 from geventjob.coordination.base import Coordination, Waiting
 from geventjob.server.accounts.sessions import Sessions
+from geventjob.server.document import public
 from geventjob.server.http.decode import decode_as
 from geventjob.server.http.request_body import read_body
 from geventjob.server.http.response import set_json
 from geventjob.server.jobs.fleet import counts_of, nodes_of
+from geventjob.server.jobs.pauses import PauseService
 from geventjob.server.jobs.reconcile import Reconciler
 from geventjob.server.resources.bodies import ReconcileBody
 
@@ -34,18 +36,23 @@ class NodeResource:
 class QueueResource:
     """Statistics of the queue, for callers who see everything."""
 
-    def __init__(self, coordination: Coordination, sessions: Sessions) -> None:
+    def __init__(self, coordination: Coordination, pauses: PauseService, sessions: Sessions) -> None:
         self._coordination = coordination
+        self._pauses = pauses
         self._sessions = sessions
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Respond with counts, the first entries, and the first entries without an owner."""
+        """Respond with counts, the first entries, the first entries without an owner, and the pauses."""
         self._sessions.caller_of(req).require_sees_all()
         stats = self._coordination.stats()
-        set_json(
-            resp,
-            {**counts_of(stats), "numbers": stats.numbers, "head": _entries(stats.head), "next": _entries(stats.next)},
-        )
+        answer = {
+            **counts_of(stats),
+            "numbers": stats.numbers,
+            "head": _entries(stats.head),
+            "next": _entries(stats.next),
+            "pauses": [public(pause) for pause in self._pauses.all()],
+        }
+        set_json(resp, answer)
 
 
 def _entries(waiting: Sequence[Waiting]) -> list[dict[str, Any]]:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 import falcon
 
 from geventjob.calendar import stored
 from geventjob.cimi.document import Document
-from geventjob.clock import now, unix_milliseconds
-from geventjob.job.moments import moment
-from geventjob.job.types import SOONEST
+from geventjob.clock import unix_milliseconds
 from geventjob.server.accounts.acl import acl
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.accounts.sessions import Sessions
@@ -23,9 +20,10 @@ from geventjob.server.http.request_body import read_body
 from geventjob.server.http.response import result_of, set_json, set_result
 from geventjob.server.jobs.schedule_schema import deletable, validate_schedule, validate_schedule_edit
 from geventjob.server.jobs.schedules import ScheduleService, Tick
-from geventjob.server.problem import Problem, invalid
+from geventjob.server.problem import Problem
 from geventjob.server.resources.bodies import Body, BulkFireBody, FireBody, PauseBody
 from geventjob.server.resources.collection import collection
+from geventjob.server.resources.moments import future
 from geventjob.server.resources.search_parameters import parameters, search_query, selection
 from geventjob.server.store.base import Store
 
@@ -98,7 +96,7 @@ class ScheduleResource:
     def _pause(self, id: str, body: bytes, caller: Caller) -> Document:
         given = decode_as(PauseBody, body)
         why = given.why if isinstance(given.why, str) else None
-        until = _future(given.until) if isinstance(given.until, str) else None
+        until = future("until", given.until) if isinstance(given.until, str) else None
         return public(_shown(self._schedules.pause(id, caller.username or "", why, until)))
 
     def _resume(self, id: str, body: bytes, caller: Caller) -> Document:
@@ -150,15 +148,3 @@ def _operations(schedule: Document, caller: Caller) -> list[dict[str, str]]:
     id = schedule["id"]
     own = [operation(rel, id) for rel in ("edit", "delete")]
     return [*own, *(operation(rel, f"{id}/{rel}") for rel in _OPERATIONS)] if caller.is_admin else []
-
-
-def _future(text: str) -> datetime:
-    """Return the end of a pause. Raises Problem 400."""
-    present = now()
-    try:
-        end = moment(text, present)
-    except ValueError as error:
-        raise invalid(f"until: expected {SOONEST.words} ({error})") from None
-    if end <= present:
-        raise invalid(f"until: expected a moment to come, not {text[:60]!r}")
-    return end
