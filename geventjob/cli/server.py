@@ -25,6 +25,7 @@ from geventjob.server.accounts import first_user
 from geventjob.server.jobs.rights import Rights
 from geventjob.server.app import application
 from geventjob.server.accounts.passwords import Passwords
+from geventjob.server.jobs.failure_groups import FailureGroups
 from geventjob.server.jobs.feed import Feed
 from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.rates import Rates
@@ -106,7 +107,7 @@ class ServerProcess:
         try:
             settings, version = self._settings, geventjob.__version__
             promoter = Promoter(store, coordination)
-            rates = Rates(store, coordination, promoter)
+            rates, groups = Rates(store, coordination, promoter), FailureGroups(store)
             app = application(
                 store,
                 coordination,
@@ -119,6 +120,7 @@ class ServerProcess:
                 max_retries=settings.max_retries,
                 feed=self._feed,
                 rates=rates,
+                groups=groups,
             )
             listener.listen(BACKLOG)
             reconciler = Reconciler(store, coordination, promoter)
@@ -128,8 +130,10 @@ class ServerProcess:
             supervise.spawn("the reader of the rules", promoter.book.keep, self._failed)
             supervise.spawn("the rescue of orphaned jobs", Rescue(store, coordination).keep, self._failed)
             supervise.spawn("the keeper of the rates", rates.keep, self._failed)
+            supervise.spawn("the keeper of the groups of failures", groups.keep, self._failed)
             self._serve(HttpServer(listener, app), coordination, sessions)
             rates.write()
+            groups.write()
         finally:
             coordination.close()
 

@@ -172,6 +172,8 @@ ATTRIBUTES: tuple[Attribute, ...] = (
               owned=True, search=None),
     _by_server("errors", types.ERRORS, "the last failures: {at, attempt, executor, type, message, traceback}",
                search=None, slipstream="refused"),
+    _by_server("failure", types.STRING, "group of the last failure: `failure/` and this name has its counts",
+               slipstream="refused"),
     _by_server("retried", types.COUNT, "how often a failed run was tried again", search=Type.NUMBER,
                slipstream="refused"),
     _by_server("timeOfStatusChange", types.DATE, "time of the last statusMessage", search=Type.DATE),

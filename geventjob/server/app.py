@@ -16,6 +16,7 @@ from geventjob.server.http.authentication import Authentication
 from geventjob.server.http.environ import PERMITS
 from geventjob.server.http.errors import problem_of
 from geventjob.server.http.response import set_problem
+from geventjob.server.jobs.failure_groups import FailureGroups
 from geventjob.server.jobs.feed import Feed
 from geventjob.server.jobs.looking import look_around
 from geventjob.server.jobs.pauses import PauseService
@@ -37,8 +38,12 @@ from geventjob.server.resources.fleet import NodeResource, QueueResource, Reconc
 from geventjob.server.resources.health import HealthResource
 from geventjob.server.resources.job import JobResource
 from geventjob.server.resources.page import PageResource, lead_to_page
+<<<<<<< HEAD
 from geventjob.server.resources.pause import PauseResource
 from geventjob.server.resources.rates import AttentionResource, RateResource
+=======
+from geventjob.server.resources.rates import AttentionResource, FailureResource, RateResource
+>>>>>>> 2e19350 (Failures in groups by action, type and place, with counts over time: GET /api/failure)
 from geventjob.server.resources.schedule import ScheduleResource
 from geventjob.server.resources.session import SessionResource
 from geventjob.server.resources.templates import credential_templates, session_templates
@@ -67,6 +72,7 @@ def application(
     max_retries: int = MOST_RETRIES,
     feed: Feed | None = None,
     rates: Rates | None = None,
+    groups: FailureGroups | None = None,
 ) -> falcon.App[Any, Any]:
     """Return the API over a store and a queue, both started.
 
@@ -74,6 +80,7 @@ def application(
     add; None: none. `promoter`: the promoter of this server; None: another server has one. `max_retries`:
     the most retries of any job. `feed`: the feed of live events, which the caller closes; None: one that ends with the
     process. `rates`: the counts that the caller keeps; None: counts of this process that nobody keeps.
+    `groups`: the groups of failures, likewise.
     """
     feed = feed or Feed()
     store = store if isinstance(store, WatchedStore) else WatchedStore(store)
@@ -82,6 +89,8 @@ def application(
     promoter = promoter or Promoter(store, coordination)
     rates = rates or Rates(store, coordination, promoter)
     store.watch(rates.note)
+    groups = groups or FailureGroups(store)
+    store.watch(groups.note)
     jobs = Jobs(store, coordination, rights, promoter, max_retries)
     job, bulk = JobResource(jobs, sessions), BulkResource(jobs, sessions)
     schedule = ScheduleResource(store, ScheduleService(store, jobs), sessions)
@@ -93,6 +102,7 @@ def application(
     health = HealthResource(store, coordination, jobs.queue_refuses)
     app.add_route("/healthz", health)
     app.add_route("/api/rate", RateResource(rates, sessions))
+    app.add_route("/api/failure", FailureResource(groups, sessions))
     app.add_route("/api/attention", AttentionResource(store, coordination, rates, health, sessions))
     app.add_route("/api/events", EventsResource(feed, sessions))
     app.add_route("/api/cloud-entry-point", EntryPointResource(version, base_uri))

@@ -164,7 +164,9 @@ REQUESTS: dict[str, Request] = {
         c.get("node"), c.get("queue"), c.get("distributor")
     ),
     "`GET /api/events`": lambda c, t, name: _closed(c.get("events", stream=True)),
-    "`GET /api/rate`, `GET /api/attention`": lambda c, t, name: _same(c.get("rate"), c.get("attention")),
+    "`GET /api/rate`, `GET /api/attention`, `GET /api/failure`": lambda c, t, name: _same(
+        c.get("rate"), c.get("attention"), c.get("failure")
+    ),
     "`POST /api/queue/reconcile`": lambda c, t, name: c.post("queue/reconcile", {"dryRun": True}),
     "`GET /api/cloud-entry-point`, `GET /healthz`": lambda c, t, name: _same(
         c.get("cloud-entry-point"), c.get("/healthz")

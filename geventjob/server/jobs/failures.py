@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Annotated
+from hashlib import blake2b
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct, json
 
@@ -88,3 +91,34 @@ def end_of(text: str, most: int) -> str:
     while len(json.encode(kept)) - 2 > most:
         kept = kept[len(kept) // 8 + 1 :]
     return kept
+
+
+# --- groups
+
+
+def grouped(job: Document) -> Document:
+    """Return the job with the name of the group of its last failure (failure_groups.py)."""
+    name = blake2b("\x1f".join(kind_of_failure(job)).encode(), digest_size=6).hexdigest()
+    return job if job.get("failure") == name else {**job, "failure": name}
+
+
+def kind_of_failure(job: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return the action, the type of the last failure, and its place in the code; the place may be unknown."""
+    errors = job.get("errors")
+    if errors and errors[-1].get("attempt") == job.get("attempts", 0):
+        return job["action"], errors[-1]["type"], _place(errors[-1].get("traceback", ""))
+    code = job.get("returnCode")
+    return job["action"], "no outcome" if code is None else f"returnCode {code}", ""
+
+
+_FRAME = re.compile(r'^ *File "([^"\n]+)", line (\d+), in (.+)$', re.MULTILINE)
+_LIBRARIES = re.compile(r"/(site|dist)-packages/|/lib/python\d|^<")
+
+
+def _place(traceback: str) -> str:
+    """Return the innermost line of a traceback outside libraries, as `actions/x.py:17 fetch`."""
+    frames = _FRAME.findall(traceback)
+    own = [frame for frame in frames if not _LIBRARIES.search(frame[0])]
+    for path, line, function in (own or frames)[-1:]:
+        return f"{'/'.join(path.split('/')[-2:])}:{line} {function}"[:200]
+    return ""

@@ -25,6 +25,7 @@ from geventjob.backoff import Trouble
 from geventjob.cimi.document import Document
 from geventjob.clock import boottime
 from geventjob.coordination.base import CoordinationError
+from geventjob.job.attributes import named
 from geventjob.server.accounts.acl import VIEW
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.store.base import StoreError
@@ -40,11 +41,11 @@ LINGER = 30.0
 """Seconds after the end of the last stream for which changes are still kept, for a client that comes back."""
 MESSAGE_LENGTH = 200
 """Characters of a message in an event."""
-SHOWN = (
-    "id", "action", "name", "state", "progress", "statusMessage", "returnCode", "priority", "tags", "targetResource",
-    "parentJob", "executor", "created", "updated", "started", "duration", "attempts", "interruptions", "retried",
-    "held",
-)  # fmt: skip
+LEFT_OUT = frozenset({
+    "acl", "operations", "resourceURI", "description", "properties", "affectedResources", "nestedJobs", "idempotencyKey"
+})  # fmt: skip
+"""Searched attributes that events lack: they can be long, or are the client's own affair."""
+SHOWN = tuple(name for name in named(lambda attribute: attribute.search is not None) if name not in LEFT_OUT)
 """Attributes of a job in an event, as far as the job has them: none that can be large or secret."""
 
 _encode = msgspec.json.Encoder().encode

@@ -86,7 +86,8 @@ def edited(
     if edit.failure and edit.owner and after is not job and edit.set.get("state") == "FAILED":
         after = dict(after)
         failures.note(after, edit.failure, edit.owner.executor, now)
-    return after
+        return failures.grouped(after)
+    return failures.grouped(after) if after["state"] == "FAILED" != job["state"] else after
 
 
 def _edited(

@@ -1,4 +1,4 @@
-"""`rate` and `attention`: what comes in and goes out, and what an operator should look at."""
+"""`rate`, `failure` and `attention`: what comes in, goes out and fails, and what an operator should look at."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from geventjob.coordination.base import Coordination
 from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.http.response import set_json
 from geventjob.server.jobs.attention import gathered, notices
+from geventjob.server.jobs.failure_groups import FailureGroups
 from geventjob.server.jobs.rates import MOST_ACTIONS, OTHERS, Rates, by_action, percentile, summed
+from geventjob.server.problem import Problem
 from geventjob.server.resources.health import HealthResource
+from geventjob.server.resources.search_parameters import number, parameters
 from geventjob.server.store.base import Store
 
+SHOWN_GROUPS, MOST_GROUPS = 200, 1_000
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -35,6 +39,23 @@ class RateResource:
             shown[OTHERS] = summed(rest)
         answer = {"minutes": list(map(_minute, minutes)), "actions": [_action(*pair) for pair in shown.items()]}
         set_json(resp, answer)
+
+
+class FailureResource:
+    """The groups of failures, for callers who see everything."""
+
+    def __init__(self, groups: FailureGroups, sessions: Sessions) -> None:
+        self._groups = groups
+        self._sessions = sessions
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Respond with the groups that failed last, the newest first."""
+        self._sessions.caller_of(req).require_sees_all()
+        last = number(parameters(req), "$last", SHOWN_GROUPS) or 0
+        if last > MOST_GROUPS:
+            raise Problem(400, f"$last is {last}: {MOST_GROUPS} at most")
+        count, groups = self._groups.newest(max(0, last))
+        set_json(resp, {"count": count, "failures": list(map(_group, groups))})
 
 
 class AttentionResource:
@@ -62,3 +83,9 @@ def _action(name: str, counts: dict[str, Any]) -> dict[str, Any]:
     found = {key: percentile(counts, share) for key, share in PERCENTILES.items()}
     known = {key: value for key, value in found.items() if value is not None}
     return {"action": name, **{key: counts[key] for key in ("in", "out", "failed")}, **known}
+
+
+def _group(group: Document) -> dict[str, Any]:
+    hours = [{"at": at, "count": count} for at, count in sorted(group["_hours"].items())]
+    named = {name: group.get(name, "") for name in ("id", "action", "type", "place", "message", "count", "job")}
+    return {**named, "first": group["created"], "last": group["updated"], "hours": hours}

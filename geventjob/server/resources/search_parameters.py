@@ -134,14 +134,15 @@ def _listed(given: Parameters, name: str) -> Iterator[str]:
 
 
 def _window(given: Parameters) -> tuple[int, int | None]:
-    first = max(1, _number(given, "$first", 1) or 1)
-    last = _number(given, "$last", None)
+    first = max(1, number(given, "$first", 1) or 1)
+    last = number(given, "$last", None)
     if last is not None and last - first + 1 > WINDOW:
         raise Problem(400, f"$first to $last spans {last - first + 1} items: {WINDOW} at most")
     return first, None if last is None else max(0, last)
 
 
-def _number(given: Parameters, name: str, default: int | None) -> int | None:
+def number(given: Parameters, name: str, default: int | None) -> int | None:
+    """Return the whole number of a parameter, or the default without one. Raises Problem 400."""
     value = given.get(name, ("",))[0].strip()
     if not value:
         return default
