@@ -38,12 +38,8 @@ from geventjob.server.resources.fleet import NodeResource, QueueResource, Reconc
 from geventjob.server.resources.health import HealthResource
 from geventjob.server.resources.job import JobResource
 from geventjob.server.resources.page import PageResource, lead_to_page
-<<<<<<< HEAD
 from geventjob.server.resources.pause import PauseResource
-from geventjob.server.resources.rates import AttentionResource, RateResource
-=======
 from geventjob.server.resources.rates import AttentionResource, FailureResource, RateResource
->>>>>>> 2e19350 (Failures in groups by action, type and place, with counts over time: GET /api/failure)
 from geventjob.server.resources.schedule import ScheduleResource
 from geventjob.server.resources.session import SessionResource
 from geventjob.server.resources.templates import credential_templates, session_templates

@@ -114,7 +114,6 @@ def test_a_label_is_named_in_the_table_and_by_its_own_option_only() -> None:
         "geventjob/job/attributes.py",
         "geventjob/cli/job_options.py",
         "geventjob/cimi/client.py",
-        "geventjob/server/jobs/feed.py",
         "geventjob/job/types.py",
     }
 
