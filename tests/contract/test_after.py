@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+import gevent
 import pytest
+from gevent.event import Event
 
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.jobs import after
+from geventjob.server.jobs.changes import entry_of
+from geventjob.server.jobs.conflicts import Refusal
 from geventjob.server.jobs.failures import FailureReport, RetryWish
 from geventjob.server.jobs.lifecycle import Edit, JobEdit, Owner
+from geventjob.server.jobs.promoter import Promoter
+from geventjob.server.jobs.reconcile import Reconciler
 from geventjob.server.problem import Problem
 from geventjob.server.store.base import StoreAway
+from geventjob.server.store.sqlite import SqliteStore
 from tests.contract.test_promoter import ADMIN, Site, site  # noqa: F401  (a fixture)
 from tests.contract.test_reconcile import both  # noqa: F401  (a fixture)
 
@@ -24,6 +33,7 @@ HELD, RUNS = ("QUEUED", True, False), ("QUEUED", False, True)
 def line(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:  # noqa: F811
     """Return a site whose promoter hears what its own server tells, and acts when it is called."""
     monkeypatch.setattr(site.promoter, "_notify", site.promoter._heed)
+    site.both.reconciler = Reconciler(site.both.store, site.both.coordination, site.promoter)
     return site
 
 
@@ -262,3 +272,137 @@ def test_a_plain_add_reads_no_job(line: Site, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(line.promoter, "watch", lambda jobs: pytest.fail("a mark"))
     [id] = line.jobs.add([{"action": "noop"}], ADMIN)
     assert isinstance(id, str)
+
+
+# --- a promoter that dies or freezes at each step
+
+
+class Killed(BaseException):
+    """The end of a promoter."""
+
+
+class Steps:
+    """The requests of a promoter to store and queue: something happens before or after one of them."""
+
+    def __init__(self, happens: Callable[[], None]) -> None:
+        self.left = 0
+        self.happens = happens
+
+    def reach(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.happens()
+
+
+class Stepping:
+    """A store or a queue whose requests are steps."""
+
+    def __init__(self, inner: Any, steps: Steps) -> None:
+        self.inner = inner
+        self.steps = steps
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.inner, name)
+        if name not in ("get", "write", "search", "put", "remove"):
+            return value
+
+        def call(*args: Any, **more: Any) -> Any:
+            self.steps.reach()
+            result = value(*args, **more)
+            self.steps.reach()
+            return result
+
+        return call
+
+
+def stepping(line: Site, at: int, happens: Callable[[], None]) -> Promoter:
+    """Return another promoter, which was told the same, and to which something happens at a step."""
+    steps = Steps(happens)
+    store: Any = Stepping(line.both.store, steps)
+    queue: Any = Stepping(line.both.coordination, steps)
+    made = Promoter(store, queue)
+    made.rules()
+    steps.left = at
+    made._notify = made._heed  # type: ignore[method-assign]
+    made._ended = set(line.promoter._ended)
+    line.promoter._ended.clear()
+    return made
+
+
+def stride(line: Site) -> int:
+    """Return 1 for a store that is quick, so that a test stops at each step; else stop at each fifth."""
+    return 1 if isinstance(line.both.store, SqliteStore) else 5
+
+
+class Family:
+    """Jobs after a good one and after a bad one; the good one and the bad one have just ended."""
+
+    def __init__(self, line: Site) -> None:
+        self.line = line
+        good, bad = line.add(), line.add()
+        self.next = add(line, good)
+        self.failed = add(line, bad)
+        self.anyway = add(line, self.failed, good, when_failed="run")
+        self.later = add(line, self.next)
+        end(line, good)
+        end(line, bad, "FAILED")
+        line.both.coordination.discard([entry_of(line.job(id)) or "" for id in (good, bad)])
+
+    def check(self) -> None:
+        """Let another promoter and the reconciler do what is left, then begin all that can be begun."""
+        line = self.line
+        line.promoter.run()
+        line.both.run()
+        line.promoter.run()
+        claims = line.both.coordination.take(9, timeout=0)
+        begun = []
+        for claim in claims:
+            with suppress(Refusal):
+                line.begin(claim.job, claim.entry, claim.fence)
+                begun.append(claim.job)
+        line.both.coordination.consume(claims)
+        assert sorted(begun) == sorted([self.next, self.anyway])
+        assert line.job(self.failed)["state"] == "FAILED"
+        assert line.state(self.later) == HELD
+        for id in begun:
+            end(line, id)
+        line.promoter.run()
+        assert line.state(self.later) == RUNS
+        line.both.coordination.discard([entry_of(line.job(self.later)) or ""])
+        end(line, self.later)
+
+
+def test_a_promoter_that_is_killed_at_any_step_leaves_none_behind_and_lets_none_through_twice(line: Site) -> None:
+    def kill() -> None:
+        raise Killed
+
+    for at in itertools.count(1, stride(line)):
+        family = Family(line)
+        doomed = stepping(line, at, kill)
+        with suppress(Killed):
+            doomed.run()
+            break
+        family.check()
+    assert at > 15
+
+
+def test_a_promoter_that_is_frozen_at_any_step_does_no_harm_when_it_goes_on(line: Site) -> None:
+    for at in itertools.count(1, stride(line)):
+        family, frozen, thawed = Family(line), Event(), Event()
+
+        def freeze(frozen: Event = frozen, thawed: Event = thawed) -> None:
+            frozen.set()
+            thawed.wait()
+
+        slow = gevent.spawn(stepping(line, at, freeze).run)
+        either: list[Any] = [slow, frozen]
+        gevent.wait(either, count=1)
+        if not frozen.is_set():
+            slow.get()
+            break
+        line.both.run()
+        line.promoter.run()
+        thawed.set()
+        slow.get(timeout=20)
+        family.check()
+    assert at > 15

@@ -30,9 +30,9 @@ class Pair(Fleet):
         self.urls = [f"http://127.0.0.1:{port}" for port in self.ports]
         self._keeping = ["--es-hosts-list", elasticsearch.shared(), "--es-index-prefix", f"t{uuid4().hex}"]
 
-    def start_servers(self) -> list[Process]:
+    def start_servers(self, *more: str) -> list[Process]:
         """Start both servers at once, for the first time."""
-        told = ["--admin-pass-file", str(self.password_file), *self._keeping, "--session-timeout", "3"]
+        told = ["--admin-pass-file", str(self.password_file), *self._keeping, "--session-timeout", "3", *more]
         servers = [self._start("server", ["--host", "127.0.0.1", "--port", str(port), *told]) for port in self.ports]
         for server, url in zip(servers, self.urls, strict=True):
             until(lambda url=url, server=server: Client(url).healthy() or not server.running)
@@ -125,3 +125,44 @@ def test_held_jobs_are_put_by_the_other_server_when_the_promoter_is_killed(pair:
     assert Counter((job["state"], job["retried"], job["attempts"]) for job in jobs.values()) == {("SUCCESS", 1, 2): 3}
     assert sorted(notes.jobs("begin")) == sorted(ids * 2)
     assert all(job["errors"][0]["type"] == "OSError" and job["output"] == {"runs": 2} for job in jobs.values())
+
+
+def test_chains_go_on_in_their_order_when_the_promoter_is_frozen_and_the_next_one_is_killed(
+    pair: Pair, tmp_path: Path
+) -> None:
+    notes = Notes(tmp_path / "notes")
+    servers = pair.start_servers("--reconcile-interval", "3")
+    clients = [Client(url, "super", PASSWORD) for url in pair.urls]
+    first = until(lambda: promoter(clients[0], pair) is not None) and promoter(clients[0], pair)
+    assert first is not None
+    pair.url = pair.reaching(1 - first)  # a server that is frozen would hold up the executor's requests, too
+    for number in range(2):
+        pair.executor(f"executor-{number}", "--threads", "20", "--session-timeout", "3")
+    body = {"action": "noted", "payload": {"file": str(notes.path), "seconds": 0.3}}
+    root = clients[1 - first].add("job", {**body, "notBefore": "+1h"})
+    lines = [[root] for _ in range(6)]
+    for _ in range(12):
+        for line in lines:
+            line.append(clients[1 - first].add("job", {**body, "after": {"jobs": line[-1:]}}))
+    last = clients[1 - first].add("job", {**body, "after": {"jobs": [line[-1] for line in lines]}})
+    clients[1 - first].operation(root, "release")
+    until(lambda: notes.count("end") >= 10)
+    servers[first].freeze()
+    until(lambda: promoter(clients[1 - first], pair) == 1 - first)
+    before = notes.count("end")
+    until(lambda: notes.count("end") >= before + 10)
+    servers[first].thaw()
+    until(lambda: clients[first].healthy())
+    servers[1 - first].kill()
+    jobs = ended(clients[first], list({id for line in lines for id in [*line, last]}), 90)
+    assert Counter((job["state"], job["attempts"]) for job in jobs.values()) == {("SUCCESS", 1): 74}
+    steps = [(word, id) for _, id, word in notes.lines()]
+    for line in lines:
+        assert [step for step in steps if step[1] in line] == [(word, id) for id in line for word in ("begin", "end")]
+    assert steps[-2:] == [("begin", last), ("end", last)]
+
+
+def promoter(client: Client, pair: Pair) -> int | None:
+    """Return the number of the server that leads the election of promoters, as far as this client's server knows."""
+    leading = [node["url"] for node in client.nodes() if "promoter" in node.get("leads", ())]
+    return pair.urls.index(leading[0]) if leading else None
