@@ -24,6 +24,7 @@ from geventjob.server.store.base import StoreAway
 from geventjob.server.store.sqlite import SqliteStore
 from tests.contract.test_promoter import ADMIN, Site, site  # noqa: F401  (a fixture)
 from tests.contract.test_reconcile import both  # noqa: F401  (a fixture)
+from tests.support.waiting import eventually
 
 ALICE = Caller("alice", frozenset({"alice", "SUBMITTER", "USER"}))
 HELD, RUNS = ("QUEUED", True, False), ("QUEUED", False, True)
@@ -181,6 +182,16 @@ def test_a_notice_that_is_lost_is_made_up_for_by_the_reconciler(line: Site, monk
     line.both.run()
     line.promoter.run()
     assert line.state(second) == RUNS
+
+
+def test_a_new_leader_looks_at_all_that_wait(line: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = line.add()
+    second = add(line, first)
+    monkeypatch.setattr(line.promoter, "_notify", lambda notice: None)
+    end(line, first)
+    line.promoter.run()
+    line.promoter._task._leadership = line.both.coordination.lead("promoter", 10)
+    eventually(lambda: line.promoter.run() and line.state(second) == RUNS)
 
 
 def test_more_jobs_wait_on_one_than_the_one_can_name(line: Site, monkeypatch: pytest.MonkeyPatch) -> None:

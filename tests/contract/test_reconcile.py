@@ -174,7 +174,7 @@ def test_a_name_that_another_job_has_by_now_is_no_entry_of_ones_own(
     both: Both, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A new ZooKeeper counts from 0 again, so the first entries that are put have names of lost entries."""
-    monkeypatch.setattr("geventjob.server.jobs.reconcile.PAGE", 3)
+    monkeypatch.setattr("geventjob.server.jobs.pages.PAGE", 3)
     entries = [both.add(f"n{n}") for n in range(7)]
     both.lose(*entries)
     fresh = [both.add("new"), *[both.add(f"m{n}") for n in range(6)]]
@@ -194,7 +194,7 @@ def test_two_reconcilers_at_once_leave_one_entry_a_job(both: Both) -> None:
 
 
 def test_many_pages(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("geventjob.server.jobs.reconcile.PAGE", 7)
+    monkeypatch.setattr("geventjob.server.jobs.pages.PAGE", 7)
     both.lose(*[both.add(f"n{n}") for n in range(30)])
     assert both.run() == Report(jobs=30, requeued=30)
 

@@ -13,11 +13,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+import gevent
+
 from geventjob.backoff import Trouble
 from geventjob.batch import Batcher
 from geventjob.cimi.document import Document
 from geventjob.clock import boottime, cimi_time, moment_of, now
-from geventjob.coordination.base import Coordination, CoordinationError
+from geventjob.coordination.base import Coordination, CoordinationError, Leadership
 from geventjob.job.states import FINAL
 from geventjob.job.types import LOWEST_PRIORITY
 from geventjob.server.filter import And, Compare, Filter
@@ -65,6 +67,8 @@ class Promoter:
         self._told_at = -SETTLE
         self._ended: set[str] = set()
         """Jobs that have ended since the last round, for which others may wait."""
+        self._led: Leadership | None = None
+        """The leadership in which this server has looked at all jobs that come after others."""
         self._waiters: set[str] = set()
         """Jobs whose predecessors are over, as servers have seen since the last round."""
         self._notices: Batcher[dict[str, Any], None] = Batcher(self._tell_leader)
@@ -135,6 +139,11 @@ class Promoter:
         if waiting := [job for job in jobs if waits(job)]:
             self.watch(waiting)
 
+    def look(self) -> None:
+        """Let all jobs go on whose predecessors are over: notices of ends may be lost. Raises StoreError."""
+        for ids in self.successors.waiting():
+            self.release(ids)
+
     def release(self, ids: Sequence[str]) -> None:
         """Let jobs go on whose predecessors are over. Raises StoreError."""
         moved = self.successors.release(ids)
@@ -179,6 +188,9 @@ class Promoter:
         Raises StoreError, CoordinationError.
         """
         self._planned = ""
+        if self._task.leadership is not self._led:
+            self._led = self._task.leadership
+            gevent.spawn(self._look_at_the_start)
         self._follow()
         self._sweep()
         again = self._pauses.round(self._task.leadership)
@@ -189,6 +201,13 @@ class Promoter:
         longest = SETTLE if boottime() - self._told_at < SETTLE else LONGEST
         self._planned = min([*times, cimi_time(moment + timedelta(seconds=min(longest, again)))])
         return max(0.0, (moment_of(self._planned) - moment).total_seconds())
+
+    def _look_at_the_start(self) -> None:
+        """Make up for the notices that an earlier leader did not act on."""
+        try:
+            self.look()
+        except StoreError as error:
+            log.warning("jobs that come after others wait for the reconciler: %s", error)
 
     def _follow(self) -> None:
         """Let the jobs go on that have waited for the ends of which this server was told."""

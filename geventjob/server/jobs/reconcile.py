@@ -10,33 +10,32 @@ Reconciling is safe beside executors and beside another reconciler: the job deci
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import gevent
 
 from geventjob.backoff import Trouble
 from geventjob.cimi.document import Document
-from geventjob.clock import boottime, now
+from geventjob.clock import now
 from geventjob.coordination.base import Coordination
 from geventjob.job.states import FINAL
 from geventjob.job.types import LOWEST_PRIORITY
 from geventjob.server.filter import And, Compare, Filter, Or
 from geventjob.server.jobs.changes import entry_of
 from geventjob.server.jobs.leading import LeaderTask, at_intervals
+from geventjob.server.jobs.pages import PAGE, pages
 from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.requeue import requeued
-from geventjob.server.store.base import Change, NoSuchDocument, Query, Store, Update
+from geventjob.server.store.base import Change, NoSuchDocument, Store, Update
 
 log = logging.getLogger(__name__)
 
 ELECTION = "reconciler"
 GRACE = 5.0
 """Seconds between the two checks of a difference."""
-PAGE = 1_000
-"""Jobs of one search, and entries of the head of the queue."""
-REST = 3
-"""The pause after a page, as a multiple of the time that the page took: the server has other work to do."""
+HEAD = 1_000
+"""Entries of the head of the queue that are looked at."""
 UNFINISHED: Filter = And(
     (
         Or(tuple(Compare(("state",), "=", state) for state in ("QUEUED", "RUNNING", "STOPPING"))),
@@ -44,8 +43,7 @@ UNFINISHED: Filter = And(
     )
 )
 """The jobs that need an entry: held jobs have none."""
-AFTER_OTHERS: Filter = Compare(("held", "why"), "=", "after")
-"""The jobs that wait on a predecessor, which may be over: the notice of its end may be lost."""
+READ = ("state", "properties", "priority", "fence")
 
 
 @dataclass
@@ -78,14 +76,13 @@ class Reconciler:
         """Run one round. `dry`: only count the differences. `grace`: seconds between the two checks."""
         report = Report()
         lost, restored = [], 0
-        for page in self._pages(UNFINISHED):
+        for page in pages(self._store, UNFINISHED, READ):
             report.jobs += len(page)
             older = self._with_older_entry(page)
             lost += self._without_entry(page) + older
             restored += len(older)
         if not dry:
-            for page in self._pages(AFTER_OTHERS):
-                self._promoter.release([job["id"] for job in page])
+            self._promoter.look()
         orphans = self._orphans()
         if restored:
             grace = max(grace, self._log_restored(restored))
@@ -103,21 +100,6 @@ class Reconciler:
                 report.requeued, did, report.removed, did,
             )  # fmt: skip
         return report
-
-    def _pages(self, wanted: Filter) -> Iterator[list[Document]]:
-        """Yield pages of these jobs, in the order of their ids."""
-        last: str | None = None
-        while True:
-            began = boottime()
-            after: tuple[Filter, ...] = () if last is None else (Compare(("id",), ">", last),)
-            select = ("state", "properties", "priority", "fence")
-            query = Query(And((wanted, *after)), last=PAGE, orderby=[("id", False)], select=select)
-            page = self._store.search("job", query).documents
-            yield page
-            if len(page) < PAGE:
-                return
-            last = page[-1]["id"]
-            gevent.sleep(REST * (boottime() - began))
 
     def _log_restored(self, count: int) -> float:
         """Log the restored copy. Return the seconds for which owners may still run jobs that they took before."""
@@ -177,7 +159,7 @@ class Reconciler:
         The entry of a missing job counts only if no executor has taken the entry. The entry of a job in a final state
         counts even if taken: an executor of another engine releases the entry and takes it again, without end.
         """
-        head = [waiting for waiting in self._coordination.stats(PAGE).head if waiting.job.startswith("job/")]
+        head = [waiting for waiting in self._coordination.stats(HEAD).head if waiting.job.startswith("job/")]
         jobs = self._store.get([waiting.job for waiting in head])
         return {
             waiting.entry: job is not None

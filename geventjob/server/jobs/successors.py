@@ -17,10 +17,12 @@ from geventjob.clock import now
 from geventjob.job.states import FINAL
 from geventjob.server.accounts.acl import VIEW
 from geventjob.server.accounts.caller import Caller
+from geventjob.server.filter import Compare
 from geventjob.server.jobs import after
 from geventjob.server.jobs.after import AFTER, Place
 from geventjob.server.jobs.changes import changed
 from geventjob.server.jobs.gate import asked
+from geventjob.server.jobs.pages import pages
 from geventjob.server.jobs.rules import Rules
 from geventjob.server.jobs.wait import hold
 from geventjob.server.jobs.waiting import waiting_on
@@ -82,6 +84,11 @@ class Successors:
                 known = [waiter["id"] for page in waiting_on(self._store, id) for waiter in page]
             waiters.update(known)
         return waiters
+
+    def waiting(self) -> Iterator[list[str]]:
+        """Yield the ids of all jobs that wait on a predecessor, page by page, with rests in between."""
+        for page in pages(self._store, Compare(("held", "why"), "=", "after"), ("state",)):
+            yield [job["id"] for job in page]
 
     def release(self, ids: Iterable[str]) -> list[Document]:
         """Look at the predecessors of these jobs again, and let the jobs go on. Return those that wait on none now.
