@@ -40,6 +40,10 @@ class _Nodes(msgspec.Struct):
     nodes: list[Document]
 
 
+class _Attention(msgspec.Struct):
+    attention: list[Document]
+
+
 class _Distributors(msgspec.Struct):
     distributors: list[Document]
 
@@ -408,6 +412,14 @@ class Client:
     def pauses(self) -> list[Document]:
         """Return the pauses that are in force (docs/reference/api.md)."""
         return self._ours("GET", "pause", answer=_Pauses).pauses
+
+    def rate(self) -> Document:
+        """Return what came, ended and failed in each minute of the last hour, and by action (docs/reference/api.md)."""
+        return self._ours("GET", "rate", answer=Document)
+
+    def attention(self) -> list[Document]:
+        """Return what needs the attention of an operator, the worst first; empty if all is well."""
+        return self._ours("GET", "attention", answer=_Attention).attention
 
     def why(self, id: str) -> Document:
         """Return a sentence about the state of a job, `why`, and the facts behind it (docs/reference/api.md)."""

@@ -41,6 +41,10 @@ COMMANDS = {
         "resume": "end a pause",
     },
     "executors": {"executors": "let executors take no more jobs, take jobs again, or drain and end"},
+    "overview": {
+        "stats": "show rates, queue, executors and actions, and what needs attention",
+        "top": "show the same live, with the jobs that run longest",
+    },
     "schedules": {"schedules": "list schedules and distributors; add, edit, pause, resume, fire one"},
     "user": {"user": "add a user, list users, change a password, delete a user"},
     "key": {"key": "make an API key, list your keys, delete a key"},

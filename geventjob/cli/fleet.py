@@ -9,6 +9,7 @@ from geventjob.cimi.document import Document
 from geventjob.cli.context import CommandContext, Commands
 from geventjob.cli.errors import UsageError
 from geventjob.cli.screen import age, span
+from geventjob.config import nearest
 from geventjob.exit_code import ExitCode
 
 
@@ -123,7 +124,9 @@ def parameters(context: CommandContext, name: str, executors: list[Document]) ->
 
     having = [node for node in executors if name in node.get("actions", ())]
     if not having:
-        raise UsageError(f"no executor announces the action {name!r}: see {context.command} actions")
+        known = {action for node in executors for action in node.get("actions", ())}
+        told = nearest(name, known) or f": see {context.command} actions"
+        raise UsageError(f"no executor announces the action {name!r}{told}")
     versions: dict[str, Document] = {}
     for node in having:
         shape = node.get("parameters", {}).get(name)

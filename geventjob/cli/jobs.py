@@ -15,7 +15,7 @@ from geventjob.cli.errors import MissingOrHidden, UsageError, explain
 from geventjob.cli.record import print_record
 from geventjob.cli.screen import STYLES, attributes
 from geventjob.clock import cimi_time, now
-from geventjob.config import kinds
+from geventjob.config import kinds, nearest
 from geventjob.exit_code import ExitCode
 from geventjob.job.moments import moment
 from geventjob.job.states import FINAL
@@ -65,7 +65,8 @@ def declare(commands: Commands) -> None:
 def state(text: str) -> str:
     """Return a state in capitals. Raises ArgumentTypeError."""
     if text.upper() not in STYLES:
-        raise argparse.ArgumentTypeError(f"expected one of {' '.join(STYLES)}, not {text!r}")
+        told = nearest(text.upper(), STYLES)
+        raise argparse.ArgumentTypeError(f"expected one of {' '.join(STYLES)}, not {text!r}{told}")
     return text.upper()
 
 

@@ -11,7 +11,7 @@ from geventjob.cimi.errors import CimiError, Conflict, Refused
 from geventjob.cli import job_options, jobs, watch
 from geventjob.cli.context import CommandContext, Commands
 from geventjob.cli.errors import UsageError
-from geventjob.config import kinds
+from geventjob.config import kinds, nearest
 from geventjob.exit_code import ExitCode
 from geventjob.job.attributes import ENTRY, named
 from geventjob.job.states import FINAL
@@ -158,7 +158,9 @@ def warn(context: CommandContext, action: str, payload: Document) -> None:
         return
     having = [node for node in nodes if node.get("role") == "executor" and action in node.get("actions", ())]
     if not having:
-        context.screen.note(f"warning: no executor announces the action {action!r}: see {context.command} actions")
+        known = {name for node in nodes for name in node.get("actions", ())}
+        told = nearest(action, known) or f": see {context.command} actions"
+        context.screen.note(f"warning: no executor announces the action {action!r}{told}")
         return
     from geventjob.plugins.shapes import misfits
 

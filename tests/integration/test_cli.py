@@ -632,3 +632,43 @@ def test_a_terminal_asks_for_the_password(cli: Cli) -> None:
     os.close(main)
     assert "hers alone" not in shown
     cli("user", "delete", "carol")
+
+
+# --- the whole engine
+
+
+def test_stats_tells_of_everything(cli: Cli, client: Client) -> None:
+    id = cli("submit", "answers", "--wait").stdout.split()[0]
+    shown = cli("stats").stdout
+    assert re.search(r"^jobs: .*SUCCESS", shown, re.MULTILINE)
+    assert re.search(
+        r"^last hour: [1-9]\d* in, [1-9]\d* out, \d+ failed; last minute: \d+ in, \d+ out$", shown, re.MULTILINE
+    )
+    assert re.search(r"^queue: \d+ entries, \d+ taken", shown, re.MULTILINE)
+    assert re.search(r"^executors: 1, \d+ of \d+ slots taken$", shown, re.MULTILINE)
+    assert re.search(r"^answers +[1-9]", shown, re.MULTILINE)
+    told = cli.json("stats")
+    assert {"jobs", "queue", "nodes", "rate", "attention", "running"} == told.keys()
+    assert client.get(id)["state"] == "SUCCESS"
+
+
+def test_top_without_a_terminal_prints_once(cli: Cli, client: Client) -> None:
+    id = client.add("job", {"action": "steps", "payload": {"pace": 30}})
+    until(lambda: client.get(id)["state"] == "RUNNING")
+    shown = cli("top").stdout
+    assert re.search(r"^worker .* [1-9]\d*/", shown, re.MULTILINE)
+    assert re.search(rf"^{id} +steps +worker", shown, re.MULTILINE)
+    client.operation(id, "stop")
+
+
+def test_top_is_live_on_a_terminal(cli: Cli) -> None:
+    code, shown = on_terminal(cli, "top", until_shown="EXECUTOR")
+    assert code == 0, shown
+    assert "jobs: " in shown
+    assert "slots taken" in shown
+
+
+def test_the_nearest_word(cli: Cli) -> None:
+    assert cli.wrong("jobs", "--state", "FAILD").rstrip().endswith("did you mean FAILED?")
+    assert "'anwers': did you mean answers?" in cli("submit", "anwers").stderr
+    assert "'anwers': did you mean answers?" in cli.wrong("actions", "anwers")
