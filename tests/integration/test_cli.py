@@ -638,7 +638,7 @@ def test_a_terminal_asks_for_the_password(cli: Cli) -> None:
 
 
 def test_stats_tells_of_everything(cli: Cli, client: Client) -> None:
-    id = cli("submit", "answers", "--wait").stdout.split()[0]
+    id = cli("submit", "succeeds", "--wait").stdout.split()[0]
     shown = cli("stats").stdout
     assert re.search(r"^jobs: .*SUCCESS", shown, re.MULTILINE)
     assert re.search(
@@ -646,7 +646,7 @@ def test_stats_tells_of_everything(cli: Cli, client: Client) -> None:
     )
     assert re.search(r"^queue: \d+ entries, \d+ taken", shown, re.MULTILINE)
     assert re.search(r"^executors: 1, \d+ of \d+ slots taken$", shown, re.MULTILINE)
-    assert re.search(r"^answers +[1-9]", shown, re.MULTILINE)
+    assert re.search(r"^succeeds +[1-9]", shown, re.MULTILINE)
     told = cli.json("stats")
     assert {"jobs", "queue", "nodes", "rate", "attention", "running"} == told.keys()
     assert client.get(id)["state"] == "SUCCESS"
