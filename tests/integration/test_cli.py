@@ -669,6 +669,6 @@ def test_top_is_live_on_a_terminal(cli: Cli) -> None:
 
 
 def test_the_nearest_word(cli: Cli) -> None:
-    assert cli.wrong("jobs", "--state", "FAILD").rstrip().endswith("did you mean FAILED?")
-    assert "'anwers': did you mean answers?" in cli("submit", "anwers").stderr
-    assert "'anwers': did you mean answers?" in cli.wrong("actions", "anwers")
+    assert cli.wrong("jobs", "--state", "FAILEDX").rstrip().endswith("did you mean FAILED?")
+    assert "'answersx': did you mean answers?" in cli("submit", "answersx").stderr
+    assert "'answersx': did you mean answers?" in cli.wrong("actions", "answersx")
