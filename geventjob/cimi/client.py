@@ -385,6 +385,34 @@ class Client:
         body = {"ticks": [{"id": id, "tick": tick} for id, tick in ticks]}
         return self._ours("POST", "schedule/bulk-fire", json=body, answer=_FiredTicks).results
 
+    def limits(self) -> list[Document]:
+        """Return all limits (docs/reference/api.md, "Limits")."""
+        found: list[Document] = self.search("limit", orderby="id:asc")["limits"]
+        return found
+
+    def set_limit(
+        self,
+        name: str,
+        action: str,
+        *,
+        per: str | None = None,
+        running: int | None = None,
+        starts: int | None = None,
+        each: float | None = None,
+    ) -> Document:
+        """Make or replace a limit: at most so many jobs of an action run at once, or start in `each` seconds.
+
+        `per`: the attribute, as `payload.account`, for each value of which the numbers hold; None: for all jobs
+        together. Jobs that wait already obey. Raises Refused.
+        """
+        given = {"action": action, "per": per, "running": running, "starts": starts, "each": each}
+        body = {attribute: value for attribute, value in given.items() if value is not None}
+        return self._ours("PUT", f"limit/{quote(name, safe='')}", json=body, answer=Document)
+
+    def delete_limit(self, name: str) -> None:
+        """Delete a limit: jobs that wait for their turns under it pass. Raises NotFound."""
+        self._ours("DELETE", f"limit/{quote(name, safe='')}", answer=Document)
+
     def queue(self) -> Document:
         """Return the figures of the queue (docs/reference/api.md)."""
         return self._ours("GET", "queue", answer=Document)

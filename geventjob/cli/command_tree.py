@@ -46,6 +46,7 @@ COMMANDS = {
         "top": "show the same live, with the jobs that run longest",
     },
     "schedules": {"schedules": "list schedules and distributors; add, edit, pause, resume, fire one"},
+    "limits": {"limits": "list limits; let at most so many jobs of an action run at once, or start in a time"},
     "user": {"user": "add a user, list users, change a password, delete a user"},
     "key": {"key": "make an API key, list your keys, delete a key"},
     "cron": {"cron": "show when a crontab line fires, in UTC and in local time"},

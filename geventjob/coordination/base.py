@@ -140,6 +140,16 @@ class Leadership(ABC):
     """The leadership of one election, as far as this process knows."""
 
     name: str
+    token: str
+    """A text that no other leadership has."""
+
+    @abstractmethod
+    def confirm(self) -> None:
+        """Return if this process leads at a moment during the call, however late coordination receives the call.
+
+        Work that reached the store before the call was then the work of the leader. Raises LeadershipOver,
+        CoordinationAway: whether this process leads is unknown.
+        """
 
     @property
     @abstractmethod

@@ -18,6 +18,7 @@ from geventjob.server.http.errors import problem_of
 from geventjob.server.http.response import set_problem
 from geventjob.server.jobs.failure_groups import FailureGroups
 from geventjob.server.jobs.feed import Feed
+from geventjob.server.jobs.limits import LimitService
 from geventjob.server.jobs.looking import look_around
 from geventjob.server.jobs.pauses import PauseService
 from geventjob.server.jobs.promoter import Promoter
@@ -37,6 +38,7 @@ from geventjob.server.resources.executor import ExecutorResource
 from geventjob.server.resources.fleet import NodeResource, QueueResource, ReconcileResource
 from geventjob.server.resources.health import HealthResource
 from geventjob.server.resources.job import JobResource
+from geventjob.server.resources.limit import LimitResource
 from geventjob.server.resources.page import PageResource, lead_to_page
 from geventjob.server.resources.pause import PauseResource
 from geventjob.server.resources.rates import AttentionResource, FailureResource, RateResource
@@ -117,6 +119,7 @@ def application(
         "user": UserResource(store, sessions, passwords),
         "job": job,
         "schedule": schedule,
+        "limit": LimitResource(store, LimitService(store, promoter.book), sessions),
     }
     for kind, collection in collections.items():
         app.add_route(f"/api/{kind}", collection, suffix="all")

@@ -104,12 +104,18 @@ class Targets:
         answer = self.admin.post("schedule", {**SCHEDULE, "name": uuid4().hex})
         return str(answer.json()["resource-id"])
 
+    def limit(self) -> str:
+        id = f"limit/{uuid4().hex}"
+        assert self.admin.put(id, LIMIT).status_code == 200
+        return id
+
 
 def own(caller: Caller, name: str) -> str:
     return f"user/{name.lower()}"
 
 
 NEW = {"action": "nothing"}
+LIMIT = {"action": "nothing", "running": 1}
 SCHEDULE = {"action": "nothing", "cron": "@daily"}
 Request = Callable[[Caller, Targets, str], Any]
 REQUESTS: dict[str, Request] = {
@@ -156,6 +162,9 @@ REQUESTS: dict[str, Request] = {
     "`POST /api/schedule/<name>/fire`": lambda c, t, name: c.post(t.schedule() + "/fire", {"idempotencyKey": "k"}),
     "`POST /api/schedule/bulk-fire`": lambda c, t, name: c.post("schedule/bulk-fire", {"ticks": []}),
     "`DELETE /api/schedule/<name>`": lambda c, t, name: c.delete(t.schedule()),
+    "`PUT /api/limit/<name>`": lambda c, t, name: c.put("limit/" + uuid4().hex, LIMIT),
+    "`GET /api/limit`, `GET /api/limit/<name>`": lambda c, t, name: _same(c.get("limit"), c.get(t.limit())),
+    "`DELETE /api/limit/<name>`": lambda c, t, name: c.delete(t.limit()),
     "`POST /api/distributor/<name>/fire` that does not exist": lambda c, t, name: c.post(
         "distributor/nobody/fire", {"idempotencyKey": "k"}
     ),

@@ -61,6 +61,10 @@ class SqliteLeadership(Leadership):
         self.token = token
         self._resigned = False
 
+    def confirm(self) -> None:
+        """See `Leadership.confirm`."""
+        self._database.call(partial(check, leadership=self))
+
     @property
     def held(self) -> bool:
         return not self._resigned and not self._session.over

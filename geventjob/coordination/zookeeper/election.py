@@ -21,7 +21,7 @@ from kazoo.exceptions import KazooException, NodeExistsError, NoNodeError
 
 from geventjob.backoff import Trouble
 from geventjob.clock import boottime
-from geventjob.coordination.base import CoordinationAway, Leadership
+from geventjob.coordination.base import CoordinationAway, Leadership, LeadershipOver
 from geventjob.coordination.zookeeper.ensemble import Ensemble
 from geventjob.coordination.zookeeper.membership import Membership
 from geventjob.coordination.zookeeper.nodes import ELECTIONS, name_of
@@ -41,9 +41,18 @@ class ZooKeeperLeadership(Leadership):
 
     def __init__(self, membership: Membership, election: str, path: str) -> None:
         self.name = election
-        self.path = path
+        self.path = self.token = path
         self._membership = membership
         self._given_up = False
+
+    def confirm(self) -> None:
+        """See `Leadership.confirm`. A transaction is answered by a leader of ZooKeeper with a majority."""
+        nodes = self._membership.nodes
+        (answer,) = self._membership.ask(nodes.transaction([nodes.check(self.path)]))
+        if isinstance(answer, NoNodeError):
+            raise LeadershipOver(f"the leadership of {self.name} is over: its candidate is gone")
+        if isinstance(answer, Exception):
+            raise answer
 
     @property
     def held(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from itertools import chain
+from itertools import chain, count
 from typing import Any
 from uuid import uuid4
 
@@ -17,7 +17,7 @@ from geventjob.clock import boottime, now
 from geventjob.coordination.base import Coordination, CoordinationError
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.jobs.after import predecessors
-from geventjob.server.jobs.changes import added, set_entry
+from geventjob.server.jobs.changes import TURN, added, set_entry
 from geventjob.server.jobs.entries import entries_of, remove
 from geventjob.server.jobs.gate import is_pending, wait_of
 from geventjob.server.jobs.promoter import Promoter
@@ -59,6 +59,7 @@ class JobAdder:
         self._commit_unique: Batcher[list[NewJob], list[str | Exception]] = Batcher(
             self._commit_all_unique, size=len, limit=SLICE
         )
+        self._turns = count()
         self._in_flight: dict[str, Event] = {}
         """Id of a job whose add is in flight → event that is set at the end of the add."""
         self._failing: tuple[float, float] | None = None
@@ -72,7 +73,9 @@ class JobAdder:
         refusals = [self._rights.refusal(caller, body["action"]) for body in bodies]
         rules = self._promoter.rules()
         new_jobs = [
-            _new(body, caller, rules) for body, refusal in zip(bodies, refusals, strict=True) if refusal is None
+            _new(body, caller, rules, next(self._turns))
+            for body, refusal in zip(bodies, refusals, strict=True)
+            if refusal is None
         ]
         existing = self._find_existing(new_jobs)
         ids = iter(self._after_others([new for new in new_jobs if new.key not in existing], caller))
@@ -173,11 +176,12 @@ class JobAdder:
         return entries
 
 
-def _new(body: Mapping[str, Any], caller: Caller, rules: Rules) -> NewJob:
+def _new(body: Mapping[str, Any], caller: Caller, rules: Rules, turn: int) -> NewJob:
     """Return the new job for a validated body, with an idempotency key that no other submitter shares."""
     moment = now()
     job = added(body, id=f"job/{uuid4()}", now=moment, acl=body.get("acl") or caller.acl())
     if wait := wait_of(job, rules, moment):
+        job[TURN] = turn
         hold(job, wait)
     user = None if caller.is_admin else caller.username  # a shared key would disclose jobs that the caller may not see
     if "unique" in job:

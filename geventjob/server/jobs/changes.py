@@ -21,6 +21,8 @@ LAST_ENTRY = "_lastEntry"
 """Attribute of a held job: the entry under which the job ran last. A claim of this entry is over."""
 PLACE = "_place"
 """Attribute of a held job: the entry under which the job waited in the queue, and to which it may come back."""
+TURN = "_turn"
+"""Attribute of a job that was held at its add: the number of the add among those of its server."""
 HELD = ("held", LAST_ENTRY, PLACE)
 """Attributes of a job that waits before the queue (gate.py)."""
 
@@ -75,7 +77,7 @@ def changed(job: Document, change: Mapping[str, Any], delete: Sequence[str], now
 
 def place_of(job: Document) -> str:
     """Return the place of a job among all that wait for the same thing: by priority, then in the order of the adds."""
-    return f"{job.get('priority', LOWEST_PRIORITY):03} {job['created']} {job['id']}"
+    return f"{job.get('priority', LOWEST_PRIORITY):03} {job['created']} {job.get(TURN, 0):012} {job['id']}"
 
 
 def entry_of(job: Document) -> str | None:

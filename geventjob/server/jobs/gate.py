@@ -13,6 +13,7 @@ from geventjob.job.states import FINAL
 from geventjob.server.jobs.after import AFTER, WAITERS, wait_after
 from geventjob.server.jobs.changes import HELD, LAST_ENTRY, PLACE, changed, entry_of, set_entry
 from geventjob.server.jobs.conflicts import Refusal
+from geventjob.server.jobs.limit import is_let_through
 from geventjob.server.jobs.requeue import interrupted
 from geventjob.server.jobs.rules import Rules
 from geventjob.server.jobs.wait import Hold, hold
@@ -58,16 +59,23 @@ def asked(job: Document, rules: Rules, now: datetime) -> Document:
     if job["state"] != "QUEUED" or is_pending(job):
         return job
     wait = wait_of(job, rules, now)
+    passes = wait is None
     if wait is None:
-        if "held" not in job or is_due(job, now):
+        if "held" not in job or is_let_through(job):
             return job
         held = job["held"]
-        wait = Hold(held["why"], held["detail"], cimi_time(now))
-    elif "held" in job and all(job["held"].get(name) == value for name, value in wait._asdict().items()):
-        return job
+        wait = Hold(held["why"], held["detail"], min(held.get("until", "~"), cimi_time(now)))
     after = changed(job, {}, (), now)
+    if passes:
+        after.pop("limits", None)
     hold(after, wait, waited=True)
-    return after
+    return job if _waits_alike(job, after) else after
+
+
+def _waits_alike(before: Document, after: Document) -> bool:
+    """Return whether a job waits before and after a question for the same, under the same limits."""
+    held = {name: value for name, value in before.get("held", {}).items() if name != "token"}
+    return held == after["held"] and before.get("limits") == after.get("limits")
 
 
 def unless_paused(job: Document, after: Document, rules: Rules, now: datetime) -> Document:
@@ -161,7 +169,8 @@ def check(job: Document, entry: str | None, now: datetime, *, begins: bool = Tru
     held = job["held"]
     if begins and entry is not None and is_pending(job):
         return  # the entry was put when the add was complete but for the job
-    if not begins or (entry is not None and entry == job.get(LAST_ENTRY)) or not is_due(job, now + CLOCKS):
+    limited = "limits" in job and not is_let_through(job)
+    if not begins or (entry is not None and entry == job.get(LAST_ENTRY)) or limited or not is_due(job, now + CLOCKS):
         until = f"until {held['until']}" if "until" in held else f"on {held.get('on')}"
         raise Refusal("entry", f"{job['id']} waits {until}", job)
 

@@ -24,10 +24,13 @@ from geventjob.job.states import FINAL
 from geventjob.job.types import LOWEST_PRIORITY
 from geventjob.server.filter import And, Compare, Filter
 from geventjob.server.jobs.after import waits
-from geventjob.server.jobs.changes import PLACE, entry_of, place_of
+from geventjob.server.jobs.changes import PLACE, TURN, entry_of, place_of
 from geventjob.server.jobs.entries import entries_of, remove
 from geventjob.server.jobs.gate import asked, due, expired, is_awaited, is_due, is_pending, promoted
 from geventjob.server.jobs.leading import LeaderTask
+from geventjob.server.jobs.limit import ON
+from geventjob.server.jobs.limiter import Limiter
+from geventjob.server.jobs.line import Waiter, waiter
 from geventjob.server.jobs.pause_rounds import PauseRounds
 from geventjob.server.jobs.rulebook import RuleBook
 from geventjob.server.jobs.rules import Rules
@@ -50,7 +53,7 @@ SWEEP = 60.0
 HELD, EXPIRES = ("held", "until"), ("expires",)
 ALL: tuple[Filter, ...] = ()
 WAITING: tuple[Filter, ...] = (Compare(("state",), "=", "QUEUED"),)
-NEEDED = ("priority", "created", "action", "held", PLACE)
+NEEDED = ("priority", "created", "action", "held", "limits", PLACE, TURN)
 """The attributes of a job that decide whether the job may pass, and its place."""
 
 
@@ -61,7 +64,7 @@ class Promoter:
         self._store = store
         self._coordination = coordination
         trouble = Trouble(log, "held jobs cannot be put into the queue")
-        self._task = LeaderTask(coordination, ELECTION, self.run, trouble)
+        self._task = LeaderTask(coordination, ELECTION, self._round, trouble)
         self._planned = ""
         """Time of the next round, as far as this server knows; a time that is past is none."""
         self._told_at = -SETTLE
@@ -74,11 +77,16 @@ class Promoter:
         self._notices: Batcher[dict[str, Any], None] = Batcher(self._tell_leader)
         self.book = RuleBook(store, coordination, ELECTION)
         """The rules as this server knows them."""
-        self.book.on_change = self._task.wake
         self.successors = Successors(store, self.rules)
         self._unique = UniqueJobs(store, coordination, self.rules, self._entries, self.stored)
         self._swept = -SWEEP
         self._pauses = PauseRounds(store, coordination, self.book, self.hold, self.let_through)
+        self.book.on_change = self._rules_changed
+        self._limiter = Limiter(store, coordination, self.book)
+        self._must_look = True
+        """Whether the next round looks for times that are over, whatever the plan."""
+        self._came: list[tuple[str, Waiter]] = []
+        """Jobs that have begun to wait for their turn under a limit since the last round, with the key of the limit."""
 
     @property
     def leads(self) -> bool:
@@ -99,8 +107,12 @@ class Promoter:
     def expect(self, jobs: Sequence[Document]) -> None:
         """Have a round at the earliest time at which one of these jobs, all in the store, is due.
 
-        Coordination that is away delays such a round by LONGEST seconds at most.
+        Jobs that wait on a limit get a round at once. Coordination that is away delays such a round by LONGEST seconds
+        at most.
         """
+        limited = [job for job in jobs if job.get("held", {}).get("on", "").startswith(ON)]
+        if limited:
+            self._notify({"waits": [[job["held"]["on"].removeprefix(ON), *waiter(job)] for job in limited]})
         times = [time for time in map(due, jobs) if time is not None]
         if not times:
             return
@@ -160,6 +172,8 @@ class Promoter:
     def _heed(self, notice: dict[str, Any]) -> None:
         self._ended.update(notice.get("ended", ()))
         self._waiters.update(notice.get("waiters", ()))
+        self._came += [(key, Waiter(place, id, tuple(keys))) for key, place, id, keys in notice.get("waits", ())]
+        self._must_look |= "due" in notice
         self._task.wake()
 
     def _tell_leader(self, notices: Sequence[dict[str, Any]]) -> list[None]:
@@ -180,14 +194,37 @@ class Promoter:
         self._told_at = boottime()
         self._heed(message)
 
+    def _rules_changed(self) -> None:
+        self._limiter.rules_changed()
+        self._must_look = True
+        self._task.wake()
+
     # --- rounds
 
-    def run(self) -> float:
-        """Let jobs through that may run, and stop those that have expired. Return the seconds until the next round.
+    def _round(self) -> float:
+        """Do what is due, and return the seconds until the next round. Raises StoreError, CoordinationError."""
+        self._must_look |= self._task.leadership is not self._led
+        pause = self._admit()
+        if self._must_look or self._planned <= cimi_time(now()):
+            return min(pause, self.run())
+        return min(pause, max(0.0, (moment_of(self._planned) - now()).total_seconds()))
 
-        Raises StoreError, CoordinationError.
+    def _admit(self) -> float:
+        """Let jobs through their limits. Return the seconds until more may pass."""
+        leadership = self._task.leadership
+        assert leadership is not None
+        self._limiter.left(sorted(self._ended))
+        self._follow()
+        came, self._came = self._came, []
+        self._limiter.came(came)
+        return self._limiter.round(leadership, lambda jobs: self._put(jobs, now()))
+
+    def run(self) -> float:
+        """Put jobs into the queue whose time is over, and stop those that have expired.
+
+        Return the seconds until the next time. Raises StoreError, CoordinationError.
         """
-        self._planned = ""
+        self._planned, self._must_look = "", False
         if self._task.leadership is not self._led:
             self._led = self._task.leadership
             gevent.spawn(self._look_at_the_start)
@@ -220,6 +257,7 @@ class Promoter:
                 moment = now()
                 if ready := sorted((job for job in moved if is_due(job, moment)), key=place_of):
                     self._promote(ready, moment)
+                self.expect([job for job in moved if not is_due(job, moment)])
             except (StoreError, CoordinationError):
                 self._ended |= ended
                 self._waiters |= waiters
@@ -240,6 +278,7 @@ class Promoter:
         results = self._written(jobs, [partial(asked, rules=self.book.rules, now=moment)] * len(jobs))
         waiting = [job for job in results if job is not None and "held" in job and not is_due(job, moment)]
         self.expect(waiting)
+        self.ended([job for job in waiting if "admitted" in job])
         return waiting
 
     def let_through(self, jobs: Sequence[Document]) -> None:
@@ -299,14 +338,15 @@ class Promoter:
     def _promote(self, jobs: Sequence[Document], moment: datetime) -> None:
         self._complete([job for job in jobs if is_pending(job)])
         rules = self.book.rules
-        waiting = self.ask([job for job in jobs if rules.concern(job) and not is_pending(job)])
-        self._put([job for job in jobs if job["id"] not in waiting and not is_pending(job)], moment)
+        asks = [job for job in jobs if (rules.concern(job) or "limits" in job) and "token" not in job["held"]]
+        waiting = self.ask([job for job in asks if not is_pending(job)])
+        ready = [job for job in jobs if job["id"] not in waiting and not is_pending(job)]
+        self._put(sorted(ready, key=place_of), moment)
 
     def _put(self, jobs: Sequence[Document], moment: datetime) -> None:
-        """Put jobs that are due into the queue, in the order of their adds, each at its old place if it has one."""
+        """Put jobs that are due into the queue, in this order, each at its old place if it has one."""
         if not jobs:
             return
-        jobs = sorted(jobs, key=place_of)
         items = [(job["id"], job.get("priority", LOWEST_PRIORITY)) for job in jobs]
         entries = self._coordination.put(items, [job.get(PLACE) for job in jobs], self._task.leadership)
         changes = [partial(promoted, entry=entry, now=moment) for entry in entries]
@@ -346,4 +386,6 @@ def _merged(notices: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     waiters = [id for notice in notices for id in notice.get("waiters", ())]
     ends = [{"ended": ids[first : first + PAGE]} for first in range(0, len(ids), PAGE)]
     ends += [{"waiters": waiters[first : first + PAGE]} for first in range(0, len(waiters), PAGE)]
-    return [*([{"due": min(times)}] if times else []), *ends]
+    waits = [each for notice in notices for each in notice.get("waits", ())]
+    came = [{"waits": waits[first : first + PAGE // 4]} for first in range(0, len(waits), PAGE // 4)]
+    return [*([{"due": min(times)}] if times else []), *ends, *came]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from geventjob.cimi.document import ALL_ACTIONS, Document
+from geventjob.server.jobs.limit import ON, Limit, compiled, is_let_through
 from geventjob.server.jobs.wait import Hold
 
 KINDS = ("pause", "limit")
@@ -37,13 +38,38 @@ class Rules:
         """The pauses by their ids, those that have ended by themselves included."""
         return {document["id"]: document for document in self.documents if document["id"].startswith(PAUSES)}
 
+    @cached_property
+    def limits(self) -> Mapping[str, Limit]:
+        """The limits, by the prefix of their keys and in the order of their names."""
+        found = [compiled(document) for document in self.documents if document["id"].startswith(ON)]
+        return {limit.prefix: limit for limit in sorted(found, key=lambda limit: limit.name)}
+
+    @cached_property
+    def _limits_of(self) -> Mapping[str, tuple[Limit, ...]]:
+        """The limits of each action."""
+        actions = {limit.action for limit in self.limits.values()}
+        return {name: tuple(one for one in self.limits.values() if one.action == name) for name in actions}
+
+    def limit_of(self, key: str) -> Limit | None:
+        """Return the limit to which a key belongs; None for a limit that was deleted or has other keys now."""
+        return self.limits.get(key[: key.find("|") + 1])
+
+    def keys_of(self, job: Document) -> tuple[str, ...]:
+        """Return the keys of all limits under which the job comes."""
+        return tuple(limit.key_of(job) for limit in self._limits_of.get(job["action"], ()))
+
     def concern(self, job: Document) -> bool:
         """Return whether a rule may hold this job, of which `action` is known."""
-        return bool(self.pauses)
+        return bool(self.pauses) or job["action"] in self._limits_of
 
     def wait_of(self, job: Document) -> Hold | None:
         """Return how the job, which is QUEUED, must wait by the limits; None: the limits let the job pass."""
-        return None
+        keys = self.keys_of(job)
+        if not keys or is_let_through(job):
+            return None
+        on = job.get("held", {}).get("on", "").removeprefix(ON)
+        key = on if on in keys else keys[0]
+        return self.limits[key[: key.find("|") + 1]].hold(key, keys)
 
     def pause_of(self, job: Document, time: str) -> Hold | None:
         """Return how the job must wait by the pauses at a time, a date; None: no pause holds the job."""

@@ -23,6 +23,7 @@ from geventjob.server.jobs.conflicts import EntryDiffers, OwnerHolds, Refusal
 from geventjob.server.jobs.entries import discard, entries_of, remove
 from geventjob.server.jobs.gate import has_left, released, unless_paused
 from geventjob.server.jobs.lifecycle import Edit, JobEdit, edited
+from geventjob.server.jobs.limits import turn_of
 from geventjob.server.jobs.logs import shown
 from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.recent_writers import RecentWriters
@@ -259,6 +260,7 @@ class Jobs:
         """Return a sentence about the state of the job, and the facts behind it. Raises Problem 403, 404, StoreAway."""
         job = self.get(id, caller)
         facts = Facts() if job["state"] in FINAL else gathered(self._coordination, job)
+        facts = replace(facts, turn=turn_of(self._store, self._promoter.rules(), job))
         found = {"id": id, "state": job["state"], "why": explained(job, facts, now())}
         return {**found, **details(job, facts, whole=caller.sees_all)}
 

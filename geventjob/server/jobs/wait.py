@@ -18,6 +18,8 @@ class Hold(NamedTuple):
     """The end of the wait, a date; None: the end is not known."""
     on: str | None = None
     """The one thing that the job waits for, as `limit/<key>` or `job/<uuid>`; None for a time."""
+    limits: tuple[str, ...] = ()
+    """The keys of the limits under which the job comes."""
 
 
 def hold(job: Document, wait: Hold, *, waited: bool = False) -> None:
@@ -36,3 +38,5 @@ def hold(job: Document, wait: Hold, *, waited: bool = False) -> None:
         held["on"] = wait.on
         held["place"] = place_of(job)
     job["held"] = held
+    if wait.limits:
+        job["limits"] = [*wait.limits]

@@ -21,14 +21,19 @@ def waiting_on(store: Store, on: str, select: Sequence[str] = ()) -> Iterator[li
     """
     last = ""
     while True:
-        after: Filter = And((Compare(ON, "=", on), Compare(PLACE, ">", last)))
-        query = Query(after, last=PAGE, orderby=[("held/place", False)], select=("held", *select), counted=False)
-        page = store.search("job", query).documents
+        page = first_waiting(store, on, last, select)
         if page:
             yield page
         if len(page) < PAGE:
             return
         last = page[-1]["held"]["place"]
+
+
+def first_waiting(store: Store, on: str, place: str, select: Sequence[str] = ()) -> list[Document]:
+    """Return the first PAGE jobs, in order, that wait on this thing behind a place. Raises StoreError."""
+    behind: Filter = And((Compare(ON, "=", on), Compare(PLACE, ">", place)))
+    query = Query(behind, last=PAGE, orderby=[("held/place", False)], select=("held", *select), counted=False)
+    return store.search("job", query).documents
 
 
 def waited_on(store: Store, prefix: str) -> Iterator[str]:

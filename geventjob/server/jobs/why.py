@@ -38,6 +38,8 @@ class Facts:
     """Name of an executor → entries that the executor holds."""
     promoter: str | None = None
     """The server that puts held jobs into the queue."""
+    turn: str | None = None
+    """For a job that waits for its turn under a limit: the limit, and how many wait before the job, in words."""
 
     def able(self, action: str) -> dict[str, Mapping[str, Any]]:
         """Return the executors that have an action."""
@@ -103,7 +105,8 @@ def _held(job: Document, facts: Facts, now: datetime) -> str:
     held = job["held"]
     if "until" not in held:
         stalled = facts.trouble is None and facts.promoter is None
-        return f"The job waits: {held['detail']}" + (f"; no server leads the election {ELECTION}." if stalled else ".")
+        leaderless = f"; no server leads the election {ELECTION}" if stalled else ""
+        return f"The job waits: {facts.turn or held['detail']}{leaderless}."
     until = moment_of(held["until"])
     if held["why"] == "retry":
         cause = f"run {job.get('attempts', 0)} failed ({held['detail']}), and the job is tried again"

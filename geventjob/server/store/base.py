@@ -211,6 +211,10 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def refresh(self, kind: str) -> None:
+        """Let later searches of a kind see every earlier write, whichever server wrote. Raises StoreAway."""
+
+    @abstractmethod
     def delete(self, kind: str, query: Query, limit: int) -> list[Document]:
         """Delete up to `limit` documents that match `query.filter` and `query.viewers`; return the deleted documents.
 

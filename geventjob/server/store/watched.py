@@ -76,6 +76,9 @@ class WatchedStore(Store):
         self._tell([found for item, result in zip(noted, results, strict=True) if (found := _written(item, result))])
         return results
 
+    def refresh(self, kind: str) -> None:
+        self._store.refresh(kind)
+
     def delete(self, kind: str, query: Query, limit: int) -> list[Document]:
         deleted = self._store.delete(kind, query, limit)
         if kind == "job":

@@ -11,7 +11,7 @@ import gevent
 import pytest
 
 from geventjob.clock import boottime
-from geventjob.coordination.base import Coordination, Leadership
+from geventjob.coordination.base import Coordination, CoordinationAway, Leadership, LeadershipOver
 from tests.contract.coordination.fleets import Fleet
 from tests.support.waiting import eventually
 
@@ -226,3 +226,34 @@ def test_a_note_that_is_no_json_is_refused(member: Coordination) -> None:
     with pytest.raises(TypeError):
         member.save_note("e", {"tick": partial})
     assert member.load_note("e") is None
+
+
+def test_a_leadership_is_confirmed_until_another_may_lead(fleet: Fleet, member: Coordination) -> None:
+    late = fleet.member()
+    first = late.lead("e", timeout=5)
+    assert first is not None
+    first.confirm()
+    fleet.expire(late)
+    second = member.lead("e", timeout=5)
+    assert second is not None
+    second.confirm()
+    assert first.token != second.token
+    eventually(lambda: is_over(first))
+    second.resign()
+    assert is_over(second)
+    third = member.lead("e", timeout=5)
+    assert third is not None
+    third.confirm()
+    assert is_over(second)
+    assert len({first.token, second.token, third.token}) == 3
+
+
+def is_over(leadership: Leadership) -> bool:
+    """Return whether coordination says that the leadership is over; False while coordination is away."""
+    try:
+        leadership.confirm()
+    except LeadershipOver:
+        return True
+    except CoordinationAway:
+        return leadership.held is False
+    return False

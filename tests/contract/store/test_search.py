@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from geventjob.cimi.document import WINDOW
 from geventjob.clock import cimi_time, now
 from geventjob.server.filter import FilterError, parse
-from geventjob.server.store.base import Insert, Query, Store, Update
+from geventjob.server.store.base import Insert, Query, Store, StoreError, Update
 from tests.contract.store.documents import ACL, inserted, job, names
 
 DOCUMENTS = [
@@ -634,3 +635,17 @@ def test_without_a_count_the_first_in_the_order_are_found(store: Store, limit: i
     query = Query(parse("held/until<'2026-06-01'"), orderby=[("held/until", False)], last=limit, counted=False)
     assert names(store.search("job", query).documents) == " ".join(["c", "a", "b"][:limit])
     assert names(store.search("job", Query(parse("held/until=null"))).documents) == "free"
+
+
+def test_a_refresh_shows_the_writes_of_every_server(make: Callable[[], Store], store: Store) -> None:
+    try:
+        other = make()
+        other.start()
+    except StoreError:  # the documents of this store belong to one server
+        other = store
+    assert store.search("job", Query()).count == 0
+    inserted(other, job(1))
+    store.refresh("job")
+    assert store.search("job", Query()).count == 1
+    if other is not store:
+        other.close()

@@ -31,7 +31,11 @@ class Freshness:
     def show(self, kind: str) -> None:
         """Make all earlier writes visible to searches of a kind. Raises StoreAway."""
         if self._written[kind] > self._shown[kind]:
-            self._refresh(kind)
+            self.refresh(kind)
+
+    def refresh(self, kind: str) -> None:
+        """Make the earlier writes of all servers visible to searches of a kind. Raises StoreAway."""
+        self._refresh(kind)
 
     def _refreshed(self, kinds: list[str]) -> list[None]:
         written = {kind: self._written[kind] for kind in kinds}

@@ -142,6 +142,10 @@ class ElasticsearchStore(Store):
         with self._searching(kind, query) as deadline:
             return search.page(self._wire, deadline)
 
+    def refresh(self, kind: str) -> None:
+        """See `Store.refresh`."""
+        self._fresh.refresh(kind)
+
     def delete(self, kind: str, query: Query, limit: int) -> list[Document]:
         """Find matches, and delete each match that has not changed since."""
         deleted: list[Document] = []

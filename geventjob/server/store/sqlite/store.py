@@ -81,6 +81,9 @@ class SqliteStore(Store):
         moment = now()
         return self._searched(lambda connection, deadline: TableSearch(kind, query, moment).page(connection, deadline))
 
+    def refresh(self, kind: str) -> None:
+        """Do nothing: searches see every write."""
+
     def delete(self, kind: str, query: Query, limit: int) -> list[Document]:
         """Find the matches, then delete those that still match, `SWEEP` in each transaction."""
         search = TableSearch(kind, query, now())
