@@ -5,7 +5,7 @@ PY := .venv/bin/python
 BUILDER ?= $(notdir $(firstword $(shell command -v podman docker buildah)))
 CACHES := .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help run test check lint covered coverage test-unit test-coordination test-store test-processes test-browser test-packages test-containers test-release bench findings audit reference docs dist deb rpm image lock clean
+.PHONY: help run test check lint covered coverage test-unit test-coordination test-store test-processes test-browser test-packages test-containers test-release bench findings audit reference screenshots docs dist deb rpm image lock clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -75,6 +75,10 @@ audit: .venv/made  ## Look for known vulnerabilities in the dependencies
 
 reference: .venv/made  ## Write the pages and ini files that come from the code
 	@$(PY) -m geventjob.config.reference && $(PY) -m geventjob.job.reference && $(PY) -m tools.draw_lifecycle
+
+screenshots: .venv/made  ## Make the pictures of the page in docs/images, with Debian's chromium
+	@tools/prepare tests
+	@$(PY) -m tools.screenshots
 
 docs: .venv/made  ## Build the pages into HTML in build/docs, which opens from disk, and check their links
 	@$(PY) -c 'import furo, myst_parser' 2>/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check --editable '.[docs]'

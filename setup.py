@@ -14,13 +14,18 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-LINK = re.compile(r"\[([^\]]+)\]\((?!\w+:)([^)]+)\)")
+LINK = re.compile(r"(!?)\[([^\]]+)\]\((?!\w+:)([^)]+)\)")
 
 
 def readme(repository: str) -> str:
     """Return README.md for pages outside the repository."""
     text = Path("README.md").read_text(encoding="utf-8")
-    return LINK.sub(rf"[\1]({repository}/blob/HEAD/\2)" if repository else r"\1", text)
+
+    def elsewhere(link: re.Match[str]) -> str:
+        picture, name, path = link.groups()
+        return f"{picture}[{name}]({repository}/{'raw' if picture else 'blob'}/HEAD/{path})" if repository else name
+
+    return LINK.sub(elsewhere, text)
 
 
 def urls(repository: str) -> dict[str, str]:

@@ -398,7 +398,7 @@ def test_the_page_comes_back_after_a_restart_of_the_server(browser: Browser, tmp
         server = made.server()
         context = browser.new_context()
         page = Screen(context.new_page(), made.url).log_in()
-        expect(page.get_by_text("Nothing needs attention.")).to_be_visible()
+        expect(page.get_by_role("heading", name="Overview")).to_be_visible()
         server.stop()
         page.get_by_role("link", name="Jobs", exact=True).click()
         expect(page.get_by_text("the job server is out of reach")).to_be_visible()
@@ -415,7 +415,7 @@ def test_the_first_screen_is_small(windows: Callable[..., Screen]) -> None:
 
     def note(answer: Response) -> None:
         if "/api/" not in answer.url:
-            sizes[answer.url] = len(answer.body())
+            sizes[answer.url] = answer.request.sizes()["responseBodySize"]
 
     screen.page.on("response", note)
     screen.log_in()

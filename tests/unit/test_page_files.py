@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 
@@ -58,6 +59,15 @@ def test_the_policy_allows_no_other_host_and_nothing_inline(client: testing.Test
     assert "unsafe" not in policy
     assert "<script>" not in answer.text
     assert " style=" not in answer.text
+
+
+def test_a_client_that_takes_gzip_gets_less(client: testing.TestClient) -> None:
+    plain = client.simulate_get("/ui/page.js", headers={"Accept-Encoding": "br"})
+    packed = client.simulate_get("/ui/page.js", headers={"Accept-Encoding": "gzip, br"})
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.content) == plain.content
+    assert len(packed.content) < len(plain.content) / 2
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 // The actions: who announces each, how it does, and a form to add a job.
 
 import { go, to } from "./address.js";
-import { get, known, mayAdd, newKey, post } from "./api.js";
+import { get, isAdmin, known, mayAdd, newKey, post } from "./api.js";
 import { ask, field } from "./dialog.js";
 import { h } from "./dom.js";
+import { ALL, confirmPauseOf, drawLimits, drawPauseOfAll, pauseButton, pausedWords } from "./rules.js";
 import { table } from "./table.js";
 import { count, json, span } from "./words.js";
 
@@ -11,8 +12,8 @@ export const actionsScreen = {
   title: () => "Actions",
 
   async load() {
-    const [nodes, rate] = await Promise.all([get("node"), known("rate")]);
-    return { nodes: nodes.nodes, rate };
+    const [nodes, rate, pauses, limits] = await Promise.all([get("node"), known("rate"), known("pause"), known("limit")]);
+    return { nodes: nodes.nodes, rate, pauses: pauses?.pauses, limits: limits?.limits };
   },
 
   take(data, name, value) {
@@ -20,19 +21,35 @@ export const actionsScreen = {
     return name === "nodes";
   },
 
-  draw(data) {
+  draw(data, page) {
     const found = announced(data.nodes);
     const rates = new Map((data.rate?.actions ?? []).map((one) => [one.action, one]));
-    const columns = [{ title: "Action" }, { title: "Executors" }, { title: "Time limit", class: "number" }, { title: "Retries", class: "number" }, { title: "File", class: "wide" }, { title: "Ended, last hour", class: "number" }, { title: "Success", class: "number" }, { title: "p50 · p95 · p99", class: "number" }, { title: "" }];
-    const rows = [...found.values()].map((action) => ({ key: action.name, cells: actionCells(action, rates.get(action.name)) }));
-    const left = data.nodes.flatMap((node) => Object.entries(node.leftOut ?? {}).map(([file, why]) => h("li", null, h("strong", null, node.name), ` left out ${file}: ${why}`)));
+    const pauses = new Map((data.pauses ?? []).map((one) => [one.action, one]));
+    const unknown = [...pauses.keys()].filter((name) => name !== ALL && !found.has(name));
+    const rows = [...found.values(), ...unknown.map((name) => ({ name, executors: [] }))].map((action) => ({
+      key: action.name,
+      cells: actionCells(action, rates.get(action.name), data.pauses && { pause: pauses.get(action.name), page }),
+    }));
     return [
-      h("div", { class: "head" }, h("h1", null, "Actions"), mayAdd() ? h("button", { class: "primary", onclick: () => addJob("", {}) }, "Add a job") : null),
-      left.length ? h("section", { key: "left", class: "attention", "aria-label": "Files that were left out" }, h("ul", null, left)) : null,
-      table("actions", columns, rows, "No executor announces an action: start one."),
+      h("div", { class: "head" }, h("h1", null, "Actions"), mayAdd() ? h("button", { class: "primary", onclick: () => addJob("", {}) }, "Add a job") : null,
+        data.pauses && isAdmin() && !pauses.has(ALL) ? h("button", { onclick: () => confirmPauseOf(ALL, page) }, "Pause all") : null),
+      pauses.has(ALL) ? drawPauseOfAll(pauses.get(ALL), page) : null,
+      drawLeftOut(data.nodes),
+      table("actions", ACTION_COLUMNS, rows, "No executor announces an action: start one."),
+      data.limits ? drawLimits(data.limits, page) : null,
     ];
   },
 };
+
+const ACTION_COLUMNS = [
+  { title: "Action" }, { title: "Executors", class: "name" }, { title: "Time limit", class: "number" }, { title: "Retries", class: "number" }, { title: "File", class: "wide" },
+  { title: "Ended, last hour", class: "number" }, { title: "Success", class: "number" }, { title: "p50 · p95 · p99", class: "number" }, { title: "" },
+];
+
+function drawLeftOut(nodes) {
+  const left = nodes.flatMap((node) => Object.entries(node.leftOut ?? {}).map(([file, why]) => h("li", null, h("strong", null, node.name), ` left out ${file}: ${why}`)));
+  return left.length ? h("section", { key: "left", class: "attention", "aria-label": "Files that were left out" }, h("ul", null, left)) : null;
+}
 
 // Return the actions by name, each with the executors that announce it and what they say of it.
 function announced(nodes) {
@@ -49,20 +66,27 @@ function announced(nodes) {
   return new Map([...found].sort(([one], [other]) => (one < other ? -1 : 1)));
 }
 
-function actionCells(action, rate) {
+function actionCells(action, rate, pausing) {
   const success = rate?.out ? `${Math.floor((100 * (rate.out - rate.failed)) / rate.out)} %` : "";
   const times = rate?.p50 === undefined ? "" : [rate.p50, rate.p95, rate.p99].map((seconds) => brief(seconds)).join(" · ");
+  const pause = pausing?.pause;
   return [
-    h("a", { href: to("jobs", { action: action.name }) }, action.name),
-    executorWords(action.executors),
-    action.timeout ? span(action.timeout) : "", action.retries ?? "", action.file ?? "",
+    [h("a", { href: to("jobs", { action: action.name }) }, action.name), pause ? h("div", null, h("span", { class: "tag" }, "paused"), h("span", { class: "muted" }, ` ${pausedWords(pause)}`)) : null],
+    action.executors.length ? executorWords(action.executors) : h("span", { class: "muted" }, "none"),
+    action.timeout ? span(action.timeout) : "", action.retries ?? "", fileName(action.file),
     rate ? count(rate.out) : "", success, times,
-    mayAdd() ? h("button", { onclick: () => addJob(action.name, example(action.schema)), "aria-label": `Add a job of ${action.name}` }, "Add a job") : null,
+    [mayAdd() ? h("button", { onclick: () => addJob(action.name, example(action.schema)), "aria-label": `Add a job of ${action.name}` }, "Add a job") : null,
+      pausing && isAdmin() ? pauseButton(action.name, pause, pausing.page) : null],
   ];
 }
 
 function executorWords(names) {
   return names.length > 3 ? `${names.slice(0, 2).join(", ")} and ${names.length - 2} more` : names.join(", ");
+}
+
+// Return the last two parts of a path; the path is the title.
+function fileName(path) {
+  return path ? h("code", { title: path }, path.split("/").slice(-2).join("/")) : "";
 }
 
 const brief = (seconds) => (seconds < 10 ? `${Number(seconds.toPrecision(2))} s` : span(seconds));
@@ -73,6 +97,8 @@ function example(schema) {
   const needed = schema?.required ?? [];
   return Object.fromEntries(needed.map((name) => [name, empty[schema.properties?.[name]?.type] ?? null]));
 }
+
+// --- a new job
 
 function addJob(action, payload) {
   const idempotencyKey = newKey();

@@ -59,6 +59,10 @@ export function post(path, body) {
     : request("POST", path, JSON.stringify(body), { "Content-Type": "application/json" });
 }
 
+export function put(path, body) {
+  return request("PUT", path, JSON.stringify(body), { "Content-Type": "application/json" });
+}
+
 // Search a collection: `search("job", {filter: ["state='QUEUED'"], last: 20})`. A form has room for long filters.
 export function search(kind, parameters) {
   const form = new URLSearchParams();

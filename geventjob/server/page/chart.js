@@ -1,7 +1,7 @@
 // Charts as SVG: lines and bars over time.
 
 import { h, svg } from "./dom.js";
-import { count } from "./words.js";
+import { clock, count } from "./words.js";
 
 const WIDTH = 600;
 const HEIGHT = 120;
@@ -38,8 +38,9 @@ function path(values, x, y) {
       return "";
     }
     const step = `${pen}${x(at).toFixed(1)} ${y(value).toFixed(1)}`;
+    const dot = pen === "M" ? "h0" : ""; // a value between two gaps is seen too
     pen = "L";
-    return step;
+    return step + dot;
   }).join("");
 }
 
@@ -53,8 +54,4 @@ function chart(title, words, moments, greatest, drawn, series) {
     h("figcaption", null, h("strong", null, title), series.map((one) => h("span", { class: `legend ${one.kind}` }, one.name)), h("span", { class: "muted" }, `peak ${count(Math.round(greatest * 10) / 10)}`)),
     svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT - 14}`, preserveAspectRatio: "none", role: "img", "aria-label": `${title}. ${words}` }, drawn),
     h("div", { class: "ends muted" }, ends.map((date) => h("span", null, clock(date)))));
-}
-
-function clock(date) {
-  return new Date(date).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
 }

@@ -8,9 +8,11 @@ line, and no two of them may declare the same name: the browser refuses such a s
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 
 FIRST = "main.js"
@@ -25,6 +27,11 @@ class PageFile:
 
     media_type: str
     data: bytes
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The data in gzip, a third of the bytes."""
+        return gzip.compress(self.data, mtime=0)
 
 
 def page_files() -> dict[str, PageFile]:

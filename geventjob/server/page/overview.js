@@ -35,7 +35,7 @@ export const overviewScreen = {
   draw(data) {
     return [
       h("h1", null, "Overview"),
-      data.nodes ? drawAttention(data) : null,
+      data.attention ? drawAttention(data.attention) : null,
       h("div", { class: "figures" }, STATES.map((state) => figure(state, count(data.states[state] ?? 0), null, to("jobs", { state }), `is-${state.toLowerCase()}`))),
       data.minutes ? drawHour(data.minutes) : null,
       h("div", { class: "columns" }, data.queue ? drawQueueSummary(data) : null, data.nodes ? drawFleetSummary(data.nodes) : null),
@@ -48,8 +48,7 @@ function failedRow(job) {
   return { key: job.id, cells: [h("a", { href: to(job.id) }, job.name ?? job.action), job.statusMessage ?? "", ago(job.updated)] };
 }
 
-function drawAttention(data) {
-  const sentences = data.attention ?? [];
+function drawAttention(sentences) {
   if (!sentences.length) return h("p", { key: "attention", class: "well" }, "Nothing needs attention.");
   return h("section", { key: "attention", class: "attention", "aria-label": "Needs attention" },
     h("ul", null, sentences.map((one) => h("li", null, one.text, " ", attentionLink(one)))));

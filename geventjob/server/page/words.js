@@ -36,8 +36,22 @@ export function ago(date) {
   return date ? h("time", { datetime: date, title: moment(date) }, age(date)) : "";
 }
 
+// Return a date in the time zone of the browser: `2026-04-02 08:15:30`.
 export function moment(date) {
-  return date ? new Date(date).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" }) : "";
+  if (!date) return "";
+  const at = new Date(date);
+  const day = [at.getFullYear(), at.getMonth() + 1, at.getDate()].map(twoDigits).join("-");
+  return `${day} ${clock(date)}:${twoDigits(at.getSeconds())}`;
+}
+
+// Return the hour and minute of a date: `08:15`.
+export function clock(date) {
+  const at = new Date(date);
+  return `${twoDigits(at.getHours())}:${twoDigits(at.getMinutes())}`;
+}
+
+function twoDigits(number) {
+  return String(number).padStart(2, "0");
 }
 
 export function count(number) {

@@ -31,7 +31,12 @@ class PageResource:
         """Respond with the file."""
         resp.set_headers(POLICY)
         resp.content_type = self._file.media_type
-        resp.data = self._file.data
+        resp.set_header("Vary", "Accept-Encoding")
+        if "gzip" in (req.get_header("Accept-Encoding") or ""):
+            resp.set_header("Content-Encoding", "gzip")
+            resp.data = self._file.packed
+        else:
+            resp.data = self._file.data
 
 
 def lead_to_page(req: falcon.Request, resp: falcon.Response, **_: Any) -> None:
