@@ -64,7 +64,7 @@ test-release: .venv/made  ## The wheel and the source distribution in new enviro
 bench: .venv/made  ## Measure on this machine, as tables
 	@tools/prepare bench
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
-	@for module in engine gate 'gate --zookeeper' 'engine --zookeeper --depths 1000,20000,100000' 'engine --elasticsearch' zookeeper predecessor store schedules coroutines peers; do \
+	@for module in engine gate 'gate --zookeeper' flow 'flow --zookeeper' 'engine --zookeeper --depths 1000,20000,100000' 'engine --elasticsearch' zookeeper predecessor store schedules coroutines peers; do \
 	    echo "bench.$$module" && $(PY) -m bench.$$module || exit; done
 
 findings:  ## Run the scripts that show surprises in other software (needs a network)

@@ -260,7 +260,12 @@ def release_one(context: CommandContext, id: str) -> None:
     """Let a held job run now, and print its state."""
     before = get(context, id, select=["held"])
     job = context.ask(context.client.operation, id, "release")
-    tell(context, job, note="released" if "held" in before else "was not held")
+    held = before.get("held")
+    if held and "until" not in held:
+        note = f"not released: it waits for {held.get('on', held['why'])}, not for a time"
+    else:
+        note = "released" if held else "was not held"
+    tell(context, job, note=note)
 
 
 def tell(context: CommandContext, job: Document, note: str = "") -> None:

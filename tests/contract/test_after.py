@@ -17,6 +17,7 @@ from geventjob.server.jobs.changes import entry_of
 from geventjob.server.jobs.conflicts import Refusal
 from geventjob.server.jobs.failures import FailureReport, RetryWish
 from geventjob.server.jobs.lifecycle import Edit, JobEdit, Owner
+from geventjob.server.jobs.pauses import PauseService
 from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.reconcile import Reconciler
 from geventjob.server.problem import Problem
@@ -254,6 +255,33 @@ def test_a_time_counts_once_the_predecessors_are_over(line: Site) -> None:
     line.promoter.run()
     assert line.job(second)["held"]["why"] == "notBefore"
     line.jobs.release(second, ADMIN)
+    line.promoter.run()
+    assert line.state(second) == RUNS
+
+
+def test_a_pause_counts_once_the_predecessors_are_over(line: Site) -> None:
+    pauses = PauseService(line.both.store, line.promoter.book)
+    first = line.add(action="other")
+    second = add(line, first)
+    pauses.pause("noop", "alice", None, None)
+    line.promoter.run()
+    assert line.job(second)["held"]["why"] == "after"
+    end(line, first)
+    line.promoter.run()
+    assert line.job(second)["held"]["on"] == "pause/noop"
+    pauses.resume("noop")
+    line.promoter.run()
+    assert line.state(second) == RUNS
+
+
+def test_a_unique_job_waits_for_its_predecessors(line: Site) -> None:
+    first = line.add()
+    second = add(line, first, unique={"by": ["action"], "while": "active"}, action="once")
+    assert line.job(second)["held"]["why"] == "after"
+    [refusal] = line.jobs.add([{"action": "once", "unique": {"by": ["action"], "while": "active"}}], ADMIN)
+    assert isinstance(refusal, Problem)
+    assert refusal.reason == "unique"
+    end(line, first)
     line.promoter.run()
     assert line.state(second) == RUNS
 

@@ -36,6 +36,7 @@ def test_a_chain_on_the_command_line(made: Fleet) -> None:
     ids = {wish: cli.json("submit", "dummy_test_action", *words)[0] for wish, words in options.items()}
     waits = f"The job waits: comes after {good} and 1 more.\n"
     assert cli("why", ids[""]).stdout == waits
+    assert f"not released: it waits for {good}, not for a time" in cli("release", ids[""]).stdout
     assert made.client().get(ids[""])["after"] == {"jobs": [good, bad]}
     assert "--when-failed: says something only with --after" in cli.wrong("submit", "says_no", "--when-failed", "run")
     assert "no such job" in cli.wrong("submit", "says_no", "--after", "job/nothing", code=6)

@@ -14,6 +14,8 @@ from geventjob.job.states import FINAL
 from geventjob.server.jobs.wait import Hold
 
 AFTER = "_after"
+WHY = "after"
+"""The reason for which such a job is held."""
 WAITERS = "_awaited"
 """Attribute of a predecessor: the ids of jobs that wait on it."""
 MOST_WAITERS = 100
@@ -37,8 +39,8 @@ class Place(NamedTuple):
 
 
 def waits(job: Document) -> bool:
-    """Return whether the job waits on a predecessor."""
-    return AFTER in job and job["state"] == "QUEUED"
+    """Return whether the job waits on a predecessor; a job whose add is not complete does not yet."""
+    return AFTER in job and job.get("held", {}).get("why") == WHY
 
 
 def predecessors(job: Document) -> list[str]:
@@ -71,7 +73,7 @@ def wait_after(job: Document) -> Hold:
     """Return how the job waits on its next predecessor."""
     at, named = job[AFTER]["at"], predecessors(job)
     rest = len(named) - at - 1
-    return Hold("after", f"comes after {named[at]}" + (f" and {rest} more" if rest else ""), on=named[at])
+    return Hold(WHY, f"comes after {named[at]}" + (f" and {rest} more" if rest else ""), on=named[at])
 
 
 def awaited(job: Document, waiter: str) -> Document:

@@ -87,7 +87,7 @@ class Successors:
 
     def waiting(self) -> Iterator[list[str]]:
         """Yield the ids of all jobs that wait on a predecessor, page by page, with rests in between."""
-        for page in pages(self._store, Compare(("held", "why"), "=", "after"), ("state",)):
+        for page in pages(self._store, Compare(("held", "why"), "=", after.WHY), ("state",)):
             yield [job["id"] for job in page]
 
     def release(self, ids: Iterable[str]) -> list[Document]:
