@@ -58,7 +58,7 @@ def told(context: CommandContext, name: str) -> ExitCode:
     try:
         context.ask(context.client.order_executor, name, context.args.order, context.args.why)
     except NotFound as error:
-        context.screen.note(str(error))
+        context.screen.note(error.message)
         return ExitCode.USAGE
     except CimiError as error:
         code, words = explain(error, context.patience)

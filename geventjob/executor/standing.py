@@ -35,6 +35,7 @@ class Standing:
         self._announcement = announcement
         self._notifier = notifier
         self._stop = stop
+        self._drains = False
 
     def obey(self, order: Mapping[str, Any]) -> None:
         """Carry out an order `{"order", "to", "by", "why"}`.
@@ -45,8 +46,10 @@ class Standing:
         if any(to.get(name) != own[name] for name in IDENTITY):
             log.info("ignored an order to an earlier process: %s", order["order"])
             return
-        why = f"{order['by']}: {order['why']}" if order.get("why") else str(order["by"])
-        if order["order"] == "quiet":
+        why = " ".join(f"{order['by']}: {order.get('why') or ''}".split()).removesuffix(":")
+        if self._drains:
+            log.info("ignored an order, since this executor drains: %s, by %s", order["order"], why)
+        elif order["order"] == "quiet":
             self.quiet(why)
         elif order["order"] == "resume":
             self.resume(why)
@@ -71,6 +74,7 @@ class Standing:
 
     def drain(self, why: str) -> None:
         """Take no more jobs: the process ends when its jobs have ended."""
+        self._drains = True
         self._taker.stop()
         self._tell("draining", why)
 

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from geventjob import Client
-from geventjob.cimi.errors import NotFound
+from geventjob.cimi.errors import Conflict, NotFound
 from tests.support.command_line import Cli
 from tests.support.fleet import PASSWORD, Fleet, ended, until
 from tests.support.noted import Notes, add
 
 SESSION = ("--session-timeout", "3")
+ONE_IS_ENOUGH = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+"""For tests in which the coordination plays no part."""
 
 
 def node(client: Client, name: str) -> dict[str, Any]:
@@ -104,6 +106,8 @@ def test_a_stop_drains_and_ends_no_later_process_of_this_name(engine: Fleet, not
     client.order_executor("mortal", "stop")  # is no second signal
     until(lambda: state(client, "mortal") == "draining")
     assert node(client, "mortal")["quiet"]["why"] == "super"
+    with pytest.raises(Conflict, match="executor/mortal drains"):
+        client.order_executor("mortal", "resume")
     notes.open("mortal")
     assert first.wait() == 0
     job = ended(client, [running])[running]
@@ -122,6 +126,7 @@ def test_a_stop_drains_and_ends_no_later_process_of_this_name(engine: Fleet, not
     assert third.stop() == 0
 
 
+@ONE_IS_ENOUGH
 def test_an_executor_above_its_memory_drains_and_says_why(engine: Fleet, notes: Notes) -> None:
     engine.server()
     hungry = engine.executor("hungry", "--max-rss", "180m")
@@ -138,6 +143,7 @@ def test_an_executor_above_its_memory_drains_and_says_why(engine: Fleet, notes: 
     assert "WARNING" in next(line for line in hungry.log.splitlines() if "is above max-rss" in line)
 
 
+@ONE_IS_ENOUGH
 def test_the_bound_of_the_memory_is_read_again(tmp_path: Path, engine: Fleet) -> None:
     engine.server()
     ini = tmp_path / "executor.ini"
@@ -152,6 +158,7 @@ def test_the_bound_of_the_memory_is_read_again(tmp_path: Path, engine: Fleet) ->
     assert "geventjob-executor: before the first job its memory," in again.log
 
 
+@ONE_IS_ENOUGH
 def test_an_order_to_a_name_that_does_not_live(engine: Fleet) -> None:
     engine.server()
     for name in ("worker-1", "worker-2"):

@@ -38,6 +38,8 @@ class ExecutorResource:
         live = self._coordination.members("executors")
         if name not in live:
             raise _unknown(name, live)
+        if order != "stop" and (live[name].get("quiet") or {}).get("state") == "draining":
+            raise Problem(409, f"executor/{name} drains: it takes no more jobs, and ends when its jobs have ended")
         # The process, not only its name: a message outlives its receiver, and must not stop the next process.
         to = {key: live[name].get(key) for key in ("host", "pid", "since")}
         message = {"order": order, "to": to, "by": caller.username, "why": None if why is UNSET else why}
