@@ -125,7 +125,8 @@ class Writes:
         message is too large. `beside`: further fields of the edit. Raises Refused, ClaimLost, OutOfPatience;
         ValueError, TypeError for values that are no JSON.
         """
-        encoded(set)  # here: an error of this edit must not be raised to all callers that share its request
+        if not ENGINE_SETS.issuperset(set):
+            encoded(set)  # here: an error of this edit must not be raised to all callers that share its request
         return self._deliver(Write(claim, set, beside), patience)
 
     def report_end(

@@ -87,12 +87,12 @@ class BadStore(SqliteStore):
 
     error: Exception | None = None
 
-    def write(self, items: Any) -> Any:
+    def write(self, items: Any, seen: Any = None) -> Any:
         if isinstance(self.error, StoreRefused):
             return [self.error for _ in items]
         if self.error:
             raise self.error
-        return super().write(items)
+        return super().write(items, seen)
 
 
 @pytest.fixture
@@ -241,11 +241,11 @@ def error_of(call: Callable[[], object]) -> Exception:
 def test_a_job_whose_add_is_under_way_is_waited_for(call: Any, jobs: Jobs, queue: Queue, store: BadStore) -> None:
     began, go, written = Event(), Event(), store.write
 
-    def write(items: Any) -> Any:
+    def write(items: Any, seen: Any = None) -> Any:
         store.write = written  # type: ignore[method-assign]
         began.set()
         go.wait()
-        return written(items)
+        return written(items, seen)
 
     store.write = write  # type: ignore[method-assign]
     adding = gevent.spawn(add, jobs)
@@ -491,7 +491,7 @@ def test_a_bulk_edit_holds_some_jobs_at_once(
     commits: list[list[str]] = []
     write = store.write
 
-    def noted(items: Any) -> Any:
+    def noted(items: Any, seen: Any = None) -> Any:
         commits.append([item.id for item in items])
         return write(items)
 

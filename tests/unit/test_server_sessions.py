@@ -114,7 +114,7 @@ def test_a_log_out_takes_effect_on_another_server(
 def test_a_log_out_that_was_not_written_has_no_effect(store: SqliteStore, sessions: Sessions, user: Document) -> None:
     id, cookie = opened(sessions, user)
     write = store.write
-    store.write = lambda items: [StoreRefused("disk full") for _ in items]  # type: ignore[method-assign]
+    store.write = lambda items, seen=None: [StoreRefused("disk full") for _ in items]  # type: ignore[method-assign]
     with pytest.raises(StoreRefused):
         sessions.end(id)
     assert sessions.caller_by_cookie(cookie).username == "ann"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import subprocess
@@ -62,10 +63,48 @@ def test_only_its_owner_reads_the_files(store: SqliteStore, path: Path) -> None:
     assert modes == dict.fromkeys(["server.db", "server.db-wal", "server.db-shm", "server.db.lock"], "0o600")
 
 
-def test_a_commit_is_flushed_to_the_disk(store: SqliteStore) -> None:
-    """Check the settings that survive a power loss, which no test can cause."""
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the files that are synced to the disk."""
+    files: list[str] = []
+    sync = os.fdatasync
+
+    def fdatasync(descriptor: int) -> None:
+        files.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    return files
+
+
+def test_a_write_is_on_the_disk_before_the_answer(store: SqliteStore, path: Path, synced: list[str]) -> None:
+    """Check what survives a power loss, which no test can cause."""
     settings = [store._writing.execute(f"PRAGMA {name}").fetchone() for name in ("synchronous", "journal_mode")]
-    assert settings == [(2,), ("wal",)]
+    assert settings == [(1,), ("wal",)]
+    seen: list[list[str]] = []
+    store.write([Insert(job(1))], seen=lambda: seen.append([*synced, *names(store.search("job", Query()).documents)]))
+    assert seen == [["1"]], "the others see the job sooner"
+    assert synced == [f"{path}-wal"]
+    store.write([Update("job/1", lambda found: {**found, "state": "FAILED"})])
+    store.delete("job", Query(), 10)
+    assert synced == [f"{path}-wal"] * 3
+
+
+def test_what_need_not_be_durable_waits_for_no_disk(store: SqliteStore, synced: list[str]) -> None:
+    inserted(store, job(1))
+    del synced[:]
+    store.write([Update("job/1", lambda found: {**found, "progress": 7}, durable=False)])
+    assert store.get(["job/1"]) == [job(1, progress=7)]
+    assert synced == []
+
+
+def test_a_disk_that_fails_is_away(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fdatasync(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    with pytest.raises(StoreAway, match="-wal: Input/output error"):
+        store.write([Insert(job(1))])
 
 
 def test_a_file_has_one_server(store: SqliteStore, path: Path) -> None:
@@ -330,34 +369,3 @@ def test_errors_of_an_item_do_not_stop_others_of_its_batch(store: SqliteStore) -
     gevent.joinall([bad, good], raise_error=True)
     assert [type(result) for result in bad.value] == [KeyError, TypeError]
     assert good.value == [job(3)]
-
-
-def test_only_a_transaction_that_must_survive_a_power_loss_waits_for_the_disk(store: SqliteStore) -> None:
-    inserted(store, job(1), job(2))
-    statements: list[str] = []
-    store._writing.set_trace_callback(statements.append)
-
-    def progress(document: dict[str, Any]) -> dict[str, Any]:
-        return {**document, "progress": document.get("progress", 0) + 1}
-
-    store.write([Update("job/1", progress, durable=False)])
-    store.write([Update("job/1", progress, durable=False), Update("job/2", progress)])
-    store._writing.set_trace_callback(None)
-    assert [line for line in statements if line.startswith(("PRAGMA", "COMMIT"))] == [
-        "PRAGMA synchronous = NORMAL", "COMMIT", "PRAGMA synchronous = FULL", "COMMIT",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("text", "order"),
-    [
-        ("held/on='limit/a|b' and held/place>'999 x'", "held/place"),
-        ("held/until<='2026-04-02T08:15:30.123Z'", "held/until"),
-    ],
-)
-def test_jobs_that_wait_are_read_along_an_index_in_their_order(store: SqliteStore, text: str, order: str) -> None:
-    search = TableSearch("job", Query(parse(text), orderby=[(order, False)]), now())
-    sql = f"EXPLAIN QUERY PLAN SELECT d.row FROM job AS d WHERE {search.condition} {search._order(few=False)} LIMIT 9"
-    steps = [row[-1] for row in store._reading.execute(sql, search.sql.parameters)]
-    assert len(steps) == 1
-    assert "USING COVERING INDEX job_" in steps[0]

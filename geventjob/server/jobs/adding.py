@@ -136,10 +136,10 @@ class JobAdder:
         new_jobs = [new for some in lists for new in some]
         try:
             self._put([new.job for new in new_jobs if "held" not in new.job])
-            results = self._store.write([Insert(new.job, new.key) for new in new_jobs])
+            inserts = [Insert(new.job, new.key) for new in new_jobs]
+            results = self._store.write(inserts, seen=lambda: self._land(new_jobs))
         finally:
-            for new in new_jobs:
-                self._in_flight.pop(new.job["id"]).set()
+            self._land(new_jobs)
         pairs = zip(new_jobs, results, strict=True)
         remove(self._coordination, entries_of([new.job for new, result in pairs if isinstance(result, Exception)]))
         self._promoter.stored([job for job in results if isinstance(job, dict)])
@@ -151,10 +151,15 @@ class JobAdder:
         try:
             results = self.unique.add(new_jobs)
         finally:
-            for new in new_jobs:
-                self._in_flight.pop(new.job["id"]).set()
+            self._land(new_jobs)
         self._promoter.expect([job for job in results if isinstance(job, dict)])
         return _answers(lists, results)
+
+    def _land(self, new_jobs: Sequence[NewJob]) -> None:
+        """Let those go on who wait for the adds of these jobs: an executor may begin a job before the disk has it."""
+        for new in new_jobs:
+            if added := self._in_flight.pop(new.job["id"], None):
+                added.set()
 
     def _put(self, jobs: Sequence[Document]) -> None:
         """Put jobs into the queue, and set their entries in place. Raises CoordinationError."""

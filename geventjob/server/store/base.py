@@ -190,12 +190,15 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def write(self, items: Sequence[Insert | Update]) -> list[Document | Exception | None]:
+    def write(
+        self, items: Sequence[Insert | Update], seen: Callable[[], None] | None = None
+    ) -> list[Document | Exception | None]:
         """Carry out each item atomically and independently, and return the results in the order of the items.
 
         Items of one document are carried out in order, and of several inserts with one key the first wins. A write is
         durable once `write` returns: the write survives a `kill -9`, and a power loss too unless it is an update
-        without `durable`.
+        without `durable`. `seen` is called once other calls of this store see the writes, durable or not; not after an
+        error.
 
         The result of an item is the document as written, None after a delete, or an exception: DuplicateKey,
         NoSuchDocument, StoreRefused, any exception of a change, ValueError for an id of no kind or a changed id,

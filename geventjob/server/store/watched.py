@@ -68,11 +68,13 @@ class WatchedStore(Store):
     def search(self, kind: str, query: Query) -> Page:
         return self._store.search(kind, query)
 
-    def write(self, items: Sequence[Insert | Update]) -> list[Document | Exception | None]:
+    def write(
+        self, items: Sequence[Insert | Update], seen: Callable[[], None] | None = None
+    ) -> list[Document | Exception | None]:
         if not self._listeners:
-            return self._store.write(items)
+            return self._store.write(items, seen)
         noted = list(map(_noting, items))
-        results = self._store.write(noted)
+        results = self._store.write(noted, seen)
         self._tell([found for item, result in zip(noted, results, strict=True) if (found := _written(item, result))])
         return results
 
@@ -94,7 +96,7 @@ class WatchedStore(Store):
 def _noting(item: Insert | Update) -> Insert | Update:
     """Return the item; an update of a job remembers the job before."""
     if isinstance(item, Update) and item.id.startswith("job/"):
-        return Update(item.id, _NotedChange(item.change))
+        return Update(item.id, _NotedChange(item.change), item.durable)
     return item
 
 

@@ -131,10 +131,14 @@ class ElasticsearchStore(Store):
             for owner, place in zip(owners, places, strict=True)
         ]
 
-    def write(self, items: Sequence[Insert | Update]) -> list[Document | Exception | None]:
+    def write(
+        self, items: Sequence[Insert | Update], seen: Callable[[], None] | None = None
+    ) -> list[Document | Exception | None]:
         results: list[Result] = []
         for first in range(0, len(items), BATCH):
             results += self._write_some(items[first : first + BATCH])
+        if seen:
+            seen()
         return results
 
     def search(self, kind: str, query: Query) -> Page:

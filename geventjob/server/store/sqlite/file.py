@@ -77,7 +77,7 @@ def opened(path: Path, readers: int) -> list[sqlite3.Connection]:
     try:
         os.close(open_private(path))
         connections.append(_connected(path, "rw"))
-        _set(connections[0], "synchronous = FULL", "wal_autocheckpoint = 2000")
+        _set(connections[0], "synchronous = NORMAL", "wal_autocheckpoint = 2000")
         _prepare(connections[0], path)
         connections += [_connected(path, "ro") for _ in range(readers)]
         for connection in connections:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from gevent.threadpool import ThreadPool
 from geventjob.batch import Batcher
 from geventjob.cimi.document import Document
 from geventjob.clock import now
-from geventjob.server.store.base import KINDS, Insert, Page, Query, Store, Update
+from geventjob.server.store.base import KINDS, Insert, Page, Query, Store, StoreAway, Update
 from geventjob.server.store.sqlite.file import Lock, failure, opened
 from geventjob.server.store.sqlite.rows import PARTS, document
 from geventjob.server.store.sqlite.search import TableSearch
@@ -36,6 +37,8 @@ class SqliteStore(Store):
 
     Only native threads call SQLite: one thread writes, with the items of many callers in each transaction; one thread
     reads by id or key, for many callers at once; `SEARCHERS` threads search. WAL mode lets all of them run in parallel.
+    A commit does not wait for the disk: one more thread syncs SQLite's log for all callers whose writes must be
+    durable, while the next transaction runs (docs/decisions/0040-commits-and-the-disk.md).
     """
 
     def __init__(self, path: str | Path, *, patience: float = 5.0) -> None:
@@ -43,6 +46,7 @@ class SqliteStore(Store):
         self._path = Path(path)
         self._patience = patience
         self._write: Batcher[Sequence[Item], list[Result]] = Batcher(self._written, size=len, limit=TRANSACTION)
+        self._sync: Batcher[None, None] = Batcher(self._synced)
         self._read: Batcher[Sequence[Wanted], list[Document | None]] = Batcher(self._found, size=len, limit=TRANSACTION)
 
     def start(self) -> None:
@@ -53,17 +57,19 @@ class SqliteStore(Store):
         except BaseException:
             self._lock.release()
             raise
-        self._transact = TransactionWriter(self._writing)
-        self._writer, self._reader, self._searcher = ThreadPool(1), ThreadPool(1), ThreadPool(SEARCHERS)
+        self._log = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        self._writer, self._syncer, self._reader = ThreadPool(1), ThreadPool(1), ThreadPool(1)
+        self._searcher = ThreadPool(SEARCHERS)
 
     def close(self) -> None:
         """Finish the writes in progress, interrupt the searches, and release the file."""
         self._write([])
         for connection in self._searching:
             connection.interrupt()
-        for pool in (self._searcher, self._reader, self._writer):
+        for pool in (self._searcher, self._reader, self._writer, self._syncer):
             pool.join()
             pool.kill()
+        os.close(self._log)
         for connection in (*self._searching, self._reading, self._writing):
             connection.close()
         self._lock.release()
@@ -74,8 +80,15 @@ class SqliteStore(Store):
     def find(self, kind: str, keys: Sequence[str]) -> list[Document | None]:
         return self._read([(kind, key) for key in keys])
 
-    def write(self, items: Sequence[Insert | Update]) -> list[Document | Exception | None]:
-        return cast("list[Document | Exception | None]", self._write(items))
+    def write(
+        self, items: Sequence[Insert | Update], seen: Callable[[], None] | None = None
+    ) -> list[Document | Exception | None]:
+        results = self._write(items)
+        if seen:
+            seen()
+        if any(isinstance(item, Insert) or item.durable for item in items):
+            self._sync(None)
+        return cast("list[Document | Exception | None]", results)
 
     def search(self, kind: str, query: Query) -> Page:
         moment = now()
@@ -94,10 +107,20 @@ class SqliteStore(Store):
             if isinstance(found, Exception):
                 raise found
             deleted += cast("list[Document]", found)
+        if deleted:
+            self._sync(None)
         return deleted
 
     def _written(self, lists: list[Sequence[Item]]) -> list[list[Result]]:
-        return _in_thread(self._writer, self._transact, lists)
+        return _in_thread(self._writer, TransactionWriter(self._writing), lists)
+
+    def _synced(self, waiting: list[None]) -> list[None]:
+        """Wait until all commits until now are on the disk, for the callers whose writes must be durable."""
+        try:
+            _in_thread(self._syncer, os.fdatasync, self._log)
+        except OSError as error:
+            raise StoreAway(f"{self._path}-wal: {error.strerror}") from error
+        return waiting
 
     def _found(self, lists: list[Sequence[Wanted]]) -> list[list[Document | None]]:
         return _in_thread(self._reader, lambda: [[_read(self._reading, wanted) for wanted in one] for one in lists])

@@ -36,13 +36,13 @@ class TransactionWriter:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._synced = True
-        """Whether a commit waits for the disk."""
 
     def __call__(self, lists: Sequence[Sequence[Item]]) -> list[list[Result]]:
-        """Carry out all items, each list in order, and commit. Raises StoreAway if the outcome is unknown."""
+        """Carry out all items, each list in order, and commit, without a wait for the disk.
+
+        Raises StoreAway if the outcome is unknown.
+        """
         try:
-            self._sync(any(not isinstance(item, Update) or item.durable for items in lists for item in items))
             self._connection.execute("BEGIN IMMEDIATE")
             results = [self._results(items) for items in lists]
             self._connection.execute("COMMIT")
@@ -53,12 +53,6 @@ class TransactionWriter:
                 raise meant from error
             return [[meant for _ in items] for items in lists]
         return results
-
-    def _sync(self, synced: bool) -> None:
-        """Let the next commits wait for the disk, which takes a millisecond or more, or not."""
-        if synced != self._synced:
-            self._connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
-            self._synced = synced
 
     def _undo(self) -> None:
         if self._connection.in_transaction:
