@@ -22,6 +22,7 @@ from geventjob.coordination.member import about, announce, join
 from geventjob.coordination.base import Coordination, CoordinationAway, CoordinationError
 from geventjob.notify import Notifier
 from geventjob.server.accounts import first_user
+from geventjob.server.accounts.audit import Audit
 from geventjob.server.jobs.rights import Rights
 from geventjob.server.app import application
 from geventjob.server.accounts.passwords import Passwords
@@ -63,6 +64,7 @@ class ServerProcess:
         self._options = LiveOptions("server", settings)
         self._store = WatchedStore(open_store(settings))
         self._feed = Feed()
+        self._audit = Audit(self._store, settings.audit_days)
         self._rights = Rights(settings.rights)
         self._stop = Event()
         self._code = ExitCode.SUCCESS
@@ -121,6 +123,7 @@ class ServerProcess:
                 feed=self._feed,
                 rates=rates,
                 groups=groups,
+                audit=self._audit,
             )
             listener.listen(BACKLOG)
             reconciler = Reconciler(store, coordination, promoter)
@@ -141,7 +144,7 @@ class ServerProcess:
         """Serve requests until the stop, then let open requests end."""
         gc.freeze()  # collections skip the objects of the start, and hold up the event loop for less time
         raise_open_file_limit(server.limits.connections)
-        supervise.spawn("the sweep of old sessions", lambda: _sweep(sessions), self._failed)
+        supervise.spawn("the sweep of old sessions and events", lambda: _sweep(sessions, self._audit), self._failed)
         server.start()
         try:
             address = _address(self._settings.host, server.server_port)
@@ -179,14 +182,15 @@ def main() -> None:
     sys.exit(code)
 
 
-def _sweep(sessions: Sessions) -> None:
-    """Remove expired sessions for ever, at intervals."""
+def _sweep(sessions: Sessions, audit: Audit) -> None:
+    """Remove expired sessions and old events for ever, at intervals."""
     while True:
         gevent.sleep(SWEEP)
         try:
             sessions.sweep()
+            audit.forget()
         except StoreError as error:
-            log.warning("old sessions stay: %s", error)
+            log.warning("old sessions and events stay: %s", error)
 
 
 def _address(host: str, port: int | None) -> str:

@@ -13,7 +13,8 @@ from geventjob.cli.context import CommandContext, Commands
 from geventjob.cli.errors import UsageError
 from geventjob.config import kinds, nearest
 from geventjob.exit_code import ExitCode
-from geventjob.job.attributes import ENTRY, named
+from geventjob.job.attributes import COPIED
+from geventjob.job.copies import like
 from geventjob.job.states import FINAL
 
 PAGE = 1000
@@ -22,8 +23,6 @@ COPIES = 100
 """Jobs that `rerun` reads at once: each may have 256 KB of payload."""
 LISTED = 20
 """Ids that a terminal lists; of more jobs it shows the number."""
-COPIED = named(lambda attribute: attribute.rerun)
-"""Attributes that `rerun` copies."""
 
 
 def declare(commands: Commands) -> None:
@@ -238,10 +237,3 @@ def failed(context: CommandContext) -> list[str]:
         ids += [job["id"] for job in page]
         if len(page) < PAGE:
             return ids
-
-
-def like(old: Document) -> Document:
-    """Return a new job with the same request as an old one, without its entry in the queue."""
-    job = {name: old[name] for name in COPIED if name in old}
-    properties = {name: value for name, value in job.pop("properties", {}).items() if name != ENTRY}
-    return job | ({"properties": properties} if properties else {})

@@ -204,6 +204,8 @@ OPTIONS = (
            live=True),
     Option("reconcile-interval", kinds.seconds, "server",
            "seconds between two checks that each job that is not final is in the queue", default=60.0),
+    Option("audit-days", kinds.whole(0, 36_500, "days,"), "server up",
+           "age in days at which events of the audit are deleted; 0: never", default=90, metavar="DAYS"),
     Option("max-retries", kinds.retries, "server up",
            "most retries of a job, whatever the job and its action say", default=25, metavar="N"),
     Option("cleanup-days", kinds.days, "executor distributor up",

@@ -196,6 +196,8 @@ def named(holds: Callable[[Attribute], bool]) -> tuple[str, ...]:
     return tuple(attribute.name for attribute in ATTRIBUTES if holds(attribute))
 
 
+COPIED = named(lambda attribute: attribute.rerun)
+"""Attributes that a rerun copies into the new job."""
 SET_BY_SERVER = frozenset(named(lambda attribute: not attribute.sent))
 """Attributes that the server alone sets: values of a client are ignored."""
 MOMENTS = frozenset(named(lambda attribute: attribute.type in (types.SOONEST, types.LATEST)))

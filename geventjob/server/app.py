@@ -9,9 +9,11 @@ import falcon
 
 from geventjob.coordination.base import Coordination
 from geventjob.job.bounds import MOST_RETRIES
+from geventjob.server.accounts.audit import Audit
 from geventjob.server.accounts.passwords import Passwords
 from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.http.admission import Permits
+from geventjob.server.http.audited import Audited
 from geventjob.server.http.authentication import Authentication
 from geventjob.server.http.environ import PERMITS
 from geventjob.server.http.errors import problem_of
@@ -33,6 +35,7 @@ from geventjob.server.resources.bulk import BulkResource
 from geventjob.server.resources.credential import CredentialResource
 from geventjob.server.resources.distributor import DistributorResource
 from geventjob.server.resources.entry_point import EntryPointResource
+from geventjob.server.resources.event import EventResource
 from geventjob.server.resources.events import EventsResource
 from geventjob.server.resources.executor import ExecutorResource
 from geventjob.server.resources.fleet import NodeResource, QueueResource, ReconcileResource
@@ -71,6 +74,7 @@ def application(
     feed: Feed | None = None,
     rates: Rates | None = None,
     groups: FailureGroups | None = None,
+    audit: Audit | None = None,
 ) -> falcon.App[Any, Any]:
     """Return the API over a store and a queue, both started.
 
@@ -78,7 +82,7 @@ def application(
     add; None: none. `promoter`: the promoter of this server; None: another server has one. `max_retries`:
     the most retries of any job. `feed`: the feed of live events, which the caller closes; None: one that ends with the
     process. `rates`: the counts that the caller keeps; None: counts of this process that nobody keeps.
-    `groups`: the groups of failures, likewise.
+    `groups`: the groups of failures, likewise. `audit`: who changes what; None: events that are never deleted.
     """
     feed = feed or Feed()
     store = store if isinstance(store, WatchedStore) else WatchedStore(store)
@@ -94,7 +98,8 @@ def application(
     schedule = ScheduleResource(store, ScheduleService(store, jobs), sessions)
     pauses = PauseService(store, promoter.book)
     pause = PauseResource(pauses, sessions)
-    app = App(middleware=[Authentication(sessions, base_uri)])
+    audit = audit or Audit(store)
+    app = App(middleware=[Authentication(sessions, base_uri), Audited(audit)])
     app.add_error_handler(Exception, _any_error)
     app.add_error_handler(falcon.HTTPError, _http_error)
     health = HealthResource(store, coordination, jobs.queue_refuses)
@@ -128,10 +133,14 @@ def application(
     app.add_route("/api/pause/{name:path}", pause)  # names of actions may have slashes
     for part in ("why", "log", "record"):
         app.add_route(f"/api/job/{{name}}/{part}", job, suffix=part)
+    event = EventResource(store, audit, jobs, sessions)
+    app.add_route("/api/event", event, suffix="all")
+    app.add_route("/api/event/{name}", event)
+    app.add_route("/api/job/{name}/event", event, suffix="job")
     app.add_route("/api/job/{name}/{action}", job, suffix="action")
     app.add_route("/api/schedule/bulk-fire", schedule, suffix="fire")
     app.add_route("/api/schedule/{name}/{action}", schedule, suffix="action")
-    for operation in ("add", "edit", "delete"):
+    for operation in ("add", "edit", "delete", "stop", "release", "rerun"):
         app.add_route(f"/api/job/bulk-{operation}", bulk, suffix=operation)
     app.add_sink(lead_to_page, r"/\Z")
     for path, file in page_files().items():

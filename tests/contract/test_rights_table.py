@@ -90,6 +90,11 @@ class Targets:
             assert self.admin.post("user", {"username": "doomed", "password": PASSWORD}).status_code == 201
         return "user/doomed"
 
+    def event(self) -> str:
+        """Return an event of the audit; the first requests of a server have made some."""
+        (event,) = self.admin.search("event", last=1)["events"]
+        return str(event["id"])
+
     def key(self) -> str:
         return self.here.key(self.bystander)[0]
 
@@ -135,6 +140,14 @@ REQUESTS: dict[str, Request] = {
     "`DELETE /api/job/<uuid>`": lambda c, t, name: c.delete(t.job()),
     "`GET /api/job/<uuid>` that does not exist": lambda c, t, name: c.get(f"job/{uuid4()}"),
     "`POST /api/job/bulk-edit`": lambda c, t, name: c.post("job/bulk-edit", {"edits": []}),
+    "`POST /api/job/<uuid>/rerun` of a job that waits": lambda c, t, name: c.post(t.job() + "/rerun"),
+    "`GET /api/job/<uuid>/event`": lambda c, t, name: c.get(t.job() + "/event"),
+    "`POST /api/job/bulk-stop`, `POST /api/job/bulk-release`": lambda c, t, name: _same(
+        *(c.post(f"job/bulk-{what}", {"filter": "name='nosuch'"}) for what in ("stop", "release"))
+    ),
+    "`POST /api/job/bulk-rerun`": lambda c, t, name: c.post(
+        "job/bulk-rerun", {"filter": "name='nosuch'", "idempotencyKey": "k"}
+    ),
     "`POST /api/job/bulk-delete`": lambda c, t, name: c.post("job/bulk-delete", {"filter": "name='nosuch'"}),
     "`POST /api/user`": lambda c, t, name: c.post("user", {"username": uuid4().hex, "password": PASSWORD}),
     "`GET /api/user`": lambda c, t, name: c.get("user?$last=0"),
@@ -172,6 +185,7 @@ REQUESTS: dict[str, Request] = {
     "`GET /api/node`, `GET /api/queue`, `GET /api/distributor`": lambda c, t, name: _same(
         c.get("node"), c.get("queue"), c.get("distributor")
     ),
+    "`GET /api/event`, `GET /api/event/<uuid>`": lambda c, t, name: _same(c.get("event"), c.get(t.event())),
     "`GET /api/events`": lambda c, t, name: _closed(c.get("events", stream=True)),
     "`GET /api/rate`, `GET /api/attention`, `GET /api/failure`": lambda c, t, name: _same(
         c.get("rate"), c.get("attention"), c.get("failure")

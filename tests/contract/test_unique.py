@@ -146,7 +146,7 @@ def test_no_claim_is_left_of_a_job_that_is_over(server: Server, end: str) -> Non
     elif end == "end":
         server.run(id)
     else:
-        assert server.jobs.delete_all(parse("state='QUEUED'"), 10, ADMIN) == 1
+        assert server.jobs.delete_all(parse("state='QUEUED'"), 10, ADMIN) == [id]
     assert server.claims() == 0
     server.unique()
 

@@ -13,7 +13,7 @@ import pytest
 
 from geventjob import config
 from geventjob.cimi.errors import CimiError, Conflict, Forbidden, Invalid, LoginRefused, NotFound, ServerAway
-from geventjob.cli import columns, job_options, jobs, screen, submit
+from geventjob.cli import columns, job_options, jobs, screen
 from geventjob.cli.errors import explain
 from geventjob.cli.main import command_at, command_line, is_there, main
 from geventjob.cli.screen import Screen
@@ -22,6 +22,7 @@ from geventjob.cli.watch import Counts
 from geventjob.clock import cimi_time, moment_of, now
 from geventjob.config import Settings, kinds
 from geventjob.exit_code import ExitCode
+from geventjob.job.copies import like
 from tests.support.fleet import free_port
 
 
@@ -188,7 +189,7 @@ def test_a_job_that_is_run_again_asks_for_the_same_and_has_nothing_of_its_life()
         "attempts": 2,
         "executor": "e",
     }
-    assert submit.like(old) == {
+    assert like(old) == {
         "action": "a",
         "payload": {"x": 1},
         "priority": 3,
@@ -197,7 +198,7 @@ def test_a_job_that_is_run_again_asks_for_the_same_and_has_nothing_of_its_life()
         "properties": {"mine": "1"},
         "acl": {"owner": {"principal": "alice", "type": "USER"}},
     }
-    assert "properties" not in submit.like({"action": "a", "properties": {"zookeeper-path": "/x"}})
+    assert "properties" not in like({"action": "a", "properties": {"zookeeper-path": "/x"}})
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ import pytest
 
 from geventjob.cimi.dialects import translation
 from geventjob.cimi.errors import Invalid
-from geventjob.cli import submit
 from geventjob.job import attributes as table
 from geventjob.job import reference
 from geventjob.job.attributes import ATTRIBUTES, SLIPSTREAM, Attribute, Type
+from geventjob.job.copies import like
 from geventjob.server.jobs.schema import Job, SchemaError, validate_add, validate_edit
 from geventjob.server.store.attributes import FRACTIONS, NOT_SEARCHED, PROSE, SINGLE, searched, terms, type_of
 from geventjob.server.store.elasticsearch import mapping
@@ -76,7 +76,7 @@ def test_its_words_are_found(attribute: Attribute) -> None:
 
 @EACH
 def test_rerun_copies_it(attribute: Attribute) -> None:
-    job = submit.like({attribute.name: other(attribute)})
+    job = like({attribute.name: other(attribute)})
     assert job == ({attribute.name: other(attribute)} if attribute.rerun else {})
 
 
@@ -133,7 +133,7 @@ exec(compile(source.replace(")  # fmt: skip", row + ")"), "attributes.py", "exec
 from datetime import datetime, timezone
 from geventjob.cimi.dialects import translation
 from geventjob.cimi.errors import Invalid
-from geventjob.cli.submit import like
+from geventjob.job.copies import like
 from geventjob.job import reference
 from geventjob.server.filter import parse
 from geventjob.server.jobs.changes import added, changed

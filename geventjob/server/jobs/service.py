@@ -12,6 +12,7 @@ from geventjob.clock import now
 from geventjob.coordination.base import Coordination, CoordinationError
 from geventjob.job.attributes import OWNED
 from geventjob.job.bounds import MOST_RETRIES
+from geventjob.job.copies import like
 from geventjob.job.states import FINAL
 from geventjob.server.accounts.acl import MODIFY, VIEW
 from geventjob.server.accounts.caller import Caller
@@ -33,7 +34,7 @@ from geventjob.server.jobs.stacks import ask_for_stack
 from geventjob.server.jobs.stops import stopped, tells, untold
 from geventjob.server.jobs.turn_log import log_turn
 from geventjob.server.jobs.why import Facts, details, explained, gathered
-from geventjob.server.problem import unavailable
+from geventjob.server.problem import Problem, unavailable
 from geventjob.server.store.base import NoSuchDocument, Page, Query, Store, Update
 
 CHECKS = 3
@@ -104,9 +105,12 @@ class Jobs:
         """Ask for the stack of a running job, which becomes a record. Raises Problem 403, 404, 409; StoreAway."""
         return ask_for_stack(self._coordination, self._visible(id, caller, MODIFY))
 
-    def search(self, query: Query, caller: Caller) -> Page:
-        """Return a page of jobs, in which the caller's own writes are seen. Raises StoreAway, FilterError."""
-        return self._store.search("job", replace(query, fresh=self._writers.wrote(caller)))
+    def search(self, query: Query, caller: Caller, *, fresh: bool = False) -> Page:
+        """Return a page of jobs, in which the caller's own writes are seen; with `fresh` those of all callers.
+
+        Raises StoreAway, FilterError.
+        """
+        return self._store.search("job", replace(query, fresh=fresh or self._writers.wrote(caller)))
 
     def _visible(self, id: str, caller: Caller, rights: frozenset[str]) -> Document:
         """Return the job, on which the caller needs one of these rights. Raises Problem 403, 404, StoreAway."""
@@ -256,6 +260,20 @@ class Jobs:
         log_turn("released", [id], caller)
         return job
 
+    def rerun(self, id: str, caller: Caller) -> str:
+        """Add a copy of a job that has ended, and return its id.
+
+        Raises Problem 403, 404, 409 for a job that has not ended; StoreAway, CoordinationAway.
+        """
+        old = self._visible(id, caller, VIEW)
+        if old["state"] not in FINAL:
+            message = f"{id} is {old['state']}: only a job that has ended can be run again"
+            raise Problem(409, message, resource_id=id, reason="transition")
+        (added,) = self.add([like(old)], caller)
+        if isinstance(added, Exception):
+            raise added
+        return added
+
     def why(self, id: str, caller: Caller) -> Document:
         """Return a sentence about the state of the job, and the facts behind it. Raises Problem 403, 404, StoreAway."""
         job = self.get(id, caller)
@@ -285,8 +303,8 @@ class Jobs:
         if is_marked(deleted):
             self._attachments.delete([id])
 
-    def delete_all(self, filter: Filter, limit: int, caller: Caller) -> int:
-        """Delete up to `limit` of the jobs that match, and their entries. Return the number of jobs."""
+    def delete_all(self, filter: Filter, limit: int, caller: Caller) -> list[str]:
+        """Delete up to `limit` of the jobs that match, and their entries. Return the ids of the jobs."""
         self._writers.note(caller)
         deleted = self._store.delete("job", Query(filter=filter), limit)
         self._remove_entries(deleted)
@@ -294,7 +312,7 @@ class Jobs:
         log_turn("deleted", [job["id"] for job in deleted], caller)
         self._unique.free(deleted, deleted=True)
         self._attachments.delete([job["id"] for job in deleted if is_marked(job)])
-        return len(deleted)
+        return [job["id"] for job in deleted]
 
     def _remove_entries(self, jobs: Sequence[Document]) -> None:
         """Remove the entries of these jobs, except where the writer of the state consumes the entry."""

@@ -126,10 +126,17 @@ class BulkEditBody(Body):
     answer: Literal["job", "status"] = field(default="job", name="return")
 
 
-class BulkDeleteBody(Body):
-    """The filter of jobs to delete."""
+class MatchingBody(Body):
+    """The filter of jobs to delete, stop or release."""
 
     filter: str
+
+
+class BulkRerunBody(Body):
+    """The filter of jobs to copy, and a key by which a repeated request is known."""
+
+    filter: str
+    idempotency_key: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}\Z")]
 
 
 class ReconcileBody(Body):

@@ -1,4 +1,4 @@
-"""Bulk requests: `job/bulk-add`, `job/bulk-edit`, `job/bulk-delete`. Each item succeeds or fails alone."""
+"""Bulk requests: `job/bulk-add` and `-edit`, `-delete`, `-stop`, `-release`, `-rerun`. Each succeeds or fails alone."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ from gevent.lock import BoundedSemaphore
 
 from geventjob.cimi.document import Document
 from geventjob.clock import boottime
+from geventjob.server.accounts.audit import Deed
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.document import public
 from geventjob.server.filter import parse
 from geventjob.server.http.admission import HEAVY_WORK, admit
+from geventjob.server.http.audited import set_deed
 from geventjob.server.http.decode import decode, decode_as
 from geventjob.server.http.errors import problem_of
 from geventjob.server.http.request_body import MAX_BULK_BODY, read_body
 from geventjob.server.http.response import encode_items, result_of, set_json
 from geventjob.server.jobs.adding import SLICE
 from geventjob.server.jobs.lifecycle import Edit, JobEdit
+from geventjob.server.jobs.matching import Done, MatchingJobs
 from geventjob.server.jobs.service import Jobs
 from geventjob.server.problem import unavailable
-from geventjob.server.resources.bodies import BulkAddBody, BulkDeleteBody, BulkEditBody, BulkEditItem
+from geventjob.server.resources.bodies import BulkAddBody, BulkEditBody, BulkEditItem, BulkRerunBody, MatchingBody
 from geventjob.server.resources.job_body import parse_job_add, parse_job_edit
 
 DELETE_TIME = 20.0
@@ -92,12 +95,46 @@ class BulkResource:
         """Delete the jobs that match a filter: `{"filter": "…"}`."""
         caller = self._sessions.caller_of(req)
         caller.require_role("ADMIN")
-        filter = parse(decode_as(BulkDeleteBody, read_body(req)).filter)
-        until, deleted, last = boottime() + DELETE_TIME, 0, SLICE
+        text = decode_as(MatchingBody, read_body(req)).filter
+        filter, until, last = parse(text), boottime() + DELETE_TIME, SLICE
+        deleted: list[str] = []
         while last == SLICE and boottime() < until:
-            last = self._jobs.delete_all(filter, SLICE, caller)
-            deleted += last
-        set_json(resp, {"deleted": deleted})
+            ids = self._jobs.delete_all(filter, SLICE, caller)
+            deleted, last = deleted + ids, len(ids)
+        set_deed(req, Deed("deleted", "job", len(deleted), deleted, text))
+        set_json(resp, {"deleted": len(deleted)})
+
+    def on_post_stop(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Stop the jobs that match a filter, as far as the caller may: `{"filter": "…"}`."""
+        caller, text = self._matching(req)
+        _answer(req, resp, "stopped", text, MatchingJobs(self._jobs).stop(parse(text), caller))
+
+    def on_post_release(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Release the held jobs that match a filter, as far as the caller may: `{"filter": "…"}`."""
+        caller, text = self._matching(req)
+        _answer(req, resp, "released", text, MatchingJobs(self._jobs).release(parse(text), caller))
+
+    def on_post_rerun(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Add a copy of each job that has ended and matches: `{"filter": "…", "idempotencyKey": "…"}`."""
+        caller = self._sessions.caller_of(req)
+        caller.require_may_add()
+        body = decode_as(BulkRerunBody, read_body(req))
+        admit(req, HEAVY_WORK, caller)
+        done = MatchingJobs(self._jobs).rerun(parse(body.filter), body.idempotency_key, caller)
+        _answer(req, resp, "reran", body.filter, done)
+
+    def _matching(self, req: falcon.Request) -> tuple[Caller, str]:
+        caller = self._sessions.caller_of(req)
+        caller.require_role("USER")
+        text = decode_as(MatchingBody, read_body(req)).filter
+        admit(req, HEAVY_WORK, caller)
+        return caller, text
+
+
+def _answer(req: falcon.Request, resp: falcon.Response, state: str, filter: str, done: Done) -> None:
+    """Set the response to an operation on all jobs that match a filter."""
+    set_deed(req, Deed(state, "job", len(done.ids), done.ids, filter))
+    set_json(resp, {state: len(done.ids), "refused": done.refused, "more": done.more})
 
 
 def _each(

@@ -96,7 +96,11 @@ class JobResource:
         set_json(resp, self._jobs.log(f"job/{name}", self._caller(req)))
 
     def on_post_action(self, req: falcon.Request, resp: falcon.Response, name: str, action: str) -> None:
-        """Stop a job, release a held job, or ask for the stack of a running job."""
+        """Stop a job, release a held job, run an ended job again, or ask for the stack of a running job."""
+        if action == "rerun":
+            read_body(req)
+            set_result(resp, self._jobs.rerun(f"job/{name}", self._caller(req)), "created", 201)
+            return
         do = {"stop": self._jobs.stop, "release": self._jobs.release, "stack": self._jobs.stack}.get(action)
         if do is None:
             message = f'undefined action (post, ["job" "{action}"]) for {req.path}'
@@ -123,4 +127,6 @@ def _operations(job: Document, caller: Caller) -> list[dict[str, str]]:
 def _collection_operations(caller: Caller) -> list[dict[str, str]]:
     add = [operation("add", "job"), operation("bulk-add", "job/bulk-add")] if caller.may_add else []
     delete = [operation("bulk-delete", "job/bulk-delete")] if caller.is_admin else []
+    names = ["bulk-stop", "bulk-release", *(["bulk-rerun"] if caller.may_add else [])]
+    delete += [operation(name, f"job/{name}") for name in names]
     return [*add, operation("bulk-edit", "job/bulk-edit"), *delete]
