@@ -318,6 +318,110 @@ def test_a_schedule_is_paused_resumed_and_fired(page: Page, client: Client, mark
     client.delete(f"schedule/{mark}")
 
 
+def test_a_limit_is_set_changed_and_deleted(page: Page, client: Client, mark: str) -> None:
+    page.get_by_role("link", name="Actions").click()
+    page.get_by_role("button", name="Set a limit").click()
+    dialog = page.get_by_role("dialog")
+    for name, value in (("Name", mark), ("Action", f"unknown {mark}"), ("Running", "many")):
+        dialog.get_by_label(name, exact=True).fill(value)
+    dialog.get_by_role("button", name="Set the limit").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("running")
+    dialog.get_by_label("Running").fill("2")
+    dialog.get_by_role("button", name="Set the limit").click()
+    line = page.get_by_role("region", name="Table of limits").locator("tbody tr").filter(has_text=mark)
+    expect(line).to_contain_text("2")
+    line.get_by_role("button", name="Change").click()
+    dialog.get_by_label("Running").fill("3")
+    dialog.get_by_role("button", name="Set the limit").click()
+    expect(line).to_contain_text("3")
+    ids = client.bulk_add([{"action": f"unknown {mark}"}] * 5)
+    until(lambda: sum("held" in client.get(str(id)) for id in ids) == 2)
+    line.get_by_role("link", name="Show what waits").click()
+    expect(rows(page)).to_have_count(2)
+    rows(page).first.get_by_role("link").click()
+    expect(page.locator(".why")).to_contain_text(mark)
+    page.get_by_role("link", name="Actions").click()
+    line.get_by_role("button", name="Delete").click()
+    dialog.get_by_role("button", name=f"Delete {mark}").click()
+    expect(line).to_have_count(0)
+
+
+def test_an_executor_is_made_quiet_and_resumes_and_is_stopped(page: Page, world: Fleet) -> None:
+    spare = world.executor("spare")
+    page.get_by_role("link", name="Fleet").click()
+    line = page.get_by_role("region", name="Table of executors").locator("tbody tr").filter(has_text="spare")
+    line.get_by_role("button", name="Quiet").click()
+    page.get_by_label("Why").fill("a new disk")
+    page.get_by_role("dialog").get_by_role("button", name="Quiet spare").click()
+    expect(line).to_contain_text("a new disk")
+    line.get_by_role("button", name="Resume").click()
+    page.get_by_role("dialog").get_by_role("button", name="Resume spare").click()
+    expect(line.get_by_role("button", name="Quiet")).to_be_visible()
+    line.get_by_role("button", name="Stop").click()
+    page.get_by_role("dialog").get_by_role("button", name="Stop spare").click()
+    expect(line).to_have_count(0)
+    assert spare.wait() == 0
+
+
+def test_an_action_is_paused_and_resumes(page: Page, client: Client, mark: str) -> None:
+    page.get_by_role("link", name="Actions").click()
+    line = page.get_by_role("region", name="Table of actions").locator("tbody tr").filter(has_text="dummy_test_action")
+    line.get_by_role("button", name="Pause dummy_test_action").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Until").fill("soon")
+    dialog.get_by_role("button", name="Pause dummy_test_action").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("until")
+    dialog.get_by_label("Until").fill("+2h")
+    dialog.get_by_label("Why").fill("the disk is full")
+    dialog.get_by_role("button", name="Pause dummy_test_action").click()
+    expect(line).to_contain_text("the disk is full")
+    id = client.add("job", {"action": "dummy_test_action"})
+    page.goto(page.url.partition("#")[0] + f"#/{id}")
+    expect(page.locator(".why")).to_contain_text("paused")
+    page.get_by_role("link", name="Actions").click()
+    line.get_by_role("button", name="Resume dummy_test_action").click()
+    dialog.get_by_role("button", name="Resume dummy_test_action").click()
+    expect(line.get_by_role("button", name="Pause dummy_test_action")).to_be_visible()
+
+
+# --- what needs attention
+
+
+def test_the_overview_leads_to_the_jobs_and_to_what_needs_attention(page: Page, client: Client, mark: str) -> None:
+    client.add("job", {"action": f"unknown {mark}"})
+    sentence = page.get_by_role("region", name="Needs attention").get_by_role("listitem").filter(has_text=mark)
+    sentence.get_by_role("link", name="Show the jobs").click()
+    expect(rows(page)).to_have_count(1)
+    page.get_by_role("link", name="Overview").click()
+    expect(page.get_by_role("img", name="Jobs per minute")).to_be_visible()
+    page.locator(".figure").filter(has_text="QUEUED").click()
+    assert page.url.endswith("#/jobs?state=QUEUED")
+
+
+def test_failures_are_grouped(page: Page, client: Client, mark: str) -> None:
+    job = failed(client, mark)
+    page.get_by_role("link", name="Failures").click()
+    line = page.get_by_role("region", name="Table of failures").locator("tbody tr").filter(has_text="ValueError")
+    expect(line).to_contain_text("shown.py")
+    line.get_by_role("link", name="Show").click()
+    expect(rows(page).filter(has_text=mark)).to_have_count(1)
+    expect(rows(page).first).to_contain_text("FAILED")
+    assert job["state"] == "FAILED"
+
+
+def test_a_viewer_sees_all_and_has_no_button_that_changes(
+    client: Client, windows: Callable[..., Screen], running: dict[str, Any], mark: str
+) -> None:
+    client.add("user", {"username": mark, "password": "a secret word", "roles": "VIEWER"})
+    job = failed(client, mark)
+    screen = windows()
+    page = screen.log_in(mark, "a secret word")
+    for address in [*SCREENS, job["id"], running["id"]]:
+        screen.go(address)
+        names = page.locator("main").get_by_role("button").all_inner_texts()
+        assert set(names) <= {"Search", "Copy"}, address
+
+
 # --- everybody
 
 

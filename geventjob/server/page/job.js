@@ -119,10 +119,19 @@ function drawFacts(job) {
     ["Time limit", job.timeout ? span(job.timeout) : null],
     ["Expires", job.expires ? ago(job.expires) : null],
     ["Owner", owner ? `${owner.principal} (${owner.type.toLowerCase()})` : null],
+    ["Waits for", waitsFor(job.held)],
+    ["Runs after", (job.after?.jobs ?? []).map((id) => [h("a", { href: to(id) }, short(id)), " "])],
+    ["Limits", (job.limits ?? []).join(", ")],
     ["Parent", job.parentJob ? h("a", { href: to(job.parentJob) }, short(job.parentJob)) : null],
     ["Last change", ago(job.updated)],
     ...Object.entries(job.properties ?? {}).map(([name, value]) => [name, value]),
   ].filter(([, value]) => !(Array.isArray(value) && !value.length)));
+}
+
+// Return the one thing that a held job waits for: a limit, a pause, or a link to another job.
+function waitsFor(held) {
+  if (!held?.on) return null;
+  return held.on.startsWith("job/") ? h("a", { href: to(held.on) }, short(held.on)) : held.on;
 }
 
 function attemptWords(job) {

@@ -57,7 +57,7 @@ export function drawLimits(limits, page) {
   const rows = limits.map((one) => ({ key: one.id, cells: [
     [h("strong", null, one.name), one.description ? h("div", { class: "muted" }, one.description) : null], one.action, one.per ? h("code", null, one.per) : "",
     one.running === undefined ? "" : count(one.running), one.starts === undefined ? "" : `${count(one.starts)} in ${span(one.each)}`,
-    [h("a", { class: "button", href: to("jobs", { filter: `held/on^='limit/${one.name}|'` }) }, "Show what waits"), isAdmin() ? limitButtons(one, page) : null],
+    [h("a", { class: "button", href: to("jobs", { filter: `held/on^='limit/${one.name}.${one.epoch}|'` }) }, "Show what waits"), isAdmin() ? limitButtons(one, page) : null],
   ] }));
   return panel("Limits", isAdmin() ? h("p", null, h("button", { onclick: () => editLimit({}, page) }, "Set a limit")) : null, table("limits", columns, rows, "There is no limit."));
 }

@@ -75,7 +75,7 @@ export function standing(job) {
 
 export function heldWords(held) {
   const until = held.until ? ` ${age(held.until)}` : "";
-  return `${{ notBefore: "due", retry: "retry" }[held.why] ?? held.why}${until}`;
+  return `${{ notBefore: "due", pause: "paused" }[held.why] ?? held.why}${until}`;
 }
 
 // Return the short form of an id: `job/1b9d6bcd`.
