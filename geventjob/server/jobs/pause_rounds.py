@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from geventjob.cimi.document import ALL_ACTIONS, Document
+from geventjob.cimi.document import ALL_ACTIONS, WINDOW, Document
 from geventjob.clock import boottime, cimi_time, moment_of, now
 from geventjob.coordination.base import Coordination, Leadership
 from geventjob.server.filter import Compare, Filter, Or
 from geventjob.server.jobs.rulebook import INTERVAL, RuleBook
 from geventjob.server.jobs.rules import PAUSES, Rules, is_over
-from geventjob.server.jobs.sweep import Sweep
+from geventjob.server.jobs.sweep import PAGE, Sweep
 from geventjob.server.jobs.waiting import waited_on, waiting_on
 from geventjob.server.store.base import Store, Update
 
@@ -81,10 +81,10 @@ class PauseRounds:
 
     def _release(self, in_force: Mapping[str, Document], end: float) -> bool:
         """Let jobs through that wait on a pause that is over, in order; return whether none is left."""
-        for on in waited_on(self._store, PAUSES):
-            if on not in in_force:
-                for page in waiting_on(self._store, on, NEEDED):
-                    self._let_through(page)
+        for on in waited_on(self._store, PAUSES, but=in_force):
+            for jobs in waiting_on(self._store, on, NEEDED, WINDOW):
+                for first in range(0, len(jobs), PAGE):
+                    self._let_through(jobs[first : first + PAGE])
                     if boottime() >= end:
                         return False
         return True

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import gevent
+
 from geventjob.cimi.document import WINDOW, Document
 from geventjob.coordination.base import Coordination, Leadership
 from geventjob.server.filter import And, Compare, Filter
@@ -41,9 +43,10 @@ class Sweep:
         self._found: list[Document] = []
         self._last: str | None = ""
         """The id of the last job that was found; None when all were found."""
+        self._removal: gevent.Greenlet[..., object] | None = None
 
     def step(self, leadership: Leadership | None) -> bool:
-        """Hold up to PAGE jobs and remove their entries; return whether jobs are left.
+        """Hold up to PAGE jobs, and remove their entries beside the next step; return whether work is left.
 
         Raises StoreError, CoordinationError. No entry is removed once another server may lead.
         """
@@ -51,9 +54,10 @@ class Sweep:
             self._search(self._last)
         jobs, self._found = self._found[:PAGE], self._found[PAGE:]
         entries = [entry for job in self._hold(jobs) if (entry := stale_entry(job))]
-        if entries:
-            self._coordination.remove(entries, leadership)
-        return bool(self._found) or self._last is not None
+        if self._removal is not None:
+            self._removal.get()
+        self._removal = gevent.spawn(self._coordination.remove, entries, leadership) if entries else None
+        return self._removal is not None or bool(self._found) or self._last is not None
 
     def _search(self, last: str) -> None:
         """Find the next jobs. A sort for each page makes large pages cheap."""
