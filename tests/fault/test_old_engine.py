@@ -138,6 +138,22 @@ def test_an_old_one_that_wakes_writes_over_no_owner_of_ours(engine: Fleet, notes
         until(lambda: client.queue()["entries"] == 0)
 
 
+def test_the_old_one_finds_no_jobs_of_a_paused_action(engine: Fleet, notes: Notes) -> None:
+    client = engine.client()
+    ids = add(client, notes, 10, "noted")
+    client.pause("noted", why="the old engine knows nothing of pauses")
+    until(lambda: client.queue()["entries"] == 0)
+    with old_engine(engine, notes) as old:
+        ids += add(client, notes, 2, "noted")
+        others = add(client, notes, 3, "another")  # the old engine runs jobs of any action
+        ended(client, others)
+        assert sorted(notes.jobs("take", old.pid)) == sorted(others)
+        client.resume("noted")
+        jobs = ended(client, ids)
+    assert Counter(job["state"] for job in jobs.values()) == {"SUCCESS": 12}
+    assert Counter(notes.jobs("begin")) == Counter([*ids, *others])
+
+
 def test_they_share_the_queue_of_a_slipstream_server(tmp_path: Path) -> None:
     """During a migration from one engine to the other."""
     with slipstream_fleet(tmp_path, shared().hosts) as engine:

@@ -134,7 +134,8 @@ class Jobs:
                 outcomes[index] = outcome
         made = [job for job in outcomes if isinstance(job, dict)]
         self._promoter.expect([job for job in made if "held" in job])
-        self._promoter.ended([job for job in made if has_left(job)])
+        refused = [outcome.job for outcome in outcomes if isinstance(outcome, Refusal)]  # perhaps held for a pause
+        self._promoter.ended([job for job in (*made, *refused) if has_left(job)])
         self._unique.free(made)
         outcomes = self._attachments.keep(changes, outcomes)
         self._clear_queue([outcome for change, outcome in zip(changes, outcomes, strict=True) if _is_foreign(change)])

@@ -13,13 +13,13 @@ PAGE = 1_000
 ON, PLACE = ("held", "on"), ("held", "place")
 
 
-def waiting_on(store: Store, on: str, select: Sequence[str] = (), size: int = PAGE) -> Iterator[list[Document]]:
+def waiting_on(store: Store, on: str, select: Sequence[str] = (), size: int = 0) -> Iterator[list[Document]]:
     """Yield pages of all jobs that wait on this thing, in order: by priority, then in the order of the adds.
 
-    `select`: attributes of the jobs besides `id`. `size`: most jobs of a page; a page sorts all jobs that wait. A job
-    that no longer waits does not disturb the order of the others. Raises StoreError.
+    `select`: attributes of the jobs besides `id`. `size`: most jobs of a page, PAGE for 0; each page sorts all jobs
+    that wait. A job that no longer waits does not disturb the order of the others. Raises StoreError.
     """
-    last = ""
+    last, size = "", size or PAGE
     while True:
         page = first_waiting(store, on, last, select, size)
         if page:
@@ -29,10 +29,10 @@ def waiting_on(store: Store, on: str, select: Sequence[str] = (), size: int = PA
         last = page[-1]["held"]["place"]
 
 
-def first_waiting(store: Store, on: str, place: str, select: Sequence[str] = (), size: int = PAGE) -> list[Document]:
-    """Return the first `size` jobs, in order, that wait on this thing behind a place. Raises StoreError."""
+def first_waiting(store: Store, on: str, place: str, select: Sequence[str] = (), size: int = 0) -> list[Document]:
+    """Return the first jobs, `size` or PAGE, in order, that wait on this thing behind a place. Raises StoreError."""
     behind: Filter = And((Compare(ON, "=", on), Compare(PLACE, ">", place)))
-    query = Query(behind, last=size, orderby=[("held/place", False)], select=("held", *select), counted=False)
+    query = Query(behind, last=size or PAGE, orderby=[("held/place", False)], select=("held", *select), counted=False)
     return store.search("job", query).documents
 
 
