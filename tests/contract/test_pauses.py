@@ -282,6 +282,21 @@ def test_a_job_that_was_held_by_rules_of_the_past_is_let_through(site: PauseSite
     assert site.jobs_in_queue() == [id]
 
 
+def test_another_leader_removes_the_entries_that_were_left(site: PauseSite) -> None:
+    ids = [site.add() for _ in range(3)]
+    before = site.queue()
+    site.pauses.pause("noop", "alice", None, None)
+    site.promoter.hold([{"id": id} for id in ids])
+    assert site.queue() == before
+    other = PauseSite(site.both)
+    other.promoter.rules()
+    other.promoter._pauses._leadership = site.both.coordination.lead("another", timeout=5)  # not the one of the round
+    other.rounds()
+    assert other.queue() == []
+    other.resume()
+    assert other.queue() == before
+
+
 def test_another_server_goes_on_with_a_sweep(site: PauseSite) -> None:
     ids = [site.add(priority=n % 7) for n in range(50)]
     before = site.queue()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from geventjob import Client
 from tests.fault.test_two_servers import Pair, promoter
-from tests.fault.test_two_servers import pair as pair  # noqa: F401  (a fixture)
+from tests.fault.test_two_servers import pair as pair
 from tests.support.fleet import PASSWORD, ended, until
 from tests.support.noted import Notes, add
 
@@ -23,7 +21,7 @@ def count(client: Client, filter: str) -> int:
 
 
 @pytest.mark.parametrize("end", ["killed", "frozen"])
-def test_no_job_is_lost_doubled_or_run_meanwhile(pair: Pair, notes: Notes, end: str) -> None:  # noqa: F811
+def test_no_job_is_lost_doubled_or_run_meanwhile(pair: Pair, notes: Notes, end: str) -> None:
     servers = pair.start_servers("--reconcile-interval", "3")
     clients = [Client(url, "super", PASSWORD) for url in pair.urls]
     until(lambda: promoter(clients[0], pair) is not None)
@@ -62,12 +60,7 @@ def test_no_job_is_lost_doubled_or_run_meanwhile(pair: Pair, notes: Notes, end: 
     until(lambda: survivor.queue()["entries"] == 0)
 
 
-@pytest.fixture
-def notes(tmp_path: Path) -> Iterator[Notes]:
-    yield Notes(tmp_path / "notes")
-
-
-def test_a_pause_that_ends_by_itself_ends_though_the_leader_has_died(pair: Pair, notes: Notes) -> None:  # noqa: F811
+def test_a_pause_that_ends_by_itself_ends_though_the_leader_has_died(pair: Pair, notes: Notes) -> None:
     servers = pair.start_servers()
     clients = [Client(url, "super", PASSWORD) for url in pair.urls]
     until(lambda: promoter(clients[0], pair) is not None)

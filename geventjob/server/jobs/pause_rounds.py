@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from geventjob.cimi.document import ALL_ACTIONS, WINDOW, Document
 from geventjob.clock import boottime, cimi_time, moment_of, now
 from geventjob.coordination.base import Coordination, Leadership
 from geventjob.server.filter import Compare, Filter, Or
+from geventjob.server.jobs.changes import PLACE
 from geventjob.server.jobs.rulebook import INTERVAL, RuleBook
 from geventjob.server.jobs.rules import PAUSES, Rules, is_over
 from geventjob.server.jobs.sweep import PAGE, Sweep
 from geventjob.server.jobs.waiting import waited_on, waiting_on
 from geventjob.server.store.base import Store, Update
 
-NEEDED = ("priority", "created", "action", "_place")
+NEEDED = ("priority", "created", "action", PLACE)
 STEP = 1.0
 """Seconds of a round for pauses, after which the promoter looks at other jobs."""
 SETTLE = 1.5
@@ -48,6 +49,8 @@ class PauseRounds:
         """The rules of the last round."""
         self._unsettled = -math.inf
         """The time until which another server may act on earlier rules."""
+        self._left: Iterator[None] = iter(())
+        """Steps that remove the entries of held jobs which an earlier leader has left in the queue."""
         self._sweep: Sweep | None = None
         self._next_sweep = -math.inf
 
@@ -76,6 +79,8 @@ class PauseRounds:
                     self._hold(page)
         if self._rules.pauses or rules.pauses:
             self._unsettled = boottime() + UNSETTLED
+        if leadership is not self._leadership:
+            self._left = self._remove_left(list(rules.pauses), leadership)
         self._rules, self._leadership = rules, leadership
         self._sweep, self._next_sweep = None, -math.inf
 
@@ -91,6 +96,9 @@ class PauseRounds:
 
     def _take_out(self, in_force: Mapping[str, Document], end: float) -> bool:
         """Hold jobs of paused actions, and remove their entries; return whether none is left."""
+        for _ in self._left:
+            if boottime() >= end:
+                return False
         if self._sweep is None:
             if not in_force or boottime() < self._next_sweep:
                 return True
@@ -101,6 +109,22 @@ class PauseRounds:
         self._sweep = None
         self._next_sweep = boottime() + (SETTLE if boottime() < self._unsettled else LONGEST)
         return True
+
+    def _remove_left(self, pauses: Sequence[str], leadership: Leadership | None) -> Iterator[None]:
+        """Remove the entries of jobs that wait on these pauses, a page in each step.
+
+        An earlier leader that died or was replaced has removed them all, but for those of its last pages.
+        """
+        for on in pauses:
+            for jobs in waiting_on(self._store, on, (PLACE,), WINDOW):
+                for first in range(0, len(jobs), PAGE):
+                    if on not in self._rules.pauses:
+                        break  # jobs come back to their places
+                    places = {job[PLACE]: job["id"] for job in jobs[first : first + PAGE] if PLACE in job}
+                    said = self._coordination.jobs(list(places))
+                    if left := [place for place, id in zip(places, said, strict=True) if id == places[place]]:
+                        self._coordination.remove(left, leadership)
+                    yield
 
     def _forget(self, time: str) -> None:
         """Delete the pauses that have ended by themselves."""
