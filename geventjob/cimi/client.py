@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -12,6 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from geventjob.cimi.answers import AddedAnswer
+from geventjob.cimi.batches import JobBatch
 from geventjob.cimi.body import encoded
 from geventjob.cimi.dialects import Dialect, EditAnswer
 from geventjob.cimi.document import ALL_ACTIONS, NEW_KEY, Document
@@ -219,6 +220,47 @@ class Client:
             if if_exists != "return" or error.reason != "unique" or error.resource_id is None:
                 raise
             return error.resource_id
+
+    def batch(
+        self,
+        action: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        when_failed: Literal["fail", "run", "stop"] = "fail",
+        key: str | None = None,
+        **attributes: Any,
+    ) -> JobBatch:
+        """Open a batch, whose callback has this action: `with client.batch("report") as batch: batch.add("count")`.
+
+        The callback runs when the block has ended and all jobs have. `when_failed`: what the callback does if one of
+        them has not ended in SUCCESS. `key`: idempotency key; a program that is started again with the key goes on
+        with its batch, and adds no job twice, if it adds the same jobs in the same order. `attributes`: others of the
+        callback, as the server names them.
+        """
+        key = key or str(uuid.uuid4())
+        callback = {"action": action, **({} if payload is None else {"payload": payload}), **attributes}
+        body = {"callback": {**callback, "idempotencyKey": key}, "whenFailed": when_failed, "open": True}
+
+        def opened() -> str:
+            return self._ours("POST", "job/batch", json=body, answer=AddedAnswer).id
+
+        id = patiently(opened, self.patience)
+        return JobBatch(id, key, self.bulk_add, lambda: patiently(lambda: self.operation(id, "close"), self.patience))
+
+    def children(self, id: str, select: Iterable[str] | None = None, page: int = 100) -> Iterator[Document]:
+        """Yield the jobs that name this one as their `parentJob`, in the order of their ids, `page` of them at a time.
+
+        `select`: attributes besides `id`. Only jobs that this user may see are found.
+        """
+        last = ""
+        while True:
+            found = self.search(
+                "job", filter=f"parentJob='{id}' and id>'{last}'", orderby="id", last=page, select=select
+            )["jobs"]
+            yield from found
+            if len(found) < page:
+                return
+            last = found[-1]["id"]
 
     def wait(self, id: str, timeout: float | None = None) -> Document:
         """Return the job once it has ended. Raises TimeoutError after `timeout` seconds; the job goes on.

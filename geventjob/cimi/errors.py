@@ -52,7 +52,7 @@ class Refused(CimiError):
         self.status = status
         self.message = message
         self.reason = reason
-        """The reason of a 409: final, stopping, entry, fence, action, transition or unique (docs/job-lifecycle.md)."""
+        """The reason of a 409: final, stopping, entry, fence, action, unique and others (docs/job-lifecycle.md)."""
         self.job = job
         """The job as it is, with a 409 of a job."""
         self.resource_id = resource_id

@@ -27,6 +27,8 @@ ATTRIBUTE = re.compile(
     r"(?<![\w:/-])(?!(?:and|or|true|false|null|fulltext)\b(?!/))[A-Za-z][\w:-]*(?:/[A-Za-z][\w:-]*)*"
 )
 """The name of an attribute in a filter without quoted texts."""
+CASCADED = 500
+"""Jobs of a batch that are read at once, to be stopped."""
 FIRST = ("id", "state", "action", "progress", "returnCode", "statusMessage")
 """Attributes that `show` prints first."""
 
@@ -58,6 +60,10 @@ def declare(commands: Commands) -> None:
     ):
         parser = commands.add(name, run, description)
         parser.add_argument("ids", metavar="ID", nargs="+", help="job/<uuid>, <uuid>, or its beginning")
+        if run is stop:
+            parser.add_argument(
+                "--cascade", action="store_true", help="stop the jobs of a batch too, and those of the batches in it"
+            )
         if run is show:
             parser.add_argument("--record", action="store_true", help="show what ended runs were doing instead")
 
@@ -240,8 +246,33 @@ def why(context: CommandContext) -> int:
 
 
 def stop(context: CommandContext) -> int:
-    """Stop each job."""
-    return each(context, lambda text: stop_one(context, found(context, text)))
+    """Stop each job, and with `--cascade` the jobs of its batch."""
+    one = stop_all if context.args.cascade else stop_one
+    return each(context, lambda text: one(context, found(context, text)))
+
+
+def stop_all(context: CommandContext, id: str) -> None:
+    """Stop a job, so that its batch takes no more jobs, then the unfinished jobs of the batch; print their number."""
+    stop_one(context, id)
+    count = cascade(context, id)
+    if not context.args.json:
+        context.screen.line(f"{id}  {count} jobs of its batch were told to stop")
+
+
+def cascade(context: CommandContext, id: str) -> int:
+    """Stop all unfinished jobs whose parent is this one, those of batches among them too; return their number."""
+    count, last = 0, ""
+    while True:
+        conditions = [f"parentJob='{id}'", f"id>'{last}'"]
+        page = search(context, conditions, orderby="id", last=CASCADED, select="id,state,batch")["jobs"]
+        for child in page:
+            if child["state"] not in FINAL:
+                context.ask(context.client.operation, child["id"], "stop")
+                count += 1
+            count += cascade(context, child["id"]) if "batch" in child else 0
+        if len(page) < CASCADED:
+            return count
+        last = page[-1]["id"]
 
 
 def stop_one(context: CommandContext, id: str) -> None:

@@ -24,7 +24,7 @@ LONGEST_REST = 5.0
 """Seconds."""
 GONE = 10.0
 """Seconds after which jobs that no search finds count as deleted: a search may lag a second."""
-FOLLOWED = ("id", "state", "action", "progress", "statusMessage", "returnCode", "held")
+FOLLOWED = ("id", "state", "action", "progress", "statusMessage", "returnCode", "held", "batch")
 PAGE, FIRST = 200, 20
 """Jobs that `watch` without a terminal compares each time, and jobs from before its start that it prints."""
 
@@ -81,6 +81,10 @@ def one(context: CommandContext, id: str, records: bool = False) -> int:
         context.screen.progress(100) as update,
     ):
         for job in changes(context, id, select, wait):
+            if not records and gathers(job):
+                counts = count(context, f"parentJob='{id}'")
+                update(100 * counts.ended // max(1, counts.all), gathering(job, counts))
+                continue
             update(job.get("progress", 0), said(job))
             if records:
                 context.screen.record(job)
@@ -94,13 +98,24 @@ def changes(context: CommandContext, id: str, select: Iterable[str] | None, wait
     pause, seen = FIRST_PAUSE, None
     while True:
         job = jobs.get(context, id, select)
-        if job != seen:
+        if job != seen or gathers(job):
             yield job
         if job["state"] in FINAL:
             return
         seen = job
         wait.pause(pause)
         pause = min(LONGEST_PAUSE, pause * 1.3)
+
+
+def gathers(job: Document) -> bool:
+    """Return whether a job is a callback that waits for the jobs of its batch."""
+    return "batch" in job and job["state"] == "QUEUED" and job.get("held", {}).get("why") == "batch"
+
+
+def gathering(job: Document, counts: Counts) -> str:
+    """Return how far the batch of a callback is."""
+    is_open = ", and more may be added" if job["batch"]["open"] else ""
+    return f"{columns.standing(job)}  {counts.ended} of {counts.all} jobs of the batch have ended ({counts}){is_open}"
 
 
 def said(job: Document) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
@@ -97,6 +97,17 @@ class Job(dict[str, Any]):
     def checkpoint(self) -> Any:
         """The value that an earlier run has left by `set_checkpoint`; None without one."""
         return self.get("checkpoint")
+
+    def children(
+        self, select: Iterable[str] = ("state", "statusMessage", "output"), page: int = 100
+    ) -> Iterator[Document]:
+        """Yield the jobs that name this one as their `parentJob`, in the order of their ids, `page` of them in memory.
+
+        `select`: their attributes besides `id`. The job's own `batch` has their number and that of failures.
+        """
+        if self._revoked:
+            raise JobLost
+        yield from self.client.children(self.id, select, page)
 
     def _read_only(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("a job is changed by its setters and by edit(…) alone")

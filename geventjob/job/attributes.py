@@ -139,11 +139,15 @@ ATTRIBUTES: tuple[Attribute, ...] = (
               sent="add", delete="kept", search=None),
     _by_server("held", types.HELD,
                "there while the job waits before the queue: `why` (`notBefore`, `retry`, `paused`, `limit`, `rate`, "
-               "`after`, `unique`), `detail` in words, "
+               "`after`, `unique`, `batch`), `detail` in words, "
                "`until` if the end is known, else `on`: the one thing that the job waits for, and "
                "`place`: its place among all that wait for the same",
                search=Type.DATE, part="until", also=(("why", Type.TEXT), ("on", Type.TEXT), ("place", Type.TEXT)),
                indexed=True, slipstream="refused"),
+    _by_server("batch", types.BATCH,
+               "there in the callback of a batch: whether jobs may still be added, `whenFailed`, and when all have "
+               "ended their number (`total`) and the number of those without SUCCESS (`failed`)",
+               slipstream="refused"),
     _by_server("limits", types.LINES, "the keys of the limits that the job comes under", slipstream="refused"),
     _by_server("admitted", types.DATE, "time at which the job was let through its limits last", search=Type.DATE,
                indexed=True, slipstream="refused"),

@@ -132,6 +132,15 @@ class Unique(
             raise ValueError("replace needs action among the paths of by")
 
 
+class BatchState(Struct, forbid_unknown_fields=True, rename="camel"):
+    """The batch of a callback."""
+
+    open: bool
+    when_failed: Literal["fail", "run", "stop"]
+    total: Union[Annotated[int, Meta(ge=0)], UnsetType] = UNSET
+    failed: Union[Annotated[int, Meta(ge=0)], UnsetType] = UNSET
+
+
 class JobError(Struct):
     """A failure of an attempt."""
 
@@ -183,6 +192,11 @@ UNIQUE = ValueType(
     'parentJob, as `payload.account`), either while ("queued" or "active") or for (seconds above 0), and replace (true '
     "or false)",
     ({"by": ["action"], "for": 0.001}, {"by": ["action", "payload.rows"], "for": 0.002}),
+)
+BATCH = ValueType(
+    BatchState,
+    "open, whenFailed, and in the end total and failed",
+    ({"open": True, "whenFailed": "fail"}, {"open": False, "whenFailed": "run", "total": 3, "failed": 1}),
 )
 FLAG = ValueType(bool, "true or false", (False, True))
 COUNT = ValueType(Count, "an integer from 0", (1, 7))

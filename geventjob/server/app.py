@@ -31,6 +31,7 @@ from geventjob.server.jobs.schedules import ScheduleService
 from geventjob.server.jobs.service import Jobs
 from geventjob.server.page import page_files
 from geventjob.server.problem import Problem
+from geventjob.server.resources.batch import BatchResource
 from geventjob.server.resources.bulk import BulkResource
 from geventjob.server.resources.credential import CredentialResource
 from geventjob.server.resources.distributor import DistributorResource
@@ -140,6 +141,7 @@ def application(
     app.add_route("/api/job/{name}/{action}", job, suffix="action")
     app.add_route("/api/schedule/bulk-fire", schedule, suffix="fire")
     app.add_route("/api/schedule/{name}/{action}", schedule, suffix="action")
+    app.add_route("/api/job/batch", BatchResource(jobs, sessions))
     for operation in ("add", "edit", "delete", "stop", "release", "rerun"):
         app.add_route(f"/api/job/bulk-{operation}", bulk, suffix=operation)
     app.add_sink(lead_to_page, r"/\Z")

@@ -72,6 +72,8 @@ def here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 # --- requests
 
+MIRROR = {"action": "mirror"}
+
 
 class Targets:
     """The targets of requests in the first table, new for each request that may change its target."""
@@ -83,6 +85,11 @@ class Targets:
 
     def job(self) -> str:
         return self.admin.add(acl=ACL)
+
+    def batch(self) -> str:
+        return str(
+            self.admin.post("job/batch", {"callback": {**MIRROR, "acl": ACL}, "open": True}).json()["resource-id"]
+        )
 
     def user(self) -> str:
         """Return a user, who stays until a request deletes them, as hashing a password takes time."""
@@ -136,6 +143,8 @@ REQUESTS: dict[str, Request] = {
     "`PUT /api/job/<uuid>` with a `name`": lambda c, t, name: c.put(t.job(), {"name": "x"}),
     "`PUT /api/job/<uuid>?force=true`": lambda c, t, name: c.put(t.job() + "?force=true", {"name": "x"}),
     "`POST /api/job/<uuid>/stop`": lambda c, t, name: c.post(t.job() + "/stop"),
+    "`POST /api/job/batch` of actions in `[rights]`": lambda c, t, name: c.post("job/batch", {"callback": MIRROR}),
+    "`POST /api/job/<uuid>/close` of a batch": lambda c, t, name: c.post(t.batch() + "/close"),
     "`POST /api/job/<uuid>/release`": lambda c, t, name: c.post(t.job() + "/release"),
     "`DELETE /api/job/<uuid>`": lambda c, t, name: c.delete(t.job()),
     "`GET /api/job/<uuid>` that does not exist": lambda c, t, name: c.get(f"job/{uuid4()}"),

@@ -1,4 +1,4 @@
-"""64 clients add one unique job over and over while a server is killed: one job at a time waits or runs, none is lost."""
+"""64 clients add one unique job over and over, and a server is killed: one job at a time runs, none is lost."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,7 @@ class Adds:
         assert {job["state"] for job in jobs} == {"SUCCESS"}
         assert set(ids) >= self._ids, "no add that was answered is lost"
         assert sorted(self._notes.jobs("begin")) == sorted(ids)
-        early = [job["id"] for last, job in zip(jobs, jobs[1:]) if job["started"] < last["updated"]]
+        early = [job["id"] for last, job in pairwise(jobs) if job["started"] < last["updated"]]
         assert early == [], "a job has begun before the end of the last one"
         assert self._notes.jobs("begin") == self._notes.jobs("end")
         print(f"{self._adds} adds, {len(jobs)} jobs, one at a time")

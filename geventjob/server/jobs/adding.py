@@ -15,9 +15,11 @@ from geventjob.batch import Batcher
 from geventjob.cimi.document import Document
 from geventjob.clock import boottime, now
 from geventjob.coordination.base import Coordination, CoordinationError
+from geventjob.server.accounts.acl import MODIFY
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.jobs.after import predecessors
 from geventjob.server.jobs.changes import TURN, added, set_entry
+from geventjob.server.jobs.children import BATCH, OPTIONS, is_open, opened
 from geventjob.server.jobs.entries import entries_of, remove
 from geventjob.server.jobs.gate import is_pending, wait_of
 from geventjob.server.jobs.promoter import Promoter
@@ -26,7 +28,7 @@ from geventjob.server.jobs.rules import Rules
 from geventjob.server.jobs.unique import UniqueJobs
 from geventjob.server.jobs.unique_keys import CLAIM, NewJob, claim_id
 from geventjob.server.jobs.wait import hold
-from geventjob.server.problem import Problem
+from geventjob.server.problem import Problem, forbidden
 from geventjob.server.store.base import DuplicateKey, Insert, Store
 
 SLICE = 1_000
@@ -78,10 +80,12 @@ class JobAdder:
             if refusal is None
         ]
         existing = self._find_existing(new_jobs)
-        ids = iter(self._after_others([new for new in new_jobs if new.key not in existing], caller))
-        results = iter(
-            [_answer_again(existing[new.key], new) if new.key in existing else next(ids) for new in new_jobs]
-        )
+        rest = [new for new in new_jobs if new.key not in existing]
+        outcomes = self._refused_by_batches(rest)
+        rest = [new for new in rest if new.job["id"] not in outcomes]
+        outcomes |= zip([new.job["id"] for new in rest], self._after_others(rest, caller), strict=True)
+        outcomes |= {new.job["id"]: _answer_again(existing[new.key], new) for new in new_jobs if new.key in existing}
+        results = iter([outcomes[new.job["id"]] for new in new_jobs])
         return [refusal or next(results) for refusal in refusals]
 
     def settle(self, ids: Sequence[str]) -> None:
@@ -107,6 +111,24 @@ class JobAdder:
         keys = [new.key for new in new_jobs if new.key is not None]
         found = self._store.find("job", keys) if keys else []
         return {key: job for key, job in zip(keys, found, strict=True) if job is not None and not is_pending(job)}
+
+    def _refused_by_batches(self, new_jobs: Sequence[NewJob]) -> dict[str, str | Exception]:
+        """Return the refusals of new jobs whose parent is the callback of a closed or of another user's batch."""
+        parents = list(dict.fromkeys(new.job["parentJob"] for new in new_jobs if "parentJob" in new.job))
+        if not parents:
+            return {}
+        self.settle(parents)
+        found = self._store.get(parents)
+        callbacks = {parent: job for parent, job in zip(parents, found, strict=True) if job and BATCH in job}
+        refused: dict[str, str | Exception] = {}
+        for new in new_jobs:
+            callback = callbacks.get(new.job.get("parentJob", ""))
+            if callback is not None and not new.caller.may(MODIFY, callback):
+                refused[new.job["id"]] = forbidden()
+            elif callback is not None and not is_open(callback):
+                message = f"the batch of {callback['id']} is closed"
+                refused[new.job["id"]] = Problem(409, message, resource_id=callback["id"], reason="closed")
+        return refused
 
     def _after_others(self, new_jobs: list[NewJob], caller: Caller) -> list[str | Exception]:
         """Let the new jobs wait that come after others, and commit all; return the id or the error of each."""
@@ -185,12 +207,14 @@ def _new(body: Mapping[str, Any], caller: Caller, rules: Rules, turn: int) -> Ne
     """Return the new job for a validated body, with an idempotency key that no other submitter shares."""
     moment = now()
     job = added(body, id=f"job/{uuid4()}", now=moment, acl=body.get("acl") or caller.acl())
+    if options := job.pop(OPTIONS, None):
+        job[BATCH] = opened(options)
     if wait := wait_of(job, rules, moment):
         job[TURN] = turn
         hold(job, wait)
     user = None if caller.is_admin else caller.username  # a shared key would disclose jobs that the caller may not see
     if "unique" in job:
-        job[CLAIM] = claim_id(job, user)
+        job[CLAIM], job[TURN] = claim_id(job, user), turn
     key = body.get("idempotencyKey")
     if key is not None:
         job["_body"] = _digest(body)

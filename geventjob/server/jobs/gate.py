@@ -12,6 +12,7 @@ from geventjob.clock import cimi_time
 from geventjob.job.states import FINAL
 from geventjob.server.jobs.after import AFTER, WAITERS, wait_after
 from geventjob.server.jobs.changes import HELD, LAST_ENTRY, PLACE, changed, entry_of, set_entry
+from geventjob.server.jobs.children import wait_children, waits
 from geventjob.server.jobs.conflicts import Refusal
 from geventjob.server.jobs.limit import is_let_through
 from geventjob.server.jobs.requeue import interrupted
@@ -42,6 +43,8 @@ def wait_of(job: Document, rules: Rules, now: datetime) -> Hold | None:
     """
     if AFTER in job:
         return wait_after(job)
+    if waits(job):
+        return wait_children(job)
     time = cimi_time(now)
     held = job.get("held")
     if held and held.get("until", "") > time:
@@ -122,7 +125,7 @@ def due(job: Document) -> str | None:
 
 def promoted(job: Document, entry: str, now: datetime) -> Document:
     """Return the job under its entry in the queue; the very same document if the job is not held, or not due."""
-    if is_pending(job) or not is_due(job, now):
+    if is_pending(job) or waits(job) or not is_due(job, now):
         return job
     after = changed(job, {}, (), now)
     if entry != job.get(PLACE):

@@ -23,8 +23,11 @@ from geventjob.coordination.base import Coordination, CoordinationError, Leaders
 from geventjob.job.states import FINAL
 from geventjob.job.types import LOWEST_PRIORITY
 from geventjob.server.filter import And, Compare, Filter
+from geventjob.server.jobs import children
 from geventjob.server.jobs.after import waits
+from geventjob.server.jobs.batches import Batches
 from geventjob.server.jobs.changes import PLACE, TURN, entry_of, place_of
+from geventjob.server.jobs.children import BATCH
 from geventjob.server.jobs.entries import entries_of, remove
 from geventjob.server.jobs.gate import asked, due, expired, is_awaited, is_due, is_pending, promoted
 from geventjob.server.jobs.leading import LeaderTask
@@ -53,7 +56,7 @@ SWEEP = 60.0
 HELD, EXPIRES = ("held", "until"), ("expires",)
 ALL: tuple[Filter, ...] = ()
 WAITING: tuple[Filter, ...] = (Compare(("state",), "=", "QUEUED"),)
-NEEDED = ("priority", "created", "action", "held", "limits", PLACE, TURN)
+NEEDED = ("priority", "created", "action", "held", "limits", PLACE, TURN, BATCH)
 """The attributes of a job that decide whether the job may pass, and its place."""
 
 
@@ -78,6 +81,7 @@ class Promoter:
         self.book = RuleBook(store, coordination, ELECTION)
         """The rules as this server knows them."""
         self.successors = Successors(store, self.rules)
+        self._batches = Batches(store, self.rules, self.successors.watch)
         self._unique = UniqueJobs(store, coordination, self.rules, self._entries, self.stored)
         self._swept = -SWEEP
         self._pauses = PauseRounds(store, coordination, self.book, self.hold, self.let_through)
@@ -158,7 +162,7 @@ class Promoter:
 
     def release(self, ids: Sequence[str]) -> None:
         """Let jobs go on whose predecessors are over. Raises StoreError."""
-        moved = self.successors.release(ids)
+        moved = self._moved(ids)
         self.expect(moved)
         self.ended([job for job in moved if job["state"] in FINAL])
 
@@ -239,6 +243,10 @@ class Promoter:
         self._planned = min([*times, cimi_time(moment + timedelta(seconds=min(longest, again)))])
         return max(0.0, (moment_of(self._planned) - moment).total_seconds())
 
+    def _moved(self, ids: Sequence[str]) -> list[Document]:
+        """Have jobs look at the jobs on which they wait. Return those that wait on none now. Raises StoreError."""
+        return [*self.successors.release(ids), *self._batches.release(ids)]
+
     def _look_at_the_start(self) -> None:
         """Make up for the notices that an earlier leader did not act on."""
         try:
@@ -252,7 +260,7 @@ class Promoter:
             ended, waiters = self._ended, self._waiters
             self._ended, self._waiters = set(), set()
             try:
-                moved = self.successors.release(sorted(waiters | self.successors.waiting_for(sorted(ended))))
+                moved = self._moved(sorted(waiters | self.successors.waiting_for(sorted(ended))))
                 self._ended.update(job["id"] for job in moved if job["state"] in FINAL and is_awaited(job))
                 moment = now()
                 if ready := sorted((job for job in moved if is_due(job, moment)), key=place_of):
@@ -337,11 +345,14 @@ class Promoter:
 
     def _promote(self, jobs: Sequence[Document], moment: datetime) -> None:
         self._complete([job for job in jobs if is_pending(job)])
+        if closed := [job["id"] for job in jobs if children.waits(job)]:
+            self.release(closed)
         rules = self.book.rules
-        asks = [job for job in jobs if (rules.concern(job) or "limits" in job) and "token" not in job["held"]]
-        waiting = self.ask([job for job in asks if not is_pending(job)])
-        ready = [job for job in jobs if job["id"] not in waiting and not is_pending(job)]
-        self._put(sorted(ready, key=place_of), moment)
+        jobs = [job for job in jobs if not is_pending(job) and not children.waits(job)]
+        waiting = self.ask(
+            [job for job in jobs if (rules.concern(job) or "limits" in job) and "token" not in job["held"]]
+        )
+        self._put(sorted((job for job in jobs if job["id"] not in waiting), key=place_of), moment)
 
     def _put(self, jobs: Sequence[Document], moment: datetime) -> None:
         """Put jobs that are due into the queue, in this order, each at its old place if it has one."""

@@ -19,7 +19,9 @@ from geventjob.server.accounts.caller import Caller
 from geventjob.server.filter import Filter
 from geventjob.server.jobs.adding import JobAdder
 from geventjob.server.jobs.attached import Attachments, is_marked, marked
+from geventjob.server.jobs.batches import closed
 from geventjob.server.jobs.changes import entry_of
+from geventjob.server.jobs.children import BATCH, OPTIONS
 from geventjob.server.jobs.conflicts import EntryDiffers, OwnerHolds, Refusal
 from geventjob.server.jobs.entries import discard, entries_of, remove
 from geventjob.server.jobs.gate import has_left, released, unless_paused
@@ -86,6 +88,32 @@ class Jobs:
         results = self._adder.add(bodies, caller)
         log_turn("added", [result for result in results if isinstance(result, str)], caller)
         return results
+
+    def open_batch(self, callback: Mapping[str, Any], when_failed: str, caller: Caller) -> str:
+        """Add the callback of a new batch, from a validated body, and return its id. Raises the errors of an add."""
+        (added,) = self.add([{**callback, OPTIONS: {"whenFailed": when_failed}}], caller)
+        if isinstance(added, Exception):
+            raise added
+        return added
+
+    def close_batch(self, id: str, caller: Caller) -> Document:
+        """Close a batch: its callback, which is returned, runs when all its jobs have ended.
+
+        Raises Problem 403, 404, 409 for a job that is no callback; StoreAway.
+        """
+        self._writers.note(caller)
+        moment = now()
+
+        def change(job: Document) -> Document:
+            caller.require_right(MODIFY, job)
+            if BATCH not in job:
+                raise Problem(409, f"{id} is no callback of a batch", resource_id=id)
+            return closed(job, moment)
+
+        job = self._write(id, change, caller)
+        assert job is not None
+        self._promoter.expect([job])
+        return job
 
     def get(self, id: str, caller: Caller) -> Document:
         """Return the job. Raises Problem 403, 404, StoreAway."""

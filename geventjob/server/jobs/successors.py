@@ -17,7 +17,7 @@ from geventjob.clock import now
 from geventjob.job.states import FINAL
 from geventjob.server.accounts.acl import VIEW
 from geventjob.server.accounts.caller import Caller
-from geventjob.server.filter import Compare
+from geventjob.server.filter import Compare, Filter, Or
 from geventjob.server.jobs import after
 from geventjob.server.jobs.after import AFTER, Place
 from geventjob.server.jobs.changes import changed
@@ -86,8 +86,9 @@ class Successors:
         return waiters
 
     def waiting(self) -> Iterator[list[str]]:
-        """Yield the ids of all jobs that wait on a predecessor, page by page, with rests in between."""
-        for page in pages(self._store, Compare(("held", "why"), "=", after.WHY), ("state",)):
+        """Yield the ids of all jobs that wait on a job, or on a batch, page by page, with rests in between."""
+        on_others: Filter = Or((Compare(("held", "why"), "=", after.WHY), Compare(("held", "why"), "=", "batch")))
+        for page in pages(self._store, on_others, ("state",)):
             yield [job["id"] for job in page]
 
     def release(self, ids: Iterable[str]) -> list[Document]:

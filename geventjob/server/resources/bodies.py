@@ -118,6 +118,15 @@ class BulkAddBody(Body):
     jobs: Annotated[list[msgspec.Raw], Meta(max_length=MAX_ITEMS)]
 
 
+class BatchBody(Body):
+    """A callback, and jobs after whose end it runs; `open`: more jobs follow."""
+
+    callback: msgspec.Raw
+    jobs: Annotated[list[msgspec.Raw], Meta(max_length=MAX_ITEMS)] = []
+    when_failed: Literal["fail", "run", "stop"] = "fail"
+    open: bool = False
+
+
 class BulkEditBody(Body):
     """Edits of jobs in one request, and the shape of the answer."""
 

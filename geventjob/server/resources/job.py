@@ -14,6 +14,7 @@ from geventjob.server.document import operation, public, select_attributes
 from geventjob.server.http.decode import decode
 from geventjob.server.http.request_body import read_body
 from geventjob.server.http.response import set_json, set_result
+from geventjob.server.jobs.children import BATCH, is_open
 from geventjob.server.jobs.lifecycle import Edit, JobEdit
 from geventjob.server.jobs.service import Jobs
 from geventjob.server.problem import Problem
@@ -96,12 +97,17 @@ class JobResource:
         set_json(resp, self._jobs.log(f"job/{name}", self._caller(req)))
 
     def on_post_action(self, req: falcon.Request, resp: falcon.Response, name: str, action: str) -> None:
-        """Stop a job, release a held job, run an ended job again, or ask for the stack of a running job."""
+        """Stop, release or run again a job, ask for the stack of a running job, or close a batch."""
         if action == "rerun":
             read_body(req)
             set_result(resp, self._jobs.rerun(f"job/{name}", self._caller(req)), "created", 201)
             return
-        do = {"stop": self._jobs.stop, "release": self._jobs.release, "stack": self._jobs.stack}.get(action)
+        do = {
+            "stop": self._jobs.stop,
+            "release": self._jobs.release,
+            "stack": self._jobs.stack,
+            "close": self._jobs.close_batch,
+        }.get(action)
         if do is None:
             message = f'undefined action (post, ["job" "{action}"]) for {req.path}'
             raise Problem(404, message, resource_id=req.path)
@@ -121,11 +127,16 @@ def _operations(job: Document, caller: Caller) -> list[dict[str, str]]:
     id = job["id"]
     own = [operation("edit", id), operation("delete", id)] if caller.may(MODIFY, job) else []
     release = [operation("release", f"{id}/release")] if own and "until" in job.get("held", ()) else []
-    return [*own, *release, operation(STOP, f"{id}/stop")]
+    close = [operation("close", f"{id}/close")] if own and BATCH in job and is_open(job) else []
+    return [*own, *release, *close, operation(STOP, f"{id}/stop")]
 
 
 def _collection_operations(caller: Caller) -> list[dict[str, str]]:
-    add = [operation("add", "job"), operation("bulk-add", "job/bulk-add")] if caller.may_add else []
+    add = (
+        [operation("add", "job"), operation("bulk-add", "job/bulk-add"), operation("batch", "job/batch")]
+        if caller.may_add
+        else []
+    )
     delete = [operation("bulk-delete", "job/bulk-delete")] if caller.is_admin else []
     names = ["bulk-stop", "bulk-release", *(["bulk-rerun"] if caller.may_add else [])]
     delete += [operation(name, f"job/{name}") for name in names]
