@@ -361,7 +361,7 @@ class Promoter:
         items = [(job["id"], job.get("priority", LOWEST_PRIORITY)) for job in jobs]
         entries = self._coordination.put(items, [job.get(PLACE) for job in jobs], self._task.leadership)
         changes = [partial(promoted, entry=entry, now=moment) for entry in entries]
-        results = self._written(jobs, changes)
+        results = self._written(jobs, changes, durable=False)  # a job that is due is found and put again
         # Other jobs were stopped, deleted, or begun under an earlier entry meanwhile.
         pairs = zip(entries, results, strict=True)
         remove(self._coordination, [entry for entry, job in pairs if job is None or entry_of(job) != entry])
@@ -378,10 +378,10 @@ class Promoter:
         self.ended(stopped)
 
     def _written(
-        self, jobs: Sequence[Document], changes: Sequence[Callable[[Document], Document]]
+        self, jobs: Sequence[Document], changes: Sequence[Callable[[Document], Document]], durable: bool = True
     ) -> list[Document | None]:
         """Change jobs, and return them; None for a job that was deleted. Raises StoreError."""
-        updates = [Update(job["id"], change) for job, change in zip(jobs, changes, strict=True)]
+        updates = [Update(job["id"], change, durable) for job, change in zip(jobs, changes, strict=True)]
         written: list[Document | None] = []
         for result in self._store.write(updates):
             if isinstance(result, Exception) and not isinstance(result, NoSuchDocument):

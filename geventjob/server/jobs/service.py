@@ -18,6 +18,7 @@ from geventjob.server.accounts.acl import MODIFY, VIEW
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.filter import Filter
 from geventjob.server.jobs.adding import JobAdder
+from geventjob.server.jobs.after import WAITERS
 from geventjob.server.jobs.attached import Attachments, is_marked, marked
 from geventjob.server.jobs.batches import closed
 from geventjob.server.jobs.changes import entry_of
@@ -163,15 +164,20 @@ class Jobs:
         made = [job for job in outcomes if isinstance(job, dict)]
         self._promoter.expect([job for job in made if "held" in job])
         refused = [outcome.job for outcome in outcomes if isinstance(outcome, Refusal)]  # perhaps held for a pause
-        self._promoter.ended([job for job in (*made, *refused) if has_left(job)])
+        self._promoter.ended([job for job in (*made, *refused) if has_left(job) and WAITERS not in job])
         self._unique.free(made)
         outcomes = self._attachments.keep(changes, outcomes)
         self._clear_queue([outcome for change, outcome in zip(changes, outcomes, strict=True) if _is_foreign(change)])
         return outcomes
 
     def _edit(self, changes: Sequence[JobEdit], caller: Caller, gone: Collection[Gone]) -> list[Outcome]:
-        """Edit jobs in one commit, with the entries and owners that are known to be gone."""
+        """Edit jobs in one commit, with the entries and owners that are known to be gone.
+
+        Jobs that wait on one of these go on once others see the end, before the disk has the end: a power loss that
+        undoes the end undoes all later writes too.
+        """
         moment, gone, rules = now(), frozenset(gone), self._promoter.rules()
+        awaited: list[Document] = []
 
         def change(edit: Edit) -> Callable[[Document], Document]:
             def apply(job: Document) -> Document:
@@ -187,11 +193,15 @@ class Jobs:
                     owner_gone=owner_gone,
                     max_retries=self._max_retries,
                 )
-                return marked(unless_paused(job, after, rules, moment), allowed)
+                after = marked(unless_paused(job, after, rules, moment), allowed)
+                if WAITERS in after and has_left(after):
+                    awaited.append(after)
+                return after
 
             return apply
 
-        results = self._store.write([Update(c.id, change(c.edit), _is_durable(c.edit)) for c in changes])
+        updates = [Update(c.id, change(c.edit), _is_durable(c.edit)) for c in changes]
+        results = self._store.write(updates, seen=lambda: self._promoter.ended(awaited))
         return [_outcome(result, change.edit, caller) for result, change in zip(results, changes, strict=True)]
 
     def _superseded(self, outcomes: list[Outcome], gone: set[Gone]) -> list[int]:

@@ -42,6 +42,8 @@ class Successors:
         """`rules()`: the rules by which a job may have to wait once its predecessors are over."""
         self._store = store
         self._rules = rules
+        self._over: dict[str, str] = {}
+        """States of jobs that are over, from `waiting_for`: the next `release` does not read these jobs again."""
 
     # --- the add
 
@@ -77,8 +79,10 @@ class Successors:
         waiters: set[str] = set()
         for id in ids:
             job = found.get(id)
-            if job is not None and job["state"] not in FINAL:
-                continue
+            if job is not None:
+                if job["state"] not in FINAL:
+                    continue
+                self._over[id] = job["state"]
             known = None if job is None else after.known_waiters(job)
             if known is None:
                 known = [waiter["id"] for page in waiting_on(self._store, id) for waiter in page]
@@ -99,11 +103,10 @@ class Successors:
         moved: list[Document] = []
         jobs = [job for job in self._read(ids) if after.waits(job)]
         while jobs:
-            moment = now()
-            places = self._places(jobs)
-            steps = [
-                Update(job["id"], partial(_stepped, seen=job[AFTER], to=to, rules=self._rules(), now=moment))
-                for job, to in zip(jobs, places, strict=True)
+            step = partial(_stepped, rules=self._rules(), now=now())
+            steps = [  # without a failure a step is found again, so that it need not wait for the disk
+                Update(job["id"], partial(step, seen=job[AFTER], to=to), durable=to.failed is not None)
+                for job, to in zip(jobs, self._places(jobs), strict=True)
             ]
             results = [job for job in self._written(steps) if job is not None]
             moved += [job for job in results if not after.waits(job)]
@@ -112,7 +115,8 @@ class Successors:
 
     def _places(self, jobs: Sequence[Document]) -> list[Place]:
         """Return how far each job has come. Reads no more predecessors than needed, by looks that grow."""
-        states: dict[str, str | None] = {}
+        states: dict[str, str | None] = dict(self._over)
+        self._over.clear()
         look = FIRST_LOOK
         while True:
             places = [after.place(job, states) for job in jobs]
