@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Browser, Page, Response, expect
 
 from geventjob import Client
-from tests.browser.conftest import Screen
 from tests.support.fleet import PASSWORD, Fleet, fleet, until
+from tests.support.screen import Screen
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>alert(1)</script>&amp;'\"`"
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
@@ -212,6 +213,19 @@ def test_all_that_match_are_deleted(page: Page, client: Client, mark: str) -> No
     page.get_by_role("dialog").get_by_role("button", name="Delete 60 jobs").click()
     expect(page.get_by_text("60 jobs deleted.")).to_be_visible()
     assert client.search("job", filter=f"tags='{mark}'", last=0)["count"] == 0
+
+
+def test_all_that_match_are_stopped_and_run_again(page: Page, client: Client, mark: str) -> None:
+    waiting(client, mark, 60)
+    page.goto(page.url.partition("#")[0] + f"#/jobs?tag={mark}&filter=" + quote("state!='SUCCESS'"))
+    for verb, told in (("Stop", "60 jobs stopped."), ("Rerun", "60 jobs added again.")):
+        page.get_by_label("Select all jobs of this page").check()
+        page.get_by_role("button", name="Select all 60 that match").click()
+        page.get_by_role("button", name=verb).click()
+        page.get_by_role("dialog").get_by_role("button", name=f"{verb} 60 jobs").click()
+        expect(page.get_by_text(told)).to_be_visible()
+    assert client.search("job", filter=f"tags='{mark}' and state='STOPPED'", last=0)["count"] == 60
+    assert client.search("job", filter=f"tags='{mark}'", last=0)["count"] == 120
 
 
 # --- a job
@@ -420,6 +434,34 @@ def test_a_viewer_sees_all_and_has_no_button_that_changes(
         screen.go(address)
         names = page.locator("main").get_by_role("button").all_inner_texts()
         assert set(names) <= {"Search", "Copy"}, address
+
+
+def test_a_group_of_failures_runs_again(page: Page, client: Client, mark: str) -> None:
+    failed(client, mark)
+    page.get_by_role("link", name="Failures").click()
+    line = page.get_by_role("region", name="Table of failures").locator("tbody tr").filter(has_text="ValueError")
+    line.get_by_role("button", name="Rerun").click()
+    page.get_by_role("dialog").get_by_role("button", name="Rerun").click()
+    expect(page.get_by_text("added again.")).to_be_visible()
+    until(lambda: client.search("job", filter=f"tags='{mark}' and state='FAILED'", last=0)["count"] == 2)
+
+
+def test_who_stopped_and_reran_a_job_is_shown(page: Page, client: Client, mark: str) -> None:
+    [id] = waiting(client, mark, 1)
+    page.goto(page.url.partition("#")[0] + f"#/{id}")
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("dialog").get_by_role("button", name="Stop the job").click()
+    expect(page.get_by_role("region", name="Timeline")).to_contain_text("stopped by super")
+    page.get_by_role("button", name="Rerun").click()
+    page.get_by_role("dialog").get_by_role("button", name="Add the copy").click()
+    expect(page.locator(".head")).to_contain_text("QUEUED")
+    assert id not in page.url
+    page.get_by_role("link", name="Audit").click()
+    lines = page.get_by_role("region", name="Table of events").locator("tbody tr")
+    expect(lines.filter(has_text=id[4:12]).filter(has_text="stopped")).to_have_count(1)
+    page.get_by_label("User").fill("nobody at all")
+    page.get_by_role("button", name="Search").click()
+    expect(page.get_by_text("No event matches.")).to_be_visible()
 
 
 # --- everybody

@@ -8,40 +8,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from geventjob import Client
 from geventjob.cimi.patience import patiently
-from tests.support import elasticsearch, mixed, zookeeper
-from tests.support.fleet import PASSWORD, Fleet, Process, ended, free_port, until
+from tests.support import mixed
+from tests.support.fleet import PASSWORD, ended, until
 from tests.support.noted import ACTIONS, Notes
+from tests.support.pair import Pair
 
 JOBS, CALLERS = 240, 12
-
-
-class Pair(Fleet):
-    """A fleet with a second server beside the first."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, zookeeper.shared().hosts)
-        self.ports = [self.port, free_port()]
-        self.urls = [f"http://127.0.0.1:{port}" for port in self.ports]
-        self._keeping = ["--es-hosts-list", elasticsearch.shared(), "--es-index-prefix", f"t{uuid4().hex}"]
-
-    def start_servers(self, *more: str) -> list[Process]:
-        """Start both servers at once, for the first time."""
-        told = ["--admin-pass-file", str(self.password_file), *self._keeping, "--session-timeout", "3", *more]
-        servers = [self._start("server", ["--host", "127.0.0.1", "--port", str(port), *told]) for port in self.ports]
-        for server, url in zip(servers, self.urls, strict=True):
-            until(lambda url=url, server=server: Client(url).healthy() or not server.running)
-            assert server.running, server.log
-        return servers
-
-    def reaching(self, first: int) -> str:
-        """Return both addresses, beginning with this number."""
-        return ",".join([self.urls[first], self.urls[1 - first]])
 
 
 @pytest.fixture
