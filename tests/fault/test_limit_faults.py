@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from geventjob import Client
-from tests.fault.test_two_servers import Pair, promoter
 from tests.support import mixed
 from tests.support.fleet import PASSWORD, Fleet, ended, until
 from tests.support.noted import ACTIONS, Notes
+from tests.support.pair import Pair, promoter
 
 RUNNING, KEYS = 3, 2
 SESSION = ("--session-timeout", "3")

@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 
 from geventjob import Client
-from tests.fault.test_two_servers import Pair, promoter
 from tests.fault.test_two_servers import pair as pair
 from tests.support.fleet import PASSWORD, ended, until
 from tests.support.noted import Notes, add
+from tests.support.pair import Pair, promoter
 
 JOBS = 3_000
 PAUSED = "held/why='paused'"

@@ -16,7 +16,7 @@ from geventjob.cimi.patience import patiently
 from tests.support import mixed
 from tests.support.fleet import PASSWORD, ended, until
 from tests.support.noted import ACTIONS, Notes
-from tests.support.pair import Pair
+from tests.support.pair import Pair, promoter
 
 JOBS, CALLERS = 240, 12
 
@@ -137,9 +137,3 @@ def test_chains_go_on_in_their_order_when_the_promoter_is_frozen_and_the_next_on
     for line in lines:
         assert [step for step in steps if step[1] in line] == [(word, id) for id in line for word in ("begin", "end")]
     assert steps[-2:] == [("begin", last), ("end", last)]
-
-
-def promoter(client: Client, pair: Pair) -> int | None:
-    """Return the number of the server that leads the election of promoters, as far as this client's server knows."""
-    leading = [node["url"] for node in client.nodes() if "promoter" in node.get("leads", ())]
-    return pair.urls.index(leading[0]) if leading else None

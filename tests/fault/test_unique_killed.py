@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from geventjob import Client
-from tests.fault.test_two_servers import Pair
 from tests.support.fleet import PASSWORD, Fleet, ended, fleet, until
 from tests.support.noted import ACTIONS, Notes
+from tests.support.pair import Pair
 
 CLIENTS = 64
 SECONDS = float(os.environ.get("SECONDS_OF_ADDS", "2"))

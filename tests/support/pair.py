@@ -31,3 +31,9 @@ class Pair(Fleet):
     def reaching(self, first: int) -> str:
         """Return both addresses, beginning with this number."""
         return ",".join([self.urls[first], self.urls[1 - first]])
+
+
+def promoter(client: Client, pair: Pair) -> int | None:
+    """Return the number of the server that leads the election of promoters, as far as this client's server knows."""
+    leading = [node["url"] for node in client.nodes() if "promoter" in node.get("leads", ())]
+    return pair.urls.index(leading[0]) if leading else None
