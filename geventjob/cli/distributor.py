@@ -43,12 +43,23 @@ def main() -> None:
         engine = assemble(settings, found, client, notifier)
         gevent.spawn(notifier.feed)
         signals.handle(engine.stop, hangups, lambda: renew(options, found, client, engine.engine))
+        if settings.metrics_port is not None:
+            serve(settings, engine)
         code = engine.run(lambda engine, wait: engine.run(wait))
-    except (PluginError, CoordinationError) as error:
+    except (PluginError, CoordinationError, OSError) as error:
         config.refuse("distributor", str(error))
     sys.stderr.flush()
     log.write_turns()
     os._exit(code)  # so that code that swallows its end does not delay the exit
+
+
+def serve(settings: config.Settings, engine: Numbered[DistributorEngine]) -> None:
+    """Serve the metrics of the engine. Raises OSError."""
+    from geventjob.cli.metrics import serve_metrics
+    from geventjob.scheduling.metrics import DistributorFigures
+
+    figures = DistributorFigures(lambda: engine.engine.leads, lambda: engine.engine.session)
+    serve_metrics(settings, figures, figures.why_not_ready)
 
 
 def renew(options: LiveOptions, found: Distributors, client: Client, engine: DistributorEngine) -> None:

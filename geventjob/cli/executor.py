@@ -19,6 +19,7 @@ from geventjob.coordination.naming import Numbered
 from geventjob.executor.context import ExecutorContext
 from geventjob.executor.culprits import Culprits
 from geventjob.executor.engine import ExecutorEngine
+from geventjob.executor.hooks import Hooks
 from geventjob.executor.limits import JobLimits
 from geventjob.executor.memory import excess
 from geventjob.executor.forbidden_calls import refuse_forks_of_coroutines, refuse_signals, refuse_waits_of_finalizers
@@ -52,13 +53,35 @@ def main() -> None:
             config.refuse("executor", f"before the first job {why}")
         gevent.spawn(notifier.feed)
         signals.handle(engine.stop, hangups, lambda: renew(options, client, engine.engine))
+        if settings.metrics_port is not None:
+            serve(settings, engine)
         code = engine.run(lambda engine, wait: engine.run(wait))
-    except (PluginError, CoordinationError) as error:
+    except (PluginError, CoordinationError, OSError) as error:
         print(f"geventjob-executor: {error}", file=sys.stderr)
         code = ExitCode.USAGE
     sys.stderr.flush()
     log.write_turns()
     os._exit(code)  # so that abandoned actions and native threads do not delay the exit
+
+
+def measured(settings: config.Settings) -> Hooks:
+    """Return the hooks that measure the runs; none without `--metrics-port`, for which the library is not loaded."""
+    if settings.metrics_port is None:
+        return Hooks()
+    from geventjob.executor.metrics import RunMetrics
+    from geventjob.metrics import REGISTRY
+
+    runs = RunMetrics(REGISTRY)
+    return Hooks(on_start=[runs.started], on_end=[runs.ended])
+
+
+def serve(settings: config.Settings, engine: Numbered[ExecutorEngine]) -> None:
+    """Serve the metrics of the engine. Raises OSError."""
+    from geventjob.cli.metrics import serve_metrics
+    from geventjob.executor.metrics import ExecutorFigures
+
+    figures = ExecutorFigures(lambda: engine.engine)
+    serve_metrics(settings, figures, figures.why_not_ready)
 
 
 def renew(options: LiveOptions, client: Client, engine: ExecutorEngine) -> None:
@@ -90,11 +113,12 @@ def assemble(settings: config.Settings, client: Client, notifier: Notifier) -> N
         state=state,
     )
     dumps.describe = watch.describe
+    hooks = measured(settings)
 
     def engine(name: str) -> ExecutorEngine:
         settings.name = name
         coordination, context = open_coordination(settings, name), ExecutorContext(client, settings)
-        return ExecutorEngine(coordination, context, actions, limits_of(settings), watch, notifier)
+        return ExecutorEngine(coordination, context, actions, limits_of(settings), watch, notifier, hooks)
 
     return Numbered(settings.name, engine)
 

@@ -20,6 +20,7 @@ from geventjob.exit_code import ExitCode
 from geventjob.coordination import open_coordination
 from geventjob.coordination.member import about, announce, join
 from geventjob.coordination.base import Coordination, CoordinationAway, CoordinationError
+from geventjob.metrics import REGISTRY, HubLag
 from geventjob.notify import Notifier
 from geventjob.server.accounts import first_user
 from geventjob.server.accounts.audit import Audit
@@ -124,6 +125,8 @@ class ServerProcess:
                 rates=rates,
                 groups=groups,
                 audit=self._audit,
+                metrics=REGISTRY,
+                metrics_token=settings.metrics_token,
             )
             listener.listen(BACKLOG)
             reconciler = Reconciler(store, coordination, promoter)
@@ -132,6 +135,7 @@ class ServerProcess:
             supervise.spawn("the promoter", promoter.keep, self._failed)
             supervise.spawn("the reader of the rules", promoter.book.keep, self._failed)
             supervise.spawn("the rescue of orphaned jobs", Rescue(store, coordination).keep, self._failed)
+            supervise.spawn("the look at the lag of the hub", HubLag(REGISTRY).run, self._failed)
             supervise.spawn("the keeper of the rates", rates.keep, self._failed)
             supervise.spawn("the keeper of the groups of failures", groups.keep, self._failed)
             self._serve(HttpServer(listener, app), coordination, sessions)

@@ -72,6 +72,7 @@ def whole(least: int, most: int, what: str = "a whole number") -> Kind:
 
 count = whole(1, 1_000_000)
 retries = whole(0, MOST_RETRIES)
+age = whole(0, 36_500, "days,")
 share = whole(0, 1_000)
 """Of how many one is meant; 0 means none."""
 port = whole(0, 65535, "a port")

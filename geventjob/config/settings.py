@@ -11,6 +11,7 @@ SECRET_FILES = {
     "admin-pass-file": "admin_pass",
     "es-pass-file": "es_pass",
     "es-api-key-file": "es_api_key",
+    "metrics-token-file": "metrics_token",
 }
 """Option with the file of a secret → setting with the secret itself."""
 SECRETS = {"ss_pass", "ss_secret", *SECRET_FILES.values()}

@@ -11,6 +11,7 @@ from gevent.event import Event
 from gevent.lock import Semaphore
 
 from geventjob import supervise
+from geventjob.clock import boottime
 from geventjob.coordination.base import Claim, Coordination, NameInUse, Session
 from geventjob.coordination.member import LONGEST_REASON, Announcement, about, join
 from geventjob.executor import run_log
@@ -50,7 +51,10 @@ class ExecutorEngine:
         limits: JobLimits,
         watch: Watch,
         notifier: Notifier | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
+        """`hooks`: further hooks of the runs, as of their metrics."""
+        hooks = hooks or Hooks()
         self._coordination = coordination
         self._context = context
         self._actions = actions
@@ -77,8 +81,8 @@ class ExecutorEngine:
             slots=self._slots,
             unknown=UnknownActions(lambda: coordination.members(ROLE), limits),
             hooks=Hooks(
-                on_start=[run_log.started, self._kept_logs.started],
-                on_end=[run_log.ended, self._kept_logs.ended, self._recorder.ended],
+                on_start=[run_log.started, self._kept_logs.started, *hooks.on_start],
+                on_end=[run_log.ended, self._kept_logs.ended, self._recorder.ended, *hooks.on_end],
             ),
         )
         self._taker = Taker(coordination, self._claims, self._writes.up, self._slots, self._runner.run)
@@ -90,6 +94,24 @@ class ExecutorEngine:
         self._standing = Standing(self._taker, self._announcement, self._notifier, self._end)
         self._why_stopped = ""
         self._code = 0
+
+    def figures(self) -> dict[str, float]:
+        """Return what this executor is doing now, by the names of its metrics."""
+        session = self._coordination.session
+        return {
+            "slots": self._limits.threads,
+            "running": len(self._runner.works),
+            "abandoned": len(self._watch.abandoned),
+            "lease_seconds": max(0.0, session.lease - boottime()) if session is not None else 0.0,
+            "reaches_server": float(self._writes.up.is_set()),
+        }
+
+    def why_not_ready(self) -> str | None:
+        """Return why this executor takes no jobs; None: it does, as far as slots are free."""
+        session = self._coordination.session
+        if session is None or session.over:
+            return "the queue is out of reach"
+        return None if self._writes.up.is_set() else "the job server is out of reach"
 
     def run(self, wait_for_name: bool = True) -> int:
         """Work until `stop`; return the exit code of the process.

@@ -15,7 +15,7 @@ from geventjob import supervise
 from geventjob.calendar import zones
 from geventjob.calendar.schedule import plan
 from geventjob.cimi.client import Client
-from geventjob.coordination.base import Coordination, Leadership, NameInUse
+from geventjob.coordination.base import Coordination, Leadership, NameInUse, Session
 from geventjob.coordination.member import Announcement, about, join, left_out
 from geventjob.exit_code import ExitCode
 from geventjob.notify import Notifier
@@ -98,6 +98,16 @@ class DistributorEngine:
             return election, Ticking(plan(spec.name, made), made, self._client, self._coordination)
         except Exception as error:
             raise PluginError(f"distributor {spec.name!r} in {spec.source}: {type(error).__name__}: {error}") from error
+
+    @property
+    def leads(self) -> dict[str, bool]:
+        """Whether this process leads each of its distributors."""
+        return {name: leader.leads for name, leader in self._leaders.items()}
+
+    @property
+    def session(self) -> Session | None:
+        """The present session with coordination."""
+        return self._coordination.session
 
     def run(self, wait_for_name: bool = True) -> int:
         """Work until `stop`, and return the exit code of the process.

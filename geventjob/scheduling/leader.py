@@ -31,6 +31,8 @@ class Leader:
         self._name = name or election
         self._coordination = coordination
         self._work = work
+        self.leads = False
+        """Whether this process leads the election."""
 
     def run(self) -> None:
         """Be a candidate or the leader until killed, then resign. Errors of `work` are raised."""
@@ -39,9 +41,11 @@ class Leader:
             if leadership is None:
                 continue
             log.info("%s: %s leads", self._name, self._coordination.name)
+            self.leads = True
             try:
                 self._work_while(leadership)
             finally:
+                self.leads = False
                 with suppress(CoordinationAway):
                     gevent.with_timeout(RESIGNING, leadership.resign, timeout_value=None)
                 log.info("%s: %s leads no longer", self._name, self._coordination.name)

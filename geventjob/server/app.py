@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import falcon
+from prometheus_client import CollectorRegistry
 
 from geventjob.coordination.base import Coordination
 from geventjob.job.bounds import MOST_RETRIES
@@ -17,11 +18,13 @@ from geventjob.server.http.audited import Audited
 from geventjob.server.http.authentication import Authentication
 from geventjob.server.http.environ import PERMITS
 from geventjob.server.http.errors import problem_of
+from geventjob.server.http.measured import Measured
 from geventjob.server.http.response import set_problem
 from geventjob.server.jobs.failure_groups import FailureGroups
 from geventjob.server.jobs.feed import Feed
 from geventjob.server.jobs.limits import LimitService
 from geventjob.server.jobs.looking import look_around
+from geventjob.server.jobs.metrics import FleetMetrics, JobMetrics
 from geventjob.server.jobs.pauses import PauseService
 from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.rates import Rates
@@ -43,6 +46,7 @@ from geventjob.server.resources.fleet import NodeResource, QueueResource, Reconc
 from geventjob.server.resources.health import HealthResource
 from geventjob.server.resources.job import JobResource
 from geventjob.server.resources.limit import LimitResource
+from geventjob.server.resources.metrics import MetricsResource
 from geventjob.server.resources.page import PageResource, lead_to_page
 from geventjob.server.resources.pause import PauseResource
 from geventjob.server.resources.rates import AttentionResource, FailureResource, RateResource
@@ -76,6 +80,8 @@ def application(
     rates: Rates | None = None,
     groups: FailureGroups | None = None,
     audit: Audit | None = None,
+    metrics: CollectorRegistry | None = None,
+    metrics_token: str | None = None,
 ) -> falcon.App[Any, Any]:
     """Return the API over a store and a queue, both started.
 
@@ -84,6 +90,7 @@ def application(
     the most retries of any job. `feed`: the feed of live events, which the caller closes; None: one that ends with the
     process. `rates`: the counts that the caller keeps; None: counts of this process that nobody keeps.
     `groups`: the groups of failures, likewise. `audit`: who changes what; None: events that are never deleted.
+    `metrics`, `metrics_token`: the metrics of this process, and what lets a client read them.
     """
     feed = feed or Feed()
     store = store if isinstance(store, WatchedStore) else WatchedStore(store)
@@ -100,11 +107,16 @@ def application(
     pauses = PauseService(store, promoter.book)
     pause = PauseResource(pauses, sessions)
     audit = audit or Audit(store)
-    app = App(middleware=[Authentication(sessions, base_uri), Audited(audit)])
+    metrics = metrics or CollectorRegistry()
+    store.watch(JobMetrics(metrics).note)
+    metrics.register(FleetMetrics(coordination))
+    app = App(middleware=[Measured(metrics), Authentication(sessions, base_uri), Audited(audit)])
     app.add_error_handler(Exception, _any_error)
     app.add_error_handler(falcon.HTTPError, _http_error)
     health = HealthResource(store, coordination, jobs.queue_refuses)
-    app.add_route("/healthz", health)
+    for path in ("/healthz", "/readyz"):
+        app.add_route(path, health)
+    app.add_route("/metrics", MetricsResource(metrics, sessions, metrics_token))
     app.add_route("/api/rate", RateResource(rates, sessions))
     app.add_route("/api/failure", FailureResource(groups, sessions))
     app.add_route("/api/attention", AttentionResource(store, coordination, rates, health, sessions))

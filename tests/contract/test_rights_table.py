@@ -200,6 +200,7 @@ REQUESTS: dict[str, Request] = {
         c.get("rate"), c.get("attention"), c.get("failure")
     ),
     "`POST /api/queue/reconcile`": lambda c, t, name: c.post("queue/reconcile", {"dryRun": True}),
+    "`GET /metrics` through a proxy": lambda c, t, name: c.get("/metrics", headers={"X-Forwarded-For": "10.0.0.1"}),
     "`GET /api/cloud-entry-point`, `GET /healthz`": lambda c, t, name: _same(
         c.get("cloud-entry-point"), c.get("/healthz")
     ),

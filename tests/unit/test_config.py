@@ -129,6 +129,7 @@ def sample(option: Any, tmp_path: Path) -> Any:
         kinds.count: ("77", 77),
         kinds.port: ("77", 77),
         kinds.retries: ("77", 77),
+        kinds.age: ("77", 77),
         kinds.share: ("9", 9),
         kinds.host: ("::1", "::1"),
         kinds.size: ("900k", 921_600),

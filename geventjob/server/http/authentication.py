@@ -12,6 +12,9 @@ from geventjob.server.problem import Problem, forbidden
 OPEN_COLLECTIONS = frozenset({"/api/session", "/api/session-template", "/api/credential-template"})
 """Collections that take a body from anonymous clients: a log-in, a search."""
 
+OWN_RIGHTS = "/metrics"
+"""A path whose resource checks the rights by itself, since its token is no API key."""
+
 
 class Authentication:
     """Falcon middleware that runs before all resources and sets `req.context.caller`."""
@@ -29,6 +32,8 @@ class Authentication:
             req.path = "/" + req.path.lstrip("/")
         if is_cross_site(req, self._base_uri):
             raise Problem(403, "another site sent this request: its Origin is not that of this server", close=True)
+        if req.path == OWN_RIGHTS:
+            return
         try:
             caller = self._sessions.caller_of(req)
         except Problem as problem:
