@@ -18,7 +18,7 @@ PATIENCE = 10.0
 """Seconds for which a connection may wait for its client."""
 
 
-class _Handler(pywsgi.WSGIHandler):
+class _PatientHandler(pywsgi.WSGIHandler):
     def handle(self) -> None:
         self.socket.settimeout(PATIENCE)
         super().handle()
@@ -39,7 +39,7 @@ class MetricsPort:
         self._why_not_ready = why_not_ready
         self._token = token
         self._server = pywsgi.WSGIServer(
-            _bound(*address), self._answer, spawn=Pool(MOST), log=None, error_log=None, handler_class=_Handler
+            _bound(*address), self._answer, spawn=Pool(MOST), log=None, error_log=None, handler_class=_PatientHandler
         )
 
     @property
