@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
+import gevent
 import pytest
+from gevent.event import Event
 
 from geventjob import Client
 from geventjob.cimi import batches
@@ -16,6 +19,7 @@ from geventjob.job.states import FINAL
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.filter import parse
 from geventjob.server.jobs.changes import entry_of
+from geventjob.server.jobs.conflicts import Refusal
 from geventjob.server.jobs.lifecycle import Edit, JobEdit, Owner
 from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.reconcile import Reconciler
@@ -23,6 +27,7 @@ from geventjob.server.jobs.rights import Rights
 from geventjob.server.jobs.service import Jobs
 from geventjob.server.problem import Problem
 from geventjob.server.store.base import Query, Update
+from tests.contract.test_after import Killed, stepping, stride
 from tests.contract.test_promoter import ADMIN, Site
 from tests.contract.test_reconcile import Both, both  # noqa: F401  (a fixture)
 from tests.support.callers import PASSWORD, STORES, LocalServer, local_server
@@ -38,7 +43,7 @@ class Server(Site):
     def __init__(self, both: Both) -> None:  # noqa: F811
         super().__init__(both)
         self.jobs = Jobs(both.store, both.coordination, Rights({"*": ["*"]}), self.promoter)
-        self.promoter._task._leadership = both.coordination.lead("promoter")  # notices reach this promoter at once
+        self.promoter._task._leadership = self.promoter._led = both.coordination.lead("promoter")  # notices reach it
 
     def open(self, when_failed: str = "fail", caller: Caller = ADMIN, **attributes: Any) -> str:
         return self.jobs.open_batch({"action": "report", **attributes}, when_failed, caller)
@@ -54,11 +59,14 @@ class Server(Site):
     def end(self, *ids: str, state: str = "SUCCESS") -> None:
         """Begin and end jobs as an executor does, and let the promoter act on the notices."""
         for id in ids:
-            owner = Owner(str(entry_of(self.job(id))), 1, "e")
-            for to in ("RUNNING", state):
-                [edited] = self.jobs.edit([JobEdit(id, Edit({"state": to}, owner=owner))], ADMIN)
-                assert isinstance(edited, dict), edited
+            self.end_quietly(id, state)
         self.promoter.run()
+
+    def end_quietly(self, id: str, state: str) -> None:
+        owner = Owner(str(entry_of(self.job(id))), 1, "e")
+        for to in ("RUNNING", state):
+            [edited] = self.jobs.edit([JobEdit(id, Edit({"state": to}, owner=owner))], ADMIN)
+            assert isinstance(edited, dict), edited
 
     def waits(self, callback: str) -> bool:
         job = self.job(callback)
@@ -264,6 +272,78 @@ def test_many_children_end_in_any_order(server: Server) -> None:
     assert not server.waits(callback)
     assert server.counts(callback) == (60, 60)
     assert all(server.job(child)["state"] in FINAL for child in children)
+
+
+# --- a promoter that dies or freezes at each step
+
+
+class Gathering:
+    """A batch whose jobs have just ended, which the promoter does not know yet, and another that was just closed."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.callbacks = [server.open("run"), server.open("run")]
+        children = [server.children(callback, 2) for callback in self.callbacks]
+        server.close(self.callbacks[0])
+        server.end(*children[1])
+        for child in children[0]:
+            server.jobs.stop(child, ADMIN)
+        server.jobs.close_batch(self.callbacks[1], ADMIN)
+        server.both.coordination.discard([entry_of(server.job(id)) or "" for each in children for id in each])
+
+    def check(self) -> None:
+        """Let another promoter and the reconciler do what is left, then begin all that can be begun."""
+        server = self.server
+        server.promoter.run()
+        Reconciler(server.both.store, server.both.coordination, server.promoter).run(grace=0.01)
+        server.promoter.run()
+        claims = server.both.coordination.take(9, timeout=0)
+        begun = []
+        for claim in claims:
+            with contextlib.suppress(Refusal):
+                server.begin(claim.job, claim.entry, claim.fence)
+                begun.append(claim.job)
+        server.both.coordination.consume(claims)
+        assert sorted(begun) == sorted(self.callbacks)
+        assert [server.counts(callback) for callback in self.callbacks] == [(2, 2), (2, 0)]
+        for callback in self.callbacks:
+            server.jobs.delete(callback, ADMIN)
+
+
+def test_a_promoter_that_is_killed_at_any_step_forgets_no_callback(server: Server) -> None:
+    def kill() -> None:
+        raise Killed
+
+    for at in itertools.count(1, 3 * stride(server)):
+        gathering = Gathering(server)
+        doomed = stepping(server, at, kill)
+        with contextlib.suppress(Killed):
+            doomed.run()
+            break
+        gathering.check()
+    assert at > 15
+
+
+def test_a_promoter_that_is_frozen_at_any_step_runs_no_callback_twice(server: Server) -> None:
+    for at in itertools.count(1, 3 * stride(server)):
+        gathering, frozen, thawed = Gathering(server), Event(), Event()
+
+        def freeze(frozen: Event = frozen, thawed: Event = thawed) -> None:
+            frozen.set()
+            thawed.wait()
+
+        slow = gevent.spawn(stepping(server, at, freeze).run)
+        either: list[Any] = [slow, frozen]
+        gevent.wait(either, count=1)
+        if not frozen.is_set():
+            slow.get()
+            break
+        Reconciler(server.both.store, server.both.coordination, server.promoter).run(grace=0.01)
+        server.promoter.run()
+        thawed.set()
+        slow.get(timeout=20)
+        gathering.check()
+    assert at > 15
 
 
 # --- over HTTP
