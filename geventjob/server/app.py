@@ -116,7 +116,7 @@ def application(
     health = HealthResource(store, coordination, jobs.queue_refuses)
     for path in ("/healthz", "/readyz"):
         app.add_route(path, health)
-    app.add_route("/metrics", MetricsResource(metrics, sessions, metrics_token))
+    app.add_route("/metrics", MetricsResource(metrics, sessions, metrics_token, base_uri))
     app.add_route("/api/rate", RateResource(rates, sessions))
     app.add_route("/api/failure", FailureResource(groups, sessions))
     app.add_route("/api/attention", AttentionResource(store, coordination, rates, health, sessions))

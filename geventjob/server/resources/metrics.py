@@ -20,10 +20,14 @@ PROXIED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Prot
 class MetricsResource:
     """The metrics: for ADMIN and VIEWER, for who has the token, and without a token for clients on this machine."""
 
-    def __init__(self, registry: CollectorRegistry, sessions: Sessions, token: str | None) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, sessions: Sessions, token: str | None, base_uri: str | None = None
+    ) -> None:
+        """`token`: of `--metrics-token-file`. `base_uri`: where it is set, a proxy may stand before the server."""
         self._registry = registry
         self._sessions = sessions
         self._token = token
+        self._base_uri = base_uri
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Respond with the metrics. Raises Problem 403, StoreAway."""
@@ -33,12 +37,9 @@ class MetricsResource:
         set_body(resp, [text(self._registry)])
 
     def _is_open(self, req: falcon.Request) -> bool:
-        if self._token is not None or any(req.get_header(name) for name in PROXIED):
+        if self._token is not None or self._base_uri or any(req.get_header(name) for name in PROXIED):
             return False
-        try:
-            return ipaddress.ip_address(req.remote_addr or "").is_loopback
-        except ValueError:
-            return False
+        return _is_loopback(req.remote_addr) and (req.host == "localhost" or _is_loopback(req.host))
 
     def _has_token(self, req: falcon.Request) -> bool:
         return self._token is not None and is_authorized(req.get_header("Authorization"), self._token)
@@ -50,3 +51,11 @@ class MetricsResource:
             raise forbidden() from None
         if READERS.isdisjoint(caller.roles):
             raise forbidden()
+
+
+def _is_loopback(host: str | None) -> bool:
+    """Return whether an address is of this machine; another name may lead a browser here from anywhere."""
+    try:
+        return ipaddress.ip_address((host or "").strip("[]")).is_loopback
+    except ValueError:
+        return False
