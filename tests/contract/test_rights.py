@@ -135,6 +135,10 @@ def test_a_submitter_adds_jobs_of_the_actions_in_the_ini(here: LocalServer) -> N
         "add",
         "bulk-add",
         "bulk-edit",
+        "bulk-stop",
+        "bulk-release",
+        "bulk-rerun",
+        "batch",
     }
 
 

@@ -329,6 +329,8 @@ def test_rerun_makes_a_job_like_it(cli: Cli, client: Client) -> None:
     ended(client, [old])
     new = cli.json("rerun", old)
     assert new["id"] != old
+    reran = f"content/resource/href='{old}' and content/state='reran'"
+    assert client.search("event", filter=reran)["count"] == 1
     assert ended(client, [new["id"]])[new["id"]]["returnCode"] == 4
     for name in ("action", "payload", "priority", "targetResource", "acl"):
         assert new[name] == client.get(old)[name]

@@ -238,6 +238,7 @@ def test_a_search_with_nothing(admin: Caller) -> None:
             "bulk-add": "job/bulk-add",
             "bulk-edit": "job/bulk-edit",
             "bulk-delete": "job/bulk-delete",
+            **{name: f"job/{name}" for name in ("batch", "bulk-stop", "bulk-release", "bulk-rerun")},
         }
         assert "aggregations" not in found
 
@@ -371,7 +372,7 @@ def test_a_user_sees_and_edits_what_the_acl_lets_him(admin: Caller, user: Callab
     assert [job["id"] for job in answer["jobs"]] == list(ids.values())
     assert answer["count"] == 4
     assert answer["aggregations"]["max:priority"] == {"value": 3}
-    assert operations(answer) == {"bulk-edit": "job/bulk-edit"}
+    assert operations(answer) == {name: f"job/{name}" for name in ("bulk-edit", "bulk-stop", "bulk-release")}
     shown = {job["id"]: set(operations(job)) for job in answer["jobs"]}
     assert shown == {
         ids["VIEW"]: {STOP},

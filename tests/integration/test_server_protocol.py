@@ -24,6 +24,7 @@ def test_the_entry_point_names_the_collections_to_everybody(server: JobServer) -
     assert collections == {
         "credentials": "credential",
         "credentialTemplates": "credential-template",
+        "events": "event",
         "jobs": "job",
         "schedules": "schedule",
         "sessions": "session",

@@ -14,6 +14,7 @@ API = 1
 COLLECTIONS = {
     "credentials": "credential",
     "credentialTemplates": "credential-template",
+    "events": "event",
     "jobs": "job",
     "pauses": "pause",
     "schedules": "schedule",

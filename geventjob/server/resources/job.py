@@ -7,6 +7,7 @@ import logging
 import falcon
 
 from geventjob.cimi.document import STOP, Document
+from geventjob.job.states import FINAL
 from geventjob.server.accounts.acl import MODIFY, acl
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.accounts.sessions import Sessions
@@ -128,7 +129,8 @@ def _operations(job: Document, caller: Caller) -> list[dict[str, str]]:
     own = [operation("edit", id), operation("delete", id)] if caller.may(MODIFY, job) else []
     release = [operation("release", f"{id}/release")] if own and "until" in job.get("held", ()) else []
     close = [operation("close", f"{id}/close")] if own and BATCH in job and is_open(job) else []
-    return [*own, *release, *close, operation(STOP, f"{id}/stop")]
+    rerun = [operation("rerun", f"{id}/rerun")] if caller.may_add and job.get("state") in FINAL else []
+    return [*own, *release, *close, *rerun, operation(STOP, f"{id}/stop")]
 
 
 def _collection_operations(caller: Caller) -> list[dict[str, str]]:
