@@ -9,102 +9,108 @@ import selectors
 import socket
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from rich.console import Console
 
-from bench.engine import add, cpu, engine, finished, table
+from bench.engine import add, cpu, engine, table
 from tests.support.fleet import PASSWORD, Fleet, until
 
 STREAMS = 10
 CHANGES = 1_000
 """Changes a second; a job has three: added, RUNNING, SUCCESS."""
-SECONDS = 10
+PACED = 3_000
+"""Jobs of a round at this pace."""
 ROUNDS = 3
 JOBS = 5_000
 BATCH = 50
 
 
-def read(url: str, cookie: str) -> None:
-    """Read streams, and do nothing with them, until the process is killed."""
+def read(url: str, cookie: str, count: Any) -> None:
+    """Read streams, and count their bytes alone, until the process is killed."""
     selector, address = selectors.DefaultSelector(), urlsplit(url)
     for _ in range(STREAMS):
         sock = socket.create_connection((str(address.hostname), int(address.port or 80)))
         sock.sendall(f"GET /api/events HTTP/1.1\r\nHost: here\r\nCookie: {cookie}\r\n\r\n".encode())
-        selector.register(sock, selectors.EVENT_READ)
+        selector.register(sock, selectors.EVENT_READ, sock)
     while True:
         for key, _ in selector.select():
-            if not key.fileobj.recv(1 << 20):  # type: ignore[union-attr]
+            some = key.data.recv(1 << 20)
+            count.value += len(some)
+            if not some:
                 selector.unregister(key.fileobj)
 
 
 @contextlib.contextmanager
-def streams(made: Fleet, opened: bool) -> Iterator[None]:
-    """Have streams open, read by another process."""
+def streams(made: Fleet, opened: bool) -> Iterator[Callable[[], int]]:
+    """Have streams open, read by another process. Yield a function that returns the bytes they have sent."""
     if not opened:
-        yield
+        yield lambda: 0
         return
     session = requests.Session()
     template = {"href": "session-template/internal", "username": "super", "password": PASSWORD}
     session.post(f"{made.url}/api/session", json={"sessionTemplate": template}, timeout=10).raise_for_status()
     cookie = "; ".join(f"{name}={value}" for name, value in session.cookies.items())
-    reader = multiprocessing.get_context("spawn").Process(target=read, args=(made.url, cookie), daemon=True)
+    spawning = multiprocessing.get_context("spawn")
+    count = spawning.Value("q", 0)
+    reader = spawning.Process(target=read, args=(made.url, cookie, count), daemon=True)
     reader.start()
-    time.sleep(1)
+    until(lambda: count.value > 0)
     try:
-        yield
+        yield lambda: int(count.value)
     finally:
         reader.kill()
         reader.join()
 
 
-def paced(made: Fleet, pid: int) -> float:
-    """Return the share of a core that the server needs for CHANGES a second."""
-    client, before, since = made.client(), cpu(pid), time.monotonic()
-    for n in range(CHANGES // 3 * SECONDS // BATCH):
+def paced(made: Fleet) -> int:
+    """Add jobs so that CHANGES a second happen, and return their number once all have run."""
+    client, since = made.client(), time.monotonic()
+    for n in range(PACED // BATCH):
         client.bulk_add([{"action": "noop"}] * BATCH)
         time.sleep(max(0.0, since + (n + 1) * BATCH * 3 / CHANGES - time.monotonic()))
     until(lambda: client.queue()["entries"] == 0, 120)
-    return (cpu(pid) - before) / (time.monotonic() - since)
+    return PACED
 
 
-def full(made: Fleet, total: int) -> float:
-    """Return the jobs a second that are added and run as fast as they can."""
-    since = time.monotonic()
+def full(made: Fleet) -> int:
+    """Add jobs at once, and return their number once all have run."""
+    client = made.client()
     add(made, JOBS)
-    until(lambda: finished(made, total), 300, every=0.02)
-    return JOBS / (time.monotonic() - since)
+    until(lambda: client.queue()["entries"] == 0, 300)
+    return JOBS
 
 
-def rows() -> Iterator[list[str]]:
+def rows() -> list[list[str]]:
     with engine() as made:
         server = made.server()
         made.executor("bench", "--threads", "100")
-        full(made, JOBS)
-        shares: dict[bool, list[float]] = {False: [], True: []}
-        rates: dict[bool, list[float]] = {False: [], True: []}
-        total = JOBS
+        full(made)
+        used: dict[tuple[str, bool], list[float]] = {}
+        sent = 0
         for _ in range(ROUNDS):
             for opened in (False, True):
-                with streams(made, opened):
-                    shares[opened].append(paced(made, server.pid))
-                    total += CHANGES // 3 * SECONDS // BATCH * BATCH + JOBS
-                    rates[opened].append(full(made, total))
-    without, with_ = (statistics.median(shares[opened]) for opened in (False, True))
-    yield ["none", f"{without:.1%} of a core", f"{statistics.median(rates[False]):,.0f} jobs/s", ""]
-    cost, slower = with_ - without, 1 - statistics.median(rates[True]) / statistics.median(rates[False])
-    yield [str(STREAMS), f"{with_:.1%} of a core", f"{statistics.median(rates[True]):,.0f} jobs/s",
-           f"{cost:.1%} of a core; {slower:.0%} of the full rate"]  # fmt: skip
+                with streams(made, opened) as told:
+                    for load in (paced, full):
+                        before = cpu(server.pid)
+                        jobs = load(made)
+                        used.setdefault((load.__name__, opened), []).append(1000 * (cpu(server.pid) - before) / jobs)
+                    sent += told()
+    found: list[list[str]] = []
+    for name in ("paced", "full"):
+        without, with_ = (statistics.median(used[name, opened]) for opened in (False, True))
+        found.append([name, f"{without:.2f} s", f"{with_:.2f} s", f"{with_ / without - 1:.0%}"])
+    return [*found, ["bytes sent", "", f"{sent / 1e6:.0f} MB", ""]]
 
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
-    title = f"streams of live events, {CHANGES:,} changes/s and full rate, SQLite"
-    table(
-        Console(width=120), title, ("streams", "server", "full rate", "cost"), [lambda row=row: row for row in rows()]
-    )
+    title = f"CPU of the server for 1,000 jobs (SQLite), {CHANGES:,} changes/s and full rate"
+    columns = ("load", "no stream", f"{STREAMS} streams", "cost")
+    table(Console(width=120), title, columns, [lambda row=row: row for row in rows()])
 
 
 if __name__ == "__main__":
