@@ -303,9 +303,13 @@ class Limiter:
             last = page[-1]["id"]
 
     def _written(self, changes: Sequence[tuple[str, Any]]) -> list[Document]:
-        """Change jobs, and return those that exist. Raises StoreError."""
+        """Change jobs, and return those that exist. Raises StoreError.
+
+        A change that a power loss undoes is made again: no process of the same machine runs a job on its strength then.
+        """
         written = []
-        for result in self._store.write([Update(id, change) for id, change in changes]) if changes else ():
+        updates = [Update(id, change, durable=False) for id, change in changes]
+        for result in self._store.write(updates) if updates else ():
             if isinstance(result, dict):
                 written.append(result)
             elif not isinstance(result, NoSuchDocument):
