@@ -108,17 +108,20 @@ def is_over(client: Client, id: str) -> bool:
 
 
 def compared(before: str, jobs: int) -> list[str]:
-    """Return the rate of this checkout over that of an earlier one, for jobs without a limit, run in turns."""
-    rates: dict[str, list[float]] = {before: [], str(Path.cwd()): []}
+    """Return rate and CPU of this checkout beside those of an earlier one, for jobs without a limit, run in turns."""
+    figures = "row[2][:-2].replace(',', ''), row[3][:-2], row[4][:-2]"
+    code = f"from bench.engine import noop; row = noop({jobs}); print({figures})"
+    runs: dict[str, list[list[float]]] = {before: [], str(Path.cwd()): []}
     for _ in range(PAIRS):
-        for folder, found in rates.items():
-            code = f"from bench.engine import noop; print(noop({jobs})[2])"
-            done = subprocess.run(
-                [f"{folder}/.venv/bin/python", "-c", code], cwd=folder, capture_output=True, text=True, check=True
-            )
-            found.append(float(done.stdout.strip().removesuffix("/s").replace(",", "")))
-    then, now = (statistics.median(found) for found in rates.values())
-    return ["no limit, before and now", f"{then:,.0f}/s", f"{now:,.0f}/s", f"{now / then:.2f}"]
+        for folder, found in runs.items():
+            python = f"{folder}/.venv/bin/python"
+            done = subprocess.run([python, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+            rate, executor, server = map(float, done.stdout.split())
+            found.append([rate, executor + server])
+    (rate, cpu), (rate_now, cpu_now) = (
+        [statistics.median(values) for values in zip(*found, strict=True)] for found in runs.values()
+    )
+    return [f"{rate:,.0f}/s", f"{rate_now:,.0f}/s", f"{rate_now / rate:.2f}", f"{cpu_now / cpu:.2f}"]
 
 
 def main() -> None:
@@ -141,7 +144,7 @@ def main() -> None:
         table(console, f"a chain of jobs, queue in {where}", columns, [lambda: chain(args.chain, hosts)])
         if args.before:
             rows = [lambda: compared(args.before, args.jobs)]
-            table(console, "beside an earlier commit", ("jobs", "then", "now", "ratio"), rows)
+            table(console, "beside an earlier commit", ("then", "now", "ratio of the rates", "ratio of the CPU"), rows)
 
 
 if __name__ == "__main__":
