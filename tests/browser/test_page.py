@@ -174,6 +174,15 @@ def test_a_filter_that_is_none_is_told_at_its_field(page: Page) -> None:
     expect(page.get_by_label("Filter")).not_to_have_attribute("aria-invalid", "true")
 
 
+def test_a_text_that_no_filter_can_hold_is_told_at_its_field(page: Page) -> None:
+    page.get_by_role("link", name="Jobs", exact=True).click()
+    page.get_by_label("Tag").fill("both ' and \"")
+    page.get_by_label("Tag").press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("both kinds of quotes")
+    expect(page.get_by_label("Tag")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Filter")).not_to_have_attribute("aria-invalid", "true")
+
+
 def test_pages_and_order(page: Page, client: Client, mark: str) -> None:
     waiting(client, mark, 51)
     page.goto(page.url.partition("#")[0] + f"#/jobs?tag={mark}")
@@ -252,6 +261,16 @@ def test_a_held_job_says_why_and_is_released(page: Page, client: Client, mark: s
     expect(page.locator(".why")).to_contain_text("added to run at this time or later")
     page.get_by_role("button", name="Release").click()
     expect(page.locator(".why")).to_contain_text("No executor has the action")
+
+
+def test_a_parent_shows_its_children(page: Page, client: Client, mark: str) -> None:
+    [parent] = waiting(client, mark, 1)
+    client.bulk_add([{"action": "unknown to all", "name": "a child", "parentJob": parent, "notBefore": "+1h"}] * 3)
+    page.goto(page.url.partition("#")[0] + f"#/{parent}")
+    expect(page.get_by_role("region", name="Children", exact=True)).to_contain_text("3 jobs: 3 QUEUED")
+    page.get_by_role("link", name="a child").first.click()
+    page.get_by_role("region", name="Facts").get_by_role("link", name=parent[4:12]).click()
+    page.wait_for_url(lambda url: parent in url)
 
 
 def test_an_error_shows_its_traceback_which_can_be_copied(page: Page, client: Client, mark: str) -> None:
@@ -555,6 +574,20 @@ def test_the_page_comes_back_after_a_restart_of_the_server(browser: Browser, tmp
         expect(page.get_by_text("No job matches.")).to_be_visible()
         expect(page.get_by_text("the job server is out of reach")).to_have_count(0)
         context.close()
+
+
+def test_a_store_that_is_away_is_told_and_what_was_shown_stays(page: Page, client: Client, mark: str) -> None:
+    """The answer is the server's own: SQLite is not away."""
+    waiting(client, mark, 2)
+    page.goto(page.url.partition("#")[0] + f"#/jobs?tag={mark}")
+    expect(rows(page)).to_have_count(2)
+    message = "the store is out of reach: no node answers"
+    page.route("**/api/job", lambda route: route.fulfill(status=503, json={"status": 503, "message": message}))
+    page.get_by_role("link", name="Added").click()
+    expect(page.get_by_text(message)).to_be_visible()
+    expect(rows(page)).to_have_count(2)
+    page.unroute("**/api/job")
+    expect(page.get_by_text(message)).to_have_count(0)
 
 
 def test_the_first_screen_is_small(windows: Callable[..., Screen]) -> None:

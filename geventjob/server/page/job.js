@@ -5,7 +5,7 @@ import { get, known, mayAdd, mayChange, post, quoted, remove, search } from "./a
 import { ask, copy } from "./dialog.js";
 import { h } from "./dom.js";
 import { facts, panel, table } from "./table.js";
-import { FINAL, age, ago, badge, counted, json, masked, moment, short, span, standing } from "./words.js";
+import { FINAL, age, ago, badge, count, counted, json, masked, moment, short, span, standing } from "./words.js";
 
 const CHILDREN = 50;
 const LOG_INTERVAL = 2_000;
@@ -16,7 +16,7 @@ export const jobScreen = {
   async load(page) {
     const id = `job/${page.route.id}`;
     const job = await get(id);
-    const nested = { filter: `parentJob=${quoted(id)}`, last: CHILDREN, orderby: "created", select: "id,action,name,state,progress,held,statusMessage,duration" };
+    const nested = { filter: `parentJob=${quoted(id)}`, last: CHILDREN, orderby: "created", aggregation: "terms:state", select: "id,action,name,state,progress,held,statusMessage,duration" };
     const [why, log, record, children, events] = await Promise.all([get(`${id}/why`), get(`${id}/log`), get(`${id}/record`), search("job", nested), known(`${id}/event`)]);
     return { job, why, attempts: log.attempts, records: record.records, children, events: events?.events ?? [] };
   },
@@ -48,7 +48,7 @@ export const jobScreen = {
       drawDocument("Output", job.output, "output"),
       drawDocument("Checkpoint", job.checkpoint, "checkpoint"),
       data.records.length ? panel("What it was doing", data.records.toReversed().map(drawRecord)) : null,
-      drawChildren(data.children),
+      drawChildren(job.id, data.children),
       h("details", { key: "all" }, h("summary", null, "The whole job as JSON"), h("p", null, h("a", { href: `api/${job.id}`, target: "_blank", rel: "noopener" }, "In a window of its own")), block("json", json(hidden(job)))),
     ];
   },
@@ -200,8 +200,10 @@ function drawDocument(title, value, key) {
   return value === undefined ? null : panel(title, block(key, json(key === "payload" ? masked(value) : value)));
 }
 
-function drawChildren(children) {
+function drawChildren(parent, children) {
   if (!children.count) return null;
   const rows = children.jobs.map((job) => ({ key: job.id, cells: [standing(job), h("a", { href: to(job.id) }, job.name ?? job.action), job.statusMessage ?? "", span(job.duration)] }));
-  return panel("Children", h("p", { class: "muted" }, counted(children.count, "job")), table("children", [{ title: "State" }, { title: "Job" }, { title: "Message", class: "wide" }, { title: "Took", class: "number" }], rows, ""));
+  const states = (children.aggregations?.["terms:state"]?.buckets ?? []).map((bucket) => `${count(bucket.doc_count)} ${bucket.key}`);
+  const all = h("a", { href: to("jobs", { filter: `parentJob='${parent}'` }) }, counted(children.count, "job"));
+  return panel("Children", h("p", null, all, states.length ? `: ${states.join(", ")}` : ""), table("children", [{ title: "State" }, { title: "Job" }, { title: "Message", class: "wide" }, { title: "Took", class: "number" }], rows, ""));
 }

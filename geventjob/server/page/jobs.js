@@ -53,17 +53,25 @@ export const jobsScreen = {
   },
 };
 
-// Return the filters of a search, one for each field. Throws an Error in words for a text that no filter can hold.
+// Return the filters of a search, one for each field. Throws an Error in words, with its `field`, for a text that no
+// filter can hold.
 export function conditions(asked) {
   const given = (name) => (asked.get(name) ?? "").trim();
+  const condition = (name, comparison) => {
+    try {
+      return given(name) && comparison + quoted(given(name));
+    } catch (error) {
+      throw Object.assign(error, { field: name });
+    }
+  };
   const states = asked.getAll("state").filter((state) => STATES.includes(state));
   return [
     states.map((state) => `state='${state}'`).join(" or "),
-    given("action") && `action=${quoted(given("action"))}`,
-    given("tag") && `tags=${quoted(given("tag"))}`,
-    given("target") && `targetResource/href^=${quoted(given("target"))}`,
-    given("text") && `fulltext==${quoted(given("text"))}`,
-    given("since") && `created>=${quoted(given("since"))}`,
+    condition("action", "action="),
+    condition("tag", "tags="),
+    condition("target", "targetResource/href^="),
+    condition("text", "fulltext=="),
+    condition("since", "created>="),
     given("filter"),
   ].filter(Boolean);
 }
@@ -80,17 +88,19 @@ function drawSearch(page) {
     if (next === location.hash) page.reload();
     else go(next);
   };
-  const text = (name, label, hint) => field(name, label, h("input", { value: asked.get(name) ?? "", autocomplete: "off", spellcheck: "false", placeholder: hint }));
+  const trouble = page.error?.message;
+  const wrong = page.error ? (page.error.field ?? "filter") : null;
+  const input = (name, hint, kind) => h("input", { value: asked.get(name) ?? "", autocomplete: "off", spellcheck: "false", placeholder: hint, class: kind, "aria-invalid": name === wrong ? "true" : null });
+  const text = (name, label, hint) => field(name, label, input(name, hint));
   const since = asked.get("since") ?? "";
   const options = SINCE.some(([value]) => value === since) ? SINCE : [...SINCE, [since, since]];
-  const trouble = page.error?.message;
   return h("form", { key: "search", class: "search panel", onsubmit: send, role: "search" },
     drawStates(page),
     h("div", { class: "fields" },
       text("text", "Text", "words of name, message, tags"), text("action", "Action"), text("tag", "Tag"), text("target", "Target", "cloud/ab"),
       field("since", "Added", h("select", null, options.map(([value, words]) => h("option", { value, selected: value === since }, words))))),
     h("div", { class: "fields long" },
-      field("filter", "Filter", h("input", { value: asked.get("filter") ?? "", autocomplete: "off", spellcheck: "false", class: "code", "aria-invalid": trouble ? "true" : null, placeholder: "priority<100 and attempts>1" })),
+      field("filter", "Filter", input("filter", "priority<100 and attempts>1", "code")),
       h("div", { class: "buttons" }, h("button", { class: "primary" }, "Search"), h("a", { class: "button", href: to("jobs") }, "Clear"))),
     h("p", { class: "trouble", role: "alert" }, trouble ?? ""));
 }

@@ -57,7 +57,7 @@ async function look() {
     if (!page.screen) return settled(page, null, null);
     return settled(page, await page.screen.load(page), null);
   } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
+    if (!(error instanceof ApiError)) return settled(page, null, error);
     if (error.isAway) return away(error);
     if (error.status === 403 && !(await isLoggedIn())) return settled(page, null, null);
     return settled(page, null, error);
@@ -160,7 +160,7 @@ function content() {
 function drawError(error) {
   const words = error.status === 403
     ? "This account may not see this, or it does not exist."
-    : `${error.message} (${error.status})`;
+    : `${error.message}${error.status ? ` (${error.status})` : ""}`;
   return h("div", { class: "panel" }, h("h1", null, "Not shown"), h("p", null, words), h("p", null, h("a", { href: to("overview") }, "Overview"), " · ", h("a", { href: to("jobs") }, "Jobs")));
 }
 
