@@ -68,7 +68,7 @@ def jobs() -> Iterator[dict[str, Any]]:
         payload = {"customer": f"customer/{number}", "api_token": "not shown"}
         yield {"action": "send_invoice", "name": f"invoice {number}", "payload": payload, "tags": ["accounting"]}
     for number in range(12):
-        long = {"shop": f"shop/{number}", "seconds": 600}
+        long = {"shop": f"shop/{number}", "seconds": 60}
         yield {"action": "import_orders", "name": f"all orders of shop {number}", "payload": long, "priority": 200}
     for number in range(30):
         yield {"action": "export_ledger", "name": f"ledger {number}", "tags": ["accounting"]}
@@ -130,8 +130,8 @@ def main() -> None:
         failed = client.search("job", filter="state='FAILED'", last=1)["jobs"][0]["id"]
         running = client.search("job", filter="state='RUNNING'", last=1)["jobs"][0]["id"]
         screens: dict[Literal["light", "dark"], dict[str, str]] = {
-            "light": {"overview": "overview", "jobs": "jobs", "failed-job": failed, "fleet": "fleet"},
-            "dark": {"running-job": running, "failures": "failures", "actions": "actions"},
+            "light": {"overview": "overview", "jobs": "jobs?sort=updated:desc", "failed-job": failed, "fleet": "fleet"},
+            "dark": {"running-job": running, "actions": "actions"},
         }
         for scheme, names in screens.items():
             page = browser.new_page(viewport=SIZE, color_scheme=scheme)

@@ -43,7 +43,7 @@ export const actionsScreen = {
 
 const ACTION_COLUMNS = [
   { title: "Action" }, { title: "Executors", class: "name" }, { title: "Time limit", class: "number" }, { title: "Retries", class: "number" }, { title: "File", class: "wide" },
-  { title: "Ended, last hour", class: "number" }, { title: "Success", class: "number" }, { title: "p50 · p95 · p99", class: "number" }, { title: "" },
+  { title: "Ended, last hour", class: "number" }, { title: "Success", class: "number" }, { title: "p50 · p95 · p99", class: "number" }, { title: "", class: "deeds" },
 ];
 
 function drawLeftOut(nodes) {

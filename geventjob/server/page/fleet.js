@@ -40,7 +40,7 @@ export const fleetScreen = {
 
 function drawExecutors(data, page) {
   const executors = data.nodes.filter((node) => node.role === "executor");
-  const columns = [{ title: "Executor" }, { title: "Slots in use", class: "number" }, { title: "Runs", class: "wide" }, { title: "Up", class: "when" }, { title: "Version" }, { title: "Host" }, { title: "" }];
+  const columns = [{ title: "Executor", class: "name" }, { title: "Slots in use", class: "number" }, { title: "Runs", class: "wide" }, { title: "Up", class: "when" }, { title: "Version" }, { title: "Host", class: "name" }, { title: "", class: "deeds" }];
   const rows = executors.map((node) => ({
     key: node.name,
     cells: [
@@ -109,7 +109,7 @@ function rhythm(one) {
 const fact = (date, missing) => (date ? [ago(date), h("span", { class: "muted" }, ` ${moment(date)}`)] : h("span", { class: "muted" }, missing));
 
 function drawSchedules(schedules, page) {
-  const columns = [{ title: "Schedule" }, { title: "Rhythm" }, { title: "Action" }, { title: "Next" }, { title: "Last", class: "wide" }, { title: "" }];
+  const columns = [{ title: "Schedule", class: "name" }, { title: "Rhythm" }, { title: "Action" }, { title: "Next" }, { title: "Last", class: "wide" }, { title: "", class: "deeds" }];
   const rows = schedules.map((one) => ({ key: one.id, cells: [
     [h("strong", null, one.name), one.description ? h("div", { class: "muted" }, one.description) : null],
     rhythm(one), one.action,
@@ -145,7 +145,7 @@ function fireButton(name, id, page) {
 }
 
 function drawDistributors(distributors, page) {
-  const columns = [{ title: "Distributor" }, { title: "Rhythm" }, { title: "Leader" }, { title: "Next" }, { title: "Last", class: "wide" }, { title: "" }];
+  const columns = [{ title: "Distributor", class: "name" }, { title: "Rhythm" }, { title: "Leader" }, { title: "Next" }, { title: "Last", class: "wide" }, { title: "", class: "deeds" }];
   const rows = distributors.map((one) => ({ key: one.name, cells: [
     h("strong", null, one.name), rhythm(one), one.leader ?? h("span", { class: "trouble" }, "none"), fact(one.next, rhythm(one) ? "never" : ""),
     one.fired ? [fact(one.fired.at ?? one.fired.tick), one.fired.made === undefined ? null : ` ${counted(one.fired.made, "job")}`] : fact(null, "not yet"),
@@ -156,6 +156,6 @@ function drawDistributors(distributors, page) {
 
 function drawServers(nodes) {
   const others = nodes.filter((node) => node.role !== "executor");
-  const columns = [{ title: "Process" }, { title: "Role" }, { title: "Leads", class: "wide" }, { title: "Up", class: "when" }, { title: "Version" }, { title: "Host" }];
+  const columns = [{ title: "Process", class: "name" }, { title: "Role" }, { title: "Leads", class: "wide" }, { title: "Up", class: "when" }, { title: "Version" }, { title: "Host", class: "name" }];
   return panel("Servers and distributors", table("processes", columns, others.map((node) => ({ key: `${node.role} ${node.name}`, cells: [h("strong", null, node.name), node.role, (node.leads ?? []).join(", "), ago(node.since), node.version, `${node.host} (${node.pid})`] })), "None is alive."));
 }

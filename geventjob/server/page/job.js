@@ -5,7 +5,7 @@ import { get, known, mayAdd, mayChange, post, quoted, remove, search } from "./a
 import { ask, copy } from "./dialog.js";
 import { h } from "./dom.js";
 import { facts, panel, table } from "./table.js";
-import { FINAL, age, ago, badge, count, counted, json, masked, moment, short, span, standing } from "./words.js";
+import { FINAL, age, ago, badge, count, counted, json, localDates, masked, moment, short, span, standing } from "./words.js";
 
 const CHILDREN = 50;
 const LOG_INTERVAL = 2_000;
@@ -38,7 +38,7 @@ export const jobScreen = {
     return [
       h("div", { class: "head" }, h("h1", null, job.name ?? job.action), h("span", { class: "big" }, standing(job)), h("code", { class: "muted" }, job.id)),
       drawDeeds(job, page),
-      FINAL.includes(job.state) ? null : h("p", { key: "why", class: job.state === "QUEUED" ? "why" : "why calm" }, data.why.why),
+      FINAL.includes(job.state) ? null : h("p", { key: "why", class: job.state === "QUEUED" ? "why" : "why calm" }, localDates(data.why.why)),
       ["RUNNING", "STOPPING"].includes(job.state) ? h("progress", { key: "progress", max: 100, value: job.progress ?? 0, "aria-label": "Progress" }) : null,
       job.statusMessage ? h("pre", { key: "message", class: "message" }, job.statusMessage) : null,
       h("div", { class: "columns" }, panel("Facts", drawFacts(job)), panel("Timeline", drawTimeline(data))),

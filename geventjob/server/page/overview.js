@@ -5,7 +5,7 @@ import { get, known, search, seesAll } from "./api.js";
 import { lines } from "./chart.js";
 import { h } from "./dom.js";
 import { facts, figure, panel, table } from "./table.js";
-import { FINAL, STATES, ago, badge, count, counted, span } from "./words.js";
+import { FINAL, STATES, ago, badge, count, counted, localDates, span } from "./words.js";
 
 export const overviewScreen = {
   title: () => "Overview",
@@ -51,7 +51,7 @@ function failedRow(job) {
 function drawAttention(sentences) {
   if (!sentences.length) return h("p", { key: "attention", class: "well" }, "Nothing needs attention.");
   return h("section", { key: "attention", class: "attention", "aria-label": "Needs attention" },
-    h("ul", null, sentences.map((one) => h("li", null, one.text, " ", attentionLink(one)))));
+    h("ul", null, sentences.map((one) => h("li", null, localDates(one.text), " ", attentionLink(one)))));
 }
 
 function attentionLink(one) {

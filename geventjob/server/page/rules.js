@@ -53,7 +53,7 @@ function filledIn(values) {
 }
 
 export function drawLimits(limits, page) {
-  const columns = [{ title: "Limit" }, { title: "Action" }, { title: "For each", class: "wide" }, { title: "Running", class: "number" }, { title: "Starts", class: "number" }, { title: "" }];
+  const columns = [{ title: "Limit" }, { title: "Action" }, { title: "For each", class: "wide" }, { title: "Running", class: "number" }, { title: "Starts", class: "number" }, { title: "", class: "deeds" }];
   const rows = limits.map((one) => ({ key: one.id, cells: [
     [h("strong", null, one.name), one.description ? h("div", { class: "muted" }, one.description) : null], one.action, one.per ? h("code", null, one.per) : "",
     one.running === undefined ? "" : count(one.running), one.starts === undefined ? "" : `${count(one.starts)} in ${span(one.each)}`,

@@ -44,6 +44,11 @@ export function moment(date) {
   return `${day} ${clock(date)}:${twoDigits(at.getSeconds())}`;
 }
 
+// Return a sentence of the server with its dates in the time zone of the browser.
+export function localDates(text) {
+  return text.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, moment);
+}
+
 // Return the hour and minute of a date: `08:15`.
 export function clock(date) {
   const at = new Date(date);
