@@ -130,7 +130,12 @@ def main() -> None:
         failed = client.search("job", filter="state='FAILED'", last=1)["jobs"][0]["id"]
         running = client.search("job", filter="state='RUNNING'", last=1)["jobs"][0]["id"]
         screens: dict[Literal["light", "dark"], dict[str, str]] = {
-            "light": {"overview": "overview", "jobs": "jobs?sort=updated:desc", "failed-job": failed, "fleet": "fleet"},
+            "light": {
+                "overview": "overview",
+                "jobs": "jobs?tag=accounting&sort=priority",
+                "failed-job": failed,
+                "fleet": "fleet",
+            },
             "dark": {"running-job": running, "actions": "actions"},
         }
         for scheme, names in screens.items():

@@ -140,7 +140,7 @@ function drawJobs(data, page) {
   const all = data.jobs.length > 0 && data.jobs.every((job) => chosen.has(job.id));
   const tick = h("input", { type: "checkbox", "aria-label": "Select all jobs of this page", checked: all, onchange: () => choosePage(data, page, !all) });
   const columns = [
-    { class: "tick", content: tick }, sorted("State", "state"), sorted("Action", "action", "name"), { title: "Job", class: "name" }, { title: "Message", class: "wide" },
+    { class: "tick", content: tick }, sorted("State", "state", "when"), sorted("Action", "action", "name"), { title: "Job", class: "name" }, { title: "Message", class: "wide" },
     sorted("Added", "created", "when"), sorted("Took", "duration", "number"), { title: "Attempts", class: "number" }, { title: "Executor", class: "name" }, sorted("Priority", "priority", "number"),
   ];
   const rows = data.jobs.map((job) => ({ key: job.id, class: chosen.has(job.id) ? "chosen" : null, cells: jobCells(job, page) }));
