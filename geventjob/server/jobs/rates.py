@@ -57,7 +57,6 @@ class Minute:
 
     def __init__(self, start: datetime) -> None:
         self.start = cimi_time(start)
-        self.counts = new_counts()
         self.actions: dict[str, Counts] = {}
         self.interrupted: list[str] = []
         """Ids of jobs that were interrupted twice or more often."""
@@ -66,19 +65,21 @@ class Minute:
         self.is_stored = False
         self.has_changed = True
 
-    def of(self, action: str) -> tuple[Counts, Counts]:
-        """Return the counts of all jobs and of this action, to be changed."""
+    def of(self, action: str) -> Counts:
+        """Return the counts of this action, to be changed."""
         self.has_changed = True
-        if action not in self.actions and len(self.actions) >= MOST_ACTIONS:
-            action = OTHERS
-        return self.counts, self.actions.setdefault(action, new_counts())
+        counts = self.actions.get(action)
+        if counts is None:
+            name = action if len(self.actions) < MOST_ACTIONS else OTHERS
+            counts = self.actions.setdefault(name, new_counts())
+        return counts
 
     def document(self, id: str) -> Document:
         """Return the minute as a document of the store."""
         made = new_document(id, "Rate", acl("ROLE", "ADMIN"))
         return made | {
             "created": self.start,
-            "_counts": self.counts,
+            "_counts": summed(self.actions.values()),
             "_actions": self.actions,
             "_interrupted": self.interrupted,
             "_depth": self.depth,
@@ -96,6 +97,9 @@ class Rates:
         self._promoter = promoter
         self._run = secrets.token_hex(6)
         self._minutes: dict[datetime, Minute] = {}
+        self._present: Minute | None = None
+        self._until = 0.0
+        """Boottime until which the present minute lasts for certain."""
 
     # --- count
 
@@ -106,23 +110,27 @@ class Rates:
             if after is None:
                 continue
             state = after["state"]
-            is_new, ends = before is None, state in FINAL and (before is None or before["state"] not in FINAL)
-            if is_new or ends:
+            if before is None:
                 minute = minute or self._minute()
-                for counts in minute.of(after["action"]):
-                    counts["in"] += is_new
-                    counts["out"] += ends
-                    counts["failed"] += ends and state == "FAILED"
-                    if ends and state == "SUCCESS" and "started" in after:
-                        step = str(step_of(after))
-                        counts["ms"][step] = counts["ms"].get(step, 0) + 1
+                minute.of(after["action"])["in"] += 1
+            if state in FINAL and (before is None or before["state"] not in FINAL):
+                minute = minute or self._minute()
+                _count_end(minute.of(after["action"]), after)
             if before is not None and after.get("interruptions", 0) > max(1, before.get("interruptions", 0)):
                 minute = minute or self._minute()
                 minute.interrupted = [*minute.interrupted, after["id"]][-MOST_INTERRUPTED:]
                 minute.has_changed = True
 
     def _minute(self) -> Minute:
-        start = now().replace(second=0, microsecond=0)
+        if boottime() < self._until and self._present is not None:
+            return self._present
+        moment = now()
+        self._until = boottime() + 59.9 - moment.second
+        self._present = self._minute_of(moment)
+        return self._present
+
+    def _minute_of(self, moment: datetime) -> Minute:
+        start = moment.replace(second=0, microsecond=0)
         if start not in self._minutes:
             self._minutes[start] = Minute(start)
             for old in sorted(self._minutes)[: -SHOWN_MINUTES - 1]:
@@ -241,6 +249,16 @@ def by_action(minutes: Sequence[Document]) -> dict[str, Counts]:
     names = {name for minute in minutes for name in minute["actions"]}
     found = {name: summed(each["actions"][name] for each in minutes if name in each["actions"]) for name in names}
     return dict(sorted(found.items(), key=lambda pair: (-pair[1]["in"] - pair[1]["out"], pair[0])))
+
+
+def _count_end(counts: Counts, job: Mapping[str, Any]) -> None:
+    """Count the end of a job, in place."""
+    counts["out"] += 1
+    if job["state"] == "FAILED":
+        counts["failed"] += 1
+    elif job["state"] == "SUCCESS" and "started" in job:
+        step = str(step_of(job))
+        counts["ms"][step] = counts["ms"].get(step, 0) + 1
 
 
 # --- durations
