@@ -57,6 +57,17 @@ def test_the_lines_of_the_manual_bring_up_the_engine(site: Installed) -> None:
         assert site.password not in place
 
 
+def test_an_executor_that_ends_with_exit_code_0_is_started_again(site: Installed) -> None:
+    """As above `max-rss`, and after an order to stop."""
+    machine, client = site.machine, site.client()
+    (name,) = [node["name"] for node in client.nodes() if node["role"] == "executor"]
+    before = int(machine.property(EXECUTOR, "NRestarts"))
+    client.order_executor(name, "stop", "of the test")
+    until(lambda: int(machine.property(EXECUTOR, "NRestarts")) == before + 1, 60)
+    until(lambda: site.active() == [*UNITS], 60)
+    site.works()
+
+
 def test_the_units_are_hardened_and_have_no_misspelt_line(site: Installed) -> None:
     units = [f"{EXECUTOR}.service", f"{SERVER}.service", "geventjob.service", DISTRIBUTOR]
     told = site.machine.run("systemd-analyze", "verify", *units, check=False)
