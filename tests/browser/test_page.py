@@ -548,7 +548,7 @@ def test_the_rules_of_axe_hold(
 def axe(page: Page, rules: list[str] | None = None) -> list[str]:
     """Return what axe finds against WCAG 2.2 and its best practices, or against these rules alone."""
     page.evaluate(AXE)
-    found = page.evaluate("rules => axe.run(rules && {runOnly: rules}).then((result) => result.violations)", rules)
+    found = page.evaluate("rules => axe.run(rules ? {runOnly: rules} : {}).then((result) => result.violations)", rules)
     return [f"{rule['id']}: {node['html'][:200]}" for rule in found for node in rule["nodes"]]
 
 
