@@ -61,11 +61,17 @@ test-containers: .venv/made  ## The image and compose.yaml, with buildah and run
 test-release: .venv/made  ## The wheel and the source distribution in new environments, also by pipx (needs a package index)
 	@$(PY) -m pytest tests/release
 
-bench: .venv/made  ## Measure on this machine, as tables
+bench: .venv/made  ## Measure on this machine, as tables (AGAINST: folder of another checkout; PEERS=1: beside other engines)
 	@tools/prepare bench
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
-	@for module in engine gate 'gate --zookeeper' flow 'flow --zookeeper' 'engine --zookeeper --depths 1000,20000,100000' 'engine --elasticsearch' zookeeper predecessor store schedules coroutines peers; do \
+	@mkdir -p build
+ifdef PEERS
+	@$(PY) -m bench.peers --json build/peers.json
+else
+	@$(PY) -m bench.performance --json build/performance.json $(if $(AGAINST),--against $(AGAINST))
+	@for module in engine gate 'gate --zookeeper' flow 'flow --zookeeper' 'engine --zookeeper --depths 1000,20000,100000' 'engine --elasticsearch' zookeeper predecessor store schedules coroutines; do \
 	    echo "bench.$$module" && $(PY) -m bench.$$module || exit; done
+endif
 
 findings:  ## Run the scripts that show surprises in other software (needs a network)
 	@for script in findings/*.sh; do echo "$$script" && bash $$script || exit; done

@@ -3,6 +3,7 @@
 import geventjob.patch  # noqa: F401, I001  (before any other import)
 
 import io
+import gc
 import os
 import sys
 
@@ -51,6 +52,9 @@ def main() -> None:
         engine = assemble(settings, client, notifier)
         if why := excess(limits_of(settings)):
             config.refuse("executor", f"before the first job {why}")
+        # A job makes hundreds of objects: looked through 700 at a time, they cost an executor a tenth of its CPU.
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 20)
         gevent.spawn(notifier.feed)
         signals.handle(engine.stop, hangups, lambda: renew(options, client, engine.engine))
         if settings.metrics_port is not None:
