@@ -42,6 +42,8 @@ TITLES = {
 }  # fmt: skip
 COUNT = 10_000
 SAMPLES = 300
+ENOUGH = 9_700
+"""Results of other engines at which the clock stops: Dramatiq tries some tasks again, half a minute later."""
 
 
 @contextmanager
@@ -108,13 +110,13 @@ def once(name: str, row: str) -> Figures | None:
         with worker(command) as process:
             first = until(module.done, 60, every=0.01)
             began, used = time.monotonic(), cpu_of(process.pid)
-            until(lambda: module.done() >= COUNT, 300, every=0.05)
+            last = until(lambda: module.done() >= ENOUGH and module.done(), 300, every=0.05)
             seconds = time.monotonic() - began
             used = cpu_of(process.pid) - used
             rss = max(peak(each.pid) for each in all_of(process.pid))
     if row == "W3":
-        return {"efficiency": 10 / (seconds + 1), "RSS MiB": rss}
-    return {"jobs/s": (COUNT - first) / seconds, "worker CPU s/1,000": 1000 * used / (COUNT - first)}
+        return {"efficiency": 10 * last / COUNT / (seconds + 1), "RSS MiB": rss}
+    return {"jobs/s": (last - first) / seconds, "worker CPU s/1,000": 1000 * used / (last - first)}
 
 
 def delays(start: Callable[[], float]) -> Figures:
