@@ -24,7 +24,7 @@ from geventjob.server.jobs.failure_groups import FailureGroups
 from geventjob.server.jobs.feed import Feed
 from geventjob.server.jobs.limits import LimitService
 from geventjob.server.jobs.looking import look_around
-from geventjob.server.jobs.metrics import FleetMetrics, JobMetrics
+from geventjob.server.jobs.metrics import FleetMetrics, JobMetrics, StoreMetrics
 from geventjob.server.jobs.pauses import PauseService
 from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.rates import Rates
@@ -109,6 +109,7 @@ def application(
     audit = audit or Audit(store)
     metrics = metrics or CollectorRegistry()
     store.watch(JobMetrics(metrics).note)
+    store.measure = StoreMetrics(metrics)
     metrics.register(FleetMetrics(coordination))
     app = App(middleware=[Measured(metrics), Authentication(sessions, base_uri), Audited(audit)])
     app.add_error_handler(Exception, _any_error)

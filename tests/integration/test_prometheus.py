@@ -41,6 +41,7 @@ def test_a_real_prometheus_scrapes_all_three_kinds_of_process(tmp_path: Path) ->
         ):
             until(lambda query=query: value(ports[2], query) == 1.0)
         assert value(ports[2], "geventjob_hub_lag_seconds") is not None
+        assert value(ports[2], 'geventjob_store_seconds_count{call="write"}')
         for port in (fleet.port, *ports[:2]):
             lint(port)
         refused(fleet.url)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from geventjob.cimi.document import Document
+from geventjob.clock import boottime
 from geventjob.server.store.base import Change, Insert, Page, Query, Store, Update
 
 
@@ -16,6 +17,7 @@ class Written(NamedTuple):
     after: Document | None
 
 
+Answer = TypeVar("Answer")
 Listener = Callable[[Sequence[Written]], None]
 
 
@@ -41,6 +43,8 @@ class WatchedStore(Store):
     def __init__(self, store: Store) -> None:
         self._store = store
         self._listeners: list[Listener] = []
+        self.measure: Callable[[str, float], None] = _nothing
+        """Called with the name of each call that has succeeded, and its seconds."""
 
     def watch(self, listener: Listener) -> None:
         """Call `listener` after each commit that changes jobs. A listener returns at once, and raises nothing."""
@@ -60,21 +64,21 @@ class WatchedStore(Store):
         self._store.close()
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
-        return self._store.get(ids)
+        return self._timed("get", self._store.get, ids)
 
     def find(self, kind: str, keys: Sequence[str]) -> list[Document | None]:
-        return self._store.find(kind, keys)
+        return self._timed("find", self._store.find, kind, keys)
 
     def search(self, kind: str, query: Query) -> Page:
-        return self._store.search(kind, query)
+        return self._timed("search", self._store.search, kind, query)
 
     def write(
         self, items: Sequence[Insert | Update], seen: Callable[[], None] | None = None
     ) -> list[Document | Exception | None]:
         if not self._listeners:
-            return self._store.write(items, seen)
+            return self._timed("write", self._store.write, items, seen)
         noted = list(map(_noting, items))
-        results = self._store.write(noted, seen)
+        results = self._timed("write", self._store.write, noted, seen)
         self._tell([found for item, result in zip(noted, results, strict=True) if (found := _written(item, result))])
         return results
 
@@ -82,10 +86,16 @@ class WatchedStore(Store):
         self._store.refresh(kind)
 
     def delete(self, kind: str, query: Query, limit: int) -> list[Document]:
-        deleted = self._store.delete(kind, query, limit)
+        deleted = self._timed("delete", self._store.delete, kind, query, limit)
         if kind == "job":
             self._tell([Written(document, None) for document in deleted])
         return deleted
+
+    def _timed(self, name: str, call: Callable[..., Answer], *arguments: object) -> Answer:
+        since = boottime()
+        answer = call(*arguments)
+        self.measure(name, boottime() - since)
+        return answer
 
     def _tell(self, written: Sequence[Written]) -> None:
         if written:
@@ -110,3 +120,7 @@ def _written(item: Insert | Update, result: Document | Exception | None) -> Writ
     if not isinstance(noted, _NotedChange) or result is noted.given:
         return None
     return Written(noted.before, result)
+
+
+def _nothing(name: str, seconds: float) -> None:
+    """Measure nothing."""
