@@ -10,9 +10,11 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
+import requests
 from playwright.sync_api import Browser, Page, Response, expect
 
 from geventjob import Client
+from geventjob.cimi.document import COOKIE
 from tests.support.fleet import PASSWORD, Fleet, fleet, until
 from tests.support.screen import Screen
 
@@ -271,6 +273,22 @@ def test_a_parent_shows_its_children(page: Page, client: Client, mark: str) -> N
     page.get_by_role("link", name="a child").first.click()
     page.get_by_role("region", name="Facts").get_by_role("link", name=parent[4:12]).click()
     page.wait_for_url(lambda url: parent in url)
+
+
+def test_a_batch_is_closed_and_stopped_with_its_jobs(page: Page, client: Client, token: str, mark: str) -> None:
+    waits = {"action": "unknown to all", "notBefore": "+1h", "tags": [mark]}
+    batch = {"callback": {"action": "fail", "payload": {"text": ""}}, "jobs": [waits] * 3, "open": True}
+    headers = {"Cookie": f"{COOKIE}={token}"}
+    answer = requests.post(f"{page.url.partition('/ui')[0]}/api/job/batch", json=batch, headers=headers, timeout=30)
+    callback = answer.json()["resource-id"]
+    page.goto(page.url.partition("#")[0] + f"#/{callback}")
+    page.get_by_role("button", name="Close the batch").click()
+    expect(page.get_by_role("region", name="Facts")).to_contain_text("closed: runs when all its jobs have ended")
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_label("Stop its 3 child jobs too").check()
+    page.get_by_role("dialog").get_by_role("button", name="Stop the job").click()
+    expect(page.get_by_text("3 jobs stopped.")).to_be_visible()
+    assert client.search("job", filter=f"tags='{mark}' and state='STOPPED'", last=0)["count"] == 3
 
 
 def test_an_error_shows_its_traceback_which_can_be_copied(page: Page, client: Client, mark: str) -> None:

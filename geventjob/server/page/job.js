@@ -2,8 +2,9 @@
 
 import { go, to } from "./address.js";
 import { get, known, mayAdd, mayChange, post, quoted, remove, search } from "./api.js";
-import { ask, copy } from "./dialog.js";
+import { ask, copy, field } from "./dialog.js";
 import { h } from "./dom.js";
+import { VERBS, doAll } from "./jobs.js";
 import { facts, panel, table } from "./table.js";
 import { FINAL, age, ago, badge, count, counted, json, localDates, masked, moment, short, span, standing } from "./words.js";
 
@@ -37,7 +38,7 @@ export const jobScreen = {
     const { job } = data;
     return [
       h("div", { class: "head" }, h("h1", null, job.name ?? job.action), h("span", { class: "big" }, standing(job)), h("code", { class: "muted" }, job.id)),
-      drawDeeds(job, page),
+      drawDeeds(data, page),
       FINAL.includes(job.state) ? null : h("p", { key: "why", class: job.state === "QUEUED" ? "why" : "why calm" }, localDates(data.why.why)),
       ["RUNNING", "STOPPING"].includes(job.state) ? h("progress", { key: "progress", max: 100, value: job.progress ?? 0, "aria-label": "Progress" }) : null,
       job.statusMessage ? h("pre", { key: "message", class: "message" }, job.statusMessage) : null,
@@ -58,7 +59,7 @@ const hidden = (job) => ({ ...job, ...(job.payload ? { payload: masked(job.paylo
 
 // --- what can be done
 
-function drawDeeds(job, page) {
+function drawDeeds({ job, children }, page) {
   const isOver = FINAL.includes(job.state);
   const act = (path, words) => async () => {
     try {
@@ -72,20 +73,24 @@ function drawDeeds(job, page) {
   const button = (title, onclick, kind) => h("button", { class: kind, onclick }, title);
   const mine = mayChange(job);
   return h("div", { key: "deeds", class: "verbs", role: "toolbar", "aria-label": "Job" },
-    mine && !isOver ? button("Stop", () => confirmStop(job, page)) : null,
+    mine && !isOver ? button("Stop", () => confirmStop(job, children.count, page)) : null,
     mine && job.held ? button("Release", act("release", "The job is released.")) : null,
+    mine && job.batch?.open ? button("Close the batch", act("close", "The batch takes no more jobs.")) : null,
     mine && job.state === "RUNNING" ? button("Stack now", act("stack", "The executor is asked; the stack appears under “What it was doing”.")) : null,
     mayAdd() && isOver ? button("Rerun", () => confirmRerun(job)) : null,
     mine ? button("Delete", () => confirmDelete(job), "danger") : null);
 }
 
-function confirmStop(job, page) {
+function confirmStop(job, children, page) {
   const words = job.state === "QUEUED" ? "The job does not run yet and will not run." : `The action is ended on ${job.executor}.`;
-  const run = async () => {
+  const tick = h("input", { type: "checkbox" });
+  const fields = children ? [field("children", `Stop its ${counted(children, "child job")} too`, tick)] : [];
+  const run = async (values, tell) => {
     await post(`${job.id}/stop`);
+    if (values.children) page.say(await doAll(VERBS.stop, `parentJob='${job.id}'`, children, tell));
     page.reload();
   };
-  ask({ title: "Stop this job?", words, verb: "Stop the job", run });
+  ask({ title: "Stop this job?", words, verb: "Stop the job", fields, run });
 }
 
 function confirmRerun(job) {
@@ -121,11 +126,17 @@ function drawFacts(job) {
     ["Owner", owner ? `${owner.principal} (${owner.type.toLowerCase()})` : null],
     ["Waits for", waitsFor(job.held)],
     ["Runs after", (job.after?.jobs ?? []).map((id) => [h("a", { href: to(id) }, short(id)), " "])],
+    ["Batch", job.batch ? batchWords(job.batch) : null],
     ["Limits", (job.limits ?? []).join(", ")],
     ["Parent", job.parentJob ? h("a", { href: to(job.parentJob) }, short(job.parentJob)) : null],
     ["Last change", ago(job.updated)],
     ...Object.entries(job.properties ?? {}).map(([name, value]) => [name, value]),
   ].filter(([, value]) => !(Array.isArray(value) && !value.length)));
+}
+
+function batchWords({ open, total, failed }) {
+  if (total !== undefined) return `${counted(total, "job")}, ${count(failed)} without success`;
+  return open ? "open: jobs may be added" : "closed: runs when all its jobs have ended";
 }
 
 // Return the one thing that a held job waits for: a limit, a pause, or a link to another job.
