@@ -17,7 +17,7 @@ from geventjob.server.jobs.waiting import waited_on, waiting_on
 from geventjob.server.store.base import Store, Update
 
 NEEDED = ("priority", "created", "action", PLACE)
-STEP = 1.0
+STEP = 2.0
 """Seconds of a round for pauses, after which the promoter looks at other jobs."""
 SETTLE = 1.5
 """Seconds between two looks while another server may still act on earlier rules."""
