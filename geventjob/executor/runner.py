@@ -119,15 +119,11 @@ class Runner:
             return  # abandoned earlier; only now its code has come to an end
         self.works.remove(work)
         work.job = work.running = None  # they refer to the work: a cycle would be left to the garbage collector
-        self._free_slot(work)
+        if work.slot:
+            self._slots.release()
         self._finisher.leave_quarantine(work)
         if not self.works:
             self.idle.set()
-
-    def _free_slot(self, work: Work) -> None:
-        if work.slot:
-            work.slot = False
-            self._slots.release()
 
     # --- from other greenlets
 
@@ -204,5 +200,4 @@ class Runner:
         work.job.revoke()
         decision = self._decider.after_run(work, ending)
         self._hooks.end(work, decision)
-        self._free_slot(work)  # the next action may begin while the outcome is on its way
         self._finisher.finish(work, decision)
