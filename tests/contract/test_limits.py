@@ -17,6 +17,7 @@ from geventjob.server.jobs.lifecycle import Edit, JobEdit, Owner
 from geventjob.server.jobs.limit import counts
 from geventjob.server.jobs.limit_schema import validate_limit
 from geventjob.server.jobs.limits import LimitService
+from geventjob.server.jobs.pauses import PauseService
 from geventjob.server.jobs.promoter import ELECTION
 from geventjob.server.store.base import Update
 from tests.contract.test_promoter import ADMIN, Site
@@ -164,9 +165,13 @@ def test_a_job_that_waits_for_another_try_makes_room_and_waits_for_its_turn_agai
     first, second = led.add(), led.add()
     led.round()
     owner = led.run(first)
-    failed = Edit({"state": "FAILED"}, owner=owner, failure=FailureReport("E", "no"), retry=RetryWish(0.0, 3))
+    failed = Edit({"state": "FAILED"}, owner=owner, failure=FailureReport("E", "no"), retry=RetryWish(3600, 3))
     led.edit(first, failed)
     led.both.coordination.discard([owner.entry])
+    led.round()
+    assert led.through([first, second]) == [second]
+    led.pass_time(first, 3600)
+    led.promoter._must_look = True
     led.round()
     assert led.through([first, second]) == [second]
     assert led.job(first)["held"]["why"] == "limit"
@@ -335,3 +340,42 @@ class Wrapped:
 
 def name_of(items: list[Any]) -> str:
     return getattr(getattr(items[0].change, "func", None), "__name__", "") if items else ""
+
+
+def test_a_job_whose_other_wait_is_over_waits_for_its_turn(led: LedSite) -> None:
+    led.limit(running=1)
+    first, before = led.add(), led.add(action="other")
+    led.round()
+    chained = led.add(after={"jobs": [before]})
+    later = led.add(notBefore="+1h")
+    led.end(before)
+    led.pass_time(later, 3600)
+    led.promoter._must_look = True
+    led.round()
+    assert [led.job(id)["held"]["why"] for id in (chained, later)] == ["limit", "limit"]
+    assert led.through([first, chained, later]) == [first]
+    for ended, following in ((first, chained), (chained, later)):
+        led.end(ended)
+        led.round()
+        led.round()
+        assert led.through([first, chained, later])[-1] == following
+
+
+def test_a_pause_frees_the_places_of_jobs_that_wait_in_the_queue(led: LedSite) -> None:
+    led.limit(running=1)
+    ids = [led.add() for _ in range(3)]
+    led.round()
+    pauses = PauseService(led.both.store, led.promoter.book)
+    pauses.pause("noop", "super", None, None)
+    for _ in range(2):
+        led.round()
+    assert [led.job(id)["held"]["why"] for id in ids] == ["paused", "limit", "limit"]
+    assert led.queue() == []
+    pauses.resume("noop")
+    for _ in range(3):
+        led.round()
+    assert led.through(ids) == ids[:1]
+    for n in (0, 1, 2):
+        assert led.through(ids)[-1] == ids[n]
+        led.end(ids[n])
+        led.round()

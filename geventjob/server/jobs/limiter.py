@@ -25,7 +25,7 @@ from geventjob.coordination.base import Coordination, Leadership
 from geventjob.job.states import FINAL
 from geventjob.server.filter import And, Compare, Filter
 from geventjob.server.jobs.changes import changed, entry_of
-from geventjob.server.jobs.gate import asked, is_expired
+from geventjob.server.jobs.gate import asked, is_due, is_expired, wait_of
 from geventjob.server.jobs.limit import ADMITTED, ON, UNFINISHED, Limit, counts
 from geventjob.server.jobs.line import Line, Waiter, waiter
 from geventjob.server.jobs.rulebook import INTERVAL, RuleBook
@@ -46,10 +46,18 @@ NEW: Sequence[Filter] = (Compare(("held", "why"), "=", None), Compare(("admitted
 class Limiter:
     """The counts and the lines of all limits, in the server that leads."""
 
-    def __init__(self, store: Store, coordination: Coordination, book: RuleBook) -> None:
+    def __init__(
+        self,
+        store: Store,
+        coordination: Coordination,
+        book: RuleBook,
+        put: Callable[[Sequence[Document]], None],
+    ) -> None:
+        """Count nothing yet. `put(jobs)` puts jobs into the queue that are due, in this order."""
         self._store = store
         self._coordination = coordination
         self._book = book
+        self._put = put
         self._leadership: Leadership | None = None
         """The leadership for which the counts are known; None: they must be counted."""
         self._forget()
@@ -92,8 +100,8 @@ class Limiter:
             self._lines.setdefault(key, Line(key, more=False)).add(job)
             self._ready.setdefault(key)
 
-    def round(self, leadership: Leadership, put: Callable[[Sequence[Document]], None]) -> float:
-        """Let through what may pass now; `put(jobs)` puts jobs that are due. Return the seconds until the next round.
+    def round(self, leadership: Leadership) -> float:
+        """Let through what may pass now. Return the seconds until the next round.
 
         Raises StoreError, CoordinationError, after which the next round counts anew.
         """
@@ -105,7 +113,7 @@ class Limiter:
             self._wake_rates()
             while self._choose():
                 if self._chosen:
-                    put(self._let_through(leadership))
+                    self._put(self._let_through(leadership))
         except BaseException:
             self._leadership = None
             raise
@@ -173,7 +181,9 @@ class Limiter:
     def _strand(self, on: str) -> None:
         for page in self._pages(Compare(("held", "on"), "=", on), ()):
             change = partial(asked, rules=self._rules, now=now())
-            for job in self._written([(job["id"], change) for job in page]):
+            asked_anew = self._written([(job["id"], change) for job in page])
+            self._put([job for job in asked_anew if is_due(job, now())])
+            for job in asked_anew:
                 self._line_up(job)
 
     def _check(self) -> None:
@@ -210,6 +220,8 @@ class Limiter:
         limit = self._rules.limit_of(key)
         if limit is None:
             return True
+        if self._rules.pause_of({"action": limit.action}, cimi_time(now())):
+            return False
         if limit.running is not None and len(self._running.get(key, ())) >= limit.running:
             return False
         starts = self._starts.get(key)
@@ -348,10 +360,11 @@ def _moved(job: Document, old: str, new: str, rules: Rules) -> Document:
 
 
 def _marked(job: Document, key: str, limits: tuple[str, ...], token: str, rules: Rules, now: datetime) -> Document:
-    """Return a job that waits under this key, with the mark of the leader; held anew if its keys have changed."""
+    """Return a job that waits under this key, with the mark of the leader; held anew if it waits for something else."""
     if job["state"] != "QUEUED" or job.get("held", {}).get("on") != ON + key or is_expired(job, now):
         return job
-    if rules.keys_of(job) != limits:
+    wait = wait_of(job, rules, now)
+    if wait is None or (wait.on, wait.limits) != (ON + key, limits):
         return asked(job, rules, now)
     return job | {"held": {**job["held"], "token": token}, "admitted": cimi_time(now)}
 

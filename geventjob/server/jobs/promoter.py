@@ -86,7 +86,7 @@ class Promoter:
         self._swept = -SWEEP
         self._pauses = PauseRounds(store, coordination, self.book, self.hold, self.let_through)
         self.book.on_change = self._rules_changed
-        self._limiter = Limiter(store, coordination, self.book)
+        self._limiter = Limiter(store, coordination, self.book, lambda jobs: self._put(jobs, now()))
         self._must_look = True
         """Whether the next round looks for times that are over, whatever the plan."""
         self._came: list[tuple[str, Waiter]] = []
@@ -208,20 +208,19 @@ class Promoter:
     def _round(self) -> float:
         """Do what is due, and return the seconds until the next round. Raises StoreError, CoordinationError."""
         self._must_look |= self._task.leadership is not self._led
-        pause = self._admit()
         if self._must_look or self._planned <= cimi_time(now()):
-            return min(pause, self.run())
+            self.run()  # first, so that a job that comes back from a pause is before those that came after it
+        pause = self._admit()
         return min(pause, max(0.0, (moment_of(self._planned) - now()).total_seconds()))
 
     def _admit(self) -> float:
         """Let jobs through their limits. Return the seconds until more may pass."""
         leadership = self._task.leadership
         assert leadership is not None
-        self._limiter.left(sorted(self._ended))
         self._follow()
         came, self._came = self._came, []
         self._limiter.came(came)
-        return self._limiter.round(leadership, lambda jobs: self._put(jobs, now()))
+        return self._limiter.round(leadership)
 
     def run(self) -> float:
         """Put jobs into the queue whose time is over, and stop those that have expired.
@@ -260,6 +259,7 @@ class Promoter:
             ended, waiters = self._ended, self._waiters
             self._ended, self._waiters = set(), set()
             try:
+                self._limiter.left(sorted(ended))
                 moved = self._moved(sorted(waiters | self.successors.waiting_for(sorted(ended))))
                 self._ended.update(job["id"] for job in moved if job["state"] in FINAL and is_awaited(job))
                 moment = now()
