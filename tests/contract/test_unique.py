@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from geventjob import Client
 from geventjob.cimi.errors import Conflict
@@ -24,7 +25,7 @@ from geventjob.server.jobs.promoter import SWEEP, Promoter
 from geventjob.server.jobs.rights import Rights
 from geventjob.server.jobs.service import Jobs
 from geventjob.server.problem import Problem
-from geventjob.server.store.base import Query, StoreAway, Update
+from geventjob.server.store.base import Query, StoreAway, StoreRefused, Update
 from tests.contract.test_promoter import ADMIN, Site
 from tests.contract.test_reconcile import Both, both  # noqa: F401  (a fixture)
 from tests.contract.test_two_servers import Mortal
@@ -298,16 +299,52 @@ def test_a_server_that_dies_at_any_step_leaves_one_job(server: Server, then: str
         assert server.claims() == 0
 
 
-def doomed(server: Server, step: str) -> Jobs:
-    """Return the jobs of a server that dies before or after a call of its store or queue, as `write:2 before`."""
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_server_that_is_frozen_at_any_step_and_goes_on_adds_no_second_job(server: Server, ends: bool) -> None:
+    for number, step in enumerate(STEPS):
+        job: dict[str, Any] = {"payload": {"account": number}}
+        frozen, thawed = Event(), Event()
+
+        def freeze(frozen: Event = frozen, thawed: Event = thawed) -> None:
+            frozen.set()
+            thawed.wait()
+
+        slow = gevent.spawn(doomed(server, step, freeze).add, [body(**job)], ADMIN)
+        frozen.wait()
+        other = made_or_met(server.try_to_add(**job))
+        assert server.live() == [other]
+        if ends:
+            server.run(str(other))
+            other = server.unique(**job)
+        thawed.set()
+        [late] = slow.get(timeout=20)
+        assert server.live() == [other]
+        assert isinstance(late, (str, Problem, StoreRefused)), late
+        release_all(server)
+        assert server.live() == [other]
+        server.run(str(other))
+        assert server.claims() == 0
+
+
+def doomed(server: Server, step: str, happens: Callable[[], None] | None = None) -> Jobs:
+    """Return the jobs of a server that dies before or after a call of its store or queue, as `write:2 before`.
+
+    `happens` is called in place of the death, once.
+    """
     call, _, when = step.partition(" ")
     name, _, number = call.partition(":")
     store, queue = Mortal(server.both.store, StoreAway), Mortal(server.both.coordination, CoordinationAway)
     calls = {"write": 0, "put": 0}
+    reached: list[str] = []
 
     def reach(called: str, moment: str) -> None:
-        if called == name and calls[called] == int(number or 1) and when == moment:
+        if reached or called != name or calls[called] != int(number or 1) or when != moment:
+            return
+        reached.append(moment)
+        if happens is None:
             store.dead = queue.dead = True
+        else:
+            happens()
 
     def before(called: str) -> None:
         if called in calls:
