@@ -159,4 +159,5 @@ def main(jobs: int = 100_000, name: str = "sqlite") -> None:
         store.close()
 
 
-main(int(sys.argv[1]) if sys.argv[1:] else 100_000, *sys.argv[2:])
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if sys.argv[1:] else 100_000, *sys.argv[2:])

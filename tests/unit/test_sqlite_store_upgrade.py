@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from geventjob.server.filter import parse
+from geventjob.server.store.base import KINDS as ALL_KINDS
 from geventjob.server.store.base import Insert, Query, StoreError, Update
-from geventjob.server.store.sqlite import SqliteStore
+from geventjob.server.store.sqlite import SqliteStore, upgrade
 from geventjob.server.store.sqlite.file import VERSION
 
 JOB = {"id": "job/1", "state": "QUEUED", "payload": {"rows": 10}}
@@ -77,10 +78,69 @@ def test_a_file_of_an_older_version_is_upgraded(tmp_path: Path, version: int) ->
     assert schema(path) == schema(tmp_path / "fresh.db")
 
 
+def to_version_6(path: Path) -> None:
+    """Make a file of the present version one of version 6, whose rows have the readers and the terms of the acl."""
+    connection = sqlite3.connect(path)
+    for index in ("access", "priority", "executor"):
+        for kind in ALL_KINDS:
+            connection.execute(f"DROP INDEX {kind}_{index}")
+    for kind in ALL_KINDS:
+        connection.execute(f"ALTER TABLE [{kind}] RENAME COLUMN access TO readers")
+        connection.execute(f"UPDATE [{kind}] SET readers = char(10) || 'ROLE USER' || char(10), terms = '[]'")
+        for column in ("priority", "executor"):
+            connection.execute(f"ALTER TABLE [{kind}] DROP COLUMN {column}")
+    for table in ("access", "totals", "job_terms", "job_stale"):
+        connection.execute(f"DROP TABLE {table}")
+    connection.execute("PRAGMA user_version = 6")
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize("stopped", [0, 1, 2], ids=["at once", "interrupted once", "interrupted twice"])
+def test_a_file_of_version_6_gets_indexes_of_terms_and_totals(
+    tmp_path: Path, stopped: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upgrade, "BATCH", 2)
+    path = tmp_path / "store.db"
+    store = SqliteStore(path)
+    store.start()
+    acl = {"owner": {"type": "USER", "principal": "ann"}}
+    jobs = [{"id": f"job/{n}", "acl": acl, "tags": [f"t{n}"], "priority": n, "action": "copy"} for n in range(5)]
+    store.write([Insert(job) for job in jobs])
+    store.close()
+    to_version_6(path)
+    after = upgrade.RowUpgrade.after
+
+    def interrupted(rows: upgrade.RowUpgrade, row: int) -> int:
+        if row == 2 * stopped:
+            raise sqlite3.OperationalError("interrupted")
+        return after(rows, row)
+
+    if stopped:
+        with monkeypatch.context() as failing:
+            failing.setattr(upgrade.RowUpgrade, "after", interrupted)
+            with pytest.raises(StoreError, match="interrupted"):
+                store.start()
+    store.start()
+    ann = frozenset({"USER ann"})
+    for text, viewers, count in (
+        ("tags='t3'", None, 1), ("action='copy'", ann, 5), ("acl/owner/principal='ann'", None, 5),
+        ("priority<3", ann, 3), ("action='copy'", frozenset({"ROLE USER"}), 0),
+    ):  # fmt: skip
+        assert store.search("job", Query(parse(text), viewers=viewers)).count == count, text
+    assert store.search("job", Query()).documents == jobs
+    store.close()
+    fresh = SqliteStore(tmp_path / "fresh.db")
+    fresh.start()
+    fresh.close()
+    assert schema(path) == schema(tmp_path / "fresh.db")
+
+
 def test_a_file_of_version_3_gets_a_table_of_schedules(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     for version in (None, 3):
         if version:
+            to_version_6(path)
             connection = sqlite3.connect(path)
             connection.execute("DROP TABLE schedule")
             connection.execute(f"PRAGMA user_version = {version}")
@@ -99,6 +159,7 @@ def test_held_jobs_of_version_4_are_found_by_their_reason(tmp_path: Path) -> Non
     store.start()
     store.write([Insert(held), Insert(JOB | {"id": "job/2"})])
     store.close()
+    to_version_6(path)
     connection = sqlite3.connect(path)
     connection.execute("DROP TABLE [limit]")
     for index in ("state", "on", "admitted"):

@@ -65,15 +65,23 @@ def searched(path: Path) -> bool:
 
 def terms(document: Mapping[str, Any]) -> set[str]:
     """Return all terms of a document."""
+    return own_terms(document) | acl_terms(document)
+
+
+def own_terms(document: Mapping[str, Any]) -> set[str]:
+    """Return the terms of a document, but for those of its acl."""
     found: set[str] = set()
-    for name, value in document.items():
-        if name == "acl":
-            found |= _of_acl(_encode(value))[1]
-        elif name not in _LABELS and searched((name,)):
-            _gather(escaped(name), value, found)
+    for name in document.keys() - WITHOUT_TERMS:
+        if not name.startswith("_"):
+            _gather(escaped(name), document[name], found)
     for prose in _prose(document):
         found.update([f"fulltext={word}" for word in words(prose)])
     return found
+
+
+def acl_terms(document: Mapping[str, Any]) -> frozenset[str]:
+    """Return the terms of a document's acl."""
+    return _of_acl(_encode(document["acl"]))[1] if "acl" in document else frozenset()
 
 
 def readers(document: Mapping[str, Any]) -> frozenset[str]:
@@ -116,6 +124,8 @@ def words(prose: str) -> list[str]:
 _RESERVED = re.compile("[%/=\0]")
 _WORD = re.compile(r"\w+")
 _LABELS = frozenset(map(label, SINGLE))
+WITHOUT_TERMS = frozenset({"acl", *NOT_SEARCHED, *(path[0] for path in SINGLE if len(path) == 1)})
+"""The attributes without terms of their own: those of an acl are apart."""
 
 
 def _of_acl(acl: bytes) -> tuple[frozenset[str], frozenset[str]]:

@@ -19,7 +19,8 @@ IMPLEMENTATIONS: dict[str, Callable[[Path], Store]] = {
 
 
 @pytest.fixture(params=sorted(IMPLEMENTATIONS))
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
+def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Store]:
+    monkeypatch.setattr("geventjob.server.store.sqlite.terms.STALE", 3)  # so that searches meet indexed and stale rows
     return lambda: IMPLEMENTATIONS[request.param](tmp_path)
 
 

@@ -21,7 +21,7 @@ from geventjob.server.store.attributes import Path, Type, type_of
 from geventjob.server.store.dates import milliseconds
 
 _FUNCTIONS = {
-    "count": "count(v)",
+    "count": "coalesce(sum(n), 0)",
     "cardinality": "count(DISTINCT v)",
     "min": "min(v)",
     "max": "max(v)",
@@ -34,7 +34,7 @@ class AttributeValues:
     """The values of one attribute in a search."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path, source: str, parameters: dict[str, Any]) -> None:
-        """Take a FROM item with the values in a column `v`, `source`, and its `parameters`."""
+        """Take a FROM item with the columns `v` and `n` (`Sql.values`), and its `parameters`."""
         self._connection = connection
         self._path = path
         self._source = source
@@ -59,7 +59,7 @@ class AttributeValues:
         return {"value": value}
 
     def _terms(self) -> Result:
-        found = self._rows("v, count(*) AS n, sum(count(*)) OVER ()", f"GROUP BY v ORDER BY n DESC, v LIMIT {BUCKETS}")
+        found = self._rows("v, sum(n) AS s, sum(sum(n)) OVER ()", f"GROUP BY v ORDER BY s DESC, v LIMIT {BUCKETS}")
         is_boolean = type_of(self._path) is Type.BOOLEAN
         total = found[0][2] if found else 0
         buckets = [(bool(value) if is_boolean else value, count) for value, count, _ in found]
@@ -93,3 +93,10 @@ class AttributeValues:
     def _rows(self, columns: str, rest: str, **more: float) -> list[Any]:
         sql = f"SELECT {columns} FROM {self._source} {rest}"
         return self._connection.execute(sql, {**self._parameters, **more}).fetchall()
+
+
+def summed(algorithm: str, count: int, total: int) -> Result:
+    """Return the result of `count`, `sum` or `avg` of so many numbers with this sum."""
+    if algorithm == "avg":
+        return plain({"value": total / count if count else None})  # type: ignore[no-any-return]
+    return {"value": count if algorithm == "count" else total}

@@ -4,26 +4,47 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import sqlite3
 from pathlib import Path
 
 from geventjob.ownership import open_private
 from geventjob.server.store.base import KINDS, StoreAway, StoreError, StoreRefused
+from geventjob.server.store.sqlite import terms, totals
+from geventjob.server.store.sqlite.access import NONE
 from geventjob.server.store.sqlite.rows import NAMES
+from geventjob.server.store.sqlite.upgrade import upgrade
 
-VERSION = 6
+VERSION = 7
 """Version of the tables, in `user_version`: 2 has added the credentials, 3 `held/until`, `expires` and `reports`, 4 the
-schedules and the logs of jobs, 5 the other columns ADDED, the limits and the pauses, 6 the rates,
-the failures, the events and the claims of unique jobs."""
+schedules and the logs of jobs, 5 the columns of jobs that wait, the limits and the pauses, 6 the rates, the failures,
+the events and the claims of unique jobs, 7 the index of terms, the totals, and a table of access lists."""
 APPLICATION = 0x676A6F62
 """`gjob`, in `application_id`: marks a file of this program."""
 PATIENCE = 5.0
 """Seconds to wait while another program, such as the sqlite3 shell, has locked the file."""
 
-ADDED = ("held/until", "expires", "reports", "held/why", "held/on", "held/place", "admitted")
+
+def _declared(column: str) -> str:
+    return f'"{column}" {"INTEGER" if column == "priority" else "TEXT"}'
+
+
+ADDED = ("held/until", "expires", "reports", "held/why", "held/on", "held/place", "admitted", "priority", "executor")
 """The columns that tables of older versions lack."""
-_COLUMNS = [f'"{name}" TEXT' for name in (*(name for name in NAMES if name not in ADDED), *ADDED)]
+_COLUMNS = [_declared(name) for name in (*(name for name in NAMES if name not in ADDED), *ADDED)]
 _TABLE = ", ".join(["row INTEGER PRIMARY KEY", "key TEXT", *_COLUMNS])
+_TABLES = (
+    "TABLE access (id TEXT PRIMARY KEY, readers TEXT, terms TEXT, digest BLOB UNIQUE)",
+    *totals.TABLES,
+    *(
+        table.format(kind=kind)
+        for kind in terms.INDEXED
+        for table in (
+            "VIRTUAL TABLE {kind}_terms USING fts5(words, content='', detail=none, columnsize=0, tokenize='ascii')",
+            "TABLE {kind}_stale (row INTEGER PRIMARY KEY, terms TEXT)",
+        )
+    ),
+)
 _INDEXES = (
     "UNIQUE INDEX {kind}_id ON [{kind}] (id)",
     "UNIQUE INDEX {kind}_key ON [{kind}] (key) WHERE key IS NOT NULL",
@@ -37,6 +58,9 @@ _INDEXES = (
     'INDEX {kind}_on ON [{kind}] ("held/on", "held/place", id) WHERE "held/on" IS NOT NULL',
     "INDEX {kind}_expires ON [{kind}] (state, expires, id) WHERE expires IS NOT NULL",
     "INDEX {kind}_admitted ON [{kind}] (state, admitted, id) WHERE admitted IS NOT NULL",
+    "INDEX {kind}_access ON [{kind}] (access)",
+    "INDEX {kind}_priority ON [{kind}] (priority, id)",
+    "INDEX {kind}_executor ON [{kind}] (executor, state) WHERE executor IS NOT NULL",
 )
 """The kind is in brackets, as `limit` is a word of SQL. At an insert, the indexes of ids and keys cost 5 us of CPU
 each, the others 1 to 3 us."""
@@ -110,7 +134,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise StoreError(f"{path} belongs to another program: name another file")
     elif version > VERSION:
         raise StoreError(f"{path} has version {version}, this program knows {VERSION}: use the newer geventjob")
-    elif version < VERSION:
+    elif version < VERSION or _missing(connection):
         _make_tables(connection)
 
 
@@ -133,31 +157,52 @@ def _make(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
-    """Create what is missing of all kinds, and write the version, after which older programs refuse the file.
+    """Create what is missing of all kinds.
 
-    A million documents of version 2 take some seconds, for their index by state.
+    The version is written first, after which older programs refuse the file; then older rows are upgraded in many
+    transactions, and at last the indexes are made. An upgrade that was interrupted goes on at the next start.
     """
     connection.execute("BEGIN IMMEDIATE")
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    made = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     for kind in KINDS:
-        if kind in tables:
+        if kind in made:
             _upgrade(connection, kind)
         else:
             connection.execute(f"CREATE TABLE [{kind}] ({_TABLE})")
-        for index in _INDEXES:
-            connection.execute(f"CREATE {index.replace('INDEX', 'INDEX IF NOT EXISTS').format(kind=kind)}")
+    for table in _TABLES:
+        if _name(table) not in made:
+            connection.execute(f"CREATE {table}")
+    connection.execute(f"INSERT OR IGNORE INTO access (id, readers, terms) VALUES ('{NONE}', '', '[]')")
     connection.execute(f"PRAGMA application_id = {APPLICATION}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
+    for kind in made.intersection(KINDS):
+        upgrade(connection, kind)
+    connection.execute("BEGIN IMMEDIATE")
+    for index in _missing(connection):
+        connection.execute(f"CREATE {index}")
+    connection.execute("COMMIT")
+
+
+def _missing(connection: sqlite3.Connection) -> list[str]:
+    """Return the indexes that the file lacks."""
+    made = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+    indexes = [index.format(kind=kind) for kind in KINDS for index in _INDEXES]
+    return [index for index in indexes if _name(index) not in made]
+
+
+def _name(made: str) -> str:
+    """Return the name of a table or index in the words after CREATE."""
+    return re.split("TABLE |INDEX ", made)[1].partition(" ")[0]
 
 
 def _upgrade(connection: sqlite3.Connection, kind: str) -> None:
     """Add the columns that a table of an older version lacks, and drop the index that has changed since."""
     there = {name for _, name, *_ in connection.execute(f"PRAGMA table_info([{kind}])")}
-    missing = [name for name in ADDED if name not in there]
-    for name in missing:
-        connection.execute(f'ALTER TABLE [{kind}] ADD COLUMN "{name}" TEXT')
-    if "held/why" in missing:
+    for name in ADDED:
+        if name not in there:
+            connection.execute(f"ALTER TABLE [{kind}] ADD COLUMN {_declared(name)}")
+    if "held/why" not in there:
         connection.execute(f"DROP INDEX IF EXISTS {kind}_state")
-        why = "json_extract(document, '$.held.why')"
-        connection.execute(f'UPDATE [{kind}] SET "held/why" = {why} WHERE "held/until" IS NOT NULL')
+    if "readers" in there:
+        connection.execute(f"ALTER TABLE [{kind}] RENAME COLUMN readers TO access")

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from geventjob.cimi.document import Document
-from geventjob.server.store.attributes import NOT_SEARCHED, Path, label, readers, terms
+from geventjob.server.store.attributes import NOT_SEARCHED, Path, label
 
 COLUMNS: tuple[Path, ...] = (
     ("id",),
@@ -23,23 +23,25 @@ COLUMNS: tuple[Path, ...] = (
     ("held", "on"),
     ("held", "place"),
     ("admitted",),
+    ("priority",),
+    ("executor",),
 )
 """The single attributes with a column of their own; searches read the other single attributes from the JSON."""
 
 PARTS = ("document", "payload", "reports")
 """The columns of which a document is made."""
-NAMES = (*map(label, COLUMNS), "readers", "terms", *PARTS)
+NAMES = (*map(label, COLUMNS), "access", "terms", *PARTS)
 """The columns of a row, but for the row number and the unique key."""
 
-Values = tuple["str | None", ...]
+Values = tuple["str | int | None", ...]
 
 _EMPTY: Document = {}
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def values(document: Document) -> Values:
-    """Return the values of the columns NAMES.
+def values(document: Document, access: str, terms: str) -> Values:
+    """Return the values of the columns NAMES, of which the last before PARTS are given.
 
     The attributes that are not searched have columns of their own, so that searches do not read them: `payload` has the
     input of a job, `reports` all others.
@@ -67,8 +69,10 @@ def values(document: Document) -> Values:
         held.get("on"),
         held.get("place"),
         get("admitted"),
-        "".join(map(reader_text, readers(document))),
-        _encode(list(terms(document))).decode(),
+        get("priority"),
+        get("executor"),
+        access,
+        terms,
         _encode(rest).decode(),
         payload,
         reports,
@@ -83,9 +87,3 @@ def document(json: str, payload: str | None, reports: str | None) -> Document:
     if reports is not None:
         found.update(_decode(reports))
     return found
-
-
-def reader_text(reader: str) -> str:
-    """Return the form of a reader in the column `readers`, delimited so that no reader matches a part of another."""
-    escaped = reader.replace("\\", "\\\\").replace("\n", "\\n")
-    return f"\n{escaped}\n"

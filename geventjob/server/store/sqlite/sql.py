@@ -1,8 +1,11 @@
-"""Conditions as SQL expressions on a table of documents `d`. NULL counts as false."""
+"""Conditions as SQL expressions on a table of documents `d`. NULL counts as false.
+
+A condition on terms is an expression on the row, or a look-up in the index of terms where few rows have the term.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import ceil, log2
 
 import msgspec
@@ -11,11 +14,19 @@ from geventjob.server.filter import And, Or
 from geventjob.server.store.attributes import SINGLE, Path, Type, label, searched, term, type_of
 from geventjob.server.store.resolve import Begins, Condition, Exists, Is, Not, Scalar, Within
 from geventjob.server.store.shape import Shape
-from geventjob.server.store.sqlite.rows import COLUMNS, reader_text
+from geventjob.server.store.sqlite.access import reader_text
+from geventjob.server.store.sqlite.rows import COLUMNS
+from geventjob.server.store.sqlite.terms import LONGEST, indexed, word
 
 NESTED = 16
 """Deepest tree that becomes nested AND and OR: the stack of SQLite's parser has 100 symbols."""
-TERMS = "json_each(d.terms)"
+ROW_TERMS = "json_each(d.terms)"
+ACL_TERMS = "json_each((SELECT a.terms FROM access AS a WHERE a.id = d.access))"
+ACL = "acl"
+
+
+LOOKED_UP = 32
+"""Most equalities of an OR that are looked up in the index of terms, each by itself."""
 
 
 def levels(parts: int) -> int:
@@ -26,8 +37,14 @@ def levels(parts: int) -> int:
 class Sql:
     """Parts of one statement, with the parameters that all parts share."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str, few: Callable[[str], bool] | None = None) -> None:
+        """Set the kind of the documents. `few` tells whether few rows match an expression of the index of terms.
+
+        Without `few` the index of terms is not used.
+        """
         self.parameters: dict[str, Scalar] = {}
+        self._kind = kind
+        self._few = few
 
     def bound(self, value: Scalar) -> str:
         """Add a parameter, and return the placeholder."""
@@ -37,20 +54,33 @@ class Sql:
 
     def condition(self, condition: Condition) -> str:
         """Return an expression that is true where the condition holds."""
-        return self._expression(condition, Shape(condition, levels))
+        shape = Shape(condition, levels)
+        if shape.depth(condition) > NESTED:
+            self._few = None
+        return self._expression(condition, shape)
 
     def seen_by(self, viewers: Iterable[str]) -> str:
         """Return an expression that is true where a viewer is among the readers."""
-        seen = [f"instr(d.readers, {self.bound(reader_text(viewer))})" for viewer in sorted(viewers)]
-        return _joined("OR", seen or ["FALSE"])
+        seen = [f"instr(a.readers, {self.bound(reader_text(viewer))})" for viewer in sorted(viewers)]
+        return f"d.access IN (SELECT a.id FROM access AS a WHERE {_joined('OR', seen or ['FALSE'])})"
 
-    def values(self, path: Path, kind: str, condition: str) -> str:
-        """Return a FROM item with a column `v`: all values of a searched attribute in the matching documents."""
+    def values(self, path: Path, condition: str) -> str:
+        """Return a FROM item with all values of a searched attribute in the matching documents.
+
+        It has the columns `v`, a value, and `n`, how many documents it stands for.
+        """
+        table = f"[{self._kind}] AS d"
         if type_of(path) is not Type.TERMS:
-            return f"(SELECT {column(path)} AS v FROM [{kind}] AS d WHERE {condition} AND {column(path)} IS NOT NULL)"
+            return f"(SELECT {column(path)} AS v, 1 AS n FROM {table} WHERE {condition} AND {column(path)} IS NOT NULL)"
         start = len(term(path, "")) + 1
         mine = self._compared("t.value", _all_terms(path))
-        return f"(SELECT substr(t.value, {start}) AS v FROM [{kind}] AS d, {TERMS} AS t WHERE {condition} AND {mine})"
+        source = f"{table}, {_source(path)} AS t"
+        return f"(SELECT substr(t.value, {start}) AS v, 1 AS n FROM {source} WHERE {condition} AND {mine})"
+
+    def groups(self, path: Path, condition: str) -> str:
+        """Return the FROM item of `values` over the totals, for an attribute by which they are kept."""
+        where = f"d.kind = '{self._kind}' AND {condition} AND {column(path)} IS NOT NULL"
+        return f"(SELECT {column(path)} AS v, d.n AS n FROM totals AS d WHERE {where})"
 
     def order(self, path: Path, *, descending: bool) -> str:
         """Return a key of ORDER BY: the least value, or the greatest if descending; missing values come last."""
@@ -59,7 +89,7 @@ class Sql:
             value = column(path)
         elif searched(path):
             pick = "max" if descending else "min"
-            value = f"(SELECT {pick}(value) FROM {TERMS} WHERE {self._compared('value', _all_terms(path))})"
+            value = f"(SELECT {pick}(value) FROM {_source(path)} WHERE {self._compared('value', _all_terms(path))})"
         return f"{value} {'DESC' if descending else 'ASC'} NULLS LAST"
 
     def _expression(self, node: Condition, shape: Shape) -> str:
@@ -68,10 +98,22 @@ class Sql:
         if shape.depth(node) > NESTED:
             return self._cases(node, shape)
         if isinstance(node, And):
-            return _joined("AND", [self._expression(term, shape) for term in node.terms])
+            return _joined("AND", self._all_of(node.terms, shape))
         equal = [term for term in node.terms if isinstance(term, Is)]
         others = [self._expression(term, shape) for term in node.terms if not isinstance(term, Is)]
         return _joined("OR", [*self._one_of(equal), *others])
+
+    def _all_of(self, parts: Sequence[Condition], shape: Shape) -> list[str]:
+        """Return the parts of an AND. A term that many rows have is not looked up where another part is narrower."""
+        found = {id(part): looked_up for part in parts if (looked_up := self._looked_up(part))}
+        few = {part for part, (_, match) in found.items() if self._few and self._few(match)}
+        chosen = few or (set(found) if len(found) == len(parts) else set())
+        return [
+            found[id(part)][0] if id(part) in chosen
+            else self._row_leaf(part) if id(part) in found
+            else self._expression(part, shape)
+            for part in parts
+        ]  # fmt: skip
 
     def _cases(self, node: Condition, shape: Shape) -> str:
         """Return a deep tree as CASE: each level of the heaviest path adds cases that decide or pass on."""
@@ -83,17 +125,34 @@ class Sql:
         return f"CASE {' '.join(cases)} ELSE {self._expression(rest, shape)} END"
 
     def _leaf(self, leaf: Is | Within | Begins | Exists | Not) -> str:
+        found = self._looked_up(leaf)
+        return found[0] if found else self._row_leaf(leaf)
+
+    def _looked_up(self, leaf: Condition) -> tuple[str, str] | None:
+        """Return the expression that looks a leaf up in the index of terms, and its match; None: not in the index."""
+        if self._few is None or not isinstance(leaf, (Is, Begins)) or not indexed(self._kind, leaf.path):
+            return None
+        match = matching(leaf)
+        table, stale = f"{self._kind}_terms", f"SELECT row FROM {self._kind}_stale"
+        found = f"SELECT rowid >> 1 FROM {table} WHERE {table} MATCH {self.bound(match)} UNION ALL {stale}"
+        sure = f"d.row NOT IN ({stale}) OR " if exact(leaf) else ""
+        return f"(d.row IN ({found}) AND ({sure}{self._row_leaf(leaf)}))", match
+
+    def _row_leaf(self, leaf: Condition) -> str:
+        """Return the expression of a leaf on the row alone."""
+        assert not isinstance(leaf, (And, Or))
         if isinstance(leaf, Not):
-            return f"{self._leaf(leaf.condition)} IS NOT TRUE"
+            return f"{self._row_leaf(leaf.condition)} IS NOT TRUE"
         if isinstance(leaf, Exists):
             return self._exists(leaf.path)
         if type_of(leaf.path) is Type.TERMS:
-            return self._some_term(leaf)
+            return self.some_term(leaf)
         return f"({self._compared(column(leaf.path), _comparisons(leaf))})"
 
-    def _some_term(self, leaf: Is | Within | Begins) -> str:
-        exists = f"EXISTS (SELECT 1 FROM {TERMS} WHERE {self._compared('value', _of_terms(leaf))})"
-        if isinstance(leaf, Within):
+    def some_term(self, leaf: Is | Within | Begins) -> str:
+        """Return an expression that is true where the column `terms` has a term of a leaf."""
+        exists = f"EXISTS (SELECT 1 FROM {_source(leaf.path)} WHERE {self._compared('value', _of_terms(leaf))})"
+        if isinstance(leaf, Within) or leaf.path[0] == ACL:
             return exists
         [(_, first), *_] = _of_terms(leaf)
         quoted = msgspec.json.encode(first).decode()
@@ -104,16 +163,21 @@ class Sql:
 
     def _one_of(self, leaves: Sequence[Is]) -> list[str]:
         """Return equalities joined by OR as IN lists: one list for each column, and one for all terms."""
+        if len(leaves) <= LOOKED_UP:
+            looked_up = [leaf for leaf in leaves if self._looked_up(leaf)]
+            if looked_up:
+                others = [leaf for leaf in leaves if leaf not in looked_up]
+                return [*map(self._leaf, looked_up), *(self._one_of(others) if others else [])]
         if len(leaves) == 1:
             return [self._leaf(leaves[0])]
         lists: dict[str, list[str]] = {}
         for leaf in leaves:
             [(_, value)] = _of_terms(leaf) if type_of(leaf.path) is Type.TERMS else _comparisons(leaf)
-            source = TERMS if type_of(leaf.path) is Type.TERMS else column(leaf.path)
+            source = _source(leaf.path) if type_of(leaf.path) is Type.TERMS else column(leaf.path)
             lists.setdefault(source, []).append(self.bound(value))
         return [
-            f"EXISTS (SELECT 1 FROM {TERMS} WHERE value IN ({', '.join(places)}))"
-            if source == TERMS
+            f"EXISTS (SELECT 1 FROM {source} WHERE value IN ({', '.join(places)}))"
+            if source in (ROW_TERMS, ACL_TERMS)
             else f"{source} IN ({', '.join(places)})"
             for source, places in lists.items()
         ]
@@ -124,7 +188,7 @@ class Sql:
         below = [f"{column(single)} IS NOT NULL" for single in SINGLE if single[: len(path)] == path]
         own = self._compared("value", _all_terms(path))
         inner = self._compared("value", _prefixed(f"{label(path)}/"))
-        return _joined("OR", [*below, f"EXISTS (SELECT 1 FROM {TERMS} WHERE {own} OR {inner})"])
+        return _joined("OR", [*below, f"EXISTS (SELECT 1 FROM {_source(path)} WHERE {own} OR {inner})"])
 
     def _compared(self, source: str, comparisons: Iterable[tuple[str, Scalar]]) -> str:
         return " AND ".join(f"{source} {operator} {self.bound(value)}" for operator, value in comparisons)
@@ -135,6 +199,24 @@ def column(path: Path) -> str:
     if path in COLUMNS:
         return f'd."{label(path)}"'
     return f"json_extract(d.document, '$.{'.'.join(path)}')"
+
+
+def matching(leaf: Is | Begins) -> str:
+    """Return the expression of the index of terms that finds the rows of a leaf; others too if it is not `exact`."""
+    whole = term(leaf.path, leaf.prefix if isinstance(leaf, Begins) else str(leaf.value))
+    return f'"{word(whole)}"{" *" if isinstance(leaf, Begins) and len(whole) <= LONGEST else ""}'
+
+
+def exact(leaf: Is | Begins) -> bool:
+    """Return whether the index of terms has the whole term, so that it finds no other rows."""
+    if isinstance(leaf, Begins):
+        return len(term(leaf.path, leaf.prefix)) <= LONGEST
+    return len(term(leaf.path, str(leaf.value))) < LONGEST
+
+
+def _source(path: Path) -> str:
+    """Return the FROM item with the terms of an attribute in a column `value`."""
+    return ACL_TERMS if path[0] == ACL else ROW_TERMS
 
 
 def _all_terms(path: Path) -> list[tuple[str, Scalar]]:

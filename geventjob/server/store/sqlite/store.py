@@ -58,6 +58,7 @@ class SqliteStore(Store):
             self._lock.release()
             raise
         self._log = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        self._transact = TransactionWriter(self._writing)
         self._writer, self._syncer, self._reader = ThreadPool(1), ThreadPool(1), ThreadPool(1)
         self._searcher = ThreadPool(SEARCHERS)
 
@@ -112,7 +113,7 @@ class SqliteStore(Store):
         return deleted
 
     def _written(self, lists: list[Sequence[Item]]) -> list[list[Result]]:
-        return _in_thread(self._writer, TransactionWriter(self._writing), lists)
+        return _in_thread(self._writer, self._transact, lists)
 
     def _synced(self, waiting: list[None]) -> list[None]:
         """Wait until all commits until now are on the disk, for the callers whose writes must be durable."""

@@ -7,15 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
-from typing import TypeVar, Union, cast
+from typing import Any, TypeVar, Union, cast
 
 import msgspec
 
 from geventjob.cimi.document import Document
 from geventjob.server.store.base import Change, DuplicateKey, Insert, NoSuchDocument, StoreRefused, Update, kind_of
+from geventjob.server.store.sqlite.access import AccessLists
 from geventjob.server.store.sqlite.file import failure
 from geventjob.server.store.sqlite.rows import NAMES, PARTS, document, values
 from geventjob.server.store.sqlite.search import TableSearch
+from geventjob.server.store.sqlite.terms import TermWriter, changed_column, column
+from geventjob.server.store.sqlite.totals import Group, TotalsWriter, group
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,9 @@ class TransactionWriter:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._access = AccessLists(connection)
+        self._terms = TermWriter(connection)
+        self._totals = TotalsWriter(connection)
 
     def __call__(self, lists: Sequence[Sequence[Item]]) -> list[list[Result]]:
         """Carry out all items, each list in order, and commit, without a wait for the disk.
@@ -45,6 +51,8 @@ class TransactionWriter:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             results = [self._results(items) for items in lists]
+            self._terms.write()
+            self._totals.write()
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._undo()
@@ -52,9 +60,12 @@ class TransactionWriter:
             if not isinstance(meant, StoreRefused):
                 raise meant from error
             return [[meant for _ in items] for items in lists]
+        self._terms.catch_up(sum(map(len, lists)))
         return results
 
     def _undo(self) -> None:
+        for part in (self._access, self._terms, self._totals):
+            part.clear()
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
@@ -96,45 +107,73 @@ class TransactionWriter:
 
     def _insert(self, item: Insert) -> Document:
         id, key = item.document["id"], item.key
+        access, terms = self._access.id_of(item.document), column(item.document)
         try:
-            self._connection.execute(_inserting(kind_of(id)), (key, *values(item.document)))
+            new = values(item.document, access, terms)
+            row = self._connection.execute(_inserting(kind_of(id)), (key, *new)).lastrowid
         except sqlite3.IntegrityError:
             occupied = f"SELECT {', '.join(PARTS)} FROM [{kind_of(id)}] WHERE id = ? OR key = ?"
             raise DuplicateKey(document(*self._connection.execute(occupied, (id, key)).fetchone())) from None
+        self._totals.add(_group(kind_of(id), new), item.document.get("duration"))
+        self._terms.change(kind_of(id), cast(int, row), None)
         return item.document
 
     def _update(self, id: str, changes: Sequence[Change]) -> list[Result]:
         """Apply the changes to a document in turn, and write the document once."""
         kind = kind_of(id)
-        found = self._connection.execute(f"SELECT row, {_COLUMNS} FROM [{kind}] WHERE id = ?", (id,)).fetchone()
+        found = self._connection.execute(f"SELECT row, {_COLUMNS} FROM [{kind}] AS d WHERE id = ?", (id,)).fetchone()
         if not found:
             return [NoSuchDocument(id) for _ in changes]
         row, *old = found
-        results, changed = _changed(id, document(*old[-len(PARTS) :]), changes)
+        before = document(*old[-len(PARTS) :])
+        results, changed = _changed(id, before, changes)
         try:
-            self._write(kind, row, old, changed)
+            self._write(kind, row, old, before, changed)
         except UnicodeEncodeError as error:
             return [result if isinstance(result, Exception) else error for result in results]
         return results
 
-    def _write(self, kind: str, row: int, old: list[str | None], changed: Document | None) -> None:
+    def _write(self, kind: str, row: int, old: Sequence[Any], before: Document, changed: Document | None) -> None:
         if changed is None:
             self._connection.execute(f"DELETE FROM [{kind}] WHERE row = ?", (row,))
+            self._forget(kind, row, old, before)
             return
-        new = values(changed)
+        access, terms = self._searched_of(old, changed)
+        new = values(changed, access, terms)
         if list(new[-len(PARTS) :]) != old[-len(PARTS) :]:
             different = {name: is_ for name, was, is_ in zip(NAMES, old, new, strict=True) if was != is_}
             self._connection.execute(_updating(kind, tuple(different)), (*different.values(), row))
+            self._totals.add(_group(kind, old), before.get("duration"), -1)
+            self._totals.add(_group(kind, new), changed.get("duration"))
+            if "terms" in different:
+                self._terms.change(kind, row, old[_TERMS])
+
+    def _searched_of(self, old: Sequence[Any], changed: Document) -> tuple[str, str]:
+        """Return the columns `access` and `terms` of a changed document, computed only if they may differ.
+
+        The comparison is with the stored JSON: a change may have modified what the old document holds.
+        """
+        stored = document(old[_DOCUMENT], None, None)
+        access = old[_ACCESS] if stored.get("acl") == changed.get("acl") else self._access.id_of(changed)
+        return access, changed_column(old[_TERMS], stored, changed)
+
+    def _forget(self, kind: str, row: int, old: Sequence[Any], state: Document) -> None:
+        """Take a deleted row out of the totals and the index of terms."""
+        self._totals.add(_group(kind, old), state.get("duration"), -1)
+        self._terms.change(kind, row, old[_TERMS])
 
     def _delete_rows(self, item: DeleteRows) -> list[Document]:
         search = item.search
         found = self._connection.execute(
-            f"SELECT d.row, d.{', d.'.join(PARTS)} FROM json_each(:rows) AS listed "
+            f"SELECT d.row, {_COLUMNS} FROM json_each(:rows) AS listed "
             f"CROSS JOIN [{search.kind}] AS d ON d.row = listed.value WHERE {search.condition}",
             {**search.sql.parameters, "rows": msgspec.json.encode(item.rows).decode()},
         ).fetchall()
         self._connection.executemany(f"DELETE FROM [{search.kind}] WHERE row = ?", [(row,) for row, *_ in found])
-        return [document(*parts) for _, *parts in found]
+        deleted = [document(*old[-len(PARTS) :]) for _, *old in found]
+        for (row, *old), state in zip(found, deleted, strict=True):
+            self._forget(search.kind, row, old, state)
+        return deleted
 
 
 def _changed(id: str, current: Document | None, changes: Sequence[Change]) -> tuple[list[Result], Document | None]:
@@ -156,11 +195,18 @@ def _changed(id: str, current: Document | None, changes: Sequence[Change]) -> tu
     return results, current
 
 
-_COLUMNS = ", ".join(f'"{name}"' for name in NAMES)
+_COLUMNS = ", ".join(f'd."{name}"' for name in NAMES)
+_NAMES = ", ".join(f'"{name}"' for name in NAMES)
+_ACCESS, _TERMS, _DOCUMENT = map(NAMES.index, ("access", "terms", "document"))
+_STATE, _ACTION, _CREATED = map(NAMES.index, ("state", "action", "created"))
+
+
+def _group(kind: str, columns: Sequence[Any]) -> Group:
+    return group(kind, columns[_STATE], columns[_ACTION], columns[_ACCESS], columns[_CREATED])
 
 
 def _inserting(kind: str) -> str:
-    return f"INSERT INTO [{kind}] (key, {_COLUMNS}) VALUES (?{', ?' * len(NAMES)})"
+    return f"INSERT INTO [{kind}] (key, {_NAMES}) VALUES (?{', ?' * len(NAMES)})"
 
 
 @lru_cache(1024)
