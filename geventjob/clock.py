@@ -6,6 +6,7 @@ find the session over when it wakes. Times that people read are `now`, wall-cloc
 
 import time
 from datetime import datetime, timezone
+from functools import lru_cache
 
 
 def boottime() -> float:
@@ -23,6 +24,7 @@ def unix_milliseconds() -> int:
     return time.time_ns() // 1_000_000
 
 
+@lru_cache(8)  # all edits of a commit have one moment
 def cimi_time(moment: datetime) -> str:
     """Return a moment as CIMI writes it: `2019-04-02T08:15:30.123Z`, UTC, three digits (docs/reference/cimi.md)."""
     return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

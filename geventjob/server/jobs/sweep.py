@@ -42,7 +42,9 @@ class Sweep:
         self._filter: Filter = And((*QUEUED, *filter))
         self._found: list[Document] = []
         self._last: str | None = ""
-        """The id of the last job that was found; None when all were found."""
+        """The time of the add of the last job that was found; None when all were found."""
+        self._seen: set[str] = set()
+        """The jobs of this time that were found."""
         self._removal: gevent.Greenlet[..., object] | None = None
 
     def step(self, leadership: Leadership | None) -> bool:
@@ -60,8 +62,14 @@ class Sweep:
         return self._removal is not None or bool(self._found) or self._last is not None
 
     def _search(self, last: str) -> None:
-        """Find the next jobs. A sort for each page makes large pages cheap."""
-        after: Filter = And((self._filter, Compare(("id",), ">", last))) if last else self._filter
-        query = Query(after, last=WINDOW, orderby=[("id", False)], select=("state",), counted=False, fresh=not last)
-        self._found = self._store.search("job", query).documents
-        self._last = self._found[-1]["id"] if len(self._found) == WINDOW else None
+        """Find the next jobs, in the order of their adds, in which a store writes them in half the time."""
+        after: Filter = And((self._filter, Compare(("created",), ">=", last))) if last else self._filter
+        query = Query(
+            after, last=WINDOW, orderby=[("created", False)], select=("created",), counted=False, fresh=not last
+        )
+        page = self._store.search("job", query).documents
+        self._found = [job for job in page if job["id"] not in self._seen]
+        self._last = page[-1]["created"] if len(page) == WINDOW and self._found else None
+        if self._last != last:
+            self._seen.clear()
+        self._seen.update(job["id"] for job in self._found if job["created"] == self._last)
