@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import socket
+import sys
 import threading
 import weakref
 import zlib
@@ -17,8 +18,6 @@ from email.message import Message
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
-
-from gevent.monkey import get_original
 
 CHUNK = 64 * 1024
 
@@ -168,6 +167,7 @@ def _decoded(parts: Iterator[bytes], encoding: str) -> Iterator[bytes]:
 
 def _is_closed(connection: socket.socket) -> bool:
     """Return whether an idle connection has something to read: its end, or what no request asked for."""
-    poll = get_original("select", "poll")()
+    monkey = sys.modules.get("gevent.monkey")  # the client itself does not bring gevent
+    poll = (monkey.get_original("select", "poll") if monkey else select.poll)()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(0))

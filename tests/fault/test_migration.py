@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,12 +74,21 @@ def test_an_old_executor_that_lost_its_session_lives_on_and_takes_nothing(
         assert executor.running
 
 
+def sleeping(pid: int) -> bool:
+    """Return whether no thread of the process runs now, nor within some milliseconds."""
+    time.sleep(0.01)
+    states = [(task / "stat").read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").iterdir()]
+    return set(states) == {"S"}
+
+
 def test_an_idle_old_executor_hangs_in_sigterm_until_each_thread_had_a_job(
     engine: Fleet, notes: Notes, old: Start
 ) -> None:
     client = engine.client()
     executor = old(engine, "old")
     ended(client, add(client, notes, 1, "noted"))
+    until(lambda: client.queue()["entries"] == 0)
+    until(lambda: all(sleeping(executor.process.pid) for _ in range(10)))  # its thread waits for a job again
     executor.terminate()
     ended(client, add(client, notes, THREADS - 1, "noted"))
     assert executor.running

@@ -19,11 +19,12 @@ from tests.support.http_proxy import HttpProxy
 from tests.support.zookeeper import Ensemble, running
 
 ACTION = """
-import os, time
+import logging, os, time
 from geventjob import action
 
 @action("{name}", timeout=60)
 def run(job):
+    logging.getLogger("run").debug("begins")
     open({notes!r}, "a").write("{version} begins\\n")
     while job.payload.get("wait") and not os.path.exists(job.payload["wait"]):
         time.sleep(0.02)
@@ -270,6 +271,7 @@ def test_a_hangup_brings_credentials_to_a_server(tmp_path: Path) -> None:
         assert b"ApiKey bXk6Zmlyc3Q=" in proxy.requests[0]
         key.write_text("bXk6c2Vjb25k")
         hung_up(server, "changed: --es-api-key-file")
+        until(lambda: proxy.count(b"ApiKey bXk6c2Vjb25k"))  # an earlier request may be under way
         before = len(proxy.requests)
         engine.client().add("job", {"action": "dummy_test_action"})
         requests = proxy.requests[before:]

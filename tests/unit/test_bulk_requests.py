@@ -41,7 +41,7 @@ def client() -> falcon.testing.TestClient:
     jobs = SimpleNamespace(
         add=lambda bodies, caller: [ID] * len(bodies),
         edit=lambda changes, caller: [{"id": ID}] * len(changes),
-        delete_all=lambda filter, limit, caller: 0,
+        delete_all=lambda filter, limit, caller: [],
     )
     caller = Caller("ann", frozenset({"ADMIN", "USER", "ANON"}))
     resource = BulkResource(cast(Jobs, jobs), cast(Sessions, SimpleNamespace(caller_of=lambda req: caller)))
