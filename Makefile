@@ -13,10 +13,9 @@ help:  ## This list
 run: .venv/made  ## Bring the engine up, run a demo of a hundred jobs, and stay up (ARGS: options of `geventjob up`)
 	@exec .venv/bin/geventjob up --demo $(ARGS)
 
-test: .venv/made  ## Run all checks and tests, side by side, and show the branch coverage of the unit tests
+test: .venv/made  ## Run all checks and tests, side by side
 	@tools/prepare tests
 	@$(MAKE) --no-print-directory --keep-going --jobs=7 --output-sync=target lint test-unit test-coordination test-store test-processes test-browser test-packages
-	@$(MAKE) --no-print-directory covered
 
 check: lint covered  ## Lint, formatting, types, spelling and English; then the branch coverage that was measured last
 
@@ -34,10 +33,8 @@ coverage: .venv/made  ## Measure the branch coverage of unit tests and contracts
 	@.venv/bin/coverage run -m tests -q tests/contract
 	@.venv/bin/coverage combine --quiet && .venv/bin/coverage report
 
-test-unit: .venv/made  ## Unit tests, in one process that gevent has patched, with their branch coverage
-	@.venv/bin/coverage erase
-	@.venv/bin/coverage run -m tests tests/unit
-	@.venv/bin/coverage combine --quiet
+test-unit: .venv/made  ## Unit tests, in one process that gevent has patched
+	@$(PY) -m tests tests/unit
 
 test-coordination: .venv/made  ## The contract of coordination, over SQLite and ZooKeeper
 	@$(PY) -m tests tests/contract/coordination tests/contract/zookeeper
@@ -84,7 +81,7 @@ reference: .venv/made  ## Write the pages and ini files that come from the code
 
 screenshots: .venv/made  ## Make the pictures of the page in docs/images, with Debian's chromium
 	@tools/prepare tests
-	@$(PY) -m tools.screenshots
+	@unshare --user --map-root-user --uts sh -c 'hostname jobs && exec $(PY) -m tools.screenshots'  # a host of no name
 
 docs: .venv/made  ## Build the pages into HTML in build/docs, which opens from disk, and check their links
 	@$(PY) -c 'import furo, myst_parser' 2>/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check --editable '.[docs]'

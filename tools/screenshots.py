@@ -80,7 +80,7 @@ def business(folder: Path) -> Iterator[Fleet]:
     """Yield a fleet that has run, runs and will run jobs."""
     with fleet(folder) as made:
         (made.actions_dir / "shop.py").write_text(ACTIONS)
-        made.server()
+        made.server("--name", "server-1")
         for name in ("berlin-1", "berlin-2"):
             made.executor(name, "--threads", "16")
         made.distributor("clock-1", "schedules")

@@ -65,7 +65,8 @@ def test_commands_that_start_at_a_full_quota_wait_for_room(engine: Fleet, quota:
     engine.await_nodes("late")
     until(lambda: engine.client().search("job", filter="action='dummy_test_action' and state='SUCCESS'")["jobs"])
     for process in (distributor, executor, server):
-        told = Counter(line.split()[3] for line in process.log.splitlines() if "QuotaExceededError" in line)
+        lines = [line for line in process.log.splitlines() if "QuotaExceededError" in line]
+        told = Counter(line.partition(" [-] ")[2].partition(":")[0] for line in lines)  # as "cannot stand for promoter"
         assert max(told.values()) <= 2, f"a line for each part and quota: {process.log}"
         assert "Traceback" not in process.log
         assert process.stop() == 0

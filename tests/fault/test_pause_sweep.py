@@ -12,7 +12,7 @@ from tests.support.fleet import PASSWORD, ended, until
 from tests.support.noted import Notes, add
 from tests.support.pair import Pair, promoter
 
-JOBS = 3_000
+JOBS = 2_000
 PAUSED = "held/why='paused'"
 
 

@@ -233,6 +233,7 @@ class Promoter:
             gevent.spawn(self._look_at_the_start)
         self._follow()
         self._sweep()
+        self._all(HELD, ALL, NEEDED, self._promote)  # first, what a leader that has died was about to put
         again = self._pauses.round(self._task.leadership)
         self._all(HELD, ALL, NEEDED, self._promote)
         self._all(EXPIRES, WAITING, ("properties",), self._expire)

@@ -223,6 +223,7 @@ def test_one_who_has_stopped_waiting_does_not_keep_an_entry_from_another(fleet: 
     take = waiting(partial(fleet.member().take, 1))
     member.put([("job/a", 1)])
     eventually(lambda: take.ready() or gone.stats().taken == 1, within=1)
+    take.join(timeout=5)  # the entry is taken in the queue before the taker has heard of it
     assert take.ready()
     assert jobs(take.get()) == ["job/a"]
 
