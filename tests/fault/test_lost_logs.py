@@ -48,7 +48,7 @@ def test_the_lines_of_an_executor_that_is_gone_stay_before_those_of_the_next(
         assert "in talks_at_a_gate" in record["stack"]
     notes.open("two")
     assert ended(client, [id])[id]["state"] == "SUCCESS"
-    assert lines(client, id) == [begun, (2, "two", ["attempt 2 begins", "attempt 2 ends"])]
+    until(lambda: lines(client, id) == [begun, (2, "two", ["attempt 2 begins", "attempt 2 ends"])])
 
 
 def test_an_outcome_whose_answer_was_lost_brings_its_lines_once(engine: Fleet, notes: Notes) -> None:

@@ -52,6 +52,13 @@ def engine(tmp_path: Path) -> Iterator[Fleet]:
         yield made
 
 
+def sleeping(pid: int) -> bool:
+    """Return whether no thread of the process runs now, nor within some milliseconds."""
+    time.sleep(0.01)
+    states = [(task / "stat").read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").iterdir()]
+    return set(states) == {"S"}
+
+
 def test_an_old_executor_that_lost_its_session_lives_on_and_takes_nothing(
     engine: Fleet, notes: Notes, old: Start
 ) -> None:
@@ -59,6 +66,8 @@ def test_an_old_executor_that_lost_its_session_lives_on_and_takes_nothing(
     with contextlib.closing(ZooKeeperProxy(server.port)) as network:
         executor = old(engine, "old", network.hosts)
         ended(client, add(client, notes, 1, "noted"))
+        until(lambda: client.queue()["entries"] == 0)
+        until(lambda: all(sleeping(executor.pid) for _ in range(10)))  # its thread waits for a job again
         (session,) = re.findall(r"session (0x\w+)", executor.log)
         assert session in server.ask("dump")
         network.go_silent()
@@ -72,13 +81,6 @@ def test_an_old_executor_that_lost_its_session_lives_on_and_takes_nothing(
         assert Counter(job["executor"] for job in jobs.values()) == {"ours": 8}
         assert len(notes.jobs("take", executor.pid)) == 1
         assert executor.running
-
-
-def sleeping(pid: int) -> bool:
-    """Return whether no thread of the process runs now, nor within some milliseconds."""
-    time.sleep(0.01)
-    states = [(task / "stat").read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").iterdir()]
-    return set(states) == {"S"}
 
 
 def test_an_idle_old_executor_hangs_in_sigterm_until_each_thread_had_a_job(
