@@ -5,7 +5,7 @@ PY := .venv/bin/python
 BUILDER ?= $(notdir $(firstword $(shell command -v podman docker buildah)))
 CACHES := .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help run test check lint covered coverage test-unit test-coordination test-store test-processes test-browser test-packages test-containers test-release bench findings audit reference screenshots docs dist deb rpm image lock clean
+.PHONY: help run test check lint covered coverage test-unit test-coordination test-store test-servers test-processes test-browser test-packages test-containers test-release bench findings audit reference screenshots docs dist deb rpm image lock clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -15,7 +15,7 @@ run: .venv/made  ## Bring the engine up, run a demo of a hundred jobs, and stay 
 
 test: .venv/made  ## Run all checks and tests, side by side
 	@tools/prepare tests
-	@$(MAKE) --no-print-directory --keep-going --jobs=7 --output-sync=target lint test-unit test-coordination test-store test-processes test-browser test-packages
+	@$(MAKE) --no-print-directory --keep-going --jobs=8 --output-sync=target lint test-unit test-coordination test-store test-processes test-browser test-packages
 
 check: lint covered  ## Lint, formatting, types, spelling and English; then the branch coverage that was measured last
 
@@ -39,8 +39,11 @@ test-unit: .venv/made  ## Unit tests, in one process that gevent has patched
 test-coordination: .venv/made  ## The contract of coordination, over SQLite and ZooKeeper
 	@$(PY) -m tests tests/contract/coordination tests/contract/zookeeper
 
-test-store: .venv/made  ## The contract of the store, over SQLite and Elasticsearch; servers and the reconciler over both
-	@$(PY) -m tests tests/contract/store tests/contract/elasticsearch tests/contract/test_*.py
+test-store: .venv/made  ## The contract of the store, over SQLite and Elasticsearch
+	@$(PY) -m tests tests/contract/store tests/contract/elasticsearch
+
+test-servers: .venv/made  ## Servers over both stores and both coordinations: the gate, rights, events, the reconciler
+	@$(PY) -m tests tests/contract/test_*.py
 
 test-processes: .venv/made  ## Integration and fault tests, over real processes
 	@$(PY) -m pytest -n 4 tests/integration tests/fault
