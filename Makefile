@@ -15,7 +15,7 @@ run: .venv/made  ## Bring the engine up, run a demo of a hundred jobs, and stay 
 
 test: .venv/made  ## Run all checks and tests, side by side
 	@tools/prepare tests
-	@$(MAKE) --no-print-directory --keep-going --jobs=8 --output-sync=target lint test-unit test-coordination test-store test-processes test-browser test-packages
+	@$(MAKE) --no-print-directory --keep-going --jobs=8 --output-sync=target lint test-unit test-coordination test-store test-servers test-processes test-browser test-packages
 
 check: lint covered  ## Lint, formatting, types, spelling and English; then the branch coverage that was measured last
 
