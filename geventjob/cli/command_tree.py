@@ -116,6 +116,18 @@ class CommandTree:
         """Declare a command that asks no server (see `context.Commands`)."""
         return self._declare(name, None, local=run)
 
+    def add_subcommands(self, parser: Any, **options: Any) -> Callable[[str, Callable[..., int], str], Any]:
+        """Let a command have subcommands (see `context.Commands`)."""
+        subcommands = parser.add_subparsers(**options)
+
+        def add(name: str, run: Callable[..., int], help: str) -> Any:
+            made = subcommands.add_parser(name, help=help, description=help, allow_abbrev=False, parents=[self.common])
+            made.set_defaults(run=run)
+            subcommands.metavar = "|".join(subcommands.choices)
+            return made
+
+        return add
+
     def load(self) -> None:
         """Declare the arguments of every command."""
         for module in COMMANDS:

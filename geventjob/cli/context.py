@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -44,13 +44,16 @@ class CommandContext:
 class Commands(Protocol):
     """The place where a module declares its commands."""
 
-    common: ArgumentParser
-    """The options that all commands have, for commands that have commands of their own."""
-
     def add(self, name: str, run: Callable[[CommandContext], int], description: str | None = None) -> Any:
         """Declare a command of the table `command_tree.COMMANDS`, and return the parser for its own arguments.
 
         The description, without one the help of the table, is shown by the `--help` of the command.
+        """
+
+    def add_subcommands(self, parser: Any, **options: Any) -> Callable[[str, Callable[..., int], str], Any]:
+        """Let a command have subcommands, and return `add(name, run, help)`, which returns the parser of one.
+
+        `options` are arguments of `ArgumentParser.add_subparsers`.
         """
 
     def add_local(self, name: str, run: Callable[[Screen, Namespace], int]) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from geventjob.cimi.document import Document
 from geventjob.cimi.errors import CimiError, NotFound
@@ -23,12 +22,9 @@ DONE = {"quiet": "is quiet", "resume": "takes jobs", "stop": "drains, or has end
 
 def declare(commands: Commands) -> None:
     """Declare the command, its subcommands and their arguments."""
-    parser = commands.add("executors", ordered)
-    subcommands = parser.add_subparsers(metavar="quiet|resume|stop", required=True, dest="order")
+    add = commands.add_subcommands(commands.add("executors", ordered), required=True, dest="order")
     for order, help in HELP.items():
-        command: Any = subcommands.add_parser(
-            order, help=help, description=help, allow_abbrev=False, parents=[commands.common]
-        )
+        command = add(order, ordered, help)
         command.add_argument("names", nargs="*", metavar="NAME", help="name of a live executor (geventjob nodes)")
         command.add_argument("--all", action="store_true", help="all live executors")
         command.add_argument("--why", metavar="TEXT", help="the reason, which `geventjob nodes` shows")

@@ -46,7 +46,9 @@ def queue(context: CommandContext) -> int:
         for paused in stats["pauses"]:
             context.screen.line(described(paused))
     if stats.get("numbers", 0) >= 0.5:
-        context.screen.line(f"{stats['numbers']:.0%} of the sequence numbers are used: see operations.md, Numbers")
+        context.screen.line(
+            f"{100 * stats['numbers']:.0f} % of the sequence numbers are used: see operations.md, Numbers"
+        )
     return ExitCode.SUCCESS
 
 

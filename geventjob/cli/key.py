@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
-
 from geventjob.cimi.errors import NotFound
 from geventjob.cli.context import CommandContext, Commands
 from geventjob.cli.errors import UsageError
@@ -15,15 +12,7 @@ from geventjob.exit_code import ExitCode
 
 def declare(commands: Commands) -> None:
     """Declare the command, its subcommands and their arguments."""
-    parser = commands.add("key", listed)
-    subcommands = parser.add_subparsers(metavar="new|list|delete", required=True)
-
-    def add(name: str, run: Any, help: str) -> argparse.ArgumentParser:
-        command: argparse.ArgumentParser = subcommands.add_parser(
-            name, help=help, description=help, allow_abbrev=False, parents=[commands.common]
-        )
-        command.set_defaults(run=run)
-        return command
+    add = commands.add_subcommands(commands.add("key", listed), required=True)
 
     made = add("new", new, "make a key and print its secret, which is never shown again")
     made.add_argument("--name", metavar="NAME", help="a name for people to see")

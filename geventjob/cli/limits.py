@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
-
 from geventjob.cimi.document import Document
 from geventjob.cimi.errors import Invalid, NotFound
 from geventjob.cli.context import CommandContext, Commands
@@ -18,15 +15,7 @@ MOST = 1_000_000
 
 def declare(commands: Commands) -> None:
     """Declare the command, its subcommands and their arguments."""
-    parser = commands.add("limits", listed)
-    subcommands = parser.add_subparsers(metavar="list|set|delete")
-
-    def add(name: str, run: Any, help: str) -> argparse.ArgumentParser:
-        command: argparse.ArgumentParser = subcommands.add_parser(
-            name, help=help, description=help, allow_abbrev=False, parents=[commands.common]
-        )
-        command.set_defaults(run=run)
-        return command
+    add = commands.add_subcommands(commands.add("limits", listed))
 
     add("list", listed, "list limits")
     command = add("set", changed, "make a limit, or replace one; jobs that wait already obey")

@@ -35,7 +35,7 @@ def declare(commands: Commands) -> None:
 
 @dataclass(frozen=True)
 class Overview:
-    """What the server tells of everything."""
+    """The answers of the server about the whole fleet."""
 
     counts: watch.Counts
     queue: Document

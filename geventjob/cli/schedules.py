@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from geventjob.cimi.document import Document
@@ -22,19 +22,14 @@ PAGE = 400
 
 def declare(commands: Commands) -> None:
     """Declare the command, its subcommands and their arguments."""
-    parser = commands.add("schedules", listed)
-    subcommands = parser.add_subparsers(metavar="list|add|edit|delete|pause|resume|fire")
+    declare_one = commands.add_subcommands(commands.add("schedules", listed))
 
-    def add(name: str, run: Any, help: str) -> argparse.ArgumentParser:
-        command: argparse.ArgumentParser = subcommands.add_parser(
-            name, help=help, description=help, allow_abbrev=False, parents=[commands.common]
-        )
-        command.set_defaults(run=run)
-        if name != "list":
-            command.add_argument("name", metavar="NAME")
+    def add(name: str, run: Callable[[CommandContext], int], help: str) -> Any:
+        command = declare_one(name, run, help)
+        command.add_argument("name", metavar="NAME")
         return command
 
-    add("list", listed, "list the next and the last firing of each schedule and distributor")
+    declare_one("list", listed, "list the next and the last firing of each schedule and distributor")
     schedule_options.declare(add("add", added, "add a schedule"), is_new=True)
     schedule_options.declare(add("edit", edited, "change a schedule"), is_new=False)
     add("delete", deleted, "delete a schedule; its jobs stay")

@@ -14,32 +14,20 @@ from geventjob.exit_code import ExitCode
 
 def declare(commands: Commands) -> None:
     """Declare the command, its subcommands and their arguments."""
-    parser = commands.add("user", listed)
-    subcommands = parser.add_subparsers(metavar="add|list|passwd|delete", required=True)
-    listing = subcommands.add_parser(
-        "list", help="list the users", description="list the users", allow_abbrev=False, parents=[commands.common]
-    )
-    listing.set_defaults(run=listed)
-    for name, run, help in (
-        ("add", add, "add a user"),
-        ("passwd", passwd, "change a user's password and end the user's sessions"),
-        ("delete", delete, "delete a user and end the user's sessions"),
-    ):
-        command = subcommands.add_parser(
-            name, help=help, description=help, allow_abbrev=False, parents=[commands.common]
-        )
-        command.set_defaults(run=run)
+    declare_one = commands.add_subcommands(commands.add("user", listed), required=True)
+    declare_one("list", listed, "list the users")
+    adding = declare_one("add", add, "add a user")
+    adding.add_argument("--admin", action="store_true", help="an administrator, with all rights")
+    adding.add_argument(
+        "--role", action="append", default=[], metavar="ROLE",
+        help="a role besides USER, as SUBMITTER, VIEWER or EXECUTOR; repeatable",
+    )  # fmt: skip
+    changing = declare_one("passwd", passwd, "change a user's password and end the user's sessions")
+    deleting = declare_one("delete", delete, "delete a user and end the user's sessions")
+    for command in (adding, changing, deleting):
         command.add_argument("name", metavar="NAME")
-        if name == "add":
-            command.add_argument("--admin", action="store_true", help="an administrator, with all rights")
-            command.add_argument(
-                "--role", action="append", default=[], metavar="ROLE",
-                help="a role besides USER, as SUBMITTER, VIEWER or EXECUTOR; repeatable",
-            )  # fmt: skip
-        if name != "delete":
-            command.add_argument(
-                "--pass-file", metavar="FILE", help="file whose first line is the password; - is stdin"
-            )
+    for command in (adding, changing):
+        command.add_argument("--pass-file", metavar="FILE", help="file whose first line is the password; - is stdin")
 
 
 def listed(context: CommandContext) -> int:

@@ -73,7 +73,7 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
         self.options = options(command)
         self.ini = IniFile(command)
         self.warnings: list[str] = []
-        """What is probably not meant, a sentence each."""
+        """Warnings of probable mistakes, a sentence each."""
         super().__init__(
             prog=COMMANDS[command],
             description=DESCRIPTIONS[command],

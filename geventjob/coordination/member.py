@@ -40,7 +40,7 @@ def announce(coordination: Coordination, role: str, info: Mapping[str, Any], sto
 
 
 class Announcement:
-    """What this process announces in a role. The info may change while the process lives."""
+    """The announcement of this process in a role. The info may change while the process lives."""
 
     def __init__(self, coordination: Coordination, role: str, info: Mapping[str, Any], stop: Event) -> None:
         """Announce nothing yet."""
@@ -54,7 +54,7 @@ class Announcement:
 
     @property
     def info(self) -> Mapping[str, Any]:
-        """What this process announces."""
+        """The announced facts."""
         return self._info
 
     def make(self, wait: bool) -> bool:

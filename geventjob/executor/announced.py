@@ -1,4 +1,4 @@
-"""What an executor announces about its actions, within bounds: many processes read the announcement."""
+"""The announcement of an executor about its actions, within bounds: many processes read the announcement."""
 
 from __future__ import annotations
 

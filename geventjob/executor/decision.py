@@ -1,4 +1,4 @@
-"""What an executor may decide about a claim in hand. `decide` makes each decision, `finish` carries it out.
+"""The decisions of an executor about a claim in hand. `decide` makes each decision, `finish` carries it out.
 
 The end of the code of an action leads to Succeed, Fail, TryAgain, Stop, GiveBack or LetGo. A refusal of the server may
 lead to Discard too, and so does an entry that names no job.

@@ -58,7 +58,7 @@ HELP = {
 
 
 class ExecutorFigures:
-    """What an executor is doing now."""
+    """The present activity of an executor."""
 
     def __init__(self, engine: Callable[[], ExecutorEngine]) -> None:
         """`engine` returns the present engine: a process whose name is in use makes another one."""

@@ -14,7 +14,7 @@ from geventjob.notify import Notifier
 log = logging.getLogger(__name__)
 
 IDENTITY = ("host", "pid", "since")
-"""What an executor announces about itself that tells its process from a later one of the same name."""
+"""Facts in the announcement of an executor that tell its process from a later one of the same name."""
 
 
 class Standing:

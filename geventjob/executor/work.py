@@ -41,7 +41,7 @@ class Work:
     running: Running | None = None
     """Its action, once the code has begun."""
     record: dict[str, Any] | None = None
-    """What the run was doing when the engine ended it, for the server."""
+    """The record of the run when the engine ended it, for the server."""
 
     @property
     def beside(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from geventjob.coordination.base import Session
 
 
 class DistributorFigures:
-    """What a distributor process is doing now."""
+    """The present activity of a distributor process."""
 
     def __init__(self, leads: Callable[[], Mapping[str, bool]], session: Callable[[], Session | None]) -> None:
         self._leads = leads

@@ -20,7 +20,7 @@ from tests.contract.test_reconcile import Both
 
 
 class Model(RuleBasedStateMachine):
-    """What the jobs of each batch should be, beside what the server has."""
+    """The expected jobs of each batch, beside the jobs of the server."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -40,7 +40,7 @@ GENERATE = {"href": "credential-template/generate-api-key"}
 
 
 class Mortal:
-    """What a server has of the store or the queue: once it is dead, no call of it has an effect."""
+    """The access of a server to the store or the queue: once it is dead, no call of it has an effect."""
 
     def __init__(self, part: Any, error: type[Exception]) -> None:
         self._part = part

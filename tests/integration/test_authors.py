@@ -1,4 +1,4 @@
-"""What authors of actions have: `geventjob run`, `new-action`, and the tests of docs/how-to/test-actions.md."""
+"""Tools for authors of actions: `geventjob run`, `new-action`, and the tests of docs/how-to/test-actions.md."""
 
 from __future__ import annotations
 

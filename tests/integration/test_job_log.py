@@ -1,4 +1,4 @@
-"""What an action logs, as `geventjob logs` shows it, with real processes."""
+"""The log of an action, as `geventjob logs` shows the log, with real processes."""
 
 from __future__ import annotations
 

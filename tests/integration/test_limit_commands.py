@@ -53,6 +53,7 @@ def test_an_operator_limits_jobs(engine: Fleet, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, told)
     assert command(engine, "limits").stdout == told
     client = engine.client()
+    assert client.entry_points()["limits"] == "limit"
     go = tmp_path / "go"
 
     def add(account: str, path: Path = go) -> str:

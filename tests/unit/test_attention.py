@@ -1,4 +1,4 @@
-"""What needs attention: each notice with facts that call for it, and with facts that do not."""
+"""Notices that need attention: each notice with facts that call for it, and with facts that do not."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_an_action_that_fails_far_more_often(failed: Sequence[tuple[int, int]], 
 
 def test_the_sentence_of_a_failure_rate() -> None:
     told = text(minutes=minutes(failed=[(1, 100)] * 50 + [(5, 10)] * 10))
-    assert told == "50 of 100 jobs of x have failed in 10 minutes, 50% instead of 1%."
+    assert told == "50 of 100 jobs of x have failed in 10 minutes, 50 % instead of 1 %."
 
 
 def test_the_store_takes_no_writes() -> None:

@@ -1,4 +1,4 @@
-"""What code, tests and pages cite is in the repository: pages, headings, rules, decisions and files."""
+"""The repository has each thing that code, tests and pages cite: pages, headings, rules, decisions and files."""
 
 from __future__ import annotations
 

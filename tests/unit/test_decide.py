@@ -1,4 +1,4 @@
-"""What each end of a run, and each refusal of the server, does to the job and to its claim."""
+"""The effect of each end of a run, and of each refusal of the server, on the job and on its claim."""
 
 from __future__ import annotations
 

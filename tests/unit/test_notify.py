@@ -1,4 +1,4 @@
-"""What systemd hears, over real datagram sockets."""
+"""The notices to systemd, over real datagram sockets."""
 
 from __future__ import annotations
 

@@ -17,11 +17,12 @@ from geventjob.coordination.base import Coordination
 from geventjob.server.http import decode as decode_module
 from geventjob.server.http import response, spool
 from geventjob.server.http.decode import decode, decode_as
+from geventjob.server.http.errors import problem_of
 from geventjob.server.problem import Problem
 from geventjob.server.resources import health
 from geventjob.server.resources.bodies import BulkEditBody
 from geventjob.server.resources.health import HealthResource
-from geventjob.server.store.base import Insert, Update
+from geventjob.server.store.base import Insert, StoreAway, StoreRefused, Update, write_one
 from geventjob.server.store.sqlite import SqliteStore, writing
 
 
@@ -50,11 +51,22 @@ def test_a_server_that_cannot_write_is_unhealthy(store: SqliteStore, monkeypatch
     with gevent.Timeout(10):
         while asked() == (200, "ok"):
             pass
-    assert asked() == (503, "the store does not write: attempt to write a readonly database")
+    assert asked() == (503, "the store refuses to write: attempt to write a readonly database")
     store._writing.execute("PRAGMA query_only = OFF")
     with gevent.Timeout(10):
         while asked() != (200, "ok"):
             pass
+
+
+def test_a_full_disk_is_told_from_a_store_that_is_out_of_reach(store: SqliteStore) -> None:
+    store._writing.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(StoreRefused) as full:
+        write_one(store, Insert({"id": "job/1", "payload": {"text": "x" * 2_000_000}}))
+    assert problem_of(full.value).body() == {
+        "status": 503,
+        "message": "the store refuses to write: database or disk is full",
+    }
+    assert problem_of(StoreAway("no node answers")).message == "the store is out of reach: no node answers"
 
 
 def test_many_edits_of_one_document_write_it_once(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,10 +31,10 @@ READERS = frozenset({"ADMIN", "VIEWER"})
 
 @dataclass(frozen=True)
 class Deed:
-    """What somebody has done."""
+    """A change that a user has made."""
 
     state: str
-    """What became of the resource: `stopped`, `deleted`, `edited`."""
+    """The new state of the resource: `stopped`, `deleted`, `edited`."""
     href: str
     """The resource: `job/<uuid>`, `user/alice`; a collection, `job`, for many at once."""
     count: int = 1

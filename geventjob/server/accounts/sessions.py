@@ -81,6 +81,18 @@ class Sessions:
         digest = blake2b(token.encode(), digest_size=16).hexdigest()
         return self._cache.get(digest, lambda: self._caller_by_key(token))
 
+    def reader_of(self, req: falcon.Request) -> Caller:
+        """Return the caller, who must see everything. Raises as `caller_of`, Problem 403."""
+        caller = self.caller_of(req)
+        caller.require_sees_all()
+        return caller
+
+    def admin_of(self, req: falcon.Request) -> Caller:
+        """Return the caller, who must be an administrator. Raises as `caller_of`, Problem 403."""
+        caller = self.caller_of(req)
+        caller.require_role("ADMIN")
+        return caller
+
     def caller_by_cookie(self, header: str | None) -> Caller:
         """Return the caller of this `Cookie` header: ANONYMOUS without a valid cookie. Raises StoreAway."""
         value = _cookie(header)

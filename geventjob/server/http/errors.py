@@ -30,7 +30,7 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, SearchTooLong):
         return unavailable(str(error))
     if isinstance(error, StoreError):
-        return unavailable(f"the store is out of reach: {error}")
+        return unavailable(error.told)
     if isinstance(error, CoordinationError):
         return unavailable(f"the queue is out of reach: {error}")
     log.error("unexpected error", exc_info=error, extra=SELDOM)

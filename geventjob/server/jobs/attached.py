@@ -1,4 +1,4 @@
-"""What is kept beside a job, in a document of its own: its log and its records.
+"""Data kept beside a job, in a document of their own: its log and its records.
 
 A job that has such a document says so in `_attached`, so that a job without one costs neither a write nor a read more.
 """

@@ -1,4 +1,4 @@
-"""What needs the attention of an operator, in sentences, each with the facts behind it.
+"""Notices for an operator, in sentences, each with the facts behind it.
 
 `gathered` asks store and coordination; every other function looks at `Observed` alone, and returns notices.
 """
@@ -37,10 +37,10 @@ NAMED = 20
 
 @dataclass(frozen=True)
 class Observed:
-    """What is known of the fleet."""
+    """The known state of the fleet."""
 
     executors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """What each executor announces, by name."""
+    """The announcement of each executor, by name."""
     entries: int = 0
     """Entries in the queue."""
     waiting: Mapping[str, str] = field(default_factory=dict)
@@ -69,8 +69,10 @@ def gathered(
         minutes = rates.minutes()
         waiting = _unannounced(store, executors, minutes)
         return Observed(executors, entries, waiting, leaders, minutes, _interrupted(store, minutes), trouble)
-    except (StoreError, CoordinationError) as error:
-        return Observed(store_trouble=trouble, trouble=str(error))
+    except StoreError as error:
+        return Observed(store_trouble=trouble, trouble=error.told)
+    except CoordinationError as error:
+        return Observed(store_trouble=trouble, trouble=f"the queue is out of reach: {error}")
 
 
 def _unannounced(store: Store, executors: Mapping[str, Any], minutes: Sequence[Document]) -> dict[str, str]:
@@ -181,7 +183,7 @@ def failure_rate(observed: Observed) -> list[Notice]:
             continue
         text = (
             f"{counts['failed']} of {counts['out']} jobs of {action} have failed in {RECENT} minutes, "
-            f"{present:.0%} instead of {past:.0%}."
+            f"{_percent(present)} instead of {_percent(past)}."
         )
         facts = {"action": action, "now": present, "before": past, "failed": counts["failed"], "ended": counts["out"]}
         found.append({"kind": "failure-rate", "text": text, **facts})
@@ -191,6 +193,11 @@ def failure_rate(observed: Observed) -> list[Notice]:
 def _share(counts: Mapping[str, Any] | None) -> float:
     """Return the share of the ended jobs that have failed, rounded."""
     return round(counts["failed"] / counts["out"], 3) if counts and counts["out"] else 0.0
+
+
+def _percent(share: float) -> str:
+    """Return a share as the page and the commands write it: `20 %`."""
+    return f"{100 * share:.0f} %"
 
 
 NOTICES = (

@@ -74,7 +74,7 @@ class Changed:
 
 @dataclass
 class Batch:
-    """What a caller has to hear after a number."""
+    """The changes that a caller has to hear after a number."""
 
     number: int
     """The number to go on from."""

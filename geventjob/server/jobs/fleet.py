@@ -9,7 +9,7 @@ from geventjob.server.jobs import promoter, reconcile, rescue
 
 ROLES = ("executor", "distributor", "server")
 LONG_LISTS = frozenset({"actions", "payloads", "timing", "elections", "leftOut"})
-"""What a process announces at its start once for all, and events leave out."""
+"""Facts that a process announces at its start once for all, and events leave out."""
 ELECTIONS = (promoter.ELECTION, reconcile.ELECTION, rescue.ELECTION)
 """The elections of the work that one server does for all."""
 

@@ -56,7 +56,7 @@ class Edit(Struct, frozen=True):  # a frozen dataclass of so many fields would t
     log: LogReport | None = None
     """Lines that the action has logged; kept beside the job (attached.py)."""
     record: RecordReport | None = None
-    """What the run was doing; kept beside the job too."""
+    """The record of the run; kept beside the job too."""
     force: bool = False
     """Whether an unfenced edit may write over an owner that runs the job."""
 

@@ -39,7 +39,7 @@ class Limit:
 
     @property
     def prefix(self) -> str:
-        """What all keys of the limit begin with."""
+        """The beginning of all keys of the limit."""
         return f"{self.name}.{self.epoch}|"
 
     def key_of(self, job: Document) -> str:

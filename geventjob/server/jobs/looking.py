@@ -1,4 +1,4 @@
-"""What the live feed does not hear by itself: the fleet, the queue, and the jobs that other servers have changed."""
+"""Changes that the live feed does not hear by itself: of the fleet, the queue, and of jobs that other servers write."""
 
 from __future__ import annotations
 

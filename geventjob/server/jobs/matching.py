@@ -40,7 +40,7 @@ Work = Callable[[Sequence[Document]], Sequence[Any]]
 
 @dataclass
 class Done:
-    """What became of the jobs that match."""
+    """The outcome of an operation on the jobs that match."""
 
     ids: list[str] = field(default_factory=list)
     """The jobs that were changed, or copied."""

@@ -28,7 +28,7 @@ LONGEST = 30.0
 
 
 class PauseRounds:
-    """What the leader does for pauses in its rounds. A new leader begins anew, by what the store says."""
+    """The work of the leader for pauses in its rounds. A new leader begins anew, by what the store says."""
 
     def __init__(
         self,

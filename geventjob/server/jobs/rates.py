@@ -1,4 +1,4 @@
-"""What comes in and goes out: counts of each minute, kept in the store, by each server for what it has written itself.
+"""Jobs that come in and go out: counts of each minute, which each server keeps in the store for its own writes.
 
 A document of kind `rate` has the counts of one minute of one run of a server. The sum over the documents of a minute is
 what the fleet has done. Attributes with an underscore are not searched.

@@ -26,7 +26,7 @@ Seconds = Annotated[float, Meta(ge=0, le=1e10)]
 
 
 class RecordReport(Struct, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
-    """What a run was doing, as its executor reports it."""
+    """The record of a run that its executor has ended, as the executor reports it."""
 
     why: Literal["timeout", "stop", "loss", "shutdown", "abandonment", "asked"]
     attempt: Annotated[int, Meta(ge=0, le=2**53)]

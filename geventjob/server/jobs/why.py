@@ -25,7 +25,7 @@ QUIET = 10.0
 
 @dataclass(frozen=True)
 class Facts:
-    """What the queue and the fleet know of a job. `trouble`: coordination could not be asked, in words."""
+    """The facts of queue and fleet about a job. `trouble`: coordination could not be asked, in words."""
 
     trouble: str | None = None
     ahead: int | None = None
@@ -33,7 +33,7 @@ class Facts:
     holder: str | None = None
     """The process that holds the entry."""
     executors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """What each executor announces, by name."""
+    """The announcement of each executor, by name."""
     running: Mapping[str, int] = field(default_factory=dict)
     """Name of an executor → entries that the executor holds."""
     promoter: str | None = None

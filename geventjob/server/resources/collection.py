@@ -1,13 +1,16 @@
-"""Collections as responses: a page of documents, the count of all matches, and the operations."""
+"""Documents as responses, with the operations of the caller: one document, or a page with the count of all matches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import falcon
+
 from geventjob.cimi.document import RESOURCE_URI, Document
 from geventjob.server.document import public, select_attributes
 from geventjob.server.http.response import encode_items
+from geventjob.server.resources.search_parameters import parameters, selection
 from geventjob.server.store.base import Page
 
 
@@ -33,6 +36,12 @@ def collection(
     if page.aggregations:
         answer["aggregations"] = page.aggregations
     return answer
+
+
+def one(req: falcon.Request, document: Document, operations: Sequence[Document]) -> Document:
+    """Return the response to a request for one document: the attributes that `$select` names, and the operations."""
+    part = select_attributes(public(document), selection(parameters(req)))
+    return part | {"operations": operations}
 
 
 def _item(document: Document, operations: Sequence[Document], select: Sequence[str] | None) -> Document:

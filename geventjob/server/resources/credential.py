@@ -14,15 +14,15 @@ from geventjob.server.accounts.acl import MODIFY, VIEW, acl
 from geventjob.server.accounts.api_keys import new_key, new_secret
 from geventjob.server.accounts.caller import ADMIN_INCLUDES, Caller
 from geventjob.server.accounts.sessions import Sessions
-from geventjob.server.document import operation, public, select_attributes
+from geventjob.server.document import operation
 from geventjob.server.filter import Compare
 from geventjob.server.http.decode import decode_as
 from geventjob.server.http.request_body import read_body
 from geventjob.server.http.response import result_of, set_json, set_result
 from geventjob.server.problem import Problem, forbidden
 from geventjob.server.resources.bodies import KeyAdd, KeyTemplate
-from geventjob.server.resources.collection import collection
-from geventjob.server.resources.search_parameters import parameters, search_query, selection
+from geventjob.server.resources.collection import collection, one
+from geventjob.server.resources.search_parameters import search_query, selection
 from geventjob.server.store.base import Insert, Query, Store, Update, write_one
 
 _ACL = acl("ROLE", "ADMIN", [("ROLE", "USER", "MODIFY")])
@@ -78,10 +78,7 @@ class CredentialResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Respond with one key, without its secret."""
         key, caller = self._find(req, name, VIEW)
-        set_json(
-            resp,
-            select_attributes(public(key), selection(parameters(req))) | {"operations": _operations(key, caller)},
-        )
+        set_json(resp, one(req, key, _operations(key, caller)))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Delete a key and its sessions."""

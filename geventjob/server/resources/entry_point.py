@@ -16,6 +16,7 @@ COLLECTIONS = {
     "credentialTemplates": "credential-template",
     "events": "event",
     "jobs": "job",
+    "limits": "limit",
     "pauses": "pause",
     "schedules": "schedule",
     "sessions": "session",

@@ -29,7 +29,7 @@ class NodeResource:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Respond with the processes, their jobs in progress and their leaderships."""
-        self._sessions.caller_of(req).require_sees_all()
+        self._sessions.reader_of(req)
         set_json(resp, {"nodes": nodes_of(self._coordination, self._coordination.stats(0))})
 
 
@@ -43,7 +43,7 @@ class QueueResource:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Respond with counts, the first entries, the first entries without an owner, and the pauses."""
-        self._sessions.caller_of(req).require_sees_all()
+        self._sessions.reader_of(req)
         stats = self._coordination.stats()
         answer = {
             **counts_of(stats),
@@ -70,6 +70,6 @@ class ReconcileResource:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Reconcile, and respond with the counts of changes."""
-        self._sessions.caller_of(req).require_role("ADMIN")
+        self._sessions.admin_of(req)
         dry = decode_as(ReconcileBody, read_body(req)).dry_run
         set_json(resp, {**asdict(self._reconciler.run(dry=dry)), "dryRun": dry})

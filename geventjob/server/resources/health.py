@@ -10,7 +10,7 @@ import gevent
 
 from geventjob.clock import boottime, cimi_time, now
 from geventjob.coordination.base import Coordination
-from geventjob.server.store.base import DuplicateKey, Insert, Store, StoreError, Update
+from geventjob.server.store.base import DuplicateKey, Insert, Store, StoreError, StoreRefused, Update
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +76,9 @@ class HealthResource:
                 moment = {"checked": cimi_time(now())}
                 [result] = self._store.write([Update(HEALTH_DOCUMENT, lambda document: document | moment)])
         except StoreError as error:
-            self._why = f"the store is out of reach: {error}"
+            self._why = error.told
         except Exception as error:
             log.error("unexpected error", exc_info=error)
             self._why = f"the store cannot be asked: {type(error).__name__}"
         else:
-            self._why = f"the store does not write: {result}" if isinstance(result, Exception) else None
+            self._why = f"{StoreRefused.MEANING}: {result}" if isinstance(result, Exception) else None

@@ -11,7 +11,7 @@ from geventjob.job.states import FINAL
 from geventjob.server.accounts.acl import MODIFY, acl
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.accounts.sessions import Sessions
-from geventjob.server.document import operation, public, select_attributes
+from geventjob.server.document import operation, public
 from geventjob.server.http.decode import decode
 from geventjob.server.http.request_body import read_body
 from geventjob.server.http.response import set_json, set_result
@@ -19,7 +19,7 @@ from geventjob.server.jobs.children import BATCH, is_open
 from geventjob.server.jobs.lifecycle import Edit, JobEdit
 from geventjob.server.jobs.service import Jobs
 from geventjob.server.problem import Problem
-from geventjob.server.resources.collection import collection
+from geventjob.server.resources.collection import collection, one
 from geventjob.server.resources.job_body import parse_job_add, parse_job_edit
 from geventjob.server.resources.search_parameters import parameters, search_query, selection
 
@@ -65,8 +65,7 @@ class JobResource:
         """Respond with one job."""
         caller = self._caller(req)
         job = self._jobs.get(f"job/{name}", caller)
-        part = select_attributes(public(job), selection(parameters(req)))
-        set_json(resp, part | {"operations": _operations(job, caller)})
+        set_json(resp, one(req, job, _operations(job, caller)))
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Edit a job and respond with the whole job: SlipStream's engine takes its state from the response."""

@@ -8,14 +8,14 @@ from geventjob.cimi.document import Document
 from geventjob.server.accounts.acl import acl
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.accounts.sessions import Sessions
-from geventjob.server.document import operation, public, select_attributes
+from geventjob.server.document import operation, public
 from geventjob.server.http.decode import decode
 from geventjob.server.http.request_body import read_body
 from geventjob.server.http.response import set_json, set_result
 from geventjob.server.jobs.limit_schema import validate_limit
 from geventjob.server.jobs.limits import LimitService
-from geventjob.server.resources.collection import collection
-from geventjob.server.resources.search_parameters import parameters, search_query, selection
+from geventjob.server.resources.collection import collection, one
+from geventjob.server.resources.search_parameters import search_query, selection
 from geventjob.server.store.base import Store
 
 _ACL = acl("ROLE", "ADMIN")
@@ -31,7 +31,7 @@ class LimitResource:
 
     def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Search the limits."""
-        caller = self._reader(req)
+        caller = self._sessions.reader_of(req)
         given, wanted = search_query(req, caller)
         page = self._store.search("limit", wanted)
         answer = collection(
@@ -48,31 +48,20 @@ class LimitResource:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Respond with one limit."""
-        caller = self._reader(req)
+        caller = self._sessions.reader_of(req)
         limit = self._limits.get(f"limit/{name}")
-        part = select_attributes(public(limit), selection(parameters(req)))
-        set_json(resp, part | {"operations": _operations(limit, caller)})
+        set_json(resp, one(req, limit, _operations(limit, caller)))
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Set a limit, new or not, and respond with it."""
-        self._admin(req)
+        self._sessions.admin_of(req)
         set_json(resp, public(self._limits.set(validate_limit(name, decode(read_body(req))))))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Delete a limit."""
-        self._admin(req)
+        self._sessions.admin_of(req)
         self._limits.delete(f"limit/{name}")
         set_result(resp, f"limit/{name}", "deleted")
-
-    def _reader(self, req: falcon.Request) -> Caller:
-        caller = self._sessions.caller_of(req)
-        caller.require_sees_all()
-        return caller
-
-    def _admin(self, req: falcon.Request) -> Caller:
-        caller = self._sessions.caller_of(req)
-        caller.require_role("ADMIN")
-        return caller
 
 
 def _operations(limit: Document, caller: Caller) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from geventjob.server.http.request_body import read_body
 from geventjob.server.http.response import set_json, set_result
 from geventjob.server.jobs.pauses import PauseService
 from geventjob.server.resources.bodies import PauseAdd
-from geventjob.server.resources.collection import collection
+from geventjob.server.resources.collection import collection, one
 from geventjob.server.resources.moments import future
 from geventjob.server.store.base import Page
 
@@ -30,7 +30,7 @@ class PauseResource:
 
     def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Respond with the pauses that are in force."""
-        caller = self._reader(req)
+        caller = self._sessions.reader_of(req)
         found = self._pauses.all()
         operations = [operation("add", "pause")] if caller.is_admin else []
         page = Page(len(found), found)
@@ -49,7 +49,7 @@ class PauseResource:
 
     def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Pause an action, or change its pause, and respond with the pause."""
-        caller = self._admin(req)
+        caller = self._sessions.admin_of(req)
         body = decode_as(PauseAdd, read_body(req))
         why = body.why if isinstance(body.why, str) else None
         until = future("until", body.until) if isinstance(body.until, str) else None
@@ -58,25 +58,15 @@ class PauseResource:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Respond with the pause of an action."""
-        caller = self._reader(req)
+        caller = self._sessions.reader_of(req)
         pause = self._pauses.get(name)
-        set_json(resp, public(pause) | {"operations": _operations(pause, caller)})
+        set_json(resp, one(req, pause, _operations(pause, caller)))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """End the pause of an action."""
-        self._admin(req)
+        self._sessions.admin_of(req)
         self._pauses.resume(name)
         set_result(resp, f"pause/{name}", "deleted")
-
-    def _reader(self, req: falcon.Request) -> Caller:
-        caller = self._sessions.caller_of(req)
-        caller.require_sees_all()
-        return caller
-
-    def _admin(self, req: falcon.Request) -> Caller:
-        caller = self._sessions.caller_of(req)
-        caller.require_role("ADMIN")
-        return caller
 
 
 def _operations(pause: Document, caller: Caller) -> list[dict[str, str]]:

@@ -31,7 +31,7 @@ class RateResource:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Respond with the counts of each minute, and of each action over all of them."""
-        self._sessions.caller_of(req).require_sees_all()
+        self._sessions.reader_of(req)
         minutes = self._rates.minutes()
         actions = by_action(minutes)
         shown = {name: counts for name, counts in list(actions.items())[:MOST_ACTIONS] if name != OTHERS}
@@ -50,7 +50,7 @@ class FailureResource:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Respond with the groups that failed last, the newest first."""
-        self._sessions.caller_of(req).require_sees_all()
+        self._sessions.reader_of(req)
         last = number(parameters(req), "$last", SHOWN_GROUPS) or 0
         if last > MOST_GROUPS:
             raise Problem(400, f"$last is {last}: {MOST_GROUPS} at most")
@@ -59,7 +59,7 @@ class FailureResource:
 
 
 class AttentionResource:
-    """What needs attention, for callers who see everything."""
+    """The notices that need attention, for callers who see everything."""
 
     def __init__(
         self, store: Store, coordination: Coordination, rates: Rates, health: HealthResource, sessions: Sessions
@@ -69,7 +69,7 @@ class AttentionResource:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Respond with sentences and facts, the worst first; with none when all is well."""
-        self._sessions.caller_of(req).require_sees_all()
+        self._sessions.reader_of(req)
         set_json(resp, {"attention": notices(gathered(*self._parts))})
 
 

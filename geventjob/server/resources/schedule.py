@@ -13,7 +13,7 @@ from geventjob.clock import unix_milliseconds
 from geventjob.server.accounts.acl import acl
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.accounts.sessions import Sessions
-from geventjob.server.document import operation, public, select_attributes
+from geventjob.server.document import operation, public
 from geventjob.server.http.decode import decode, decode_as
 from geventjob.server.http.errors import problem_of
 from geventjob.server.http.request_body import read_body
@@ -22,14 +22,14 @@ from geventjob.server.jobs.schedule_schema import deletable, validate_schedule, 
 from geventjob.server.jobs.schedules import ScheduleService, Tick
 from geventjob.server.problem import Problem
 from geventjob.server.resources.bodies import Body, BulkFireBody, FireBody, PauseBody
-from geventjob.server.resources.collection import collection
+from geventjob.server.resources.collection import collection, one
 from geventjob.server.resources.moments import future
 from geventjob.server.resources.search_parameters import parameters, search_query, selection
 from geventjob.server.store.base import Store
 
 _ACL = acl("ROLE", "ADMIN")
 _OPERATIONS = ("pause", "resume", "fire")
-"""What can be done with a schedule besides edit and delete."""
+"""The operations on a schedule besides edit and delete."""
 
 
 class ScheduleResource:
@@ -42,12 +42,12 @@ class ScheduleResource:
 
     def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Add a schedule."""
-        self._admin(req)
+        self._sessions.admin_of(req)
         set_result(resp, self._schedules.add(validate_schedule(decode(read_body(req)))), "created", 201)
 
     def on_get_all(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Search the schedules."""
-        caller = self._reader(req)
+        caller = self._sessions.reader_of(req)
         given, wanted = search_query(req, caller)
         if wanted.select is not None:
             wanted = replace(wanted, select=[*wanted.select, *stored.NEEDED])
@@ -67,27 +67,26 @@ class ScheduleResource:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Respond with one schedule."""
-        caller = self._reader(req)
+        caller = self._sessions.reader_of(req)
         schedule = _shown(self._schedules.get(f"schedule/{name}"))
-        part = select_attributes(public(schedule), selection(parameters(req)))
-        set_json(resp, part | {"operations": _operations(schedule, caller)})
+        set_json(resp, one(req, schedule, _operations(schedule, caller)))
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Edit a schedule, and respond with it; attributes that `$select` names and the body lacks are deleted."""
-        self._admin(req)
+        self._sessions.admin_of(req)
         change = validate_schedule_edit(decode(read_body(req)))
         named = deletable([path for path in selection(parameters(req)) or () if path not in change])
         set_json(resp, public(_shown(self._schedules.edit(f"schedule/{name}", change, named))))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Delete a schedule. Its jobs stay."""
-        self._admin(req)
+        self._sessions.admin_of(req)
         self._schedules.delete(f"schedule/{name}")
         set_result(resp, f"schedule/{name}", "deleted")
 
     def on_post_action(self, req: falcon.Request, resp: falcon.Response, name: str, action: str) -> None:
         """Pause, resume or fire a schedule."""
-        caller = self._admin(req)
+        caller = self._sessions.admin_of(req)
         if action not in _OPERATIONS:
             message = f'undefined action (post, ["schedule" "{action}"]) for {req.path}'
             raise Problem(404, message, resource_id=req.path)
@@ -109,7 +108,7 @@ class ScheduleResource:
 
     def on_post_fire(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Make the jobs of ticks: `{"ticks": […]}`."""
-        caller = self._admin(req)
+        caller = self._sessions.admin_of(req)
         ticks = [Tick(each.id, each.tick) for each in decode_as(BulkFireBody, read_body(req)).ticks]
         results = self._schedules.fire_ticks(ticks, caller)
         answers = [
@@ -117,16 +116,6 @@ class ScheduleResource:
             for tick, result in zip(ticks, results, strict=True)
         ]
         set_json(resp, {"results": answers})
-
-    def _reader(self, req: falcon.Request) -> Caller:
-        caller = self._sessions.caller_of(req)
-        caller.require_sees_all()
-        return caller
-
-    def _admin(self, req: falcon.Request) -> Caller:
-        caller = self._sessions.caller_of(req)
-        caller.require_role("ADMIN")
-        return caller
 
 
 def _fired(id: str, job: str | None) -> dict[str, Any]:

@@ -11,15 +11,15 @@ from geventjob.server.accounts.caller import Caller
 from geventjob.server.accounts.passwords import Passwords
 from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.accounts.users import new_user, password_attributes
-from geventjob.server.document import operation, public, select_attributes
+from geventjob.server.document import operation, public
 from geventjob.server.http.decode import decode_as
 from geventjob.server.http.request_body import read_body
 from geventjob.server.http.response import set_json, set_result
 from geventjob.server.problem import Problem, forbidden
 from geventjob.server.resources.bodies import UserAdd, UserEdit
-from geventjob.server.resources.collection import collection
+from geventjob.server.resources.collection import collection, one
 from geventjob.server.resources.credential import delete_keys
-from geventjob.server.resources.search_parameters import parameters, search_query, selection
+from geventjob.server.resources.search_parameters import search_query, selection
 from geventjob.server.store.base import DuplicateKey, Insert, Store, Update, write_one
 
 _ACL = acl("ROLE", "ADMIN", [("ROLE", "USER", "VIEW")])
@@ -66,10 +66,7 @@ class UserResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Respond with one user."""
         user, caller = self._find(req, name, VIEW)
-        set_json(
-            resp,
-            select_attributes(public(user), selection(parameters(req))) | {"operations": _operations(user, caller)},
-        )
+        set_json(resp, one(req, user, _operations(user, caller)))
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Change a user's password, texts or roles."""

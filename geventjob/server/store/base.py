@@ -53,13 +53,24 @@ def kind_of(id: str) -> str:
 class StoreError(Exception):
     """A failure of the store, as opposed to an error in a request."""
 
+    MEANING = "the store fails"
+
+    @property
+    def told(self) -> str:
+        """The failure in words, for users and logs."""
+        return f"{self.MEANING}: {self}"
+
 
 class StoreAway(StoreError):
     """The store cannot be reached; whether a write took effect is unknown."""
 
+    MEANING = "the store is out of reach"
+
 
 class StoreRefused(StoreError):
     """The store certainly did not carry out a write, because the disk is full, for instance."""
+
+    MEANING = "the store refuses to write"
 
 
 class SearchTooLong(StoreError):
