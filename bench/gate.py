@@ -13,8 +13,8 @@ from rich.console import Console
 
 from bench.engine import THREADS, Row, cpu, engine, percentiles, table
 from geventjob.clock import cimi_time, moment_of, now
-from geventjob.server.jobs.changes import added
-from geventjob.server.jobs.wait import Hold, hold
+from geventjob.server.life.changes import added
+from geventjob.server.life.wait import Hold, hold
 from geventjob.server.store.base import Insert
 from geventjob.server.store.sqlite import SqliteStore
 from tests.support.fleet import until

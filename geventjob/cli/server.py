@@ -27,12 +27,12 @@ from geventjob.server.accounts.audit import Audit
 from geventjob.server.jobs.rights import Rights
 from geventjob.server.app import application
 from geventjob.server.accounts.passwords import Passwords
-from geventjob.server.jobs.failure_groups import FailureGroups
-from geventjob.server.jobs.feed import Feed
-from geventjob.server.jobs.promoter import Promoter
-from geventjob.server.jobs.rates import Rates
-from geventjob.server.jobs.reconcile import Reconciler
-from geventjob.server.jobs.rescue import Rescue
+from geventjob.server.watch.failure_groups import FailureGroups
+from geventjob.server.watch.feed import Feed
+from geventjob.server.leaders.promoter import Promoter
+from geventjob.server.watch.rates import Rates
+from geventjob.server.leaders.reconcile import Reconciler
+from geventjob.server.leaders.rescue import Rescue
 from geventjob.server.http.limits import raise_open_file_limit
 from geventjob.server.http.server import HttpServer
 from geventjob.server.accounts.sessions import Sessions, signing_key

@@ -20,18 +20,13 @@ from geventjob.server.http.environ import PERMITS
 from geventjob.server.http.errors import problem_of
 from geventjob.server.http.measured import Measured
 from geventjob.server.http.response import set_problem
-from geventjob.server.jobs.failure_groups import FailureGroups
-from geventjob.server.jobs.feed import Feed
 from geventjob.server.jobs.limits import LimitService
-from geventjob.server.jobs.looking import look_around
-from geventjob.server.jobs.metrics import FleetMetrics, JobMetrics, StoreMetrics
 from geventjob.server.jobs.pauses import PauseService
-from geventjob.server.jobs.promoter import Promoter
-from geventjob.server.jobs.rates import Rates
-from geventjob.server.jobs.reconcile import Reconciler
 from geventjob.server.jobs.rights import Rights
 from geventjob.server.jobs.schedules import ScheduleService
 from geventjob.server.jobs.service import Jobs
+from geventjob.server.leaders.promoter import Promoter
+from geventjob.server.leaders.reconcile import Reconciler
 from geventjob.server.page import page_files
 from geventjob.server.problem import Problem
 from geventjob.server.resources.batch import BatchResource
@@ -56,6 +51,11 @@ from geventjob.server.resources.templates import credential_templates, session_t
 from geventjob.server.resources.user import UserResource
 from geventjob.server.store.base import Store
 from geventjob.server.store.watched import WatchedStore
+from geventjob.server.watch.failure_groups import FailureGroups
+from geventjob.server.watch.feed import Feed
+from geventjob.server.watch.looking import look_around
+from geventjob.server.watch.metrics import FleetMetrics, JobMetrics, StoreMetrics
+from geventjob.server.watch.rates import Rates
 
 
 class App(falcon.App[Any, Any]):

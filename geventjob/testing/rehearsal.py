@@ -32,9 +32,9 @@ from geventjob.job.states import FINAL
 from geventjob.plugins import Actions, ActionSpec, find_actions
 from geventjob.plugins.find import action_spec
 from geventjob.server.document import public
-from geventjob.server.jobs.changes import added, entry_of, set_entry
-from geventjob.server.jobs.gate import expired, promoted
-from geventjob.server.jobs.schema import validate_add
+from geventjob.server.gate.gate import expired, promoted
+from geventjob.server.life.changes import added, entry_of, set_entry
+from geventjob.server.life.schema import validate_add
 from geventjob.testing.stub import NoServer, SteppedClock, StubQueue, StubServer
 
 EXECUTOR = "rehearsal"

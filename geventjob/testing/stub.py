@@ -14,8 +14,8 @@ from geventjob.cimi.session import refusal
 from geventjob.clock import now
 from geventjob.server.document import public
 from geventjob.server.http.errors import problem_of
-from geventjob.server.jobs.conflicts import Refusal
 from geventjob.server.jobs.lifecycle import edited
+from geventjob.server.life.conflicts import Refusal
 from geventjob.server.problem import Problem
 from geventjob.server.resources.bulk import job_edit
 

@@ -12,14 +12,14 @@ import pytest
 from gevent.event import Event
 
 from geventjob.server.accounts.caller import Caller
-from geventjob.server.jobs import after
-from geventjob.server.jobs.changes import entry_of
-from geventjob.server.jobs.conflicts import Refusal
-from geventjob.server.jobs.failures import FailureReport, RetryWish
+from geventjob.server.gate import after
 from geventjob.server.jobs.lifecycle import Edit, JobEdit, Owner
 from geventjob.server.jobs.pauses import PauseService
-from geventjob.server.jobs.promoter import Promoter
-from geventjob.server.jobs.reconcile import Reconciler
+from geventjob.server.leaders.promoter import Promoter
+from geventjob.server.leaders.reconcile import Reconciler
+from geventjob.server.life.changes import entry_of
+from geventjob.server.life.conflicts import Refusal
+from geventjob.server.life.failures import FailureReport, RetryWish
 from geventjob.server.problem import Problem
 from geventjob.server.store.base import StoreAway
 from geventjob.server.store.sqlite import SqliteStore

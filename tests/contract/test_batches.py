@@ -18,13 +18,13 @@ from geventjob.cimi.errors import Conflict, Invalid
 from geventjob.job.states import FINAL
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.filter import parse
-from geventjob.server.jobs.changes import entry_of
-from geventjob.server.jobs.conflicts import Refusal
 from geventjob.server.jobs.lifecycle import Edit, JobEdit, Owner
-from geventjob.server.jobs.promoter import Promoter
-from geventjob.server.jobs.reconcile import Reconciler
 from geventjob.server.jobs.rights import Rights
 from geventjob.server.jobs.service import Jobs
+from geventjob.server.leaders.promoter import Promoter
+from geventjob.server.leaders.reconcile import Reconciler
+from geventjob.server.life.changes import entry_of
+from geventjob.server.life.conflicts import Refusal
 from geventjob.server.problem import Problem
 from geventjob.server.store.base import Query, Update
 from tests.contract.test_after import Killed, stepping, stride

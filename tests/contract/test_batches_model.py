@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from geventjob.job.states import FINAL
-from geventjob.server.jobs.changes import entry_of
+from geventjob.server.life.changes import entry_of
 from geventjob.server.store.sqlite import SqliteStore
 from tests.contract.coordination.fleets import connect
 from tests.contract.test_batches import Server

@@ -12,7 +12,7 @@ import pytest
 
 from geventjob.coordination.member import about
 from geventjob.server.http import connection_handler
-from geventjob.server.jobs import feed as feeds
+from geventjob.server.watch import feed as feeds
 from tests.support.callers import STORES, LocalServer, acl, local_server
 from tests.support.event_stream import OpenStream
 from tests.support.job_server import Caller, good, problem

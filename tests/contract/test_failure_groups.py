@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from geventjob.server.jobs import failure_groups
-from geventjob.server.jobs.failure_groups import FailureGroups
-from geventjob.server.jobs.failures import kind_of_failure
+from geventjob.server.life.failures import kind_of_failure
 from geventjob.server.store.watched import Written
+from geventjob.server.watch import failure_groups
+from geventjob.server.watch.failure_groups import FailureGroups
 from tests.support.callers import STORES, LocalServer, local_server
 from tests.support.job_server import good, problem
 

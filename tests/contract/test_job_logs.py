@@ -11,7 +11,7 @@ import pytest
 from geventjob.job.types import LOG_BYTES
 from geventjob.server.jobs.attached import Attachments
 from geventjob.server.jobs.lifecycle import Edit, JobEdit, Owner
-from geventjob.server.jobs.logs import LogReport
+from geventjob.server.life.logs import LogReport
 from geventjob.server.store.base import StoreAway
 from tests.support.callers import STORES, LocalServer, acl, local_server
 from tests.support.job_server import good

@@ -11,14 +11,14 @@ import pytest
 from gevent.event import Event
 
 from geventjob.clock import cimi_time, now
-from geventjob.server.jobs.changes import entry_of
-from geventjob.server.jobs.failures import FailureReport, RetryWish
+from geventjob.server.gate.limit import counts
+from geventjob.server.gate.limit_schema import validate_limit
 from geventjob.server.jobs.lifecycle import Edit, JobEdit, Owner
-from geventjob.server.jobs.limit import counts
-from geventjob.server.jobs.limit_schema import validate_limit
 from geventjob.server.jobs.limits import LimitService
 from geventjob.server.jobs.pauses import PauseService
-from geventjob.server.jobs.promoter import ELECTION
+from geventjob.server.leaders.promoter import ELECTION
+from geventjob.server.life.changes import entry_of
+from geventjob.server.life.failures import FailureReport, RetryWish
 from geventjob.server.store.base import Update
 from tests.contract.test_promoter import ADMIN, Site
 from tests.contract.test_reconcile import Both, both  # noqa: F401  (a fixture)

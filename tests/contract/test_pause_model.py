@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from geventjob.coordination.base import Claim, Coordination
-from geventjob.server.jobs import pause_rounds, sweep
-from geventjob.server.jobs.conflicts import Refusal
+from geventjob.server.gate import sweep
 from geventjob.server.jobs.lifecycle import Edit, JobEdit, Owner
 from geventjob.server.jobs.pauses import PauseService
-from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.service import Jobs
+from geventjob.server.leaders import pause_rounds
+from geventjob.server.leaders.promoter import Promoter
+from geventjob.server.life.conflicts import Refusal
 from geventjob.server.store.base import Store
 from geventjob.server.store.sqlite import SqliteStore
 from tests.contract.coordination.fleets import connect

@@ -9,11 +9,11 @@ import pytest
 from geventjob.cimi.document import ALL_ACTIONS
 from geventjob.clock import cimi_time, now
 from geventjob.coordination.base import Claim
-from geventjob.server.jobs.changes import entry_of
-from geventjob.server.jobs.conflicts import Refusal
 from geventjob.server.jobs.lifecycle import Edit, JobEdit, Owner
 from geventjob.server.jobs.pauses import PauseService
-from geventjob.server.jobs.reconcile import Reconciler
+from geventjob.server.leaders.reconcile import Reconciler
+from geventjob.server.life.changes import entry_of
+from geventjob.server.life.conflicts import Refusal
 from geventjob.server.problem import Problem
 from geventjob.server.store.base import Update
 from tests.contract.test_promoter import ADMIN, Site

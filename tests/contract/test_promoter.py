@@ -12,15 +12,15 @@ import pytest
 from geventjob.clock import cimi_time, now
 from geventjob.coordination.base import CoordinationAway
 from geventjob.server.accounts.caller import Caller
-from geventjob.server.jobs import gate
-from geventjob.server.jobs.changes import entry_of
-from geventjob.server.jobs.conflicts import Refusal
-from geventjob.server.jobs.gate import stale_entry
+from geventjob.server.gate import gate
+from geventjob.server.gate.gate import stale_entry
 from geventjob.server.jobs.lifecycle import Edit, JobEdit, Owner, edited
-from geventjob.server.jobs.promoter import LONGEST, Promoter
 from geventjob.server.jobs.service import Jobs
 from geventjob.server.jobs.stops import stopped
-from geventjob.server.jobs.wait import Hold, hold
+from geventjob.server.leaders.promoter import LONGEST, Promoter
+from geventjob.server.life.changes import entry_of
+from geventjob.server.life.conflicts import Refusal
+from geventjob.server.life.wait import Hold, hold
 from geventjob.server.store.base import StoreAway, Update
 from tests.contract.test_reconcile import Both, both  # noqa: F401  (a fixture)
 from tests.support.waiting import eventually
@@ -232,7 +232,7 @@ def test_a_clock_that_is_stepped_by_hours_neither_loses_nor_doubles_a_job(
         return now() + timedelta(hours=2)
 
     with monkeypatch.context() as clock:  # the clock is put forward; the store fails after the put
-        clock.setattr("geventjob.server.jobs.promoter.now", ahead)
+        clock.setattr("geventjob.server.leaders.promoter.now", ahead)
         with monkeypatch.context() as patch:
             write = site.both.store.write
             patch.setattr(site.both.store, "write", lambda items: write(items[:1]) and _away())

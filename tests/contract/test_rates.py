@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from geventjob.coordination.member import about
-from geventjob.server.jobs import rates as rates_module
-from geventjob.server.jobs.rates import OTHERS, Rates
 from geventjob.server.store.watched import Written
+from geventjob.server.watch import rates as rates_module
+from geventjob.server.watch.rates import OTHERS, Rates
 from tests.support.callers import STORES, LocalServer, local_server
 from tests.support.job_server import good
 from tests.support.waiting import eventually

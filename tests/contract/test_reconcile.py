@@ -13,11 +13,11 @@ import pytest
 
 from geventjob.clock import now
 from geventjob.coordination.base import Coordination
-from geventjob.server.jobs.changes import added, entry_of
 from geventjob.server.jobs.lifecycle import Edit, Owner, edited
-from geventjob.server.jobs.reconcile import Reconciler, Report
-from geventjob.server.jobs.requeue import requeued
 from geventjob.server.jobs.stops import stopped
+from geventjob.server.leaders.reconcile import Reconciler, Report
+from geventjob.server.life.changes import added, entry_of
+from geventjob.server.life.requeue import requeued
 from geventjob.server.store.base import Insert, Query, Store, Update
 from geventjob.server.store.sqlite import SqliteStore
 from tests.contract.coordination.fleets import connect
@@ -164,7 +164,7 @@ def test_a_job_that_ends_within_the_grace_is_left_alone(both: Both, monkeypatch:
     def sleep(grace: float) -> None:
         both.edit("a", Edit({"state": "FAILED"}))
 
-    monkeypatch.setattr("geventjob.server.jobs.reconcile.gevent", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr("geventjob.server.leaders.reconcile.gevent", SimpleNamespace(sleep=sleep))
     assert both.run() == Report(jobs=1)
     assert both.job("a")["state"] == "FAILED"
     assert both.queue() == []
@@ -174,7 +174,7 @@ def test_a_name_that_another_job_has_by_now_is_no_entry_of_ones_own(
     both: Both, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A new ZooKeeper counts from 0 again, so the first entries that are put have names of lost entries."""
-    monkeypatch.setattr("geventjob.server.jobs.pages.PAGE", 3)
+    monkeypatch.setattr("geventjob.server.leaders.pages.PAGE", 3)
     entries = [both.add(f"n{n}") for n in range(7)]
     both.lose(*entries)
     fresh = [both.add("new"), *[both.add(f"m{n}") for n in range(6)]]
@@ -194,7 +194,7 @@ def test_two_reconcilers_at_once_leave_one_entry_a_job(both: Both) -> None:
 
 
 def test_many_pages(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("geventjob.server.jobs.pages.PAGE", 7)
+    monkeypatch.setattr("geventjob.server.leaders.pages.PAGE", 7)
     both.lose(*[both.add(f"n{n}") for n in range(30)])
     assert both.run() == Report(jobs=30, requeued=30)
 

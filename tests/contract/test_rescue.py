@@ -9,8 +9,8 @@ import pytest
 from geventjob.clock import now
 from geventjob.coordination.base import Claim
 from geventjob.server.jobs.lifecycle import Edit, Owner
-from geventjob.server.jobs.rescue import Rescue
 from geventjob.server.jobs.stops import stopped
+from geventjob.server.leaders.rescue import Rescue
 from geventjob.server.store.base import Update
 from tests.contract.test_reconcile import Both, both  # noqa: F401  (a fixture)
 from tests.support.waiting import eventually

@@ -18,12 +18,12 @@ from geventjob.coordination.base import CoordinationAway
 from geventjob.job.states import FINAL
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.filter import parse
-from geventjob.server.jobs.changes import entry_of
-from geventjob.server.jobs.gate import is_pending
+from geventjob.server.gate.gate import is_pending
 from geventjob.server.jobs.lifecycle import Edit, JobEdit, Owner
-from geventjob.server.jobs.promoter import SWEEP, Promoter
 from geventjob.server.jobs.rights import Rights
 from geventjob.server.jobs.service import Jobs
+from geventjob.server.leaders.promoter import SWEEP, Promoter
+from geventjob.server.life.changes import entry_of
 from geventjob.server.problem import Problem
 from geventjob.server.store.base import Query, StoreAway, StoreRefused, Update
 from tests.contract.test_promoter import ADMIN, Site

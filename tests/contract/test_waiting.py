@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from geventjob.clock import now
-from geventjob.server.jobs.changes import added, entry_of
+from geventjob.server.gate.rules import Rules
+from geventjob.server.gate.waiting import waited_on, waiting_on
 from geventjob.server.jobs.lifecycle import Edit, JobEdit
-from geventjob.server.jobs.promoter import LONGEST
-from geventjob.server.jobs.rules import Rules
-from geventjob.server.jobs.wait import Hold, hold
-from geventjob.server.jobs.waiting import waited_on, waiting_on
+from geventjob.server.leaders.promoter import LONGEST
+from geventjob.server.life.changes import added, entry_of
+from geventjob.server.life.wait import Hold, hold
 from geventjob.server.store.base import Insert, Store, Update
 from tests.contract.store.conftest import make, store  # noqa: F401  (fixtures)
 from tests.contract.test_promoter import ADMIN, Site, site  # noqa: F401  (a fixture)
@@ -44,7 +44,7 @@ def waiter(number: int, on: str, priority: int, created: str) -> dict[str, Any]:
 
 
 def test_those_that_wait_on_a_thing_are_found_in_their_order(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
-    monkeypatch.setattr("geventjob.server.jobs.waiting.PAGE", 3)
+    monkeypatch.setattr("geventjob.server.gate.waiting.PAGE", 3)
     early, late = "2026-04-02T08:15:30.123Z", "2026-04-02T08:15:30.124Z"
     places = [(5, late), (999, early), (5, early), (999, late), (10, late), (5, early), (0, late)]
     jobs = [waiter(number, "shop/a|1", *place) for number, place in enumerate(places)]

@@ -13,12 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from geventjob.coordination.sqlite import SqliteCoordination
 from geventjob.job.states import FINAL
 from geventjob.server.accounts.caller import Caller
-from geventjob.server.jobs import after
-from geventjob.server.jobs.changes import entry_of
+from geventjob.server.gate import after
 from geventjob.server.jobs.lifecycle import Edit, JobEdit
-from geventjob.server.jobs.promoter import Promoter
-from geventjob.server.jobs.reconcile import Reconciler
 from geventjob.server.jobs.service import Jobs
+from geventjob.server.leaders.promoter import Promoter
+from geventjob.server.leaders.reconcile import Reconciler
+from geventjob.server.life.changes import entry_of
 from geventjob.server.store.base import StoreAway
 from geventjob.server.store.sqlite import SqliteStore
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from geventjob.server.jobs.attention import Observed, notices
-from geventjob.server.jobs.fleet import ELECTIONS
-from geventjob.server.jobs.rates import new_counts, percentile
+from geventjob.server.watch.attention import Observed, notices
+from geventjob.server.watch.fleet import ELECTIONS
+from geventjob.server.watch.rates import new_counts, percentile
 
 WELL = Observed(executors={"e": {"actions": ["x"]}}, leaders=dict.fromkeys(ELECTIONS, "s"))
 
@@ -112,7 +112,7 @@ def test_the_worst_comes_first() -> None:
 
 @pytest.mark.parametrize("share", [0.5, 0.95, 0.99])
 def test_percentiles_are_within_a_fifth(share: float) -> None:
-    from geventjob.server.jobs.rates import step_of
+    from geventjob.server.watch.rates import step_of
 
     durations = [n / 100 for n in range(1, 1001)]
     counts = new_counts()

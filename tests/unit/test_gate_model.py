@@ -11,13 +11,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from geventjob.clock import moment_of
 from geventjob.job.states import FINAL, TAKER, TRANSITIONS
-from geventjob.server.jobs import gate
-from geventjob.server.jobs.changes import added, entry_of, set_entry
-from geventjob.server.jobs.conflicts import EntryDiffers, Refusal
-from geventjob.server.jobs.failures import FailureReport, RetryWish
+from geventjob.server.gate import gate
 from geventjob.server.jobs.lifecycle import Edit, Owner, edited
 from geventjob.server.jobs.stops import stopped
-from geventjob.server.jobs.wait import Hold, hold
+from geventjob.server.life.changes import added, entry_of, set_entry
+from geventjob.server.life.conflicts import EntryDiffers, Refusal
+from geventjob.server.life.failures import FailureReport, RetryWish
+from geventjob.server.life.wait import Hold, hold
 
 LIMIT = 3
 ACL = {"owner": {"principal": "a", "type": "USER"}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,10 @@ ROOMS = [
     ["geventjob.executor", "geventjob.scheduling", "geventjob.server.app"],
     ["geventjob.server.resources"],
     ["geventjob.server.http"],
-    ["geventjob.server.jobs"],
+    ["geventjob.server.jobs", "geventjob.server.watch"],
+    ["geventjob.server.leaders"],
+    ["geventjob.server.gate"],
+    ["geventjob.server.life"],
     ["geventjob.server.accounts"],
     ["geventjob.server.store"],
     ["geventjob.server.filter"],
@@ -51,24 +55,24 @@ def level(name: str) -> int:
     return next(number for number, names in enumerate(ROOMS) if name in names)
 
 
-def modules() -> Iterator[tuple[str, Path]]:
-    for path in sorted((ROOT / "geventjob").rglob("*.py")):
-        yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
+@cache
+def modules() -> dict[str, Path]:
+    found = sorted((ROOT / "geventjob").rglob("*.py"))
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in found}
 
 
 def imported(path: Path) -> Iterator[str]:
     """Return the modules of the package that a file imports anywhere."""
-    known = {name for name, _ in modules()}
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith("geventjob"))
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("geventjob"):
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                yield inner if inner in known else str(node.module)
+                yield inner if inner in modules() else str(node.module)
 
 
-@pytest.mark.parametrize(("module", "path"), [pytest.param(*pair, id=pair[0]) for pair in modules()])
+@pytest.mark.parametrize(("module", "path"), [pytest.param(*pair, id=pair[0]) for pair in modules().items()])
 def test_a_module_imports_from_its_room_or_rooms_below(module: str, path: Path) -> None:
     own = room(module)
     wrong = [
@@ -86,7 +90,7 @@ def test_the_page_lists_the_same_rooms() -> None:
 
 def test_outside_libraries_stay_in_their_places() -> None:
     wrong = []
-    for module, path in modules():
+    for module, path in modules().items():
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from geventjob.server.jobs.changes import added
-from geventjob.server.jobs.conflicts import Refusal
 from geventjob.server.jobs.lifecycle import Edit, Owner, edited
-from geventjob.server.jobs.requeue import requeued
 from geventjob.server.jobs.stops import stopped
+from geventjob.server.life.changes import added
+from geventjob.server.life.conflicts import Refusal
+from geventjob.server.life.requeue import requeued
 
 NOW = datetime(2024, 5, 1, 12, 0, 0, tzinfo=timezone.utc)
 E1, E2 = "/job/entries/entry-999-0000000001", "/job/entries/entry-999-0000000002"

@@ -16,7 +16,7 @@ from geventjob.job import attributes as table
 from geventjob.job import reference
 from geventjob.job.attributes import ATTRIBUTES, SLIPSTREAM, Attribute, Type
 from geventjob.job.copies import like
-from geventjob.server.jobs.schema import Job, SchemaError, validate_add, validate_edit
+from geventjob.server.life.schema import Job, SchemaError, validate_add, validate_edit
 from geventjob.server.store.attributes import FRACTIONS, NOT_SEARCHED, PROSE, SINGLE, searched, terms, type_of
 from geventjob.server.store.elasticsearch import mapping
 from geventjob.server.store.sqlite.rows import COLUMNS
@@ -136,9 +136,9 @@ from geventjob.cimi.errors import Invalid
 from geventjob.job.copies import like
 from geventjob.job import reference
 from geventjob.server.filter import parse
-from geventjob.server.jobs.changes import added, changed
+from geventjob.server.life.changes import added, changed
 from geventjob.server.jobs.lifecycle import Edit, edited
-from geventjob.server.jobs.schema import validate_add
+from geventjob.server.life.schema import validate_add
 from geventjob.server.store.base import Insert, Query
 from geventjob.server.store.sqlite import SqliteStore
 

@@ -25,7 +25,7 @@ from geventjob.executor.work import Work
 from geventjob.executor.writes import OutOfPatience
 from geventjob.job.types import LOG_BYTES
 from geventjob.log import TREE
-from geventjob.server.jobs.logs import KEPT_ATTEMPTS, LogReport, appended, shown
+from geventjob.server.life.logs import KEPT_ATTEMPTS, LogReport, appended, shown
 
 logger = logging.getLogger("of.an.action")
 

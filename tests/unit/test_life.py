@@ -19,10 +19,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from geventjob.clock import cimi_time
 from geventjob.job.attributes import AFTER_END
 from geventjob.job.states import FINAL, TRANSITIONS
-from geventjob.server.jobs.changes import added
-from geventjob.server.jobs.conflicts import EntryDiffers, OwnerHolds, Refusal
 from geventjob.server.jobs.lifecycle import Edit, Owner, edited
 from geventjob.server.jobs.stops import RETELL, stopped, tells, untold
+from geventjob.server.life.changes import added
+from geventjob.server.life.conflicts import EntryDiffers, OwnerHolds, Refusal
 
 T0 = datetime(2024, 5, 1, 12, 0, 0, tzinfo=timezone.utc)
 E1, E2 = "/job/entries/entry-999-0000000001", "/job/entries/entry-999-0000000002"

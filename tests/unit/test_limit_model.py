@@ -21,14 +21,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from geventjob.coordination.base import CoordinationError, Leadership
 from geventjob.coordination.sqlite import SqliteCoordination
 from geventjob.server.accounts.caller import Caller
-from geventjob.server.jobs.conflicts import Refusal
-from geventjob.server.jobs.failures import FailureReport, RetryWish
+from geventjob.server.gate.limit import counts
+from geventjob.server.gate.limit_schema import validate_limit
 from geventjob.server.jobs.lifecycle import Edit, JobEdit, Owner
-from geventjob.server.jobs.limit import counts
-from geventjob.server.jobs.limit_schema import validate_limit
 from geventjob.server.jobs.limits import LimitService
-from geventjob.server.jobs.promoter import ELECTION, Promoter
 from geventjob.server.jobs.service import Jobs
+from geventjob.server.leaders.promoter import ELECTION, Promoter
+from geventjob.server.life.conflicts import Refusal
+from geventjob.server.life.failures import FailureReport, RetryWish
 from geventjob.server.store.base import Query
 from geventjob.server.store.sqlite import SqliteStore
 

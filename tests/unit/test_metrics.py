@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry
 from geventjob import metrics
 from geventjob.metrics import OTHER, BoundedLabel
 from geventjob.metrics_port import MetricsPort
-from geventjob.server.jobs.metrics import JobMetrics
 from geventjob.server.store.watched import Written
+from geventjob.server.watch.metrics import JobMetrics
 
 NEW = {"id": "job/1", "action": "x", "state": "QUEUED", "created": "2026-01-01T00:00:00.000Z"}
 RUNNING = {**NEW, "state": "RUNNING", "started": "2026-01-01T00:00:02.000Z", "updated": "2026-01-01T00:00:02.000Z"}

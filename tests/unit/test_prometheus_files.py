@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from geventjob.executor.metrics import HELP, RunMetrics
 from geventjob.metrics import HubLag
 from geventjob.server.http.measured import Measured
-from geventjob.server.jobs.metrics import JobMetrics
+from geventjob.server.watch.metrics import JobMetrics
 
 FOLDER = Path(__file__).parents[2] / "conf" / "prometheus"
 FLEET = {"queue_entries", "queue_taken", "queue_oldest_seconds", "executors", "executor_slots", "leader"}

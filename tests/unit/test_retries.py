@@ -14,12 +14,12 @@ from geventjob import Backoff, Retry, action
 from geventjob.clock import cimi_time
 from geventjob.executor.job import Job
 from geventjob.plugins.retries import RetryPolicy
-from geventjob.server.jobs.changes import entry_of
-from geventjob.server.jobs.conflicts import Refusal
-from geventjob.server.jobs.failures import ERROR_BYTES, KEPT_ERRORS, FailureReport, RetryWish, note
-from geventjob.server.jobs.gate import promoted
+from geventjob.server.gate.gate import promoted
 from geventjob.server.jobs.lifecycle import Edit, Owner, edited
 from geventjob.server.jobs.stops import stopped
+from geventjob.server.life.changes import entry_of
+from geventjob.server.life.conflicts import Refusal
+from geventjob.server.life.failures import ERROR_BYTES, KEPT_ERRORS, FailureReport, RetryWish, note
 
 NOW = datetime(2026, 4, 2, 8, 15, 30, tzinfo=timezone.utc)
 OWNER = Owner("/job/entries/entry-999-0000000001", 7, "one")

@@ -9,8 +9,8 @@ import pytest
 
 from geventjob.job.attributes import SET_BY_SERVER
 from geventjob.job.types import PAYLOAD_BYTES
-from geventjob.server.jobs import schema
-from geventjob.server.jobs.schema import PayloadTooLarge, SchemaError, validate_add, validate_edit
+from geventjob.server.life import schema
+from geventjob.server.life.schema import PayloadTooLarge, SchemaError, validate_add, validate_edit
 
 START = "resource does not satisfy defined schema: "
 OWNER = {"principal": "alice", "type": "USER"}

@@ -7,8 +7,8 @@ import logging
 from geventjob.coordination.base import CoordinationError
 from geventjob.log import SELDOM
 from geventjob.server.filter import FilterError
-from geventjob.server.jobs.conflicts import Refusal
-from geventjob.server.jobs.schema import SchemaError
+from geventjob.server.life.conflicts import Refusal
+from geventjob.server.life.schema import SchemaError
 from geventjob.server.problem import Problem, not_found, unavailable
 from geventjob.server.store.base import NoSuchDocument, SearchTooLong, StoreError
 

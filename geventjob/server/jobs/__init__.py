@@ -1,1 +1,1 @@
-"""Jobs on the server: their attributes, their life, and their entries in the queue."""
+"""Jobs as callers see them: added, read, edited, stopped, searched, with their rules and schedules."""

@@ -17,17 +17,17 @@ from geventjob.clock import boottime, now
 from geventjob.coordination.base import Coordination, CoordinationError
 from geventjob.server.accounts.acl import MODIFY
 from geventjob.server.accounts.caller import Caller
-from geventjob.server.jobs.after import predecessors
-from geventjob.server.jobs.changes import TURN, added, set_entry
-from geventjob.server.jobs.children import BATCH, OPTIONS, is_open, opened
-from geventjob.server.jobs.entries import entries_of, remove
-from geventjob.server.jobs.gate import is_pending, wait_of
-from geventjob.server.jobs.promoter import Promoter
+from geventjob.server.gate.after import predecessors
+from geventjob.server.gate.children import BATCH, OPTIONS, is_open, opened
+from geventjob.server.gate.entries import entries_of, remove
+from geventjob.server.gate.gate import is_pending, wait_of
+from geventjob.server.gate.rules import Rules
+from geventjob.server.gate.unique import UniqueJobs
+from geventjob.server.gate.unique_keys import CLAIM, NewJob, claim_id
 from geventjob.server.jobs.rights import Rights
-from geventjob.server.jobs.rules import Rules
-from geventjob.server.jobs.unique import UniqueJobs
-from geventjob.server.jobs.unique_keys import CLAIM, NewJob, claim_id
-from geventjob.server.jobs.wait import hold
+from geventjob.server.leaders.promoter import Promoter
+from geventjob.server.life.changes import TURN, added, set_entry
+from geventjob.server.life.wait import hold
 from geventjob.server.problem import Problem, forbidden
 from geventjob.server.store.base import DuplicateKey, Insert, Store
 

@@ -14,11 +14,11 @@ from msgspec.structs import replace
 
 from geventjob.cimi.document import Document
 from geventjob.clock import now
-from geventjob.server.jobs.changes import LAST_ENTRY
-from geventjob.server.jobs.conflicts import Refusal
 from geventjob.server.jobs.lifecycle import Edit, JobEdit, is_latest_claim
-from geventjob.server.jobs.logs import ATTEMPTS, appended
-from geventjob.server.jobs.records import recorded
+from geventjob.server.life.changes import LAST_ENTRY
+from geventjob.server.life.conflicts import Refusal
+from geventjob.server.life.logs import ATTEMPTS, appended
+from geventjob.server.life.records import recorded
 from geventjob.server.store.base import DuplicateKey, Insert, Store, StoreError, Update
 
 log = logging.getLogger(__name__)

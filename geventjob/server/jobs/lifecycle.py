@@ -22,13 +22,14 @@ from geventjob.cimi.document import Document
 from geventjob.job.attributes import AFTER_END, AT_ADD, KEPT, OWNED, SET_BY_SERVER
 from geventjob.job.bounds import MOST_RETRIES
 from geventjob.job.states import FINAL, TAKER, TRANSITIONS
-from geventjob.server.jobs import failures, gate, interruptions
-from geventjob.server.jobs.changes import changed, cut, entry_of, set_entry
-from geventjob.server.jobs.conflicts import EntryDiffers, OwnerHolds, Refusal, stopping
-from geventjob.server.jobs.failures import FailureReport, RetryWish
-from geventjob.server.jobs.logs import LogReport
-from geventjob.server.jobs.records import RecordReport
-from geventjob.server.jobs.requeue import interrupted, requeued, under_way
+from geventjob.server.gate import gate
+from geventjob.server.life import failures, interruptions
+from geventjob.server.life.changes import changed, cut, entry_of, set_entry
+from geventjob.server.life.conflicts import EntryDiffers, OwnerHolds, Refusal, stopping
+from geventjob.server.life.failures import FailureReport, RetryWish
+from geventjob.server.life.logs import LogReport
+from geventjob.server.life.records import RecordReport
+from geventjob.server.life.requeue import interrupted, requeued, under_way
 
 
 class Owner(Struct, frozen=True):

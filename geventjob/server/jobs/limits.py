@@ -10,9 +10,9 @@ from geventjob.clock import cimi_time, now
 from geventjob.server.accounts.acl import acl
 from geventjob.server.document import new_document
 from geventjob.server.filter import And, Compare, Filter
-from geventjob.server.jobs.limit import ADMITTED, ON, UNFINISHED
-from geventjob.server.jobs.rulebook import RuleBook
-from geventjob.server.jobs.rules import Rules
+from geventjob.server.gate.limit import ADMITTED, ON, UNFINISHED
+from geventjob.server.gate.rulebook import RuleBook
+from geventjob.server.gate.rules import Rules
 from geventjob.server.problem import Problem, not_found
 from geventjob.server.store.base import DuplicateKey, Insert, NoSuchDocument, Query, Store, Update, write_one
 

@@ -10,8 +10,8 @@ from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time, now
 from geventjob.server.accounts.acl import acl
 from geventjob.server.document import new_document
-from geventjob.server.jobs.rulebook import RuleBook
-from geventjob.server.jobs.rules import is_over, pause_id
+from geventjob.server.gate.rulebook import RuleBook
+from geventjob.server.gate.rules import is_over, pause_id
 from geventjob.server.problem import not_found
 from geventjob.server.store.base import DuplicateKey, Insert, NoSuchDocument, Store, Update, write_one
 

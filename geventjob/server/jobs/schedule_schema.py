@@ -14,7 +14,7 @@ from geventjob.cimi.document import Document
 from geventjob.job import types
 from geventjob.job.attributes import ATTRIBUTES
 from geventjob.job.types import ValueType
-from geventjob.server.jobs.schema import SchemaError, check_shape
+from geventjob.server.life.schema import SchemaError, check_shape
 
 LONGEST_NAME = 100
 RESERVED = "bulk-fire"

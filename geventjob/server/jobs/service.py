@@ -17,26 +17,26 @@ from geventjob.job.states import FINAL
 from geventjob.server.accounts.acl import MODIFY, VIEW
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.filter import Filter
+from geventjob.server.gate.after import WAITERS
+from geventjob.server.gate.children import BATCH, OPTIONS
+from geventjob.server.gate.entries import discard, entries_of, remove
+from geventjob.server.gate.gate import has_left, released, unless_paused
 from geventjob.server.jobs.adding import JobAdder
-from geventjob.server.jobs.after import WAITERS
 from geventjob.server.jobs.attached import Attachments, is_marked, marked
-from geventjob.server.jobs.batches import closed
-from geventjob.server.jobs.changes import entry_of
-from geventjob.server.jobs.children import BATCH, OPTIONS
-from geventjob.server.jobs.conflicts import EntryDiffers, OwnerHolds, Refusal
-from geventjob.server.jobs.entries import discard, entries_of, remove
-from geventjob.server.jobs.gate import has_left, released, unless_paused
 from geventjob.server.jobs.lifecycle import Edit, JobEdit, edited
 from geventjob.server.jobs.limits import turn_of
-from geventjob.server.jobs.logs import shown
-from geventjob.server.jobs.promoter import Promoter
 from geventjob.server.jobs.recent_writers import RecentWriters
-from geventjob.server.jobs.records import shown_records
 from geventjob.server.jobs.rights import Rights, permitted
 from geventjob.server.jobs.stacks import ask_for_stack
 from geventjob.server.jobs.stops import stopped, tells, untold
 from geventjob.server.jobs.turn_log import log_turn
 from geventjob.server.jobs.why import Facts, details, explained, gathered
+from geventjob.server.leaders.batches import closed
+from geventjob.server.leaders.promoter import Promoter
+from geventjob.server.life.changes import entry_of
+from geventjob.server.life.conflicts import EntryDiffers, OwnerHolds, Refusal
+from geventjob.server.life.logs import shown
+from geventjob.server.life.records import shown_records
 from geventjob.server.problem import Problem, unavailable
 from geventjob.server.store.base import NoSuchDocument, Page, Query, Store, Update
 

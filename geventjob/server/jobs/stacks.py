@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from geventjob.cimi.document import Document
 from geventjob.coordination.base import Coordination
-from geventjob.server.jobs.entries import entries_of
+from geventjob.server.gate.entries import entries_of
 from geventjob.server.problem import Problem
 
 

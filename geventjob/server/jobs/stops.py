@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from geventjob.cimi.document import Document
-from geventjob.server.jobs.changes import changed
+from geventjob.server.life.changes import changed
 
 RETELL = 60.0
 """Seconds after which another stop sends the message again: the server of the first stop may have died before."""

@@ -14,8 +14,8 @@ from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time, moment_of
 from geventjob.coordination.base import Coordination, CoordinationError
 from geventjob.job.states import FINAL
-from geventjob.server.jobs.changes import entry_of
-from geventjob.server.jobs.promoter import ELECTION
+from geventjob.server.leaders.promoter import ELECTION
+from geventjob.server.life.changes import entry_of
 
 NAMED = 20
 """Most actions or executors that a sentence or an answer names."""

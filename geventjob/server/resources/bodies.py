@@ -1,6 +1,6 @@
 """Shapes of request bodies: sessions, users, API keys, bulk requests, pauses and firings of schedules.
 
-`server/jobs/schema.py` has the shape of a job, `server/jobs/schedule_schema.py` that of a schedule. Every object is
+`server/life/schema.py` has the shape of a job, `server/jobs/schedule_schema.py` that of a schedule. Every object is
 closed: an unknown attribute is an error that names the attribute. null is a value, unlike an absent attribute.
 """
 
@@ -14,10 +14,10 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from geventjob.cimi.document import Document
 from geventjob.job.types import Caption, JobId, Name, Text
 from geventjob.server.accounts.passwords import MIN_LENGTH
-from geventjob.server.jobs.failures import FailureReport, RetryWish
 from geventjob.server.jobs.lifecycle import Owner
-from geventjob.server.jobs.logs import LogReport
-from geventjob.server.jobs.records import RecordReport
+from geventjob.server.life.failures import FailureReport, RetryWish
+from geventjob.server.life.logs import LogReport
+from geventjob.server.life.records import RecordReport
 from geventjob.server.problem import invalid
 
 MAX_ITEMS = 1_000

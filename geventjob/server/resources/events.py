@@ -16,9 +16,9 @@ from geventjob.server.accounts.caller import Caller
 from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.http.admission import STREAMS
 from geventjob.server.http.environ import STREAMING
-from geventjob.server.jobs.feed import Batch, Feed
 from geventjob.server.problem import Problem
 from geventjob.server.store.base import StoreError
+from geventjob.server.watch.feed import Batch, Feed
 
 PAUSE = 0.25
 """Seconds between two batches: people read no faster."""

@@ -14,10 +14,10 @@ from geventjob.server.document import public
 from geventjob.server.http.decode import decode_as
 from geventjob.server.http.request_body import read_body
 from geventjob.server.http.response import set_json
-from geventjob.server.jobs.fleet import counts_of, nodes_of
 from geventjob.server.jobs.pauses import PauseService
-from geventjob.server.jobs.reconcile import Reconciler
+from geventjob.server.leaders.reconcile import Reconciler
 from geventjob.server.resources.bodies import ReconcileBody
+from geventjob.server.watch.fleet import counts_of, nodes_of
 
 
 class NodeResource:

@@ -12,10 +12,10 @@ from geventjob.server.accounts.acl import MODIFY, acl
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.document import operation, public
+from geventjob.server.gate.children import BATCH, is_open
 from geventjob.server.http.decode import decode
 from geventjob.server.http.request_body import read_body
 from geventjob.server.http.response import set_json, set_result
-from geventjob.server.jobs.children import BATCH, is_open
 from geventjob.server.jobs.lifecycle import Edit, JobEdit
 from geventjob.server.jobs.service import Jobs
 from geventjob.server.problem import Problem

@@ -8,7 +8,7 @@ from typing import Any
 from geventjob.cimi.document import Document
 from geventjob.server.accounts.acl import with_admin_rule
 from geventjob.server.http.decode import MAX_DEPTH, too_deep
-from geventjob.server.jobs.schema import validate_add, validate_edit
+from geventjob.server.life.schema import validate_add, validate_edit
 
 
 def parse_job_add(value: Any) -> Document:

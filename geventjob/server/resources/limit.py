@@ -9,10 +9,10 @@ from geventjob.server.accounts.acl import acl
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.document import operation, public
+from geventjob.server.gate.limit_schema import validate_limit
 from geventjob.server.http.decode import decode
 from geventjob.server.http.request_body import read_body
 from geventjob.server.http.response import set_json, set_result
-from geventjob.server.jobs.limit_schema import validate_limit
 from geventjob.server.jobs.limits import LimitService
 from geventjob.server.resources.collection import collection, one
 from geventjob.server.resources.search_parameters import search_query, selection

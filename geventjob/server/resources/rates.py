@@ -10,13 +10,13 @@ from geventjob.cimi.document import Document
 from geventjob.coordination.base import Coordination
 from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.http.response import set_json
-from geventjob.server.jobs.attention import gathered, notices
-from geventjob.server.jobs.failure_groups import FailureGroups
-from geventjob.server.jobs.rates import MOST_ACTIONS, OTHERS, Rates, by_action, percentile, summed
 from geventjob.server.problem import Problem
 from geventjob.server.resources.health import HealthResource
 from geventjob.server.resources.search_parameters import number, parameters
 from geventjob.server.store.base import Store
+from geventjob.server.watch.attention import gathered, notices
+from geventjob.server.watch.failure_groups import FailureGroups
+from geventjob.server.watch.rates import MOST_ACTIONS, OTHERS, Rates, by_action, percentile, summed
 
 SHOWN_GROUPS, MOST_GROUPS = 200, 1_000
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}

@@ -15,7 +15,7 @@ from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
 
 from geventjob import backoff
 from geventjob.coordination.member import announce, join
-from geventjob.server.jobs.reconcile import Reconciler
+from geventjob.server.leaders.reconcile import Reconciler
 from tests.contract.zookeeper.conftest import Member, Site, jobs
 from tests.support.quota import Quota
 from tests.support.waiting import eventually

@@ -11,10 +11,10 @@ import pytest
 
 from geventjob.clock import now
 from geventjob.coordination.base import Claim, CoordinationAway
-from geventjob.server.jobs.changes import entry_of
 from geventjob.server.jobs.lifecycle import Edit, Owner
-from geventjob.server.jobs.reconcile import Report
 from geventjob.server.jobs.stops import stopped
+from geventjob.server.leaders.reconcile import Report
+from geventjob.server.life.changes import entry_of
 from geventjob.server.store.base import Update
 from geventjob.server.store.sqlite import SqliteStore
 from tests.contract.test_reconcile import Both
