@@ -16,7 +16,7 @@ MAX_INTERRUPTIONS = 5
 TAKEOVER = 2.0
 """Seconds after the session timeout within which the jobs of a dead executor run elsewhere."""
 LOGGED = re.compile(r"attempt (\d+) at ([\d.]+)")
-SETTLING = 6.0
+SETTLING = 4.0
 """Seconds after an outage for which its effects may last: connections and leaders come back."""
 
 Found = Iterator[str]
@@ -195,8 +195,9 @@ def takeovers(evidence: Evidence) -> list[Takeover]:
 
 
 def _alone(evidence: Evidence, begin: float, end: float) -> bool:
-    """Return whether one fault alone had an effect in this time."""
-    return sum(each.begin < end and each.over + SETTLING > begin for each in evidence.outages) == 1
+    """Return whether one fault alone had an effect on jobs in this time."""
+    others = [each for each in evidence.outages if not each.target.startswith("distributor") and each.kind != "clock"]
+    return sum(each.begin < end and each.over + SETTLING > begin for each in others) == 1
 
 
 def _cut_off(evidence: Evidence, executor: str, at: float) -> Iterator[Run]:

@@ -147,7 +147,7 @@ class Adder:
     # --- requests
 
     def _payload(self, **more: Any) -> dict[str, Any]:
-        seconds = round(self.dice.uniform(0, 1.5), 2)
+        seconds = round(self.dice.uniform(0, 2.5), 2)
         return {"record": str(self._recorder.path), "seconds": seconds, "computes": self.dice.random() < 0.2, **more}
 
     def _key(self) -> str:

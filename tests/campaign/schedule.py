@@ -53,6 +53,9 @@ class Fault:
 
 WEIGHTS = {"kill": 10, "freeze": 6, "cut": 3, "refuse": 3, "delay": 2, "silence": 5, "clock": 3, "pool": 1, "disk": 2}
 
+QUIET = 4.0
+"""Seconds without a fault before one alone."""
+
 
 def plan(seed: int, seconds: float, shape: Shape) -> list[Fault]:
     """Return the faults of a campaign that lasts so many seconds, in order."""
@@ -61,6 +64,7 @@ def plan(seed: int, seconds: float, shape: Shape) -> list[Fault]:
     start, number = 1.0, 0
     while start < seconds:
         alone = number % 3 == 0
+        start += QUIET if alone and faults else 0.0
         made = [_death(dice, start, shape)] if alone else list(_together(dice, start, shape))
         faults += made
         start = max(fault.at + fault.lasts for fault in made) + dice.uniform(0.5, 2.0)

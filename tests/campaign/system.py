@@ -94,8 +94,13 @@ class System:
         for part in self.parts.values():
             part.start()
         for name in self.ports:
-            until(lambda name=name: Client(self.url(name)).healthy(), 60)
-        until(lambda: len(self.client().nodes()) >= len(self.parts), 60)
+            until(lambda name=name: Client(self.url(name)).healthy() or self._ended(), 60)
+        until(lambda: self._ended() or len(self.client().nodes()) >= len(self.parts), 60)
+        assert not self._ended(), self._ended()
+
+    def _ended(self) -> list[str]:
+        """Return the logs of processes that have ended."""
+        return [part.log for part in self.parts.values() if part.process is not None and not part.process.running]
 
     def tend(self) -> None:
         """Start processes again that ended by themselves, and note their ends."""
@@ -192,7 +197,7 @@ class System:
 
 def _mount(folder: Path) -> bool:
     """Mount a small disk in memory on a folder; return whether this user may."""
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=700", "tmpfs", str(folder)]
     return os.geteuid() == 0 and subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
 
 

@@ -247,7 +247,7 @@ def test_a_takeover_that_is_late(record: Record, later: float | None) -> None:
 
 def test_takeovers_beside_another_fault_are_not_measured(record: Record) -> None:
     evidence = record.evidence()
-    evidence.outages.append(Outage("freeze", "zookeeper-0", 3.0, 4.5))
+    evidence.outages.append(Outage("freeze", "zookeeper-0", 3.0, 6.5))
     assert takeovers(evidence) == []
 
 
