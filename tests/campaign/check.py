@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from geventjob.job.states import FINAL
-from tests.campaign.evidence import Evidence, Run
+from tests.campaign.evidence import Evidence, Outage, Run
 
 MAX_INTERRUPTIONS = 5
 """Default of `--max-interruptions`."""
 TAKEOVER = 2.0
 """Seconds after the session timeout within which the jobs of a dead executor run elsewhere."""
 LOGGED = re.compile(r"attempt (\d+) at ([\d.]+)")
+TAKEN_OVER = "takeovers later than allowed"
 SETTLING = 4.0
 """Seconds after an outage for which its effects may last: connections and leaders come back."""
 
@@ -197,7 +198,11 @@ def takeovers(evidence: Evidence) -> list[Takeover]:
 def _alone(evidence: Evidence, begin: float, end: float) -> bool:
     """Return whether one fault alone had an effect on jobs in this time."""
     others = [each for each in evidence.outages if not each.target.startswith("distributor") and each.kind != "clock"]
-    return sum(each.begin < end and each.over + SETTLING > begin for each in others) == 1
+    return sum(each.begin < end and each.over + _settling(each) > begin for each in others) == 1
+
+
+def _settling(outage: Outage) -> float:
+    return 20.0 if outage.target == "elasticsearch" else SETTLING  # its JVM starts for long
 
 
 def _cut_off(evidence: Evidence, executor: str, at: float) -> Iterator[Run]:
@@ -258,7 +263,7 @@ ROWS: dict[str, Callable[[Evidence], Found]] = {
     "jobs begun before what they come after": begun_too_early,
     "entries, nodes, messages, keys left over": left_over,
     "processes that hung or crashed": processes_failed,
-    "takeovers later than allowed": taken_over_late,
+    TAKEN_OVER: taken_over_late,
     "ticks doubled or missed": ticks_wrong,
 }
 """Row of the table → the function that finds what breaks it."""

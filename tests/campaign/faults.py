@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,6 +21,15 @@ from tests.support.fleet import Process
 
 Undo = Callable[[], Any]
 Strike = Callable[[Fault], Undo]
+
+
+@dataclass
+class _UnderWay:
+    """A fault that has begun."""
+
+    until: float
+    undo: Undo
+    said: dict[str, Any]
 
 
 class Faults:
@@ -36,46 +47,49 @@ class Faults:
             self.skipped["clock"] = "a clock of its own needs a C compiler, cc"
 
     def run(self, faults: list[Fault]) -> None:
-        """Carry all out, and return when the last is over."""
-        start = time.monotonic()
-        with ThreadPoolExecutor(16) as pool:
-            under_way = []
-            for fault in faults:
-                while (left := start + fault.at - time.monotonic()) > 0:
-                    time.sleep(min(left, 0.2))
-                    self.system.tend()
-                if fault.kind not in self.skipped:
-                    under_way.append(pool.submit(self._carry_out, fault))
-            while not all(one.done() for one in under_way):
-                time.sleep(0.1)
-                self.system.tend()
-            for one in under_way:
-                one.result()
+        """Carry all out, and return when the last is over.
 
-    def _carry_out(self, fault: Fault) -> None:
+        One thread does so: a JVM that a thread has started ends with this thread (tests/support/zookeeper.py).
+        """
+        start = time.monotonic()
+        ahead, under_way = deque(faults), list[_UnderWay]()
+        while ahead or under_way:
+            now = time.monotonic() - start
+            if ahead and ahead[0].at <= now:
+                under_way += self._begun(ahead.popleft(), now)
+            for each in [each for each in under_way if each.until <= now]:
+                under_way.remove(each)
+                each.undo()
+                self.system.recorder.note("over", **each.said)
+            self.system.tend()
+            time.sleep(0.02)
+
+    def _begun(self, fault: Fault, now: float) -> list[_UnderWay]:
+        """Begin a fault, and return how it ends; nothing if this machine cannot have it."""
+        if fault.kind in self.skipped:
+            return []
         said = {"kind": fault.kind, "target": fault.target}
-        strike: Strike = getattr(self, f"_{fault.kind}")
         begun = self.system.recorder.note("fault", **said)
-        undo = strike(fault)
-        time.sleep(fault.lasts)
-        undo()
-        self.system.recorder.note("over", **said, begun=begun)
+        strike: Strike = getattr(self, f"_{fault.kind}")
+        return [_UnderWay(now + fault.lasts, strike(fault), {**said, "begun": begun})]
 
     # --- processes
 
     def _kill(self, fault: Fault) -> Undo:
         if fault.target.startswith("zookeeper"):
-            nodes = self._nodes(fault.target)
-            for node in nodes:
-                node.kill()
-            return lambda: [node.start() for node in nodes]
+            return self._kill_nodes(self._nodes(fault.target))
         if fault.target == "elasticsearch":
-            node = self.system.cluster.nodes[0]
-            node.kill()
-            return lambda: (node.start(), node.await_ready())
+            return self._kill_nodes(self.system.cluster.nodes)
         part = self.system.parts[fault.target]
         part.kill()
         return part.start
+
+    def _kill_nodes(self, nodes: Sequence[Any]) -> Undo:
+        down = self.system.down
+        for node in nodes:
+            down.append(node)
+            node.kill()
+        return lambda: [(node.start(), down.remove(node)) for node in nodes]
 
     def _freeze(self, fault: Fault) -> Undo:
         if fault.target.startswith("zookeeper"):
@@ -133,12 +147,16 @@ class Faults:
         return lambda: clock.set(0)
 
     def _pool(self, fault: Fault) -> Undo:
+        filler = threading.Thread(target=self._fill, args=(int(fault.amount),))
+        filler.start()
+        return filler.join
+
+    def _fill(self, count: int) -> None:
         job = {"action": "recorded", "payload": self._payload}
         with contextlib.suppress(CimiError), self.system.client(patience=5) as client:
-            for id in client.bulk_add([job] * int(fault.amount)):
+            for id in client.bulk_add([job] * count):
                 if isinstance(id, str):
                     self.system.recorder.note("added", job=id, kind="plain")
-        return lambda: None
 
     def _disk(self, fault: Fault) -> Undo:
         filling = self.system.data / "filling"

@@ -78,6 +78,7 @@ class Network:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._wires: dict[str, list[Wire]] = {}
+        self._servers: list[asyncio.Server] = []
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
@@ -86,7 +87,7 @@ class Network:
 
         async def lay() -> Wire:
             wire = Wire(port)
-            await asyncio.start_server(wire.serve, sock=wire.listening)
+            self._servers.append(await asyncio.start_server(wire.serve, sock=wire.listening))
             return wire
 
         made = asyncio.run_coroutine_threadsafe(lay(), self._loop).result()
@@ -107,7 +108,16 @@ class Network:
 
     def close(self) -> None:
         """Reset all connections, and end the thread."""
-        for name in self._wires:
-            self.each(name, Wire.cut)
+        asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
+
+    async def _shut(self) -> None:
+        for server in self._servers:
+            server.close()
+        for wire in (wire for wires in self._wires.values() for wire in wires):
+            wire.silence(False)
+            wire.cut()
+        while links := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(links)

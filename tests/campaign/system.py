@@ -69,6 +69,8 @@ class System:
         self.recorder = recorder
         self.network = Network()
         self.ensemble = Ensemble(NODES)
+        self.down: list[object] = []
+        """Nodes of ZooKeeper and Elasticsearch that a fault keeps down."""
         self.cluster = elasticsearch.Cluster() if shape.elasticsearch else None
         self.password_file = folder / "password"
         self.password_file.write_text(PASSWORD)
@@ -110,11 +112,14 @@ class System:
             if ended:
                 self.recorder.note("exited", process=part.name, code=part.process.wait(0), log=part.log[-1500:])
                 part.start()
+        nodes = [*self.ensemble.servers, *(self.cluster.nodes if self.cluster else ())]
+        assert all(node.running or node in self.down for node in nodes), "ZooKeeper or Elasticsearch ended by itself"
 
-    def stop(self, seconds: float) -> list[str]:
-        """Stop all processes with SIGTERM; return in words how each ended that did not end well."""
+    def stop(self, seconds: float, *roles: str) -> list[str]:
+        """Stop the processes of each role in turn, with SIGTERM; return in words how each ended that did not end
+        well."""
         wrong = []
-        for role in ("distributor", "executor", "server"):
+        for role in roles:
             parts = [part for part in self.parts.values() if part.command == role and part.process is not None]
             for part in parts:
                 part.down = True
@@ -135,6 +140,8 @@ class System:
         for part in self.parts.values():
             part.kill()
         self.network.close()
+        for number, server in enumerate(self.ensemble.servers):
+            (self.folder / f"zookeeper-{number}.log").write_text(server.log)
         self.ensemble.close()
         if self.cluster is not None:
             self.cluster.close()
