@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from geventjob.cimi.client import Client
     from geventjob.cimi.outcome import JobFailed
-    from geventjob.ends import JobLost, JobStopped
+    from geventjob.ends import JobLost, JobStopped, ProcessDied
     from geventjob.executor.job import Job
     from geventjob.plugins import Action, Distributor, action, distributor
     from geventjob.plugins.retries import Backoff, GiveUp, Retry
@@ -29,6 +29,7 @@ __all__ = [
     "JobFailed",
     "JobLost",
     "JobStopped",
+    "ProcessDied",
     "Retry",
     "__version__",
     "action",
@@ -45,6 +46,7 @@ _HOMES = {
     "JobFailed": "geventjob.cimi.outcome",
     "JobLost": "geventjob.ends",
     "JobStopped": "geventjob.ends",
+    "ProcessDied": "geventjob.ends",
     "Retry": "geventjob.plugins.retries",
     "action": "geventjob.plugins",
     "distributor": "geventjob.plugins",

@@ -18,14 +18,18 @@ def connect(settings: Settings, **options: Any) -> Client:
 
     Raises ValueError for an invalid address.
     """
-    return Client(
-        settings.ss_url,
-        settings.ss_user,
-        settings.ss_pass,
-        key=settings.ss_key,
-        secret=settings.ss_secret,
-        ca=settings.ss_ca,
-        insecure=settings.ss_insecure,
-        max_body=settings.max_body,
-        **options,
-    )
+    return Client(**arguments(settings), **options)
+
+
+def arguments(settings: Settings) -> dict[str, Any]:
+    """Return the arguments of `Client` that these settings say."""
+    return {
+        "url": settings.ss_url,
+        "user": settings.ss_user,
+        "password": settings.ss_pass,
+        "key": settings.ss_key,
+        "secret": settings.ss_secret,
+        "ca": settings.ss_ca,
+        "insecure": settings.ss_insecure,
+        "max_body": settings.max_body,
+    }

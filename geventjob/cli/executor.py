@@ -11,7 +11,7 @@ import gevent
 
 from geventjob import config, debug, fork, log, multiprocess
 from geventjob.cli import signals
-from geventjob.cli.connection import connect, log_in
+from geventjob.cli.connection import arguments, connect, log_in
 from geventjob.cli.renewal import LiveOptions
 from geventjob.cimi.client import Client
 from geventjob.coordination import open_coordination
@@ -26,6 +26,7 @@ from geventjob.executor.memory import excess
 from geventjob.executor.forbidden_calls import refuse_forks_of_coroutines, refuse_signals, refuse_waits_of_finalizers
 from geventjob.executor.state import ActionState
 from geventjob.executor.watch import Watch
+from geventjob.executor.workers.pool import Workers
 from geventjob.exit_code import ExitCode
 from geventjob.notify import Notifier
 from geventjob.plugins import PluginError, find_actions
@@ -98,6 +99,12 @@ def renew(options: LiveOptions, client: Client, engine: ExecutorEngine) -> None:
     engine.renew(found, limits_of(read))
 
 
+def die_with_fork_server() -> None:
+    """End the process at once: its jobs count as interrupted, since one of them may have ended the fork server."""
+    log.write_turns()
+    os._exit(1)
+
+
 def limits_of(settings: config.Settings) -> JobLimits:
     """Return the limits among the options."""
     return JobLimits(**{name: getattr(settings, name) for name in JobLimits.__dataclass_fields__})
@@ -118,11 +125,16 @@ def assemble(settings: config.Settings, client: Client, notifier: Notifier) -> N
     )
     dumps.describe = watch.describe
     hooks = measured(settings)
+    limits = limits_of(settings)
+    workers = Workers(
+        vars(settings), lambda: arguments(settings), limits, settings.session_timeout, lost=die_with_fork_server
+    )
+    workers.renew(actions)
 
     def engine(name: str) -> ExecutorEngine:
         settings.name = name
         coordination, context = open_coordination(settings, name), ExecutorContext(client, settings)
-        return ExecutorEngine(coordination, context, actions, limits_of(settings), watch, notifier, hooks)
+        return ExecutorEngine(coordination, context, actions, limits, watch, notifier, hooks, workers)
 
     return Numbered(settings.name, engine)
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from geventjob import config
 from geventjob.cli.context import Commands
-from geventjob.cli.isolated import isolated
 from geventjob.cli.job_options import payload
 from geventjob.config import kinds
+from geventjob.isolated import isolated
 
 if TYPE_CHECKING:
     from geventjob.cli.screen import Screen

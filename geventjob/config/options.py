@@ -183,6 +183,9 @@ OPTIONS = (
     Option("max-rss", kinds.size, "executor up",
            "memory in bytes, as 1500m or 2g, above which the executor takes no more jobs, drains and ends with exit"
            " code 0, so that the service manager starts it again", shown="no limit", metavar="SIZE", live=True),
+    Option("max-jobs-per-process", kinds.count, "executor up",
+           "number of jobs after which the process of an action with isolation=\"process\" ends; 1 gives each job a new"
+           " process", default=100, metavar="N", live=True),
     Option("action-timeout", kinds.seconds, "executor up",
            "time limit in seconds of an action without one in the job, in [timeouts] and in its code", live=True),
     Option("max-timeout", kinds.seconds, "executor up", "upper bound in seconds of the running time of every action",

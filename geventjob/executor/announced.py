@@ -28,11 +28,20 @@ def told(actions: Actions, limits: JobLimits) -> dict[str, Any]:
 
 
 def _options(specs: dict[str, ActionSpec], limits: JobLimits) -> dict[str, dict[str, Any]]:
-    """Return timeout (seconds of a job without its own), retries and file of each action; the last may not fit."""
+    """Return timeout (seconds of a job without its own), retries, isolation and file of each action.
+
+    The last may not fit.
+    """
     found: dict[str, dict[str, Any]] = {}
     room = LARGEST_OPTIONS
     for name, spec in specs.items():
-        given = {"timeout": limits.timeout({}, spec), "retries": spec.retry.retries, "file": spec.source}
+        given = {
+            "timeout": limits.timeout({}, spec),
+            "retries": spec.retry.retries,
+            "isolation": "process" if spec.isolation else None,
+            "memory": spec.isolation.memory if spec.isolation else None,
+            "file": spec.source,
+        }
         option = {key: value for key, value in given.items() if value is not None}
         room -= len(json.dumps({name: option}))
         if room < 0:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from geventjob.cimi.errors import Conflict, Forbidden, NotFound, Refused
 from geventjob.ends import JobLost
 from geventjob.executor.decision import Decision, Discard, Fail, GiveBack, LetGo, Stop, Succeed, To, TryAgain
-from geventjob.executor.ending import Ending, Raised, Returned, Stopped, TimedOut
+from geventjob.executor.ending import Ending, ForeignValue, Raised, RaisedApart, Returned, Stopped, TimedOut
 from geventjob.executor.job import Job, cut
 from geventjob.executor.unknown import UnknownActions, describe
 from geventjob.executor.work import Work
@@ -84,18 +84,27 @@ def after_code(ending: Ending, job: Job, policy: RetryPolicy) -> Decision | None
     if isinstance(ending, Raised):
         if isinstance(ending.error, JobLost):
             return None
-        failure = Fail(cut(ending.text), trace=ending.trace, kind=type(ending.error).__name__)
-        return _again(failure, ending.error, job, policy)
+        return _after_exception(ending, job, policy)
     if isinstance(ending, TimedOut):
-        return _again(Fail(f"timed out after {ending.seconds:g} s", kind="Timeout"), None, job, policy)
+        text = f"timed out after {ending.seconds:g} s" + (f"; {ending.note}" if ending.note else "")
+        return _again(Fail(text, kind="Timeout"), policy.pause(None, job.get("retried", 0)), policy.limit(None), job)
     return Stop() if isinstance(ending, Stopped) else None
 
 
-def _again(failure: Fail, error: BaseException | None, job: Job, policy: RetryPolicy) -> Fail | TryAgain:
+def _after_exception(raised: Raised, job: Job, policy: RetryPolicy) -> Fail | TryAgain:
+    """Decide about an exception of the code, by the rule of the action about the exception."""
+    if isinstance(raised, RaisedApart):
+        failure = Fail(cut(raised.text), trace=raised.trace, kind=raised.kind)
+        return _again(failure, raised.pause, raised.limit, job)
+    error = raised.error
+    failure = Fail(cut(raised.text), trace=raised.trace, kind=type(error).__name__)
+    return _again(failure, policy.pause(error, job.get("retried", 0)), policy.limit(error), job)
+
+
+def _again(failure: Fail, pause: float | None, limit: int, job: Job) -> Fail | TryAgain:
     """Return the decision about a failure; the server knows whether retries are left."""
-    limit = job.get("retries", policy.limit(error))
-    pause = policy.pause(error, job.get("retried", 0)) if limit else None
-    return failure if pause is None else TryAgain(failure, pause, limit)
+    limit = job.get("retries", limit)
+    return TryAgain(failure, pause, limit) if limit and pause is not None else failure
 
 
 def after_interruptions(count: int, last: str | None) -> Fail:
@@ -114,7 +123,8 @@ def _after_return(value: object, job: Job) -> Decision:
         decided = _well(job, job.get("returnCode", 0))
         return replace(decided, output=value) if isinstance(decided, Succeed) else decided
     if type(value) is bool or not issubclass(type(value), int):
-        shown = repr(value) if type(value) is bool else type(value).__name__
+        name = value.type if type(value) is ForeignValue else type(value).__name__
+        shown = repr(value) if type(value) is bool else name
         return Fail(
             f"TypeError: the action returned {shown}, expected an int, a dict, a list or None", kind="TypeError"
         )

@@ -31,6 +31,7 @@ from geventjob.executor.take import Taker
 from geventjob.executor.unknown import UnknownActions
 from geventjob.executor.watch import Watch
 from geventjob.executor.work import LAST_WRITE
+from geventjob.executor.workers.pool import Workers
 from geventjob.executor.writes import Writes
 from geventjob.notify import Notifier
 from geventjob.plugins import Actions
@@ -52,14 +53,16 @@ class ExecutorEngine:
         watch: Watch,
         notifier: Notifier | None = None,
         hooks: Hooks | None = None,
+        workers: Workers | None = None,
     ) -> None:
-        """`hooks`: further hooks of the runs, as of their metrics."""
+        """`hooks`: further hooks of the runs, as of their metrics. `workers`: processes for actions with one."""
         hooks = hooks or Hooks()
         self._coordination = coordination
         self._context = context
         self._actions = actions
         self._limits = limits
         self._watch = watch
+        self._workers = workers
         self._notifier = notifier or Notifier({})
         self._slots = Semaphore(limits.threads)
         self._writes = Writes(
@@ -84,6 +87,7 @@ class ExecutorEngine:
                 on_start=[run_log.started, self._kept_logs.started, *hooks.on_start],
                 on_end=[run_log.ended, self._kept_logs.ended, self._recorder.ended, *hooks.on_end],
             ),
+            workers=workers,
         )
         self._taker = Taker(coordination, self._claims, self._writes.up, self._slots, self._runner.run)
         self._stop_poll = StopPoll(context.client, coordination.name, watch, self._runner.stop)
@@ -177,6 +181,8 @@ class ExecutorEngine:
         actions = self._actions.merged(found)
         self._announcement.change(**told(actions, limits))
         self._actions.replace(actions)
+        if self._workers:
+            self._workers.renew(self._actions)
         log.info("actions were read again: %s", actions.names)
         if actions.outdated:
             log.warning("in their old code, since their files do not import: %s", ", ".join(actions.outdated))

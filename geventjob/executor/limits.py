@@ -23,6 +23,8 @@ class JobLimits:
     shutdown_timeout: float = 120.0
     max_rss: int | None = None
     """Bytes of memory above which the executor ends in good order."""
+    max_jobs_per_process: int = 100
+    """Jobs that run one after another in the process of an action with `isolation="process"`."""
     timeouts: Mapping[str, float] = field(default_factory=dict)
     """Seconds by action, from the section `[timeouts]` of the ini file."""
 

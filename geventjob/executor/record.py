@@ -45,7 +45,9 @@ class Recorder:
     def asked(self, work: Work, request: str) -> dict[str, Any]:
         """Return the record of a run as it is now, which answers a request."""
         assert work.running
-        return self._record(work, "asked", stacks.taken(work.running)) | {"request": request}
+        process = work.running.process
+        seen = [("", process.ask_stack())] if process else stacks.taken(work.running)
+        return self._record(work, "asked", seen) | {"request": request}
 
     def _record(self, work: Work, why: str, seen: Sequence[Stack]) -> dict[str, Any]:
         assert work.job

@@ -30,6 +30,8 @@ from geventjob.executor.start import Starter
 from geventjob.executor.unknown import UnknownActions
 from geventjob.executor.watch import Watch
 from geventjob.executor.work import LAST_WRITE, Work
+from geventjob.executor.workers.pool import Workers
+from geventjob.executor.workers.run import ApartRun
 from geventjob.executor.writes import ClaimLost, OutOfPatience, Writes
 from geventjob.plugins import Actions
 
@@ -51,7 +53,9 @@ class Runner:
         slots: Semaphore,
         unknown: UnknownActions,
         hooks: Hooks,
+        workers: Workers | None = None,
     ) -> None:
+        """`workers`: the processes of actions that ask for one; None: these run in greenlets too."""
         self._context = context
         self._actions = actions
         self._limits = limits
@@ -60,6 +64,7 @@ class Runner:
         self._watch = watch
         self._slots = slots
         self._hooks = hooks
+        self._workers = workers
         self._quarantine = Quarantine(slots, limits.suspects)
         self._decider = Decider(actions, unknown)
         self._finisher = Finisher(writes, claims, self._decider, self._quarantine)
@@ -165,6 +170,9 @@ class Runner:
 
         def code() -> Any:
             work.running = running_in(getcurrent())
+            if spec.isolation and self._workers:
+                assert work.running
+                return ApartRun(self._workers, spec, job, work.running, self._watch.register.limit).value()
             value = spec.instance(self._context, job)()  # its constructor is the action's code too
             if iscoroutine(value):
                 value = self._watch.complete(value)

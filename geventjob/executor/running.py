@@ -50,12 +50,14 @@ class Running:
         "job_id",
         "last",
         "preempt",
+        "process",
         "raised",
         "seen",
         "started",
         "thrown",
         "timeout",
         "timer",
+        "used",
     )
 
     def __init__(
@@ -85,6 +87,8 @@ class Running:
         self.raised: Raised | None = None
         self.seen: list[Stack] = []  # where its code was when it was ended, or abandoned
         self.is_abandoned = False
+        self.process: Any = None  # the worker in which its code runs
+        self.used = ""  # what this worker has used, if it was killed
         self._children: WeakSet[Greenlet[..., Any]] | None = None
         self._tasks: WeakSet[Any] | None = None
         self.coroutine: Any = None  # of an `async def` action, once it has begun
@@ -174,7 +178,7 @@ class Running:
             return Lost()
         if isinstance(end, JobStopped):
             return Stopped()
-        return self.raised or TimedOut(self.timeout or 0.0)
+        return self.raised or TimedOut(self.timeout or 0.0, self.used)
 
     def close(self) -> None:
         """Close the timers of the action."""

@@ -30,7 +30,7 @@ from geventjob.executor.alarm import Alarm
 from geventjob.executor.blocking import Blocking, Stage
 from geventjob.executor.coroutines import Coroutines
 from geventjob.executor.culprits import Culprits
-from geventjob.executor.ending import Ending, Lost, Raised, Returned
+from geventjob.executor.ending import EndedApart, Ending, Lost, Raised, Returned
 from geventjob.executor.exception_text import with_text, without_text
 from geventjob.executor.register import ABANDON, Register
 from geventjob.executor.running import Running, in_coroutine, inherit, running_in
@@ -186,6 +186,8 @@ class Watch:
         """Run the code, and the code for the text of its exception; return the ending."""
         try:
             return Returned(begin(body))
+        except EndedApart as apart:
+            return apart.ending
         except BaseException as error:
             # Without the frames of the engine, which would make a cycle of references.
             raised = without_text(BaseException.with_traceback(error, _inner(error)))

@@ -101,16 +101,11 @@ def actions_in(thing: Any, source: str, fallback: str) -> Iterator[ActionSpec]:
 
 
 def action_spec(target: Any, source: str) -> ActionSpec:
-    """Return the spec of a marked target.
-
-    Raises PluginError for an isolation that does not exist yet, TypeError for parameters that no payload can fill.
-    """
+    """Return the spec of a marked target. Raises TypeError for parameters that no payload can fill."""
     mark: ActionMark = target.__geventjob_action__
-    if mark.isolation is not None:
-        raise PluginError(f"action {mark.name!r} in {source} asks for isolation={mark.isolation!r}: there is none yet")
     return ActionSpec(
         mark.name, target, mark.timeout, mark.preempt, source, mark.aliases,
-        retry=mark.retry, parameters=parameters_of(target),
+        retry=mark.retry, parameters=parameters_of(target), isolation=mark.isolation,
     )  # fmt: skip
 
 

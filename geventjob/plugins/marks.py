@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar, overload
 
+from geventjob.plugins.isolation import Isolation, isolation_of
 from geventjob.plugins.retries import Backoff, ErrorOrErrors, RetryPolicy, errors
 
 NAME = re.compile(r"[A-Za-z0-9_.:@+-]{1,100}")
@@ -94,7 +95,7 @@ class ActionMark:
     name: str
     timeout: float | None
     preempt: bool
-    isolation: str | None
+    isolation: Isolation | None
     aliases: tuple[str, ...]
     retry: RetryPolicy
 
@@ -112,6 +113,7 @@ def action(
     give_up_on: ErrorOrErrors = ...,
     preempt: bool = True,
     isolation: str | None = None,
+    memory: int | str | None = None,
     aliases: Iterable[str] = (),
 ) -> Callable[[Target], Target]: ...
 def action(
@@ -124,6 +126,7 @@ def action(
     give_up_on: ErrorOrErrors = (),
     preempt: bool = True,
     isolation: str | None = None,
+    memory: int | str | None = None,
     aliases: Iterable[str] = (),
 ) -> Any:
     """Mark a function `(job)` or a class with `do_work()` as an action; bare `@action` takes the target's own name.
@@ -133,20 +136,22 @@ def action(
     times out is tried again, 0 to 100, after the pauses of `backoff`; only exceptions of the classes `retry_on` are,
     and none of `give_up_on` (docs/how-to/retry-jobs.md). `preempt=False`: never interrupted for
     a slice of another action, for code that slices would break; such code holds up the whole executor. `aliases`:
-    other names of the action. `isolation` is reserved, and refused. Raises TypeError, ValueError for a target or name
+    other names of the action. `isolation="process"`: the action runs in a process of its own, with at most `memory`
+    bytes (`"512M"`), see docs/how-to/isolate-actions.md. Raises TypeError, ValueError for a target, name or value
     that no action can have.
     """
     if callable(name):
         return action()(name)
     if timeout is not None and (not isinstance(timeout, (int, float)) or not timeout > 0):
         raise ValueError(f"timeout is seconds above 0, not {timeout!r}")
+    apart = isolation_of(isolation, memory)
     policy = RetryPolicy(retries, backoff, errors(retry_on), errors(give_up_on))
     others = (aliases,) if isinstance(aliases, str) else tuple(aliases)
 
     def mark(target: Target) -> Target:
         check_runs(target, "do_work")
         names = [checked(n) for n in (target.__name__ if name is None else name, *others)]
-        marked = ActionMark(names[0], timeout, preempt, isolation, tuple(names[1:]), policy)
+        marked = ActionMark(names[0], timeout, preempt, apart, tuple(names[1:]), policy)
         target.__geventjob_action__ = marked  # type: ignore[attr-defined]
         return target
 

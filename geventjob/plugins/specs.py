@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from geventjob.plugins.isolation import Isolation
 from geventjob.plugins.parameters import NO_PARAMETERS, Parameters
 from geventjob.plugins.retries import NO_RETRIES, RetryPolicy
 
@@ -32,6 +33,8 @@ class ActionSpec:
     """File or entry point, by the name that `PluginSet.failures` has."""
     retry: RetryPolicy = NO_RETRIES
     parameters: Parameters = NO_PARAMETERS
+    isolation: Isolation | None = None
+    """The process of its own in which the action runs; None: a greenlet of the executor."""
 
     def instance(self, executor: Any, job: Any) -> Callable[[], Any]:
         """Return the callable that does the work of one job.

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from geventjob.cli.isolated import isolated
+from geventjob.isolated import isolated
 
 PREFIX = "job_distributor_"
 

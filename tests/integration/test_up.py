@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from geventjob.cli.isolated import isolated
+from geventjob.isolated import isolated
 from tests.support.fleet import free_port, until
 
 COMMAND = [sys.executable, "-m", "geventjob.cli.main"]

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from geventjob import ownership
-from geventjob.cli.isolated import isolated
 from geventjob.coordination.base import CoordinationError
 from geventjob.coordination.sqlite import SqliteCoordination
+from geventjob.isolated import isolated
 from geventjob.ownership import Unsafe, check_code, fault, open_private, private_folder
 from geventjob.plugins import PluginError, find_actions, find_distributors
 from geventjob.server.store import open_store

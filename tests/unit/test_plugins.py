@@ -12,6 +12,7 @@ import pytest
 
 from geventjob.plugins import Action, Distributor, PluginError, PluginSet, action, distributor, find_actions
 from geventjob.plugins import find_distributors as find_distributors_in
+from geventjob.plugins.isolation import Isolation
 from geventjob.plugins.specs import ActionSpec
 
 HEAD = "from geventjob.plugins import Action, Distributor, action, distributor\n"
@@ -314,11 +315,29 @@ def test_two_of_one_name_in_one_file(folder: Any) -> None:
         find_actions([folder(a="@action('twice')\ndef f(job): pass\n@action('twice')\ndef g(job): pass")])
 
 
-def test_isolation_is_refused_in_words(folder: Any) -> None:
-    one = folder(a="@action('apart', isolation='process')\ndef f(job): pass")
-    with pytest.raises(PluginError) as error:
-        find_actions([one])
-    assert str(error.value) == f"action 'apart' in {one}/a.py asks for isolation='process': there is none yet"
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ("isolation='thread'", "isolation is 'process' or None, not 'thread'"),
+        ("memory='512M'", "memory is a limit of a process: it needs isolation='process'"),
+        ("isolation='process', memory='much'", "memory is bytes, as '512m' or '2g', of at least 64m, not 'much'"),
+        ("isolation='process', memory=4096", "memory is bytes, as '512m' or '2g', of at least 64m, not 4096"),
+    ],
+)
+def test_an_impossible_isolation_is_refused_in_words(folder: Any, given: str, error: str) -> None:
+    one = folder(a=f"@action('apart', {given})\ndef f(job): pass")
+    assert find_actions([one]).failures == {f"{one}/a.py": f"ValueError: {error}"}
+
+
+def test_an_isolation_is_part_of_the_spec(folder: Any) -> None:
+    found = find_actions(
+        [folder(a="@action('a', isolation='process', memory='512M')\ndef f(job): pass\n@action\ndef b(job): pass")]
+    )
+    a, b = found.get("a"), found.get("b")
+    assert a
+    assert b
+    assert a.isolation == Isolation(512 * 1024 * 1024)
+    assert b.isolation is None
 
 
 def test_a_folder_that_cannot_be_read(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from geventjob.cimi.client import Client
 from geventjob.cimi.errors import CimiError
 from geventjob.cli.connection import connect
 from geventjob.cli.fleet import left_out
-from geventjob.cli.isolated import isolated
 from geventjob.cli.up.child import Child, die_with
 from geventjob.cli.up.folder import DataFolder
+from geventjob.isolated import isolated
 
 
 def say(text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
 import signal
@@ -11,11 +10,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from geventjob import kernel
 from geventjob.cli.errors import UsageError
-from geventjob.cli.isolated import isolated
 from geventjob.exit_code import ExitCode
+from geventjob.isolated import isolated
 
-PR_SET_PDEATHSIG = 1
 RENEWAL = 3.0
 """Seconds that running jobs have to end when a file has changed; then they are given back and run again."""
 FIRST_DELAY, LONGEST_DELAY, STEADY = 1.0, 30.0, 60.0
@@ -114,7 +113,5 @@ class Child:
 
 def die_with(parent: int) -> None:
     """Ask the kernel for SIGKILL at the parent's death, and unblock signals; runs in the child before exec."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+    kernel.die_with(parent, signal.SIGKILL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

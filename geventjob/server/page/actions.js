@@ -42,7 +42,7 @@ export const actionsScreen = {
 };
 
 const ACTION_COLUMNS = [
-  { title: "Action" }, { title: "Executors", class: "name" }, { title: "Time limit", class: "number" }, { title: "Retries", class: "number" }, { title: "File", class: "wide" },
+  { title: "Action" }, { title: "Executors", class: "name" }, { title: "Time limit", class: "number" }, { title: "Retries", class: "number" }, { title: "Runs in", class: "name" }, { title: "File", class: "wide" },
   { title: "Ended, last hour", class: "number" }, { title: "Success", class: "number" }, { title: "p50 · p95 · p99", class: "number" }, { title: "", class: "deeds" },
 ];
 
@@ -73,7 +73,7 @@ function actionCells(action, rate, pausing) {
   return [
     [h("a", { href: to("jobs", { action: action.name }) }, action.name), pause ? h("div", null, h("span", { class: "tag" }, "paused"), h("span", { class: "muted" }, ` ${pausedWords(pause)}`)) : null],
     action.executors.length ? executorWords(action.executors) : h("span", { class: "muted" }, "none"),
-    action.timeout ? span(action.timeout) : "", action.retries ?? "", fileName(action.file),
+    action.timeout ? span(action.timeout) : "", action.retries ?? "", runsIn(action), fileName(action.file),
     rate ? count(rate.out) : "", success, times,
     [mayAdd() ? h("button", { onclick: () => addJob(action.name, example(action.schema)), "aria-label": `Add a job of ${action.name}` }, "Add a job") : null,
       pausing && isAdmin() ? pauseButton(action.name, pause, pausing.page) : null],
@@ -87,6 +87,11 @@ function executorWords(names) {
 // Return the last two parts of a path; the path is the title.
 function fileName(path) {
   return path ? h("code", { title: path }, path.split("/").slice(-2).join("/")) : "";
+}
+
+// Return what an action runs in: nothing for a greenlet, which is usual.
+function runsIn(action) {
+  return action.isolation ? `a ${action.isolation}${action.memory ? `, ${Math.round(action.memory / (1 << 20))} MB` : ""}` : "";
 }
 
 const brief = (seconds) => (seconds < 10 ? `${Number(seconds.toPrecision(2))} s` : span(seconds));

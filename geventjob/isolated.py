@@ -1,4 +1,4 @@
-"""Command lines that start another command of the package, without modules from the current folder."""
+"""Command lines that start another program of the package, without modules from the current folder."""
 
 from __future__ import annotations
 
