@@ -17,6 +17,7 @@ from geventjob.cimi.body import encoded
 from geventjob.cimi.dialects import Dialect, EditAnswer
 from geventjob.cimi.document import ALL_ACTIONS, NEW_KEY, Document
 from geventjob.cimi.errors import CimiError, Conflict, ForeignAnswer, Refused, ServerAway
+from geventjob.cimi.filters import quoted
 from geventjob.cimi.jobs import JobRequests
 from geventjob.cimi.outcome import await_end, output_of
 from geventjob.cimi.patience import patiently
@@ -47,6 +48,10 @@ class _Attention(msgspec.Struct):
 
 class _Distributors(msgspec.Struct):
     distributors: list[Document]
+
+
+class _Sessions(msgspec.Struct):
+    sessions: list[Document]
 
 
 class _Pauses(msgspec.Struct):
@@ -294,6 +299,12 @@ class Client:
             template["roles"] = " ".join(roles)
         doc = {"credentialTemplate": template} | ({"name": name} if name else {})
         return self._session.call("POST", "credential", json=doc, answer=NewKey)
+
+    def sessions(self, user: str | None = None) -> list[Document]:
+        """Return the live sessions that this user may see, the newest first; with `user`, those of that user."""
+        query = [("all", "true"), ("$orderby", "created:desc")]
+        query += [("$filter", f"username={quoted(user)}")] if user is not None else []
+        return self._session.call("GET", "session", query=query, answer=_Sessions).sessions
 
     def edit(self, id: str, set: Mapping[str, Any], delete: Iterable[str] = ()) -> Document:
         """Set attributes and delete others, and return the whole resource. An attribute that is set is not deleted."""

@@ -49,6 +49,7 @@ COMMANDS = {
     "limits": {"limits": "list limits; let at most so many jobs of an action run at once, or start in a time"},
     "user": {"user": "add a user, list users, change a password, delete a user"},
     "key": {"key": "make an API key, list your keys, delete a key"},
+    "sessions": {"sessions": "list your sessions, end some"},
     "cron": {"cron": "show when a crontab line fires, in UTC and in local time"},
     "check": {"check": "show the options that systemd reads from an environment file"},
     "here": {"run": "run an action once, here, without server and queue"},

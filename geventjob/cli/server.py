@@ -35,7 +35,7 @@ from geventjob.server.leaders.reconcile import Reconciler
 from geventjob.server.leaders.rescue import Rescue
 from geventjob.server.http.limits import raise_open_file_limit
 from geventjob.server.http.server import HttpServer
-from geventjob.server.accounts.sessions import Sessions, signing_key
+from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.store import open_store
 from geventjob.server.store.base import StoreAway, StoreError
 from geventjob.server.store.watched import WatchedStore
@@ -102,7 +102,7 @@ class ServerProcess:
 
     def _serve_store(self, store: WatchedStore, listener: socket.socket) -> None:
         """Join the fleet and serve the documents of a store until the stop."""
-        passwords, sessions = Passwords(), Sessions(store, signing_key(store))
+        passwords, sessions = Passwords(), Sessions(store)
         first_user.ensure(store, passwords, self._settings.admin_pass, Path(self._settings.data_dir))
         coordination = open_coordination(self._settings, self._settings.name)
         if not join(coordination, self._stop):

@@ -105,8 +105,10 @@ class Targets:
     def key(self) -> str:
         return self.here.key(self.bystander)[0]
 
-    def session(self) -> str:
-        caller = self.here.by_key(self.here.key(self.bystander))
+    def session(self, name: str = "bystander") -> str:
+        """Return another session of this user; of a bystander for `anonymous`."""
+        user = self.here.known("bystander" if name == "anonymous" else name.lower())
+        caller = self.here.by_key(self.here.key(user))
         return str(good(caller.get("session"))["sessions"][0]["id"])
 
     def pause(self) -> str:
@@ -172,6 +174,8 @@ REQUESTS: dict[str, Request] = {
     "`GET /api/credential/<uuid>` of another": lambda c, t, name: c.get(t.key()),
     "`DELETE /api/credential/<uuid>` of another": lambda c, t, name: c.delete(t.key()),
     "`GET /api/session`": lambda c, t, name: c.get("session"),
+    "`GET /api/session?all=true`": lambda c, t, name: c.get("session?all=true"),
+    "`DELETE /api/session/<uuid>` of the caller, not of the request": lambda c, t, name: c.delete(t.session(name)),
     "`GET /api/session/<uuid>` of another": lambda c, t, name: c.get(t.session()),
     "`DELETE /api/session/<uuid>` of another": lambda c, t, name: c.delete(t.session()),
     "`POST /api/pause`": lambda c, t, name: c.post("pause", {"action": uuid4().hex}),

@@ -23,7 +23,8 @@ from geventjob.coordination.base import Coordination, CoordinationAway
 from geventjob.coordination.member import about
 from geventjob.server.accounts import caller_cache, first_user
 from geventjob.server.accounts.passwords import Passwords
-from geventjob.server.accounts.sessions import Sessions, signing_key
+from geventjob.server.accounts.sessions import Sessions
+from geventjob.server.accounts.signing_keys import SigningKeys
 from geventjob.server.app import application
 from geventjob.server.http.server import HttpServer
 from geventjob.server.store.base import Insert, Query, Store, StoreAway
@@ -89,7 +90,7 @@ class One:
     def __init__(self, store: Store, coordination: Coordination, passwords: Passwords, folder: Path) -> None:
         self.store = Mortal(store, StoreAway)
         self.queue = Mortal(coordination, CoordinationAway)
-        self.sessions = Sessions(self.store, signing_key(self.store))  # type: ignore[arg-type]
+        self.sessions = Sessions(self.store)  # type: ignore[arg-type]
         first_user.ensure(self.store, passwords, PASSWORD, folder)  # type: ignore[arg-type]
         self.app = application(self.store, self.queue, self.sessions, passwords, "0")  # type: ignore[arg-type]
         self.http = Killable(("127.0.0.1", 0), self.app)
@@ -174,9 +175,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 def test_the_key_of_the_cookies_is_made_once(stores: tuple[Store, Store]) -> None:
-    making = [gevent.spawn(signing_key, store) for store in stores * 3]
+    making = [gevent.spawn(SigningKeys, store) for store in stores * 3]
     gevent.joinall(making, raise_error=True)
-    assert len({each.value for each in making}) == 1
+    assert len({each.value.signer.dumps("x") for each in making}) == 1
 
 
 class Race:

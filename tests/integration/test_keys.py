@@ -12,7 +12,7 @@ from geventjob import Client
 from geventjob.cimi.errors import Forbidden, LoginRefused
 from tests.integration.test_cli import ACTIONS
 from tests.support.command_line import Cli
-from tests.support.fleet import Fleet, ended, fleet, until
+from tests.support.fleet import PASSWORD, Fleet, ended, fleet, until
 
 TICKER = """
 from geventjob import Distributor, distributor
@@ -86,6 +86,27 @@ def test_what_is_wrong_with_a_key_is_one_line(boss: Cli) -> None:
     assert boss.json("key", "list") == []
     boss.wrong("key")
     assert "--role" in boss("key", "new", "--help").stdout
+
+
+def test_sessions_are_listed_and_ended(up: Fleet, boss: Cli, secret_file: SecretFile) -> None:
+    made = boss.json("key", "new")
+    first, second = Client(up.url, "super", PASSWORD), Client(up.url, key=made["id"], secret=made["secret"])
+    own = [client.search("session")["sessions"][0]["id"] for client in (first, second)]
+    assert {session["id"] for session in boss.json("sessions")} >= set(own)
+    header, *rows = boss("sessions", "list", "--user", "super").stdout.splitlines()
+    assert header.split() == ["ID", "USER", "LOG-IN", "ADDRESS", "AGE", "ENDS"]
+    assert [own[1], "super", "api-key", "127.0.0.1"] in [row.split()[:4] for row in rows]
+    robot = Cli(None, GEVENTJOB_SS_URL=up.url, GEVENTJOB_SS_KEY=made["id"])
+    by_key = ["--ss-secret-file", secret_file(made["secret"])]
+    assert boss("sessions", "end", own[0].partition("/")[2]).stdout == f"{own[0]}  ended\n"
+    assert "there is no session session/x" in boss.wrong("sessions", "end", "x")
+    assert "name sessions, or give --user" in boss.wrong("sessions", "end")
+    ended = boss("sessions", "end", "--user", "super", "--json").stdout
+    assert own[1] in ended
+    assert boss.json("sessions") == robot.json(*by_key, "sessions") == []
+    assert first.search("session")["count"] == 0
+    first.close()
+    second.close()
 
 
 def test_executors_and_distributors_log_in_by_key(up: Fleet, boss: Cli, secret_file: SecretFile) -> None:

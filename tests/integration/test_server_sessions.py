@@ -94,12 +94,22 @@ def test_a_session_sees_itself_alone(server: JobServer) -> None:
     problem(server.anonymous().get(own), 403, "credentials required")
 
 
-def test_a_user_cannot_end_another_session_of_his(server: JobServer, user: Callable[[str], Caller]) -> None:
-    one = user("two-sessions")
+def test_a_user_lists_and_ends_the_own_sessions(server: JobServer, user: Callable[[str], Caller]) -> None:
+    one, stranger = user("two-sessions"), user("one-session")
     other = server.login("two-sessions", "secret of two-sessions")
     id = good(other.get("session"))["sessions"][0]["id"]
-    problem(one.delete(id), 403)
-    assert good(other.get("session"))["count"] == 1
+    found = good(one.get("session?all=true&$orderby=created:desc"))
+    assert [session["username"] for session in found["sessions"]] == ["two-sessions"] * found["count"]
+    assert found["sessions"][0]["id"] == id
+    assert (found["sessions"][0]["address"], found["sessions"][0]["method"]) == ("127.0.0.1", "internal")
+    assert found["sessions"][0]["operations"] == [{"rel": "delete", "href": id}]
+    assert id not in stranger.get("session?all=true").text
+    problem(stranger.delete(id), 403)
+    problem(server.anonymous().get("session?all=true"), 403)
+    assert id in {session["id"] for session in good(server.login().get("session?all=true"))["sessions"]}
+    good(one.delete(id))
+    assert good(other.get("session"))["count"] == 0
+    assert good(one.get("session"))["count"] == 1
 
 
 def test_log_out_revokes_the_cookie_itself(server: JobServer) -> None:

@@ -12,7 +12,7 @@ import requests
 from geventjob.coordination.base import Coordination
 from geventjob.server.accounts import first_user
 from geventjob.server.accounts.passwords import Passwords
-from geventjob.server.accounts.sessions import Sessions, signing_key
+from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.app import application
 from geventjob.server.http.server import HttpServer
 from geventjob.server.jobs.rights import Rights
@@ -91,7 +91,7 @@ def local_server(kind: str, folder: Path) -> Iterator[LocalServer]:
         passwords = Passwords()
         first_user.ensure(store, passwords, PASSWORD, folder)
         rights = Rights({"submitter": ["mirror", "report_*"], "*": ["nothing"]})
-        app = application(store, queue, Sessions(store, signing_key(store)), passwords, "0", None, rights)
+        app = application(store, queue, Sessions(store), passwords, "0", None, rights)
         server = HttpServer(("127.0.0.1", 0), app)
         server.start()
         try:

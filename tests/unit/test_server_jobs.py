@@ -14,7 +14,7 @@ from gevent.event import Event
 from geventjob.coordination.base import Coordination, CoordinationAway, Session
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.accounts.passwords import Passwords
-from geventjob.server.accounts.sessions import Sessions, signing_key
+from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.accounts.users import new_user
 from geventjob.server.app import application
 from geventjob.server.http.errors import problem_of
@@ -116,7 +116,7 @@ def jobs(store: BadStore, queue: Queue) -> Jobs:
 @pytest.fixture
 def http(store: BadStore, queue: Queue) -> testing.TestClient:
     """Return a client of the whole application, logged in."""
-    sessions = Sessions(store, signing_key(store))
+    sessions = Sessions(store)
     user = new_user("super", "no hash", "ADMIN USER")
     store.write([Insert(user)])
     _, token = sessions.open(user, "session-template/internal")

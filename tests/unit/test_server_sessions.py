@@ -12,15 +12,18 @@ import falcon.testing
 import gevent
 import pytest
 from gevent.event import Event
+from itsdangerous import BadSignature, URLSafeSerializer
 
 from geventjob.cimi.document import COOKIE, Document
+from geventjob.clock import now
 from geventjob.coordination.base import Coordination
-from geventjob.server.accounts import caller_cache, first_user
+from geventjob.server.accounts import caller_cache, first_user, signing_keys
 from geventjob.server.accounts import sessions as module
 from geventjob.server.accounts.api_keys import ALPHABET, belongs_to, is_valid, new_key, new_secret
 from geventjob.server.accounts.caller import ANONYMOUS
 from geventjob.server.accounts.passwords import Passwords
-from geventjob.server.accounts.sessions import Sessions, signing_key
+from geventjob.server.accounts.sessions import Sessions
+from geventjob.server.accounts.signing_keys import SigningKeys
 from geventjob.server.accounts.users import new_user
 from geventjob.server.app import application
 from geventjob.server.problem import Problem
@@ -47,7 +50,7 @@ def user(store: SqliteStore) -> Document:
 
 @pytest.fixture
 def sessions(store: SqliteStore) -> Sessions:
-    return Sessions(store, signing_key(store))
+    return Sessions(store)
 
 
 @pytest.fixture
@@ -69,12 +72,60 @@ def opened(sessions: Sessions, user: Document) -> tuple[str, str]:
 
 
 def test_the_key_is_made_once(store: SqliteStore) -> None:
-    assert signing_key(store) == signing_key(store)
+    assert SigningKeys(store).signer.dumps("x") == SigningKeys(store).signer.dumps("x")
 
 
-def test_a_cookie_signed_with_another_key_is_anonymous(store: SqliteStore, sessions: Sessions, user: Document) -> None:
-    _, cookie = opened(Sessions(store, "another key"), user)
-    assert sessions.caller_by_cookie(cookie) is ANONYMOUS
+def test_a_cookie_signed_with_another_key_is_anonymous(store: SqliteStore, user: Document) -> None:
+    _, cookie = opened(Sessions(store), user)
+    store.write([Update("secret/cookie", lambda keys: keys | {"keys": [{"key": "another", "since": ""}]})])
+    assert Sessions(store).caller_by_cookie(cookie) is ANONYMOUS
+
+
+@pytest.fixture
+def week(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that moves the time of the signing keys on."""
+    started, passed = now(), [timedelta()]
+    monkeypatch.setattr(signing_keys, "now", lambda: started + passed[0])
+
+    def go_on(**time: float) -> None:
+        passed[0] += timedelta(**time)
+
+    return go_on
+
+
+def test_a_new_key_ends_no_session_on_any_server(
+    store: SqliteStore, sessions: Sessions, user: Document, week: Callable[..., None]
+) -> None:
+    slow = SigningKeys(store)  # of a server that has not read the keys since
+    before = SigningKeys(store).signer.dumps("x")
+    week(days=7)
+    keys = SigningKeys(store)
+    keys.renew()
+    assert keys.signer.dumps("x") == before == slow.signer.dumps("x")
+    week(hours=3)
+    after = keys.signer.dumps("x")
+    assert after != before
+    slow.renew()
+    assert [slow.signer.loads(token) for token in (before, after)] == ["x", "x"]
+    assert len(store.get(["secret/cookie"])[0]["keys"]) == 2  # type: ignore[index]
+    keys.renew()
+    week(days=7)
+    keys.renew()
+    assert keys.signer.loads(after) == "x"
+    with pytest.raises(BadSignature):
+        keys.signer.loads(before)
+    assert len(store.get(["secret/cookie"])[0]["keys"]) == 2  # type: ignore[index]
+
+
+def test_the_one_key_of_earlier_versions_goes_on_verifying(store: SqliteStore, week: Callable[..., None]) -> None:
+    store.write([Insert({"id": "secret/cookie", "key": "old"})])
+    cookie = SigningKeys(store).signer.dumps("x")
+    assert URLSafeSerializer("old", salt="session").loads(cookie) == "x"
+    keys = SigningKeys(store)
+    keys.renew()
+    week(hours=4)
+    assert keys.signer.dumps("x") != cookie
+    assert keys.signer.loads(cookie) == "x"
 
 
 def test_an_expired_session_is_anonymous_and_is_swept(
@@ -102,7 +153,7 @@ def test_a_known_cookie_does_not_ask_the_store(store: SqliteStore, sessions: Ses
 def test_a_log_out_takes_effect_on_another_server(
     store: SqliteStore, sessions: Sessions, user: Document, clock: Callable[[float], None]
 ) -> None:
-    other = Sessions(store, signing_key(store))
+    other = Sessions(store)
     id, cookie = opened(sessions, user)
     assert other.caller_by_cookie(cookie).username == "ann"
     sessions.end(id)
@@ -170,7 +221,7 @@ def by_key(sessions: Sessions, user: Document, key: Document) -> str:
 def test_the_deletion_of_a_key_takes_effect_on_another_server(
     store: SqliteStore, sessions: Sessions, user: Document, key: Document, clock: Callable[[float], None]
 ) -> None:
-    other = Sessions(store, signing_key(store))
+    other = Sessions(store)
     cookie = by_key(sessions, user, key)
     assert other.caller_by_cookie(cookie).key == key["id"]
     store.write([Update(key["id"], lambda key: None)])

@@ -9,14 +9,12 @@ every other server of the store.
 from __future__ import annotations
 
 import logging
-import secrets
 from contextlib import suppress
-from datetime import timedelta
 from hashlib import blake2b
 from uuid import uuid4
 
 import falcon
-from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous import BadData
 
 from geventjob.cimi.document import COOKIE, Document
 from geventjob.clock import cimi_time, now
@@ -25,14 +23,14 @@ from geventjob.server.accounts.acl import acl
 from geventjob.server.accounts.api_keys import belongs_to, is_valid
 from geventjob.server.accounts.caller import ADMIN_INCLUDES, ANONYMOUS, Caller
 from geventjob.server.accounts.caller_cache import CallerCache
+from geventjob.server.accounts.signing_keys import LIFETIME, SigningKeys
 from geventjob.server.document import new_document
 from geventjob.server.filter import Compare, Filter
 from geventjob.server.problem import Problem
-from geventjob.server.store.base import DuplicateKey, Insert, NoSuchDocument, Query, Store, Update, write_one
+from geventjob.server.store.base import Insert, NoSuchDocument, Query, Store, Update, write_one
 
 log = logging.getLogger(__name__)
 
-LIFETIME = timedelta(hours=24)
 MAX_COOKIE = 1_024
 """Characters of a cookie; ours have some 200."""
 MAX_KEY_ID = 256
@@ -44,30 +42,34 @@ SLICE = 1_000
 class Sessions:
     """Opens, finds and ends sessions."""
 
-    def __init__(self, store: Store, key: str) -> None:
-        """`key` signs the cookies: `signing_key(store)`."""
+    def __init__(self, store: Store) -> None:
+        """Read the keys that sign the cookies. Raises StoreError."""
         self._store = store
-        self._signer = URLSafeSerializer(key, salt="session")
+        self._keys = SigningKeys(store)
         self._cache = CallerCache()
 
-    def open(self, user: Document, template: str, key: Document | None = None) -> tuple[Document, str]:
-        """Store a new session of a user who has authenticated by password, or by `key`.
+    def open(
+        self, user: Document, template: str, key: Document | None = None, address: str | None = None
+    ) -> tuple[Document, str]:
+        """Store a new session of a user who has authenticated by password, or by `key`, from an address.
 
         Returns the session and the value of its cookie. Raises StoreError.
         """
         id = f"session/{uuid4()}"
         end = cimi_time(now() + LIFETIME)
-        document = new_document(id, "Session", acl("ROLE", id, [("ROLE", "ADMIN", "VIEW")])) | {
+        rules = [("USER", user["username"], "MODIFY"), ("ROLE", "ADMIN", "VIEW")]
+        document = new_document(id, "Session", acl("ROLE", id, rules)) | {
             "method": template.partition("/")[2],
             "sessionTemplate": {"href": template},
             "username": user["username"],
             "roles": " ".join(sorted(roles_of(user, key))) + f" {id}",
             "expiry": min(end, key.get("expiry", end)) if key else end,
         }
+        document |= {"address": address} if address else {}
         document |= {"credential": {"href": key["id"]}} if key else {"_password": user["_generation"]}
         write_one(self._store, Insert(document))
         named = [id, user["username"], *([key["id"]] if key else [])]
-        return document, "token=" + str(self._signer.dumps(named))
+        return document, "token=" + str(self._keys.signer.dumps(named))
 
     def caller_of(self, req: falcon.Request) -> Caller:
         """Return the caller by the API key in `Authorization: Bearer`, else by the session's cookie.
@@ -136,7 +138,8 @@ class Sessions:
         self._delete(Compare(("username",), "=", username))
 
     def sweep(self) -> None:
-        """Delete the sessions that have expired. Raises StoreAway."""
+        """Delete the sessions that have expired, and renew the signing keys. Raises StoreError."""
+        self._keys.renew()
         self._delete(Compare(("expiry",), "<", cimi_time(now())))
 
     def _delete(self, filter: Filter) -> None:
@@ -150,7 +153,7 @@ class Sessions:
 
     def _caller_by_token(self, value: str) -> Caller:
         try:
-            id, username, *keys = self._signer.loads(value.removeprefix("token="))
+            id, username, *keys = self._keys.signer.loads(value.removeprefix("token="))
         except (BadData, ValueError, TypeError):
             return ANONYMOUS
         session, user, *found = self._store.get([id, f"user/{username}", *keys])
@@ -188,13 +191,3 @@ def _cookie(header: str | None) -> str | None:
         if name == COOKIE:
             return value.strip('"')
     return None
-
-
-def signing_key(store: Store) -> str:
-    """Return the signing key that the servers of this store share; the first server makes it. Raises StoreError."""
-    try:
-        document = write_one(store, Insert({"id": "secret/cookie", "key": secrets.token_hex(32)}))
-    except DuplicateKey as duplicate:
-        document = duplicate.document
-    assert document is not None
-    return str(document["key"])
