@@ -11,6 +11,7 @@ from pathlib import Path
 
 import gevent
 from gevent.event import Event
+from gevent.ssl import SSLContext
 
 import geventjob
 from geventjob import config, debug, log as logs, supervise
@@ -33,8 +34,10 @@ from geventjob.server.leaders.promoter import Promoter
 from geventjob.server.watch.rates import Rates
 from geventjob.server.leaders.reconcile import Reconciler
 from geventjob.server.leaders.rescue import Rescue
+from geventjob.server.http import tls
 from geventjob.server.http.limits import raise_open_file_limit
 from geventjob.server.http.server import HttpServer
+from geventjob.server.http.tls import CertificateError
 from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.store import open_store
 from geventjob.server.store.base import StoreAway, StoreError
@@ -59,7 +62,7 @@ class ServerProcess:
     """The parts of the server, and the order in which they start and stop."""
 
     def __init__(self, settings: config.Settings, notifier: Notifier) -> None:
-        """Start nothing yet. Raises StoreError, OSError."""
+        """Start nothing yet. Raises StoreError, OSError, CertificateError."""
         self._settings = settings
         self._notifier = notifier
         self._options = LiveOptions("server", settings)
@@ -69,6 +72,8 @@ class ServerProcess:
         self._rights = Rights(settings.rights)
         self._stop = Event()
         self._code = ExitCode.SUCCESS
+        self._tls = self._certificate()
+        self._http: HttpServer | None = None
 
     def run(self) -> ExitCode:
         """Serve until SIGTERM or SIGINT, and return the exit code. Raises StoreError, CoordinationError, OSError."""
@@ -83,11 +88,23 @@ class ServerProcess:
         return self._code
 
     def renew(self) -> None:
-        """Read the options again. Raises WrongUsage: nothing has changed."""
-        self._options.apply(self._options.read())
+        """Read the options and the certificate again. Raises WrongUsage: nothing has changed."""
+        read = self._options.read()
+        try:
+            self._tls = self._certificate()
+        except CertificateError as error:
+            raise config.WrongUsage(str(error)) from None
+        if self._http is not None:
+            self._http.tls = self._tls
+        self._options.apply(read)
         settings = self._settings
         self._rights.actions = settings.rights
         self._store.log_in(settings.es_user, settings.es_pass, settings.es_api_key)
+
+    def _certificate(self) -> SSLContext | None:
+        """Return TLS with the certificate as the files have it now; None without one. Raises CertificateError."""
+        certificate, key = self._settings.tls_cert, self._settings.tls_key
+        return None if certificate is None else tls.load(certificate, key)
 
     def _bind(self) -> socket.socket:
         """Bind the port before any other step, so that a port in use is an error at once. Raises OSError."""
@@ -138,7 +155,8 @@ class ServerProcess:
             supervise.spawn("the look at the lag of the hub", HubLag(REGISTRY).run, self._failed)
             supervise.spawn("the keeper of the rates", rates.keep, self._failed)
             supervise.spawn("the keeper of the groups of failures", groups.keep, self._failed)
-            self._serve(HttpServer(listener, app), coordination, sessions)
+            self._http = HttpServer(listener, app, tls=self._tls)
+            self._serve(self._http, coordination, sessions)
             rates.write()
             groups.write()
         finally:
@@ -151,7 +169,7 @@ class ServerProcess:
         supervise.spawn("the sweep of old sessions and events", lambda: _sweep(sessions, self._audit), self._failed)
         server.start()
         try:
-            address = _address(self._settings.host, server.server_port)
+            address = _address("http" if server.tls is None else "https", self._settings.host, server.server_port)
             if announce(coordination, "servers", about(url=address), self._stop):
                 log.info("geventjob-server %s listens on %s", geventjob.__version__, address)
                 self._notifier.ready()
@@ -181,7 +199,7 @@ def main() -> None:
     except (StoreAway, CoordinationAway) as error:
         log.critical("%s", error)
         code = ExitCode.FAILURE
-    except (StoreError, CoordinationError, OSError) as error:
+    except (StoreError, CoordinationError, OSError, CertificateError) as error:
         config.refuse("server", str(error))
     sys.exit(code)
 
@@ -197,9 +215,9 @@ def _sweep(sessions: Sessions, audit: Audit) -> None:
             log.warning("old sessions and events stay: %s", error)
 
 
-def _address(host: str, port: int | None) -> str:
+def _address(scheme: str, host: str, port: int | None) -> str:
     """Return the URL of a host and port."""
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 if __name__ == "__main__":

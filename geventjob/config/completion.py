@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 
 from geventjob.config.login import log_in, read_secret
 from geventjob.config.options import default_data_dir
@@ -46,8 +47,18 @@ def check(parser: OptionParser, settings: Settings) -> None:
         parser.error("name the distributors to run, or give --all")
     if parser.command == "server":
         _check_elasticsearch(parser, settings)
+        _check_certificate(parser, settings)
     if not settings.data_dir and (parser.command in ("server", "up") or not getattr(settings, "zk_hosts", "client")):
         parser.error("--data-dir is needed: the user of this process has no home folder")
+
+
+def _check_certificate(parser: OptionParser, settings: Settings) -> None:
+    """Check the files of TLS, and warn of a key that everybody can read."""
+    if settings.tls_key and not settings.tls_cert:
+        parser.error("--tls-key: --tls-cert is needed with it")
+    key = settings.tls_key or settings.tls_cert
+    if key and os.stat(key).st_mode & stat.S_IROTH:
+        parser.warn_exposed("the key of TLS", key)
 
 
 def _check_elasticsearch(parser: OptionParser, settings: Settings) -> None:

@@ -221,6 +221,11 @@ OPTIONS = (
            live=True),
     Option("host", kinds.host, "server up", "address to listen on; 0.0.0.0 for all", default="127.0.0.1"),
     Option("port", kinds.port, "server up", "port to listen on; 0 for any free port", default=8200),
+    Option("tls-cert", kinds.readable, "server",
+           "PEM file of the server's certificate and its chain; the port then speaks HTTPS alone. SIGHUP reads the file"
+           " again", metavar="FILE"),
+    Option("tls-key", kinds.readable, "server", "PEM file of that certificate's key, unless tls-cert holds it",
+           metavar="FILE"),
     Option("base-uri", kinds.url, "server",
            "address at which clients reach the server, as https://jobs.example",
            shown="the address that a client uses", metavar="URL"),

@@ -112,7 +112,7 @@ def test_every_option_is_read_from_all_three_places(option: Any, ini: Any, tmp_p
 
 def beside(option: Any) -> Any:
     """Return the options that an option needs beside it."""
-    pairs = [("ss-key", "ss-secret-file"), ("es-user", "es-pass-file")]
+    pairs = [("ss-key", "ss-secret-file"), ("es-user", "es-pass-file"), ("tls-key", "tls-cert")]
     names = [other for pair in pairs if option.name in pair for other in pair if other != option.name]
     return [(o.name, o) for o in OPTIONS if o.name in names]
 

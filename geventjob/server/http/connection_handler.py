@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent import pywsgi
+from gevent.socket import socket as GeventSocket
+from gevent.ssl import SSLContext
 
 from geventjob.log import SELDOM
+from geventjob.server.http import tls
 from geventjob.server.http.body_stream import BodyStream
 from geventjob.server.http.early_response import SECURITY_HEADERS, headers_and_body, status_of, whole_response
 from geventjob.server.http.environ import AUTHENTICATED, CLIENT_GONE, STREAMING
@@ -53,6 +56,8 @@ class ConnectionHandler(pywsgi.WSGIHandler):
             # Without TCP_NODELAY a response in two segments waits for the client's delayed acknowledgement: 44 ms.
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.socket.settimeout(self.server.limits.anonymous_idle)
+            if self.server.tls is not None:
+                self._begin_tls(self.server.tls)
             super().handle()
         except OSError as error:
             log.debug("connection from %s: %s", self.client_address, error, extra=SELDOM)
@@ -60,6 +65,20 @@ class ConnectionHandler(pywsgi.WSGIHandler):
             self._end_head_timeout()
             connections.end_wait(self)
             connections.anonymous -= self.is_anonymous
+
+    def _begin_tls(self, context: SSLContext) -> None:
+        """Carry out the handshake, which counts as the head of a request, in this greenlet. Raises OSError."""
+        self.socket = tls.wrapped(self.socket, context)
+        self.rfile = self.socket.makefile("rb", -1)
+        self._wait()
+        try:
+            with gevent.Timeout(self.server.limits.head, SlowClient("the TLS handshake is too slow")):
+                tls.shake_hands(self.socket)
+        except BaseException:
+            self.socket.close()
+            raise
+        finally:
+            self._end_wait()
 
     def mark_authenticated(self) -> None:
         """Grant the connection the limits of an authenticated user."""
@@ -84,7 +103,8 @@ class ConnectionHandler(pywsgi.WSGIHandler):
         """Shut the connection down: after the bytes that have arrived, or `at_once`."""
         self.server.connections.end_wait(self)
         with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR if at_once else socket.SHUT_RD)
+            # The method of TLS sockets would go on without TLS.
+            GeventSocket.shutdown(self.socket, socket.SHUT_RDWR if at_once else socket.SHUT_RD)
 
     def _wait(self) -> None:
         self.server.connections.wait(self)
@@ -149,6 +169,7 @@ class ConnectionHandler(pywsgi.WSGIHandler):
         environ["wsgi.input"] = self._body = body
         self.wsgi_input = body  # type: ignore[assignment]
         environ["wsgi.input_terminated"] = True
+        environ["wsgi.url_scheme"] = "http" if self.server.tls is None else "https"
         environ[AUTHENTICATED] = self.mark_authenticated
         environ[CLIENT_GONE] = self.is_client_gone
         environ[STREAMING] = self.begin_stream

@@ -7,6 +7,7 @@ from typing import Any
 
 from gevent import pywsgi
 from gevent.socket import socket as GeventSocket
+from gevent.ssl import SSLContext
 
 from geventjob.server.http.connection_handler import ConnectionHandler
 from geventjob.server.http.connections import Connections
@@ -17,8 +18,12 @@ from geventjob.server.http.silent_connection import SilentConnection
 class HttpServer(pywsgi.WSGIServer):
     """Serves a WSGI application until `finish`."""
 
-    def __init__(self, listener: Any, application: Any, limits: HttpLimits | None = None) -> None:
-        """Bind the server. `listener`: (host, port), or a bound socket."""
+    def __init__(
+        self, listener: Any, application: Any, limits: HttpLimits | None = None, tls: SSLContext | None = None
+    ) -> None:
+        """Bind the server. `listener`: (host, port), or a bound socket. `tls`: None for HTTP without TLS."""
+        self.tls = tls
+        """TLS of new connections; another certificate may take the place at any time."""
         self.limits = limits or HttpLimits()
         self.connections = Connections(self.limits)
         super().__init__(
