@@ -13,15 +13,7 @@ from geventjob.exit_code import ExitCode
 
 def declare(commands: Commands) -> None:
     """Declare the command, its subcommands and their arguments."""
-    parser = commands.add("sessions", listed)
-    subcommands = parser.add_subparsers(metavar="list|end")
-
-    def add(name: str, run: Any, help: str) -> Any:
-        command = subcommands.add_parser(
-            name, help=help, description=help, allow_abbrev=False, parents=[commands.common]
-        )
-        command.set_defaults(run=run)
-        return command
+    add = commands.add_subcommands(commands.add("sessions", listed))
 
     listing = add("list", listed, "list your sessions; an administrator sees all sessions")
     end = add("end", ended, "end sessions: whoever uses one must log in again")

@@ -46,7 +46,7 @@ def serve(certificates: Certificates) -> Iterator[Callable[..., HttpServer]]:
 
 
 def connected(server: HttpServer) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.server_port), 10)
+    return socket.create_connection(("127.0.0.1", server.server_port or 0), 10)
 
 
 def https(server: HttpServer, ca: Path) -> http.client.HTTPSConnection:
