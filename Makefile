@@ -5,7 +5,7 @@ PY := .venv/bin/python
 BUILDER ?= $(notdir $(firstword $(shell command -v podman docker buildah)))
 CACHES := .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help run test check lint covered coverage test-unit test-coordination test-store test-servers test-processes test-browser test-packages test-containers test-release bench findings audit reference screenshots docs dist deb rpm image lock clean
+.PHONY: help run test check lint covered coverage test-unit test-coordination test-store test-servers test-processes test-browser test-packages test-containers test-release campaign bench findings audit reference screenshots docs dist deb rpm image lock clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -60,6 +60,10 @@ test-containers: .venv/made  ## The image and compose.yaml, with buildah and run
 
 test-release: .venv/made  ## The wheel and the source distribution in new environments, also by pipx (needs a package index)
 	@$(PY) -m pytest tests/release
+
+campaign: .venv/made  ## Run the whole system under faults, and check that nothing is lost (SEED, SECONDS, STORE=elasticsearch)
+	@tools/prepare tests
+	@$(PY) -m tests.campaign $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(STORE),--store $(STORE))
 
 bench: .venv/made  ## Measure on this machine, as tables (AGAINST: folder of another checkout; PEERS=1: beside other engines)
 	@tools/prepare bench

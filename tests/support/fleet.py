@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -43,9 +43,11 @@ def until(condition: Callable[[], Found | Literal[False] | None], seconds: float
 
 
 class Process:
-    """One process of a command. `log` has its stderr."""
+    """One process of a command. `log` has its stderr, `environment` adds to the variables of this process."""
 
-    def __init__(self, command: str, arguments: list[str], log: Path) -> None:
+    def __init__(
+        self, command: str, arguments: list[str], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.log_file = log
         with log.open("ab") as stderr:
             self._popen = subprocess.Popen(
@@ -54,6 +56,7 @@ class Process:
                 stdout=stderr,
                 stderr=stderr,
                 start_new_session=True,
+                env={**os.environ, **(environment or {})},
             )
         self.pid = self._popen.pid
 

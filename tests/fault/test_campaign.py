@@ -1,0 +1,28 @@
+"""The short form of the campaign (tests/campaign): one seed, the smaller system, the same checker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.campaign.campaign import Campaign
+from tests.campaign.check import TAKEN_OVER, checked
+from tests.campaign.schedule import Shape, plan
+
+SEED = 2314
+SECONDS = 9.0
+SHAPE = Shape(executors=2)
+
+
+def test_all_holds_while_faults_strike(tmp_path: Path) -> None:
+    faults = plan(SEED, SECONDS, SHAPE)
+    campaign = Campaign(tmp_path, SHAPE, SEED, pause=1.5)
+    try:
+        evidence = campaign.run(faults)
+    finally:
+        campaign.close()
+    found = checked(evidence)
+    del found[TAKEN_OVER]  # other suites run beside this one: `make campaign` measures times
+    assert {row: wrong for row, wrong in found.items() if wrong} == {}
+    assert len(evidence.outages) == len(faults) - sum(fault.kind in campaign.faults.skipped for fault in faults)
+    assert any(len(runs) > 1 for runs in evidence.runs.values()), "no fault had an effect"
+    assert {line["kind"] for line in evidence.added.values()} >= {"plain", "failing", "limited", "unique"}
