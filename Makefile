@@ -5,7 +5,7 @@ PY := .venv/bin/python
 BUILDER ?= $(notdir $(firstword $(shell command -v podman docker buildah)))
 CACHES := .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help run test check lint covered coverage test-unit test-coordination test-store test-servers test-processes test-browser test-packages test-containers test-release campaign bench findings audit reference screenshots docs dist deb rpm image lock clean
+.PHONY: help run test check lint covered coverage test-unit test-coordination test-store test-servers test-processes test-browser test-packages test-containers test-release campaign outages bench findings audit reference screenshots docs dist deb rpm image lock clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -47,6 +47,10 @@ test-servers: .venv/made  ## Servers over both stores and both coordinations: th
 
 test-processes: .venv/made  ## Integration and fault tests, over real processes
 	@$(PY) -m pytest -n 4 tests/integration tests/fault
+
+outages: .venv/made  ## The tests of outages with five minutes for each of the four outages
+	@tools/prepare tests
+	@GEVENTJOB_OUTAGE_SECONDS=300 $(PY) -m pytest -s tests/fault/test_outages.py
 
 test-browser: .venv/made  ## The page in the browser, with Debian's chromium
 	@$(PY) -m pytest tests/browser

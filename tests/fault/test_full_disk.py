@@ -1,0 +1,110 @@
+"""The disk is full below the store, below the logs, and below ZooKeeper: nothing is lost, and all goes on by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections import Counter
+from pathlib import Path
+
+from geventjob.cimi.errors import ServerAway
+from tests.support import zookeeper
+from tests.support.fleet import PASSWORD, Fleet, Process, ended, fleet, until
+from tests.support.job_server import Caller, problem
+from tests.support.noted import ACTIONS, Notes, add
+from tests.support.small_disk import small_disk
+
+LINES = 16
+"""The most lines that a process may log about a full disk, however long."""
+
+
+def caller(made: Fleet) -> Caller:
+    session = Caller(made.url)
+    assert session.login("super", PASSWORD).status_code == 201
+    return session
+
+
+def lines(process: Process) -> int:
+    return len(process.log.splitlines())
+
+
+def test_below_the_store(tmp_path: Path, notes: Notes) -> None:
+    with fleet(tmp_path) as made, small_disk(made.data_dir, 24) as disk:
+        shutil.copy(ACTIONS, made.actions_dir)
+        server = made.server()
+        executor = made.executor("first", "--threads", "10", "--log-jobs", "none")
+        notes.close("first")
+        ids = add(made.client(), notes, 30, "gated")
+        until(lambda: notes.count("begin") == 10)
+        session = caller(made)
+        before = lines(server), lines(executor)
+
+        disk.fill()
+        for size in (100_000, 1_000, 0):
+            body = {"action": "noted", "payload": {"file": str(notes.path), "seconds": 0, "padding": "x" * size}}
+            until(lambda body=body: session.post("job", body).status_code == 503, every=0)
+        problem(session.post("job", body), 503, "full")
+        assert session.search("job", last=0)["count"] >= 30, "searches work"
+        until(lambda: session.get("/healthz").status_code == 503)  # the check writes at intervals
+        notes.open("first")
+        until(lambda: notes.count("end") >= 10)  # their outcomes wait
+
+        disk.free()
+        until(lambda: session.get("/healthz").status_code == 200)
+        until(lambda: session.post("job", body).status_code == 201)
+        jobs = ended(made.client(), ids)
+        assert Counter(job["state"] for job in jobs.values()) == {"SUCCESS": 30}
+        assert set(notes.jobs("end")) >= set(ids)
+        until(lambda: made.client().queue()["entries"] == 0)
+        told = lines(server) - before[0], lines(executor) - before[1]
+        print(f"lines: {told}\n{server.log}\n{executor.log}")
+        assert max(told) <= LINES
+        assert all(process.running for process in made.processes)
+
+
+def test_below_the_logs(tmp_path: Path, notes: Notes) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    with fleet(tmp_path) as made, small_disk(logs, 1) as disk:
+        shutil.copy(ACTIONS, made.actions_dir)
+        made.server("--log-dir", str(logs))
+        made.executor("first", "--log-dir", str(logs))
+        disk.fill()
+        ids = add(made.client(), notes, 50, "noted")
+        assert {job["state"] for job in ended(made.client(), ids).values()} == {"SUCCESS"}
+        disk.free()
+        more = add(made.client(), notes, 1, "noted")
+        assert {job["state"] for job in ended(made.client(), more).values()} == {"SUCCESS"}
+        until(lambda: "lines could not be written: No space left on device" in (logs / "executor.log").read_text())
+        assert all(process.running for process in made.processes)
+
+
+def test_below_zookeeper(tmp_path: Path, notes: Notes) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    with (
+        small_disk(logs, 70) as disk,
+        zookeeper.running(zookeeper.Ensemble(dataLogDir=logs)) as ensemble,
+        fleet(tmp_path, ensemble.hosts) as made,
+    ):
+        [keeper] = ensemble.servers
+        shutil.copy(ACTIONS, made.actions_dir)
+        session_timeout = ("--session-timeout", "2")
+        processes = [made.server(*session_timeout), made.executor("first", *session_timeout, "--threads", "10")]
+        ids = add(made.client(), notes, 20, "noted", 0.5)
+        disk.fill()
+
+        def crowd() -> bool:
+            """Let ZooKeeper write until its log needs a further block."""
+            with contextlib.suppress(ServerAway):
+                ids.extend(add(made.client(patience=0), notes, 20, "noted"))
+            return not keeper.running
+
+        until(crowd)
+        disk.free()
+        keeper.start()
+        keeper.await_ready()
+        jobs = ended(made.client(), ids)
+        assert {job["state"] for job in jobs.values()} == {"SUCCESS"}
+        until(lambda: made.client().queue()["entries"] == 0)
+        assert all(process.running for process in processes)
