@@ -107,6 +107,8 @@ class Writes:
         self._batch: Batcher[Write | None, Document] = Batcher(self._send, count=BATCH)
         self.up = Event()
         self._away_logged = False
+        self._failing: set[Write] = set()
+        """Writes that the server could not take: of many that fail at once (a full disk), the first is logged."""
 
     def connect(self) -> None:
         """Wait until the server answers."""
@@ -149,7 +151,6 @@ class Writes:
 
     def _write(self, write: Write) -> Document:
         """Send the write until the server has answered. A write that fails alone delays no other job's."""
-        log_level = logging.WARNING
 
         def attempt() -> Document:
             if not write.held:
@@ -157,14 +158,19 @@ class Writes:
             return self._batch(write)
 
         def pause(error: ServerAway | Invalid, delay: float) -> float:
-            nonlocal log_level
-            if isinstance(error, (Invalid, ForeignAnswer)) and not write.lighten(error):
+            concerns_it_alone = isinstance(error, (Invalid, ForeignAnswer))
+            if concerns_it_alone and not write.lighten(error):
                 raise error
+            told = write in self._failing if concerns_it_alone else bool(self._failing)
+            log_level = logging.DEBUG if told else logging.WARNING
             log.log(log_level, "%s: the server could not take an edit: %s", write.claim.job, error)
-            log_level = logging.DEBUG
+            self._failing.add(write)
             return delay
 
-        return retry(attempt, (ServerAway, Invalid), pause)
+        try:
+            return retry(attempt, (ServerAway, Invalid), pause)
+        finally:
+            self._failing.discard(write)
 
     def _send(self, batch: list[Write | None]) -> Sequence[Document | BaseException]:
         """Send one bulk edit, again and again until the server answers."""

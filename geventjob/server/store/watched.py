@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from geventjob.cimi.document import Document
 from geventjob.clock import boottime
-from geventjob.server.store.base import Change, Insert, Page, Query, Store, Update
+from geventjob.server.store.base import Change, Insert, Page, Query, Store, StoreRefused, Update
+
+log = logging.getLogger(__name__)
 
 
 class Written(NamedTuple):
@@ -37,12 +40,35 @@ class _NotedChange:
         return self._change(document)
 
 
+class _Refusal:
+    """A store that refuses writes (a full disk, a read-only index): one log line at the beginning, one at the end."""
+
+    CALM = 10.0
+    """Seconds without a refusal after which it is over: an index that is read-only refuses some writes, not all."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def begin(self, error: StoreRefused) -> None:
+        """Record a refusal."""
+        if not self._last:
+            log.warning("%s", error.told)
+        self._last = boottime()
+
+    def end(self) -> None:
+        """Record a write without a refusal."""
+        if self._last and boottime() > self._last + self.CALM:
+            self._last = 0.0
+            log.warning("the store takes writes again")
+
+
 class WatchedStore(Store):
     """A store in front of another one, which notifies listeners of the writes of jobs after their commit."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._listeners: list[Listener] = []
+        self._refusal = _Refusal()
         self.measure: Callable[[str, float], None] = _nothing
         """Called with the name of each call that has succeeded, and its seconds."""
 
@@ -76,10 +102,25 @@ class WatchedStore(Store):
         self, items: Sequence[Insert | Update], seen: Callable[[], None] | None = None
     ) -> list[Document | Exception | None]:
         if not self._listeners:
-            return self._timed("write", self._store.write, items, seen)
+            return self._write(items, seen)
         noted = list(map(_noting, items))
-        results = self._timed("write", self._store.write, noted, seen)
+        results = self._write(noted, seen)
         self._tell([found for item, result in zip(noted, results, strict=True) if (found := _written(item, result))])
+        return results
+
+    def _write(
+        self, items: Sequence[Insert | Update], seen: Callable[[], None] | None
+    ) -> list[Document | Exception | None]:
+        try:
+            results = self._timed("write", self._store.write, items, seen)
+        except StoreRefused as error:
+            self._refusal.begin(error)
+            raise
+        refused = next((result for result in results if isinstance(result, StoreRefused)), None)
+        if refused:
+            self._refusal.begin(refused)
+        else:
+            self._refusal.end()
         return results
 
     def refresh(self, kind: str) -> None:
