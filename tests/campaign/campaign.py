@@ -53,6 +53,7 @@ class Campaign:
             schedule = {"name": "scheduled", "every": EVERY, "action": "ticked", "payload": {}}
             patiently(lambda: client.add("schedule", schedule), SETTLE)
             self._clients.start()
+            until(lambda: any(line["what"] == "begin" for line in read(self.recorder.path)), SETTLE)
             self.faults.run(faults)
             self._clients.stop()
             wrong = self._settle(client)
@@ -65,6 +66,7 @@ class Campaign:
         except (CimiError, AssertionError) as error:
             wrong.append(f"the server does not answer at the end: {error}")
         evidence.processes += wrong + self._clients.errors + self.system.stop(END, "executor", "server")
+        evidence.processes += self._outlived()
         evidence.left += self._nodes_left()
         return evidence
 
@@ -134,6 +136,12 @@ class Campaign:
         deadline = time.monotonic() + 15
         while (left := _messages(self.system.left_over(*folders))) and time.monotonic() < deadline:
             time.sleep(0.3)
+        return left
+
+    def _outlived(self) -> list[str]:
+        deadline = time.monotonic() + 5
+        while (left := self.system.outlived()) and time.monotonic() < deadline:
+            time.sleep(0.2)
         return left
 
     def _nodes_left(self) -> list[str]:

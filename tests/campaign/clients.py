@@ -76,14 +76,17 @@ class Adder:
         self._recorder = recorder
         self._over = over
         self._stops: list[tuple[float, str]] = []
-        self._kinds = {
-            self._plain: 8, self._failing: 4, self._limited: 4, self._unique: 3, self._held: 3, self._chain: 2,
-            self._batch: 1, self._stopped: 2,
+        self._kinds: dict[Callable[[], None], int] = {
+            self._plain: 6, self._apart: 3, self._failing: 4, self._limited: 4, self._unique: 3, self._held: 3,
+            self._chain: 2, self._batch: 1, self._stopped: 2,
         }  # fmt: skip
+        self._first = dice.sample(list(self._kinds), len(self._kinds))
 
     def add(self) -> None:
-        """Add jobs of a kind that the dice choose."""
-        self.dice.choices(list(self._kinds), list(self._kinds.values()))[0]()
+        """Add jobs of a kind that the dice choose: first of each kind, then some more often than others."""
+        kinds, weights = list(self._kinds), list(self._kinds.values())
+        add = self._first.pop() if self._first else self.dice.choices(kinds, weights)[0]
+        add()
 
     def stop_due(self) -> None:
         """Stop jobs whose time has come."""
@@ -97,6 +100,9 @@ class Adder:
 
     def _plain(self) -> None:
         self._added("plain", priority=self.dice.choice((1, 500, 999)), payload=self._payload())
+
+    def _apart(self) -> None:
+        self._added("apart", action="apart", payload=self._payload())
 
     def _failing(self) -> None:
         fail, retries = self.dice.randrange(4), self.dice.randrange(4)

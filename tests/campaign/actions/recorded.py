@@ -79,6 +79,12 @@ def limited(job: Any) -> dict[str, int]:
     return Run(job).run()
 
 
+@action("apart", isolation="process", retries=0, backoff=AGAIN)
+def apart(job: Any) -> dict[str, int]:
+    """Run likewise, in a process of its own."""
+    return Run(job).run()
+
+
 @action("ticked")
 def ticked(job: Any) -> None:
     """Do nothing: the jobs of ticks count by their number."""
