@@ -35,7 +35,7 @@ ATTRIBUTES = [
 class Campaign:
     """A campaign in a folder of its own, in which the record and all logs stay."""
 
-    def __init__(self, folder: Path, shape: Shape, seed: int, *, pause: float = 0.4) -> None:
+    def __init__(self, folder: Path, shape: Shape, seed: int, *, pause: float = 0.8) -> None:
         """Make the processes, without starting any. `pause`: the longest time of a client between two adds, seconds."""
         self.shape = shape
         self.recorder = Recorder(folder / "record.jsonl")

@@ -42,7 +42,7 @@ class Clients:
         self._over = threading.Event()
         self.errors: list[str] = []
         """Refusals that no fault explains."""
-        self._threads = [threading.Thread(target=self._run, args=(f"{seed}/{n}",), daemon=True) for n in range(3)]
+        self._threads = [threading.Thread(target=self._run, args=(f"{seed}/{n}",), daemon=True) for n in range(6)]
 
     def start(self) -> None:
         for thread in self._threads:
