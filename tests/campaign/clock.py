@@ -1,6 +1,7 @@
 """A wall clock for each process, which a fault sets: `clock.c`, preloaded into the process.
 
-libfaketime 0.9.10 is no clock for them: with it, `time.sleep` of Python 3.11 fails with EINVAL.
+libfaketime is no such clock: where it leaves the monotonic clock alone, `time.sleep` fails with EINVAL
+(findings/libfaketime-sleep-without-fake-monotonic.sh).
 """
 
 from __future__ import annotations
