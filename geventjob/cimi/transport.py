@@ -11,6 +11,7 @@ from http.client import HTTPException
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
+from geventjob import traceparent
 from geventjob.cimi.connections import ConnectionPool, KeptConnections, NoConnection
 from geventjob.cimi.errors import CimiError, ServerAway
 
@@ -206,6 +207,8 @@ def _headers(request: Request, cookie: str | None) -> dict[str, str]:
         headers["Content-Type"] = request.content_type
     if cookie:
         headers["Cookie"] = cookie
+    if trace := traceparent.current():
+        headers[traceparent.HEADER] = trace
     return headers
 
 

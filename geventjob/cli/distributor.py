@@ -12,6 +12,7 @@ from geventjob.cli import signals
 from geventjob.cimi.client import Client
 from geventjob.cli.connection import connect, log_in
 from geventjob.cli.renewal import LiveOptions
+from geventjob.cli.traces import start_traces
 from geventjob.coordination import open_coordination
 from geventjob.coordination.base import CoordinationError
 from geventjob.coordination.naming import Numbered
@@ -31,6 +32,7 @@ def main() -> None:
     debug.Dumps(os.path.join(settings.log_dir, f"{log_name}.log") if settings.log_dir else None)
     fork.isolate()
     multiprocess.cooperate()
+    spans = start_traces(settings, "distributor")
     try:
         options = LiveOptions("distributor", settings)
         hangups = signals.catch(settings)
@@ -50,6 +52,8 @@ def main() -> None:
         config.refuse("distributor", str(error))
     sys.stderr.flush()
     log.write_turns()
+    if spans:
+        spans.close()
     os._exit(code)  # so that code that swallows its end does not delay the exit
 
 

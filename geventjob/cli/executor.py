@@ -6,6 +6,7 @@ import io
 import gc
 import os
 import sys
+from typing import Any
 
 import gevent
 
@@ -13,6 +14,7 @@ from geventjob import config, debug, fork, log, multiprocess
 from geventjob.cli import signals
 from geventjob.cli.connection import arguments, connect, log_in
 from geventjob.cli.renewal import LiveOptions
+from geventjob.cli.traces import start_traces
 from geventjob.cimi.client import Client
 from geventjob.coordination import open_coordination
 from geventjob.coordination.base import CoordinationError
@@ -46,6 +48,7 @@ def main() -> None:
     refuse_signals()
     refuse_forks_of_coroutines()
     refuse_waits_of_finalizers()
+    spans = start_traces(settings, "executor")
     try:
         options = LiveOptions("executor", settings)
         hangups = signals.catch(settings)
@@ -66,18 +69,24 @@ def main() -> None:
         code = ExitCode.USAGE
     sys.stderr.flush()
     log.write_turns()
+    if spans:
+        spans.close()
     os._exit(code)  # so that abandoned actions and native threads do not delay the exit
 
 
-def measured(settings: config.Settings) -> Hooks:
-    """Return the hooks that measure the runs; none without `--metrics-port`, for which the library is not loaded."""
-    if settings.metrics_port is None:
-        return Hooks()
-    from geventjob.executor.metrics import RunMetrics
-    from geventjob.metrics import REGISTRY
+def observed(settings: config.Settings) -> Hooks:
+    """Return the hooks that measure and trace the runs; the libraries are loaded for their options alone."""
+    observers: list[Any] = []
+    if settings.metrics_port is not None:
+        from geventjob.executor.metrics import RunMetrics
+        from geventjob.metrics import REGISTRY
 
-    runs = RunMetrics(REGISTRY)
-    return Hooks(on_start=[runs.started], on_end=[runs.ended])
+        observers.append(RunMetrics(REGISTRY))
+    if settings.traces:
+        from geventjob.executor.traces import RunTraces
+
+        observers.append(RunTraces())
+    return Hooks(on_start=[each.started for each in observers], on_end=[each.ended for each in observers])
 
 
 def serve(settings: config.Settings, engine: Numbered[ExecutorEngine]) -> None:
@@ -124,7 +133,7 @@ def assemble(settings: config.Settings, client: Client, notifier: Notifier) -> N
         state=state,
     )
     dumps.describe = watch.describe
-    hooks = measured(settings)
+    hooks = observed(settings)
     limits = limits_of(settings)
     workers = Workers(
         vars(settings), lambda: arguments(settings), limits, settings.session_timeout, lost=die_with_fork_server

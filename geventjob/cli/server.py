@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gevent
 from gevent.event import Event
@@ -17,6 +18,7 @@ import geventjob
 from geventjob import config, debug, log as logs, supervise
 from geventjob.cli import signals
 from geventjob.cli.renewal import LiveOptions
+from geventjob.cli.traces import start_traces
 from geventjob.exit_code import ExitCode
 from geventjob.coordination import open_coordination
 from geventjob.coordination.member import about, announce, join
@@ -42,6 +44,9 @@ from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.store import open_store
 from geventjob.server.store.base import StoreAway, StoreError
 from geventjob.server.store.watched import WatchedStore
+
+if TYPE_CHECKING:
+    from geventjob.server.jobs.traces import JobTraces
 
 log = logging.getLogger("geventjob.server")
 
@@ -144,6 +149,7 @@ class ServerProcess:
                 audit=self._audit,
                 metrics=REGISTRY,
                 metrics_token=settings.metrics_token,
+                traces=traced(settings),
             )
             listener.listen(BACKLOG)
             reconciler = Reconciler(store, coordination, promoter)
@@ -193,6 +199,7 @@ def main() -> None:
     settings = config.parse("server")
     logs.configure("server", **settings.logging)
     debug.Dumps(os.path.join(settings.log_dir, "server.log") if settings.log_dir else None)
+    spans = start_traces(settings, "server")
     try:
         gevent.spawn(notifier.feed)
         code = ServerProcess(settings, notifier).run()
@@ -201,7 +208,18 @@ def main() -> None:
         code = ExitCode.FAILURE
     except (StoreError, CoordinationError, OSError, CertificateError) as error:
         config.refuse("server", str(error))
+    if spans:
+        spans.close()
     sys.exit(code)
+
+
+def traced(settings: config.Settings) -> "JobTraces | None":
+    """Return the spans of jobs; None without `--traces`, for which the library is not loaded."""
+    if not settings.traces:
+        return None
+    from geventjob.server.jobs.traces import JobTraces
+
+    return JobTraces()
 
 
 def _sweep(sessions: Sessions, audit: Audit) -> None:

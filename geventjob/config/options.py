@@ -212,6 +212,8 @@ OPTIONS = (
     Option("metrics-host", kinds.host, "executor distributor", "address of that port", default="127.0.0.1"),
     Option("metrics-token-file", kinds.readable, DAEMONS,
            "file whose first line lets a client read /metrics, as Authorization: Bearer TOKEN", metavar="FILE"),
+    Option("traces", kinds.flag, f"{DAEMONS} up",
+           "export traces by OpenTelemetry, as the environment variables OTEL_… say; needs the extra otel"),
     Option("audit-days", kinds.age, "server up",
            "age in days at which events of the audit are deleted; 0: never", default=90, metavar="DAYS"),
     Option("max-retries", kinds.retries, "server up",

@@ -93,6 +93,16 @@ class LetGo:
 
 
 Decision = Union[Succeed, Fail, TryAgain, Stop, GiveBack, Discard, LetGo]
+OUTCOMES: dict[type[Decision], str] = {
+    Succeed: "success",
+    Fail: "failed",
+    TryAgain: "tried_again",
+    Stop: "stopped",
+    GiveBack: "given_back",
+    LetGo: "lost",
+    Discard: "discarded",
+}
+"""The end of a run in a word, for metrics and traces."""
 
 
 def attributes(decision: Decision) -> dict[str, Any]:

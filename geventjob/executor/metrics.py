@@ -8,20 +8,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from geventjob.clock import boottime
-from geventjob.executor.decision import Decision, Discard, Fail, GiveBack, LetGo, Stop, Succeed, TryAgain
+from geventjob.executor.decision import OUTCOMES, Decision
 from geventjob.executor.engine import ExecutorEngine
 from geventjob.executor.work import Work
 from geventjob.metrics import SECONDS, BoundedLabel
-
-OUTCOMES = {
-    Succeed: "success",
-    Fail: "failed",
-    TryAgain: "tried_again",
-    Stop: "stopped",
-    GiveBack: "given_back",
-    LetGo: "lost",
-    Discard: "discarded",
-}
 
 
 class RunMetrics:
@@ -43,7 +33,7 @@ class RunMetrics:
         """Count the end of a run."""
         assert work.job
         action = self._action(work.job["action"])
-        self._ended.labels(action, OUTCOMES.get(type(decision), "other")).inc()
+        self._ended.labels(action, OUTCOMES[type(decision)]).inc()
         if work.running is not None:
             self._seconds.labels(action).observe(boottime() - work.running.started)
 

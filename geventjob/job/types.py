@@ -248,6 +248,14 @@ AFTER = ValueType(
     f"jobs, 1 to {PREDECESSORS:,} ids, and whenFailed, which is fail, run or stop",
     ({"jobs": [_UUIDS[0]]}, {"jobs": [_UUIDS[1]], "whenFailed": "run"}),
 )
+TRACEPARENT = ValueType(
+    Annotated[str, Meta(pattern=r"^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")],
+    "the traceparent of W3C's trace context, as `00-<32 hex digits>-<16 hex digits>-01`",
+    (
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
+    ),
+)
 JOBS = ValueType(list[JobId], "a list of ids of jobs, as `job/<uuid>`", ([_UUIDS[0]], [_UUIDS[1]]))
 ACL = ValueType(
     Acl,

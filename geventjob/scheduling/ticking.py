@@ -16,6 +16,7 @@ from geventjob.coordination.requests import Requests
 from geventjob.plugins import Distributor
 from geventjob.scheduling.firing import Firing, gathered, without_pending
 from geventjob.scheduling.patience import NotLeading, patiently
+from geventjob.scheduling.traces import span_of_firing
 
 log = logging.getLogger(__name__)
 
@@ -125,8 +126,9 @@ class Ticking:
         tick = self._due()
         if tick is None:
             return
-        firing = self._begun(tick, tick)
-        added = firing.add(self._client, lambda: leadership.held)
+        with span_of_firing(self._name):
+            firing = self._begun(tick, tick)
+            added = firing.add(self._client, lambda: leadership.held)
         self._save(leadership, {"tick": tick, "fired": {**told(firing), "tick": date_of(tick)}})
         self._fired = tick
         log.info("%s fired its tick %d: %d jobs", self._name, tick, added)
@@ -136,8 +138,9 @@ class Ticking:
         request = self._requests.look()
         if request is None or request.key in self._note.get("fires", {}):
             return
-        firing = self._begun(f"fire:{request.key}", request.at)
-        firing.add(self._client, lambda: leadership.held)
+        with span_of_firing(self._name):
+            firing = self._begun(f"fire:{request.key}", request.at)
+            firing.add(self._client, lambda: leadership.held)
         fired = {**told(firing), "by": request.by}
         fires = dict([*self._note.get("fires", {}).items(), (request.key, fired)][-KEPT:])
         self._save(leadership, {"fired": fired, "fires": fires})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import falcon
 from prometheus_client import CollectorRegistry
@@ -56,12 +56,17 @@ from geventjob.server.watch.feed import Feed
 from geventjob.server.watch.looking import look_around
 from geventjob.server.watch.metrics import FleetMetrics, JobMetrics, StoreMetrics
 from geventjob.server.watch.rates import Rates
+from geventjob.traceparent import INCOMING, parsed
+
+if TYPE_CHECKING:
+    from geventjob.server.jobs.traces import JobTraces
 
 
 class App(falcon.App[Any, Any]):
-    """A falcon application that releases a request's permits before its response is sent."""
+    """A falcon application that knows the trace of a request, and releases its permits before its response is sent."""
 
     def __call__(self, env: dict[str, Any], start_response: Any) -> Any:
+        INCOMING.set(parsed(env.get("HTTP_TRACEPARENT")))  # also None: a connection has one greenlet
         with Permits() as env[PERMITS]:
             return super().__call__(env, start_response)
 
@@ -82,6 +87,7 @@ def application(
     audit: Audit | None = None,
     metrics: CollectorRegistry | None = None,
     metrics_token: str | None = None,
+    traces: JobTraces | None = None,
 ) -> falcon.App[Any, Any]:
     """Return the API over a store and a queue, both started.
 
@@ -90,7 +96,8 @@ def application(
     the most retries of any job. `feed`: the feed of live events, which the caller closes; None: one that ends with the
     process. `rates`: the counts that the caller keeps; None: counts of this process that nobody keeps.
     `groups`: the groups of failures, likewise. `audit`: who changes what; None: events that are never deleted.
-    `metrics`, `metrics_token`: the metrics of this process, and what lets a client read them.
+    `metrics`, `metrics_token`: the metrics of this process, and what lets a client read them. `traces`: the spans of
+    jobs; None: there are none.
     """
     feed = feed or Feed()
     store = store if isinstance(store, WatchedStore) else WatchedStore(store)
@@ -101,7 +108,9 @@ def application(
     store.watch(rates.note)
     groups = groups or FailureGroups(store)
     store.watch(groups.note)
-    jobs = Jobs(store, coordination, rights, promoter, max_retries)
+    if traces:
+        store.watch(traces.note)
+    jobs = Jobs(store, coordination, rights, promoter, max_retries, traces)
     job, bulk = JobResource(jobs, sessions), BulkResource(jobs, sessions)
     schedule = ScheduleResource(store, ScheduleService(store, jobs), sessions)
     pauses = PauseService(store, promoter.book)

@@ -224,8 +224,9 @@ def _new(body: Mapping[str, Any], caller: Caller, rules: Rules, turn: int) -> Ne
 
 
 def _digest(body: Mapping[str, Any]) -> str:
-    """Return a digest of a body, by which a repeated add is known."""
-    return blake2b(msgspec.json.encode(body, order="deterministic"), digest_size=16).hexdigest()
+    """Return a digest of a body, by which a repeated add is known, in whatever trace it is repeated."""
+    told = {name: value for name, value in body.items() if name != "traceparent"}
+    return blake2b(msgspec.json.encode(told, order="deterministic"), digest_size=16).hexdigest()
 
 
 def _answer_again(first: Document, new: NewJob) -> str | Exception:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 from uuid import uuid4
 
 from geventjob.cimi.document import Document
@@ -39,6 +39,10 @@ from geventjob.server.life.logs import shown
 from geventjob.server.life.records import shown_records
 from geventjob.server.problem import Problem, unavailable
 from geventjob.server.store.base import NoSuchDocument, Page, Query, Store, Update
+from geventjob.traceparent import HEADER, INCOMING
+
+if TYPE_CHECKING:
+    from geventjob.server.jobs.traces import JobTraces
 
 CHECKS = 3
 """Most checks of one edit whether the queue still has the entries and claims that the jobs name."""
@@ -67,26 +71,30 @@ class Jobs:
         rights: Rights | None = None,
         promoter: Promoter | None = None,
         max_retries: int = MOST_RETRIES,
+        traces: JobTraces | None = None,
     ) -> None:
         """Serve jobs of this store and queue.
 
         `rights`: the actions of submitters; None: submitters add no jobs. `promoter`: the promoter of this server, for
-        held jobs; None: the promoter of another server. `max_retries`: the most retries of any job.
+        held jobs; None: the promoter of another server. `max_retries`: the most retries of any job. `traces`: the
+        spans of adds; None: there are none.
         """
         self._max_retries = max_retries
         self._store = store
         self._coordination = coordination
         self._promoter = promoter or Promoter(store, coordination)
         self._adder = JobAdder(store, coordination, rights or Rights(), self._promoter)
+        self._add = traces.around(self._adder.add) if traces else self._adder.add
         self._unique = self._adder.unique
         self._attachments = Attachments(store)
         self._writers = RecentWriters()
         self.queue_refuses = self._adder.queue_refuses
 
     def add(self, bodies: Sequence[Mapping[str, Any]], caller: Caller) -> list[str | Exception]:
-        """Add jobs from validated bodies, as `JobAdder.add` does."""
+        """Add jobs from validated bodies, as `JobAdder.add` does. A job without a trace gets that of the request."""
         self._writers.note(caller)
-        results = self._adder.add(bodies, caller)
+        trace = INCOMING.get()
+        results = self._add([{HEADER: trace, **body} for body in bodies] if trace else bodies, caller)
         log_turn("added", [result for result in results if isinstance(result, str)], caller)
         return results
 
