@@ -84,8 +84,9 @@ def observed(settings: config.Settings) -> Hooks:
         observers.append(RunMetrics(REGISTRY))
     if settings.traces:
         from geventjob.executor.traces import RunTraces
+        from geventjob.traces import tracer
 
-        observers.append(RunTraces())
+        observers.append(RunTraces(tracer()))
     return Hooks(on_start=[each.started for each in observers], on_end=[each.ended for each in observers])
 
 

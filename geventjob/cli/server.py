@@ -218,8 +218,9 @@ def traced(settings: config.Settings) -> "JobTraces | None":
     if not settings.traces:
         return None
     from geventjob.server.jobs.traces import JobTraces
+    from geventjob.traces import tracer
 
-    return JobTraces()
+    return JobTraces(tracer())
 
 
 def _sweep(sessions: Sessions, audit: Audit) -> None:

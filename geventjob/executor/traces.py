@@ -5,13 +5,13 @@ from __future__ import annotations
 from weakref import WeakKeyDictionary
 
 from opentelemetry import context, trace
-from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 
 from geventjob.executor.decision import OUTCOMES, Decision, Fail, LetGo, TryAgain
 from geventjob.executor.work import Work
 from geventjob.masking import mask_logins, mask_values
 from geventjob.traceparent import HEADER
-from geventjob.traces import parent_of, tracer
+from geventjob.traces import parent_of
 
 MESSAGE_LENGTH, TRACE_LENGTH = 1_000, 8_000
 """Characters of the message of a failure, and of the end of its traceback."""
@@ -20,8 +20,8 @@ MESSAGE_LENGTH, TRACE_LENGTH = 1_000, 8_000
 class RunTraces:
     """Hooks that begin and end the span of a run."""
 
-    def __init__(self) -> None:
-        self._tracer = tracer()
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
         self._spans: WeakKeyDictionary[Work, Span] = WeakKeyDictionary()
 
     def started(self, work: Work) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from opentelemetry import trace
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from tests.support.collector import Collector
+from tests.support.collector import Collector, Exported
 from tests.support.fleet import fleet, until
 
 CALLER = SpanContext(0x4BF92F3577B34DA6A3CE929D0E0E4736, 0x00F067AA0BA902B7, True, TraceFlags(1))
@@ -39,6 +37,17 @@ async def leaf(job):
         pass
 """
 
+DISTRIBUTOR = """
+from geventjob import Distributor, distributor
+
+@distributor("ticks")
+class Ticks(Distributor):
+    interval = 1
+
+    def jobs(self):
+        yield {"action": "of_a_tick"}
+"""
+
 
 @pytest.fixture
 def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
@@ -49,24 +58,37 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
     made.close()
 
 
-def test_a_trace_goes_from_the_caller_through_retries_to_the_children(collector: Collector, tmp_path: Path) -> None:
+def test_traces_of_a_caller_and_of_a_distributor(collector: Collector, tmp_path: Path) -> None:
     with fleet(tmp_path) as made:
         (made.actions_dir / "mine.py").write_text(ACTIONS)
+        (tmp_path / "distributors").mkdir()
+        (tmp_path / "distributors" / "ticks.py").write_text(DISTRIBUTOR)
         server = made.server("--traces")
         executor = made.executor("e", "--traces")
+        made.distributor("d", "ticks", "--distributors-dir", str(tmp_path / "distributors"), "--traces")
         client = made.client()
         with trace.use_span(NonRecordingSpan(CALLER)):
             id = client.submit("outer", {"password": SECRET})
         client.wait(id, timeout=30)
         until(lambda: client.search("job", filter="action='leaf' and state='SUCCESS'")["count"])
+        until(lambda: collector.named("fire ticks") and collector.named("add of_a_tick"))
         assert (executor.stop(), server.stop()) == (0, 0)  # the last spans are exported at the end
 
-    assert {span.trace for span in collector.spans} == {f"{CALLER.trace_id:032x}"}
+    assert SECRET.encode() not in collector.raw
     assert len({span.id for span in collector.spans}) == len(collector.spans)
+    is_whole(collector, id)
+    children_go_on(collector)
+    add, fire = collector.named("add of_a_tick")[0], collector.named("fire ticks")[0]
+    assert (add.parent, add.trace) == (fire.id, fire.trace)
+    assert (fire.service, fire.parent) == ("geventjob-distributor", "")
+
+
+def is_whole(collector: Collector, id: str) -> None:
+    """See the spans of the job that the caller has added: it is tried again once."""
     (add,) = collector.named("add outer")
-    assert (add.service, add.parent) == ("geventjob-server", f"{CALLER.span_id:016x}")
-    assert add.attributes["geventjob.job"] == id
-    first, second = sorted(collector.named("run outer"), key=lambda run: run.attributes["geventjob.attempt"])
+    assert (add.service, add.trace) == ("geventjob-server", f"{CALLER.trace_id:032x}")
+    assert (add.parent, add.attributes["geventjob.job"]) == (f"{CALLER.span_id:016x}", id)
+    first, second = runs(collector)
     (outcome,) = collector.named("outcome outer")
     waits = collector.named("wait outer")
     assert len(waits) == 2
@@ -79,11 +101,19 @@ def test_a_trace_goes_from_the_caller_through_retries_to_the_children(collector:
     told = {each.key: each.value.string_value for each in event.attributes}
     assert (event.name, told["exception.type"]) == ("exception", "OSError")
     assert "no log-in with ***" in told["exception.message"]
-    assert SECRET.encode() not in collector.raw
-    assert {span.parent for span in collector.named("inner")} == {first.id, second.id}
+
+
+def children_go_on(collector: Collector) -> None:
+    """See the spans of greenlets, of a job that the action has added, and of its coroutine."""
+    first, second = runs(collector)
+    assert sorted(span.parent for span in collector.named("inner")) == sorted([first.id, second.id])
     (leaf,) = collector.named("add leaf")
-    assert leaf.parent == second.id
+    assert (leaf.parent, leaf.trace) == (second.id, second.trace)
     (run_leaf,) = collector.named("run leaf")
     assert run_leaf.parent == leaf.id
     (in_coroutine,) = collector.named("in a coroutine")
     assert in_coroutine.parent == run_leaf.id
+
+
+def runs(collector: Collector) -> list[Exported]:
+    return sorted(collector.named("run outer"), key=lambda run: int(run.attributes["geventjob.attempt"]))

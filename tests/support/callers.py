@@ -16,6 +16,7 @@ from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.app import application
 from geventjob.server.http.server import HttpServer
 from geventjob.server.jobs.rights import Rights
+from geventjob.server.jobs.traces import JobTraces
 from geventjob.server.store.base import Store
 from geventjob.server.store.sqlite import SqliteStore
 from tests.contract.coordination.fleets import connect
@@ -77,7 +78,7 @@ class LocalServer:
 
 
 @contextlib.contextmanager
-def local_server(kind: str, folder: Path) -> Iterator[LocalServer]:
+def local_server(kind: str, folder: Path, traces: JobTraces | None = None) -> Iterator[LocalServer]:
     """Start a server over a store of this kind: an SQLite file and queue, or Elasticsearch and ZooKeeper."""
     if kind == "sqlite":
         where = {"path": str(folder / "coordination.db")}
@@ -91,7 +92,7 @@ def local_server(kind: str, folder: Path) -> Iterator[LocalServer]:
         passwords = Passwords()
         first_user.ensure(store, passwords, PASSWORD, folder)
         rights = Rights({"submitter": ["mirror", "report_*"], "*": ["nothing"]})
-        app = application(store, queue, Sessions(store), passwords, "0", None, rights)
+        app = application(store, queue, Sessions(store), passwords, "0", None, rights, traces=traces)
         server = HttpServer(("127.0.0.1", 0), app)
         server.start()
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 
 from geventjob.cimi.document import Document
 from geventjob.clock import moment_of
@@ -16,7 +16,7 @@ from geventjob.server.jobs.failures import MESSAGE_LENGTH
 from geventjob.server.problem import Problem
 from geventjob.server.store.watched import Written
 from geventjob.traceparent import HEADER, written
-from geventjob.traces import parent_of, tracer
+from geventjob.traces import parent_of
 
 Bodies = Sequence[Mapping[str, Any]]
 Add = Callable[[Bodies, Caller], list[str | Exception]]
@@ -25,8 +25,8 @@ Add = Callable[[Bodies, Caller], list[str | Exception]]
 class JobTraces:
     """The spans of the jobs that this server adds and writes. A job without `traceparent` has none."""
 
-    def __init__(self) -> None:
-        self._tracer = tracer()
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
 
     def around(self, add: Add) -> Add:
         """Return `add` with a span for each job, which becomes the parent of all other spans of the job."""
