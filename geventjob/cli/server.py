@@ -46,7 +46,7 @@ from geventjob.server.store.base import StoreAway, StoreError
 from geventjob.server.store.watched import WatchedStore
 
 if TYPE_CHECKING:
-    from geventjob.server.jobs.traces import JobTraces
+    from geventjob.server.watch.traces import JobTraces
 
 log = logging.getLogger("geventjob.server")
 
@@ -217,7 +217,7 @@ def traced(settings: config.Settings) -> "JobTraces | None":
     """Return the spans of jobs; None without `--traces`, for which the library is not loaded."""
     if not settings.traces:
         return None
-    from geventjob.server.jobs.traces import JobTraces
+    from geventjob.server.watch.traces import JobTraces
     from geventjob.traces import tracer
 
     return JobTraces(tracer())

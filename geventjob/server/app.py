@@ -59,7 +59,7 @@ from geventjob.server.watch.rates import Rates
 from geventjob.traceparent import INCOMING, parsed
 
 if TYPE_CHECKING:
-    from geventjob.server.jobs.traces import JobTraces
+    from geventjob.server.watch.traces import JobTraces
 
 
 class App(falcon.App[Any, Any]):
@@ -110,7 +110,7 @@ def application(
     store.watch(groups.note)
     if traces:
         store.watch(traces.note)
-    jobs = Jobs(store, coordination, rights, promoter, max_retries, traces)
+    jobs = Jobs(store, coordination, rights, promoter, max_retries, traces.around if traces else None)
     job, bulk = JobResource(jobs, sessions), BulkResource(jobs, sessions)
     schedule = ScheduleResource(store, ScheduleService(store, jobs), sessions)
     pauses = PauseService(store, promoter.book)

@@ -16,9 +16,9 @@ from geventjob.server.accounts.sessions import Sessions
 from geventjob.server.app import application
 from geventjob.server.http.server import HttpServer
 from geventjob.server.jobs.rights import Rights
-from geventjob.server.jobs.traces import JobTraces
 from geventjob.server.store.base import Store
 from geventjob.server.store.sqlite import SqliteStore
+from geventjob.server.watch.traces import JobTraces
 from tests.contract.coordination.fleets import connect
 from tests.support.elastic_stores import elasticsearch_store
 from tests.support.job_server import Caller, good

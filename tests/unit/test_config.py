@@ -533,7 +533,7 @@ def test_masking_leaves_the_rest_alone(words: Any) -> None:
         (["--es-user=u"], "--es-user: --es-pass-file is needed with it"),
         (["--log-level=loud"], "--log-level: expected debug, info, warning, error or critical, not 'loud'"),
         (["--admin-pass-file=/"], "--admin-pass-file: expected a file that can be read: /: Is a directory"),
-        (["--fibres=3"], "unknown option --fibres"),
+        (["--zzz=3"], "unknown option --zzz"),
         (["--por=3"], "unknown option --por: did you mean --port?"),
         (["--host=\udce9"], "word 1 of the command line is not UTF-8 text"),
         (["-x"], "unknown option -x"),

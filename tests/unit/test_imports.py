@@ -43,6 +43,7 @@ OUTSIDE = {
     "elastic_transport": ["geventjob.server.store.elasticsearch", "geventjob.executor.elastic"],
     "requests": ["geventjob.cimi.requests_connections", "geventjob.guard"],
     "falcon": ["geventjob.server"],
+    "opentelemetry": ["geventjob.traces", "geventjob.executor.traces", "geventjob.server.watch.traces"],
 }
 """Libraries, and the modules or packages that may import each."""
 

@@ -28,7 +28,7 @@ from geventjob.executor.traces import RunTraces
 from geventjob.executor.work import Work
 from geventjob.masking import mask_values
 from geventjob.scheduling.traces import span_of_firing
-from geventjob.server.jobs.traces import JobTraces
+from geventjob.server.watch.traces import JobTraces
 from geventjob.traces import Exporting
 from tests.support.callers import LocalServer, local_server
 

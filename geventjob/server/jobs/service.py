@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Union
+from typing import Any, Union
 from uuid import uuid4
 
 from geventjob.cimi.document import Document
@@ -41,9 +41,6 @@ from geventjob.server.problem import Problem, unavailable
 from geventjob.server.store.base import NoSuchDocument, Page, Query, Store, Update
 from geventjob.traceparent import HEADER, INCOMING
 
-if TYPE_CHECKING:
-    from geventjob.server.jobs.traces import JobTraces
-
 CHECKS = 3
 """Most checks of one edit whether the queue still has the entries and claims that the jobs name."""
 
@@ -57,6 +54,7 @@ VOLATILE = frozenset({"state", "progress", "statusMessage"})
 """Attributes that an owner may set without a wait for the disk, as long as the job is RUNNING."""
 
 Outcome = Union[Document, Exception]
+Add = Callable[[Sequence[Mapping[str, Any]], Caller], list[Union[str, Exception]]]
 Gone = Union[str, "tuple[str | None, int | None]"]
 """An entry that is not in the queue any more, or an entry and the fence of an owner that does not hold it any more."""
 
@@ -71,20 +69,20 @@ class Jobs:
         rights: Rights | None = None,
         promoter: Promoter | None = None,
         max_retries: int = MOST_RETRIES,
-        traces: JobTraces | None = None,
+        around: Callable[[Add], Add] | None = None,
     ) -> None:
         """Serve jobs of this store and queue.
 
         `rights`: the actions of submitters; None: submitters add no jobs. `promoter`: the promoter of this server, for
-        held jobs; None: the promoter of another server. `max_retries`: the most retries of any job. `traces`: the
-        spans of adds; None: there are none.
+        held jobs; None: the promoter of another server. `max_retries`: the most retries of any job. `around`:
+        makes the function of adds into one that traces them too; None: adds are not traced.
         """
         self._max_retries = max_retries
         self._store = store
         self._coordination = coordination
         self._promoter = promoter or Promoter(store, coordination)
         self._adder = JobAdder(store, coordination, rights or Rights(), self._promoter)
-        self._add = traces.around(self._adder.add) if traces else self._adder.add
+        self._add: Add = around(self._adder.add) if around else self._adder.add
         self._unique = self._adder.unique
         self._attachments = Attachments(store)
         self._writers = RecentWriters()

@@ -12,7 +12,7 @@ from geventjob.clock import moment_of
 from geventjob.job.states import FINAL
 from geventjob.masking import mask_values
 from geventjob.server.accounts.caller import Caller
-from geventjob.server.jobs.failures import MESSAGE_LENGTH
+from geventjob.server.life.failures import MESSAGE_LENGTH
 from geventjob.server.problem import Problem
 from geventjob.server.store.watched import Written
 from geventjob.traceparent import HEADER, written
