@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from geventjob.clock import boottime
+
+if TYPE_CHECKING:
+    import logging
 
 T = TypeVar("T")
 Errors = type[BaseException] | tuple[type[BaseException], ...]

@@ -6,30 +6,26 @@ from argparse import ArgumentParser
 from importlib.metadata import version
 from pathlib import Path
 
-import shtab
 from argparse_manpage.manpage import Manpage
 
 from geventjob import config
-from geventjob.cli.command_tree import CommandTree
+from geventjob.cli.completion import parsers, script
 
-
-def parsers() -> dict[str, ArgumentParser]:
-    """Return the parser of each command, by the name of its manual page."""
-    daemons = {
-        f"geventjob-{command}": config.OptionParser(command) for command in ("executor", "distributor", "server")
-    }
-    tree = CommandTree()
-    tree.load()
-    return {"geventjob": tree.parser, "geventjob-up": config.OptionParser("up"), **daemons}
+COMPLETION = {
+    "bash": "bash-completion/completions/{}",
+    "zsh": "zsh/vendor-completions/_{}",
+    "fish": "fish/vendor_completions.d/{}.fish",
+}
+"""Shell → file below /usr/share with the completion of a command."""
 
 
 def write(root: Path) -> None:
-    """Write the pages and the completion for bash and zsh below `root`."""
-    for name, parser in parsers().items():
+    """Write the pages, and the completion for each shell, below `root`."""
+    for name, parser in {**parsers(), "geventjob-up": config.OptionParser("up")}.items():
         save(root / "usr/share/man/man1" / f"{name}.1", page(parser))
-        if name != "geventjob-up":
-            save(root / "usr/share/bash-completion/completions" / name, shtab.complete(parser, "bash"))
-            save(root / "usr/share/zsh/vendor-completions" / f"_{name}", shtab.complete(parser, "zsh"))
+    for name, parser in parsers().items():
+        for shell, file in COMPLETION.items():
+            save(root / "usr/share" / file.format(name), script(parser, shell))
 
 
 def page(parser: ArgumentParser) -> str:

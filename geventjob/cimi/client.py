@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
@@ -15,7 +14,7 @@ from geventjob.cimi.answers import AddedAnswer
 from geventjob.cimi.batches import JobBatch
 from geventjob.cimi.body import encoded
 from geventjob.cimi.dialects import Dialect, EditAnswer
-from geventjob.cimi.document import ALL_ACTIONS, NEW_KEY, Document
+from geventjob.cimi.document import ALL_ACTIONS, NEW_KEY, Document, new_key
 from geventjob.cimi.errors import CimiError, Conflict, ForeignAnswer, Refused, ServerAway
 from geventjob.cimi.filters import quoted
 from geventjob.cimi.jobs import JobRequests
@@ -242,7 +241,7 @@ class Client:
         with its batch, and adds no job twice, if it adds the same jobs in the same order. `attributes`: others of the
         callback, as the server names them.
         """
-        key = key or str(uuid.uuid4())
+        key = key or new_key()
         callback = {"action": action, **({} if payload is None else {"payload": payload}), **attributes}
         body = {"callback": {**callback, "idempotencyKey": key}, "whenFailed": when_failed, "open": True}
 
@@ -389,6 +388,14 @@ class Client:
     def bulk_delete(self, filter: str) -> int:
         """Delete all jobs that match the filter, and return their number."""
         return self._jobs.delete(filter)
+
+    def bulk_rerun(self, filter: str, key: str) -> Document:
+        """Add a copy of each job that has ended and matches, and return the numbers `reran` and `refused`.
+
+        With `more` in the answer, repeat the call with `id>'LAST'` for the `last` of the answer, and the same
+        idempotency key: no job is copied twice for a key.
+        """
+        return self._ours("POST", "job/bulk-rerun", json={"filter": filter, "idempotencyKey": key}, answer=Document)
 
     def stopping(self, executor: str, running: Sequence[str]) -> list[str]:
         """Return the ids of the jobs on this executor that must stop. `running`: the ids of all jobs that run there."""
@@ -552,7 +559,7 @@ def _after(jobs: Sequence[str], when_failed: str | None) -> Document | None:
 
 
 def _keyed(job: Mapping[str, Any]) -> Mapping[str, Any]:
-    return job if job.get("idempotencyKey") else {**job, "idempotencyKey": str(uuid.uuid4())}
+    return job if job.get("idempotencyKey") else {**job, "idempotencyKey": new_key()}
 
 
 def _with_id(names: Iterable[Any]) -> list[str]:

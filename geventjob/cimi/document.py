@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 Document = dict[str, Any]
@@ -24,3 +25,8 @@ NEW_KEY = "credential-template/generate-api-key"
 
 ALL_ACTIONS = "*"
 """In place of an action to pause: all actions."""
+
+
+def new_key() -> str:
+    """Return a new idempotency key."""
+    return os.urandom(16).hex()

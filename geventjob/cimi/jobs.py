@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
 from geventjob.cimi.body import encoded
 from geventjob.cimi.bulk import oversize, pages
 from geventjob.cimi.dialects import Dialect, EditAnswer
 from geventjob.cimi.dialects.geventjob import Geventjob
-from geventjob.cimi.dialects.slipstream import SlipStream
 from geventjob.cimi.document import Document
 from geventjob.cimi.errors import CimiError, LoginRefused, Refused, ServerAway
 from geventjob.cimi.patience import patiently
@@ -34,16 +34,23 @@ class JobRequests:
         self._entry_point = entry_point
         self._patience = patience
         self._max_body = max_body
-        self._geventjob = Geventjob(session)
-        self._slipstream = SlipStream(session, connections)
+        self._session = session
+        self._connections = connections
         self._dialect: Dialect | None = None
 
     @property
     def dialect(self) -> Dialect:
         """The dialect of the server, asked for at first need and again after the server was away."""
         if self._dialect is None:
-            self._dialect = self._geventjob if "geventjob" in self._entry_point() else self._slipstream
+            self._dialect = Geventjob(self._session) if "geventjob" in self._entry_point() else self._slipstream
         return self._dialect
+
+    @cached_property
+    def _slipstream(self) -> Dialect:
+        """The dialect that remembers the keys of all adds to a SlipStream server."""
+        from geventjob.cimi.dialects.slipstream import SlipStream  # loads tables that no other server needs
+
+        return SlipStream(self._session, self._connections)
 
     def add_one(self, job: bytes) -> str:
         """Add a job, again while the server is away, and return its id."""

@@ -7,7 +7,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -38,13 +37,13 @@ WORDS = 2000
 """Characters of a server's message that are kept."""
 
 
-@dataclass(frozen=True, eq=False)
 class _Login:
-    """A session on the server, good until the server refuses it or `until` (monotonic)."""
+    """A session on the server, good until the server refuses it or `until` (monotonic). Its repr shows no cookie."""
 
-    cookie: str = field(repr=False)
-    until: float
-    id: str | None
+    def __init__(self, cookie: str, until: float, id: str | None) -> None:
+        self.cookie = cookie
+        self.until = until
+        self.id = id
 
 
 class CimiSession:

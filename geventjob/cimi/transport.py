@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPException
+from typing import NamedTuple
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -33,8 +33,7 @@ class _Broken(ServerAway):
     """The connection ended before an answer, as an idle connection does that the server has closed."""
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A request. `target` is the path with its query."""
 
     method: str
@@ -48,8 +47,7 @@ class Request:
     back."""
 
 
-@dataclass(frozen=True)
-class HttpAnswer:
+class HttpAnswer(NamedTuple):
     """An answer of any status. `to` names the request in words: `PUT http://host/api/job`."""
 
     to: str

@@ -10,7 +10,6 @@ from typing import Any
 from geventjob.cimi.document import Document
 from geventjob.cli.screen import age, span
 from geventjob.config import nearest
-from geventjob.job.attributes import ATTRIBUTES
 
 USUAL = ("id", "state", "action", "age", "took", "message")
 """The columns of a table without `--columns`."""
@@ -30,6 +29,8 @@ def names(text: str) -> tuple[str, ...]:
 
     Raises ArgumentTypeError for a name that no job has.
     """
+    from geventjob.job.attributes import ATTRIBUTES
+
     known = sorted({*NEEDED, *(attribute.name for attribute in ATTRIBUTES)})
     found = tuple(name.strip() for name in text.split(","))
     for name in found:

@@ -53,11 +53,16 @@ COMMANDS = {
     "cron": {"cron": "show when a crontab line fires, in UTC and in local time"},
     "check": {"check": "show the options that systemd reads from an environment file"},
     "here": {"run": "run an action once, here, without server and queue"},
+    "completion": {"completion": "print the script that lets bash, zsh or fish complete the commands"},
     "new_action": {"new-action": "write an action and its test, to begin with"},
 }
 """The help of each command, by the module in this package that declares the commands."""
 EPILOG = "exit codes:\n" + "\n".join(f"  {code:<4}  {code.meaning}" for code in ExitCode)
-CHOICE = re.compile(r"[^:]*: invalid choice: (?P<word>.*) \(choose from (?P<words>.*)\)", re.DOTALL)
+CHOICE = re.compile(r"(?P<of>[^:]*): invalid choice: (?P<word>.*) \(choose from (?P<words>.*)\)", re.DOTALL)
+
+
+class TableFormatter(config.Formatter, argparse.RawDescriptionHelpFormatter):
+    """The formatter of a help whose end is a table."""
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -65,6 +70,9 @@ class CommandParser(argparse.ArgumentParser):
 
     declared: Callable[[], None] | None = None
     """Declares the arguments before the first use of the parser."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"formatter_class": config.Formatter, **options})
 
     def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
         """Declare the arguments of the command, then parse."""
@@ -78,7 +86,9 @@ class CommandParser(argparse.ArgumentParser):
         if wrong := CHOICE.fullmatch(message):
             words = [word.strip(" '\"") for word in wrong["words"].split(",")]
             word = wrong["word"].strip("'\"")
-            message = f"unknown command {word!r}{config.nearest(word, words)}; expected one of {' '.join(words)}"
+            told = f"{config.nearest(word, words)}; expected one of {' '.join(words)}"
+            is_option = wrong["of"].startswith("-")
+            message = f"{wrong['of']}: unknown word {word!r}{told}" if is_option else f"unknown command {word!r}{told}"
         config.refuse("client", message)
 
 
@@ -98,7 +108,7 @@ class CommandTree:
             description="Submit jobs and look after them.",
             epilog=EPILOG,
             parents=[self.common, config.OptionParser("client", add_help=False)],
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=TableFormatter,
             allow_abbrev=False,
         )
         self.parsers = {"": self.parser}
@@ -133,6 +143,8 @@ class CommandTree:
         """Declare the arguments of every command."""
         for module in COMMANDS:
             self._load(module)
+        up: Any = self._commands.choices["up"]
+        up._add_container_actions(config.OptionParser("up", add_help=False))
 
     def _load(self, module: str) -> None:
         if module not in self._loaded:
@@ -160,9 +172,20 @@ class CommandTree:
 
     def parse(self, arguments: Sequence[str], into: argparse.Namespace) -> None:
         """Parse a whole command line; print a line for wrong usage and exit with 2."""
+        if arguments[0].startswith("-") and _name(arguments[0]) not in self.parser._option_string_actions:
+            self._refuse(arguments[0])  # before its value is taken for a command
         _, rest = self.parser.parse_known_args(arguments, into)
         if rest:
-            known = [option for parser in self.parsers.values() for option in parser._option_string_actions]
-            option = rest[0].partition("=")[0]
-            told = config.nearest(option, known) if option.startswith("-") else ""
-            config.refuse("client", f"unrecognized argument: {option}{told}")
+            self._refuse(rest[0])
+
+    def _refuse(self, argument: str) -> NoReturn:
+        """Print the line about an argument that is not known, and exit with 2."""
+        name = _name(argument)
+        known = {option for parser in self.parsers.values() for option in parser._option_string_actions}
+        told = config.nearest(name, known) if name.startswith("-") else ""
+        config.refuse("client", f"unrecognized argument: {name}{told}")
+
+
+def _name(argument: str) -> str:
+    """Return an argument without the value of an option."""
+    return argument.partition("=")[0]

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-
-from geventjob.cimi.patience import patiently
 
 if TYPE_CHECKING:
     from geventjob.cimi.client import Client
@@ -19,17 +16,27 @@ PATIENCE = 10.0
 """Seconds of trying for a server that is away, unless `--timeout` is given."""
 
 
-@dataclass
 class CommandContext:
     """One command of a command line, with its client, output and arguments."""
 
-    client: Client
-    screen: Screen
-    args: Namespace
-    own_password: str | None = field(default=None, repr=False)
-    """The password of the user that the client logs in as."""
-    command: str = "geventjob"
-    """The command line up to the name of the command, with which hints begin."""
+    def __init__(
+        self,
+        client: Client,
+        screen: Screen,
+        args: Namespace,
+        own_password: str | None = None,
+        command: str = "geventjob",
+    ) -> None:
+        """Keep the parts.
+
+        `own_password`: the password of the user that the client logs in as. `command`: the command line up to the name
+        of the command, with which hints begin.
+        """
+        self.client = client
+        self.screen = screen
+        self.args = args
+        self.own_password = own_password
+        self.command = command
 
     @property
     def patience(self) -> float:
@@ -38,6 +45,8 @@ class CommandContext:
 
     def ask(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call the client, again and again for `patience` seconds while the server is away. Raises CimiError."""
+        from geventjob.cimi.patience import patiently  # loads logging, which `--help` does without
+
         return patiently(lambda: call(*args, **kwargs), self.patience)
 
 

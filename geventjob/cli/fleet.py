@@ -122,7 +122,7 @@ def parameters(context: CommandContext, name: str, executors: list[Document]) ->
 
     Raises UsageError for an action that no executor announces.
     """
-    from geventjob.plugins.shapes import example
+    from geventjob.job.shapes import example
 
     having = [node for node in executors if name in node.get("actions", ())]
     if not having:
@@ -145,7 +145,7 @@ def parameters(context: CommandContext, name: str, executors: list[Document]) ->
 
 def show_parameters(context: CommandContext, version: Document) -> None:
     """Show the parameters of one version of an action."""
-    from geventjob.plugins.shapes import words
+    from geventjob.job.shapes import words
 
     shape = version["parameters"]
     if not shape:

@@ -10,7 +10,7 @@ from pathlib import Path
 from geventjob.cimi.document import Document
 from geventjob.cli.errors import UsageError
 from geventjob.config import kinds
-from geventjob.job.types import LOWEST_PRIORITY
+from geventjob.job.bounds import LOWEST_PRIORITY
 
 LARGEST = 8 << 20
 """Bytes that are read of a payload; the server has a limit of its own."""

@@ -17,15 +17,12 @@ from geventjob.cli.screen import STYLES, attributes
 from geventjob.clock import cimi_time, now
 from geventjob.config import kinds, nearest
 from geventjob.exit_code import ExitCode
-from geventjob.job.moments import moment
 from geventjob.job.states import FINAL
 
 ID = re.compile(r"[0-9a-fA-F-]{1,36}")
-TEXT = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|property\[.*?]""", re.DOTALL)
+TEXT = r"""(?s)'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|property\[.*?]"""
 """Quoted texts in a filter, and properties, whose names are not attributes."""
-ATTRIBUTE = re.compile(
-    r"(?<![\w:/-])(?!(?:and|or|true|false|null|fulltext)\b(?!/))[A-Za-z][\w:-]*(?:/[A-Za-z][\w:-]*)*"
-)
+ATTRIBUTE = r"(?<![\w:/-])(?!(?:and|or|true|false|null|fulltext)\b(?!/))[A-Za-z][\w:-]*(?:/[A-Za-z][\w:-]*)*"
 """The name of an attribute in a filter without quoted texts."""
 CASCADED = 500
 """Jobs of a batch that are read at once, to be stopped."""
@@ -78,6 +75,8 @@ def state(text: str) -> str:
 
 def since(text: str) -> str:
     """Return a date for a filter: the date itself, or a time ago. Raises ArgumentTypeError."""
+    from geventjob.job.moments import moment
+
     present = now()
     try:
         if text[-1:] not in "smhd" or not text[:-1].isdecimal():
@@ -113,9 +112,12 @@ def jobs(context: CommandContext) -> int:
 
 def warn_of_unknown(context: CommandContext, filter: str) -> None:
     """Warn of attributes in a filter that no job has: one may be misspelt."""
-    for name in dict.fromkeys(ATTRIBUTE.findall(TEXT.sub("''", filter))):
+    for name in dict.fromkeys(re.findall(ATTRIBUTE, re.sub(TEXT, "''", filter))):
         if search(context, [f"{name}!=null"], last=0)["count"] == 0:
-            context.screen.note(f"warning: no job has an attribute {name!r}")
+            from geventjob.job.attributes import ATTRIBUTES
+
+            told = nearest(name, [attribute.name for attribute in ATTRIBUTES])
+            context.screen.note(f"warning: no job has an attribute {name!r}{told}")
 
 
 def search(context: CommandContext, conditions: Iterable[str], **params: object) -> Document:

@@ -6,6 +6,7 @@ from geventjob.cimi.document import Document
 from geventjob.cimi.errors import Invalid, NotFound
 from geventjob.cli.context import CommandContext, Commands
 from geventjob.cli.errors import UsageError
+from geventjob.config import nearest
 from geventjob.config.kinds import seconds, whole
 from geventjob.exit_code import ExitCode
 
@@ -36,8 +37,11 @@ def listed(context: CommandContext) -> int:
     if context.args.json:
         context.screen.document(limits)
         return ExitCode.SUCCESS
-    for limit in limits:
-        context.screen.line(f"{limit['name']}  {told(limit)}")
+    rows = [
+        (one["name"], one["action"], one.get("per"), one.get("running"), one.get("starts"), one.get("each"))
+        for one in limits
+    ]
+    context.screen.table(("name", "action", "per", "running", "starts", "each"), rows)
     return ExitCode.SUCCESS
 
 
@@ -65,7 +69,9 @@ def deleted(context: CommandContext) -> int:
     try:
         context.ask(context.client.delete_limit, name)
     except NotFound:
-        raise UsageError(f"there is no limit {name}: `{context.command} limits` lists them") from None
+        known = [limit["name"] for limit in context.ask(context.client.limits)]
+        told = nearest(name, known) or f": `{context.command} limits` lists them"
+        raise UsageError(f"there is no limit {name}{told}") from None
     if context.args.json:
         context.screen.document({"id": f"limit/{name}"})
     context.screen.line(f"{name}  deleted")

@@ -11,9 +11,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from geventjob import config
 from geventjob.cimi.errors import CimiError
@@ -109,13 +107,14 @@ def is_there(settings: config.Settings, screen: Screen) -> bool:
     A server that `geventjob up` has started before may be about to start again. Raises UsageError for a data folder
     that was named and has no log-in.
     """
-    own = Path(settings.data_dir).expanduser() / "client.ini"
-    if settings.data_dir and own.exists() and settings.own_file is None:
+    own = os.path.join(os.path.expanduser(settings.data_dir), "client.ini")
+    if settings.data_dir and os.path.exists(own) and settings.own_file is None:
         raise UsageError(f"cannot read {own}: name a server with --ss-url or -c")
     if settings.own_file is None and settings.data_dir != config.default_data_dir():
         start = f"geventjob up --data-dir {settings.data_dir}"
         raise UsageError(f"--data-dir {settings.data_dir} has no client.ini: `{start}` writes one")
     import socket
+    from urllib.parse import urlsplit
 
     address = urlsplit(settings.ss_url)
     try:

@@ -6,6 +6,7 @@ from geventjob.cimi.document import ALL_ACTIONS, Document
 from geventjob.cimi.errors import NotFound
 from geventjob.cli.context import CommandContext, Commands
 from geventjob.cli.errors import UsageError
+from geventjob.config import nearest
 from geventjob.exit_code import ExitCode
 
 
@@ -44,10 +45,10 @@ def listed(context: CommandContext) -> int:
     if context.args.json:
         context.screen.document(found)
         return ExitCode.SUCCESS
-    for each in found:
-        context.screen.line(described(each))
     if not found:
-        context.screen.line("nothing is paused")
+        context.screen.note("nothing is paused")
+    rows = [(each["action"], each["by"], each["since"], each.get("until"), each.get("why")) for each in found]
+    context.screen.table(("action", "by", "since", "until", "why"), rows)
     return ExitCode.SUCCESS
 
 
@@ -58,7 +59,9 @@ def resume(context: CommandContext) -> int:
         did = context.ask(context.client.resume, action)
     except NotFound:
         told = "all actions were" if action == ALL_ACTIONS else f"{action} was"
-        raise UsageError(f"{told} not paused: `{context.command} pause` lists the pauses") from None
+        known = [pause["action"] for pause in context.ask(context.client.pauses)]
+        meant = nearest(action, known) or f": `{context.command} pause` lists the pauses"
+        raise UsageError(f"{told} not paused{meant}") from None
     if context.args.json:
         context.screen.document(did)
         return ExitCode.SUCCESS
@@ -87,5 +90,7 @@ def _action(context: CommandContext) -> str:
 
 def _warn(context: CommandContext, action: str) -> None:
     """Warn of an action that no executor announces: it may be misspelt."""
-    if not any(action in node.get("actions", ()) for node in context.ask(context.client.nodes)):
-        context.screen.note(f"warning: no executor announces the action {action!r}: see {context.command} actions")
+    known = {name for node in context.ask(context.client.nodes) for name in node.get("actions", ())}
+    if action not in known:
+        told = nearest(action, known) or f": see {context.command} actions"
+        context.screen.note(f"warning: no executor announces the action {action!r}{told}")

@@ -11,6 +11,8 @@ from geventjob.cimi.document import Document
 from geventjob.cli.moments import words
 from geventjob.cli.screen import span
 
+COLUMNS = ("name", "kind", "fires", "action", "next", "last", "leader", "paused")
+"""The columns of the list where its output is no terminal."""
 UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
@@ -24,6 +26,23 @@ def lines(entry: Document, now: int) -> Iterator[str]:
         yield f"    next    {following(entry, now)}"
         yield f"    last    {last(entry, now)}"
     yield f"    leader  {entry.get('leader') or 'none'}"
+
+
+def row(entry: Document) -> tuple[object, ...]:
+    """Return the cells of `COLUMNS` about a schedule or a distributor; the dates are in UTC."""
+    fired = entry.get("fired") or {}
+    paused = entry["paused"].get("why", f"by {entry['paused']['by']}") if "paused" in entry else None
+    last = fired.get("tick") or fired.get("at")
+    return (
+        entry["name"],
+        entry["kind"],
+        timing(entry),
+        entry.get("action"),
+        entry.get("next"),
+        last,
+        entry.get("leader"),
+        paused,
+    )
 
 
 def timing(entry: Document) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from typing import Any
 
-from geventjob.cimi.document import Document
+from geventjob.cimi.document import Document, new_key
 from geventjob.cimi.errors import Conflict, NotFound, Refused
 from geventjob.cli import schedule_options, schedule_words, submit
 from geventjob.cli.context import CommandContext, Commands
 from geventjob.cli.errors import UsageError
 from geventjob.clock import unix_milliseconds
+from geventjob.config import nearest
 from geventjob.exit_code import ExitCode
 
 DISTRIBUTOR = "schedules"
@@ -53,10 +53,12 @@ def listed(context: CommandContext) -> int:
     if context.args.json:
         context.screen.document(entries)
         return ExitCode.SUCCESS
-    now = unix_milliseconds()
-    for entry in entries:
-        for line in schedule_words.lines(entry, now):
+    if context.screen.live:
+        now = unix_milliseconds()
+        for line in (line for entry in entries for line in schedule_words.lines(entry, now)):
             context.screen.line(line)
+    else:
+        context.screen.table(schedule_words.COLUMNS, [schedule_words.row(entry) for entry in entries])
     if not any(entry["name"] == DISTRIBUTOR for entry in entries) and any(map(is_data, entries)):
         warn_of_rest(context)
     return ExitCode.SUCCESS
@@ -151,7 +153,7 @@ def resumed(context: CommandContext) -> int:
 
 def fired(context: CommandContext) -> int:
     """Fire a schedule or a distributor now. Raises UsageError."""
-    body = {"idempotencyKey": context.args.key or str(uuid.uuid4())}
+    body = {"idempotencyKey": context.args.key or new_key()}
     id = target(context)
     try:
         answer = context.ask(context.client.operation, id, "fire", body)
@@ -196,7 +198,9 @@ def id_of(context: CommandContext) -> str:
 
 def unknown(context: CommandContext) -> UsageError:
     """Return the error for a schedule that does not exist."""
-    return UsageError(f"there is no schedule {context.args.name}: `{context.command} schedules` lists them")
+    name = context.args.name
+    told = nearest(name, [entry["name"] for entry in found(context)])
+    return UsageError(f"there is no schedule {name}{told or f': `{context.command} schedules` lists them'}")
 
 
 def tell(context: CommandContext, schedule: Document, what: str) -> None:

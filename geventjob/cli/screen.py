@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -220,4 +219,6 @@ def age(moment: object) -> str | None:
 
 def height() -> int:
     """Return the number of lines of the terminal."""
+    import shutil
+
     return shutil.get_terminal_size((80, 24)).lines

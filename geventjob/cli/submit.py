@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import uuid
 from itertools import islice
 
-from geventjob.cimi.document import Document
+from geventjob.cimi.document import Document, new_key
 from geventjob.cimi.errors import CimiError, Conflict, Refused
 from geventjob.cli import job_options, jobs, watch
 from geventjob.cli.context import CommandContext, Commands
 from geventjob.cli.errors import UsageError
 from geventjob.config import kinds, nearest
 from geventjob.exit_code import ExitCode
-from geventjob.job.attributes import COPIED
-from geventjob.job.copies import like
 from geventjob.job.states import FINAL
 
 PAGE = 1000
 """Jobs of one request."""
-COPIES = 100
-"""Jobs that `rerun` reads at once: each may have 256 KB of payload."""
 LISTED = 20
 """Ids that a terminal lists; of more jobs it shows the number."""
 
@@ -70,7 +65,7 @@ def submit(context: CommandContext) -> int:
     args = context.args
     job = described(args) | after_others(context)
     warn(context, job["action"], args.payload or {})
-    key = args.key or str(uuid.uuid4())
+    key = args.key or new_key()
     if args.count == 1:
         return submit_one(context, job | {"idempotencyKey": key})
     filter = f"idempotencyKey^={jobs.value(key + '/', '--key')}"
@@ -161,7 +156,7 @@ def warn(context: CommandContext, action: str, payload: Document) -> None:
         told = nearest(action, known) or f": see {context.command} actions"
         context.screen.note(f"warning: no executor announces the action {action!r}{told}")
         return
-    from geventjob.plugins.shapes import misfits
+    from geventjob.job.shapes import misfits
 
     shapes = [node.get("parameters", {}).get(action) for node in having]
     found = [misfits(shape, payload) if shape else [] for shape in shapes]
@@ -203,45 +198,54 @@ def _copied(context: CommandContext, old: Document) -> str:
     """Add a copy of a job, and return its id: by the server, whose audit then says so, where it offers a rerun."""
     if any(operation["rel"] == "rerun" for operation in old.get("operations", ())):
         return str(context.client.operation(old["id"], "rerun")["resource-id"])
+    from geventjob.job.copies import like
+
     id: str = context.client.add("job", like(old))
     return id
 
 
 def rerun_matching(context: CommandContext) -> int:
-    """Submit a copy of each job in FAILED that matches the filter.
-
-    The ids are read first: a copy may fail meanwhile.
-    """
+    """Let the server add a copy of each job in FAILED that matches the filter, and print the ids of the copies."""
     args = context.args
-    ids = failed(context)
-    if args.dry_run:
-        context.screen.line(f"{len(ids)} jobs in FAILED match")
+    failed = ["state='FAILED'", args.filter]
+    found = jobs.search(context, failed, last=1, select="created")
+    if args.dry_run or not found["jobs"]:
+        context.screen.line(f"{found['count']} jobs in FAILED match")
         return ExitCode.SUCCESS
-    key = args.key or str(uuid.uuid4())
-    made: list[str] = []
-    refusals: list[Refused] = []
-    for first in range(0, len(ids), COPIES):
-        named = " or ".join(f"id='{id}'" for id in ids[first : first + COPIES])
-        old = context.ask(context.client.search, "job", filter=named, select=[*COPIED], last=COPIES)["jobs"]
-        try:
-            results = context.client.bulk_add([like(job) | {"idempotencyKey": f"{key}/{job['id']}"} for job in old])
-        except CimiError:
-            context.screen.note(f"{len(made)} of {len(ids)} were submitted; to go on: the same with --key {key}")
-            raise
-        made += [result for result in results if isinstance(result, str)]
-        refusals += [result for result in results if isinstance(result, Refused)]
-    if refusals:
-        context.screen.note(f"{len(refusals)} of {len(ids)} jobs were refused: {refusals[0].message}")
-    announce(context, made, f"idempotencyKey^={jobs.value(key + '/', '--key')}")
-    return ExitCode.FAILURE if refusals else ExitCode.SUCCESS
+    key = args.key or new_key()
+    newest = f"created<='{found['jobs'][0]['created']}'"  # a copy may fail meanwhile
+    refused = in_steps(context, " and ".join(f"({each})" for each in (*failed, newest)), key, found["count"])
+    copies = f"idempotencyKey^={jobs.value(key + '/', '--key')}"
+    announce(context, matching(context, [copies]), copies)
+    if refused:
+        context.screen.note(f"{refused} of {found['count']} jobs were refused: the server does not let you add them")
+    return ExitCode.FAILURE if refused else ExitCode.SUCCESS
 
 
-def failed(context: CommandContext) -> list[str]:
-    """Return the ids of all jobs in FAILED that match the filter."""
+def in_steps(context: CommandContext, filter: str, key: str, total: int) -> int:
+    """Repeat the request until all matches were copied, and return the number of those that were refused."""
+    made = refused = 0
+    last: str | None = ""
+    with context.screen.progress(total, every=60.0) as update:
+        while last is not None:
+            rest = f"{filter} and id>'{last}'" if last else filter
+            try:
+                answer = context.ask(context.client.bulk_rerun, rest, key)
+            except CimiError:
+                context.screen.note(f"{made} of {total} jobs were submitted; to go on: the same with --key {key}")
+                raise
+            made, refused = made + answer["reran"], refused + answer["refused"]
+            update(made, f"{made} of {total} submitted" if context.screen.live else "")
+            last = answer["last"] if answer["more"] else None
+    return refused
+
+
+def matching(context: CommandContext, conditions: list[str]) -> list[str]:
+    """Return the ids of all jobs that match."""
     ids: list[str] = []
     while True:
-        conditions = ["state='FAILED'", context.args.filter, *([f"id>'{ids[-1]}'"] if ids else [])]
-        page = jobs.search(context, conditions, orderby="id", last=PAGE, select="id")["jobs"]
+        rest = [*conditions, *([f"id>'{ids[-1]}'"] if ids else [])]
+        page = jobs.search(context, rest, orderby="id", last=PAGE, select="id")["jobs"]
         ids += [job["id"] for job in page]
         if len(page) < PAGE:
             return ids

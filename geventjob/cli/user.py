@@ -8,6 +8,7 @@ from geventjob.cimi.errors import Conflict, NotFound
 from geventjob.cli.context import CommandContext, Commands
 from geventjob.cli.errors import UsageError
 from geventjob.cli.screen import age
+from geventjob.config import nearest
 from geventjob.config.login import LONGEST_PASSWORD
 from geventjob.exit_code import ExitCode
 
@@ -78,7 +79,9 @@ def delete(context: CommandContext) -> int:
 
 def unknown(context: CommandContext) -> UsageError:
     """Return the error for a user that does not exist."""
-    return UsageError(f"there is no user {context.args.name}")
+    users = context.ask(context.client.search, "user", select="username")["users"]
+    told = nearest(context.args.name, [user["username"] for user in users])
+    return UsageError(f"there is no user {context.args.name}{told}")
 
 
 def report(context: CommandContext, id: str, what: str) -> int:

@@ -17,12 +17,13 @@ from geventjob.config.completion import complete
 from geventjob.config.ini import as_ini
 from geventjob.config.nearest import nearest
 from geventjob.config.options import COMMANDS, Option, default_data_dir, options
-from geventjob.config.parser import OptionParser, WrongUsage, refuse
+from geventjob.config.parser import Formatter, OptionParser, WrongUsage, refuse
 from geventjob.config.settings import Settings
 from geventjob.title import hide_secrets
 
 __all__ = [
     "COMMANDS",
+    "Formatter",
     "Option",
     "OptionParser",
     "Settings",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import stat
 
 from geventjob.config.login import log_in, read_secret
@@ -21,7 +20,7 @@ def complete(parser: OptionParser, settings: Settings) -> Settings:
             usual = [option.usual] if option.usual and os.path.isdir(option.usual) else []
             setattr(settings, option.dest, usual if value is None else list(value))
         if option.name == "name":
-            settings.name = value or f"{socket.gethostname()}-{os.getpid()}"
+            settings.name = value or f"{os.uname().nodename}-{os.getpid()}"
         if option.name == "zk-hosts":
             settings.zk_hosts = ",".join(value or ()) or None
         if option.name == "ss-url":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import os
 import re
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from geventjob.config.nearest import nearest
 from geventjob.job.bounds import MOST_RETRIES
 
 Kind = Callable[[str], Any]
@@ -140,6 +140,8 @@ def network(value: str) -> str:
     """Return a network as 10.0.0.0/8, or one of the words link-local, server and nothing."""
     if value in ("link-local", "server", "nothing"):
         return value
+    import ipaddress  # for this option alone
+
     try:
         return str(ipaddress.ip_network(value, strict=False))
     except ValueError:
@@ -174,7 +176,8 @@ def one_of(*words: str) -> Kind:
 
     def word(value: str) -> str:
         if value.lower() not in words:
-            raise _expected(f"{', '.join(words[:-1])} or {words[-1]}", value)
+            what = f"{', '.join(words[:-1])} or {words[-1]}"
+            raise ArgumentTypeError(f"expected {what}, not {value!r}{nearest(value.lower(), words)}")
         return value.lower()
 
     return word

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -12,5 +11,7 @@ def nearest(word: str, words: Iterable[str]) -> str:
     >>> nearest("sumbit", ["submit", "jobs"]), nearest("x", ["submit", "jobs"])
     (': did you mean submit?', '')
     """
+    import difflib  # for errors alone
+
     found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
     return f": did you mean {found[0]}?" if found else ""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from geventjob.config import kinds
 from geventjob.config.kinds import Kind
@@ -20,8 +18,7 @@ COMMANDS = {
 """The commands by the names that `parse` takes; `client` is `geventjob` without `up`."""
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """One option: `--NAME`, `GEVENTJOB_NAME` in the environment and `NAME` in the ini file."""
 
     name: str
@@ -91,10 +88,8 @@ def written(value: Any) -> str:
 
 def default_data_dir() -> str:
     """Return `geventjob` in the user's XDG state folder; an empty text for a user without home, as in containers."""
-    try:
-        return str(Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "geventjob")
-    except RuntimeError:  # neither $HOME nor an entry in the password file
-        return ""
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return "" if state.startswith("~") else os.path.join(state, "geventjob")  # "~": no $HOME, no entry of the user
 
 
 ACTIONS = "/etc/slipstream/actions"

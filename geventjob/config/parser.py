@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -43,6 +44,21 @@ def refuse(command: str, message: str) -> NoReturn:
     raise wrong
 
 
+class Formatter(argparse.HelpFormatter):
+    """The formatter of help. argparse makes one for each option, and would load shutil to ask for the width."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog, **{"width": _width() - 2, **options})
+
+
+def _width() -> int:
+    """Return the cells of a line of the terminal."""
+    try:
+        return int(os.environ.get("COLUMNS") or os.get_terminal_size(sys.stdout.fileno()).columns or 80)
+    except (ValueError, OSError):  # ValueError: no number, and a stdout that is closed or of a test
+        return 80
+
+
 class Gather(argparse.Action):
     """An action of argparse that gathers the values of all occurrences in one list."""
 
@@ -79,6 +95,7 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
             description=DESCRIPTIONS[command],
             epilog=EPILOG,
             add_help=add_help,
+            formatter_class=Formatter,
             allow_abbrev=False,  # a password behind an abbreviation would not be masked
             add_config_file_help=False,
             add_env_var_help=False,

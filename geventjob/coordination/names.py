@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 
 from geventjob.coordination.base import ENTRIES
-from geventjob.job.types import LOWEST_PRIORITY
+from geventjob.job.bounds import LOWEST_PRIORITY
 
 _ENTRY = re.compile(re.escape(ENTRIES) + r"/entry-([0-9]{3})-(-[0-9]{9,10}|[0-9]{10})")
 

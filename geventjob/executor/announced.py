@@ -7,8 +7,8 @@ from typing import Any
 
 from geventjob.coordination.member import left_out
 from geventjob.executor.limits import JobLimits
+from geventjob.job.shapes import announced
 from geventjob.plugins import Actions, ActionSpec
-from geventjob.plugins.shapes import announced
 
 LARGEST_OPTIONS = 20_000
 """Bytes of the options of all actions together."""

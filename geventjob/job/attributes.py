@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from geventjob.job import types
+from geventjob.job.bounds import LOWEST_PRIORITY
 from geventjob.job.types import ValueType
 
 Path = tuple[str, ...]
@@ -125,7 +126,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
               search=Type.TEXT, part="href", indexed=True, rerun=True, slipstream="set"),
     Attribute("affectedResources", types.REFERENCES, "resources that the action changes; the target is added",
               slipstream="set"),
-    Attribute("priority", types.PRIORITY, f"place in the queue: lower runs first (default {types.LOWEST_PRIORITY})",
+    Attribute("priority", types.PRIORITY, f"place in the queue: lower runs first (default {LOWEST_PRIORITY})",
               guarded=True, delete="kept", search=Type.NUMBER, indexed=True, rerun=True, slipstream="added"),
     Attribute("timeout", types.SECONDS, "seconds that the action may take", guarded=True, search=Type.NUMBER,
               rerun=True),

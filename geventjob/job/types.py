@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from geventjob.job.bounds import MOST_RETRIES
+from geventjob.job.bounds import LOWEST_PRIORITY, MOST_RETRIES
 from geventjob.job.states import STATES
 
 PAYLOAD_BYTES = 256 * 1024
@@ -29,8 +29,6 @@ REPORT_BYTES = 64 * 1024
 """Bytes of JSON of an output, and of a checkpoint."""
 LOG_BYTES = 64 * 1024
 """Bytes of UTF-8 that are kept of a job's log."""
-LOWEST_PRIORITY = 999
-"""Priority of a job that names none. A lower number runs first; an entry in the queue has three digits for it."""
 
 _NOT_BLANK = r"\S"
 _LINE = r"^(?=.*\S)[^\x00-\x1f\x7f]+\Z"

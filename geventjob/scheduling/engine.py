@@ -15,6 +15,7 @@ from geventjob import supervise
 from geventjob.calendar import zones
 from geventjob.calendar.schedule import plan
 from geventjob.cimi.client import Client
+from geventjob.config import nearest
 from geventjob.coordination.base import Coordination, Leadership, NameInUse, Session
 from geventjob.coordination.member import Announcement, about, join, left_out
 from geventjob.exit_code import ExitCode
@@ -36,7 +37,8 @@ def chosen(found: Distributors, names: Sequence[str], all: bool) -> list[Distrib
     unknown = [name for name in names if found.get(name) is None]
     if unknown:
         failed = "".join(f"; {file} did not import: {why}" for file, why in found.failures.items())
-        raise PluginError(f"no distributor {unknown[0]!r}: there are {', '.join(found.names) or 'none'}{failed}")
+        told = f"{nearest(unknown[0], found.names)}; there are {', '.join(found.names) or 'none'}{failed}"
+        raise PluginError(f"no distributor {unknown[0]!r}{told}")
     specs = [spec for name in (found.names if all else names) if (spec := found.get(name))]
     if not specs:
         raise PluginError("--all: no distributor was found")

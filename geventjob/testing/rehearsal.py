@@ -17,6 +17,7 @@ from gevent.lock import Semaphore
 
 from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time, moment_of
+from geventjob.config import nearest
 from geventjob.coordination.base import Claim, Session
 from geventjob.executor import run_log
 from geventjob.executor.claims import HeldClaims
@@ -253,5 +254,6 @@ def named(actions: Actions, name: str) -> ActionSpec:
     if spec is None:
         failed = "".join(f"; {file} does not import: {why}" for file, why in actions.failures.items())
         searched = ", ".join(actions.folders) or "the shipped actions"
-        raise LookupError(f"no action is named {name!r} in {searched}{failed}")
+        told = nearest(name, actions.names)
+        raise LookupError(f"no action is named {name!r} in {searched}{told}{failed}")
     return spec

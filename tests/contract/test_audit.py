@@ -197,6 +197,24 @@ def test_a_request_that_takes_long_says_that_there_is_more(here: LocalServer, mo
     assert [(answer["stopped"], answer["more"]) for answer in answers] == [(2, True), (1, True)]
 
 
+def test_a_rerun_that_takes_long_goes_on_behind_the_last_job(
+    here: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matching, "COPIES", 2)
+    monkeypatch.setattr(matching, "TIME", -1)
+    name, ids = named(here, 3)
+    for id in ids:
+        good(here.admin.post(f"{id}/stop"))
+    filter, key, reran = f"name='{name}' and state='STOPPED'", uuid4().hex, []
+    last = ""
+    for _ in range(3):
+        answer = good(here.admin.post("job/bulk-rerun", {"filter": f"{filter} and id>'{last}'", "idempotencyKey": key}))
+        reran.append(answer["reran"])
+        last = answer.get("last", last)
+    assert (reran, last) == ([2, 1, 0], max(ids))
+    assert here.admin.search("job", filter=f"idempotencyKey^='{key}/'")["count"] == 3
+
+
 def test_release_all_that_match(here: LocalServer) -> None:
     name, _ = named(here, 2, notBefore="+1d")
     here.admin.add(name=name)

@@ -317,6 +317,8 @@ def test_all_failed_jobs_that_match_are_run_again(cli: Cli, client: Client) -> N
     assert cli("rerun", *filter, "--dry-run").stdout == "230 jobs in FAILED match\n"
     new = cli.json("rerun", *filter, "--key", tag)
     assert len(set(new) - set(old)) == 230
+    reran = client.search("event", filter="content/state='reran' and content/resource/href='job'")["events"]
+    assert [event["count"] for event in reran if tag in event["detail"]] == [230]
     again = cli.json("rerun", "--filter", f"tags='{tag}' and created<='{client.get(old[-1])['created']}'", "--key", tag)
     assert set(again) <= set(new), "a run that goes on makes no job twice"
     assert "expected IDs or --filter" in cli.wrong("rerun")

@@ -51,7 +51,11 @@ def test_an_operator_limits_jobs(engine: Fleet, tmp_path: Path) -> None:
     done = command(engine, "limits", "set", "stripe", *options)
     told = "stripe  charge: at most 2 run, for each payload.account\n"
     assert (done.returncode, done.stdout) == (0, told)
-    assert command(engine, "limits").stdout == told
+    assert [line.split() for line in command(engine, "limits").stdout.splitlines()] == [
+        ["NAME", "ACTION", "PER", "RUNNING", "STARTS", "EACH"],
+        ["stripe", "charge", "payload.account", "2"],
+    ]
+    assert command(engine, "limits", "delete", "strpe").stderr.endswith("no limit strpe: did you mean stripe?\n")
     client = engine.client()
     assert client.entry_points()["limits"] == "limit"
     go = tmp_path / "go"

@@ -52,8 +52,12 @@ def test_an_operator_pauses_looks_and_resumes(engine: Fleet) -> None:
     assert "send is paused by super since 2" in said
     assert said.rstrip().endswith("Z: the bank is down")
     id = client.add("job", {"action": "send"})
-    for words in (("pause",), ("queue",)):
-        assert said.strip() in command(engine, *words)
+    assert said.strip() in command(engine, "queue")
+    head, row = command(engine, "pause").splitlines()
+    assert head.split() == ["ACTION", "BY", "SINCE", "UNTIL", "WHY"]
+    assert row.startswith("send    super  2")
+    assert row.endswith("Z         the bank is down")
+    assert "sned was not paused: did you mean send?" in command(engine, "resume", "sned", code=2)
     assert "waits: the action send is paused by super since 2" in command(engine, "why", id)
     assert id in command(engine, "jobs", "--filter", "held/why='paused'")
     ended(client, [client.add("job", {"action": "print"})])
@@ -74,7 +78,7 @@ def test_wrong_usage_is_told_in_one_line(engine: Fleet) -> None:
         assert said in line
         assert line.count("\n") == 1
     assert "until: expected" in command(engine, "pause", "send", "--until", "tomorrow", code=2)
-    assert "no executor announces the action 'sned'" in command(engine, "pause", "sned")
+    assert "no executor announces the action 'sned': did you mean send?" in command(engine, "pause", "sned")
 
 
 def test_a_program_pauses_all_until_a_time(engine: Fleet) -> None:

@@ -283,7 +283,7 @@ def test_a_hint_has_the_options_that_the_command_was_called_with(arguments: str,
     ],
 )
 def test_the_attributes_of_a_filter(filter: str, names: list[str]) -> None:
-    assert jobs.ATTRIBUTE.findall(jobs.TEXT.sub("''", filter)) == names
+    assert re.findall(jobs.ATTRIBUTE, re.sub(jobs.TEXT, "''", filter)) == names
 
 
 def test_where_no_server_listens_the_way_to_start_one_is_told_at_once(

@@ -528,7 +528,7 @@ def test_names_that_are_chosen() -> None:
     found = Distributors([spec("a", Made), spec("b", Old)], failures={"/x/c.py": "SyntaxError: no"})
     assert [each.name for each in chosen(found, ["b", "a", "b"], False)] == ["b", "a"]
     assert [each.name for each in chosen(found, [], True)] == ["a", "b"]
-    with pytest.raises(PluginError, match=r"no distributor 'c': there are a, b; /x/c\.py did not import: SyntaxError"):
+    with pytest.raises(PluginError, match=r"no distributor 'c'; there are a, b; /x/c\.py did not import: SyntaxError"):
         chosen(found, ["c"], False)
     with pytest.raises(PluginError, match="no distributor was found"):
         chosen(Distributors(), [], True)

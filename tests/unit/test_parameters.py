@@ -14,10 +14,10 @@ from geventjob.executor.decide import after_code
 from geventjob.executor.decision import Fail
 from geventjob.executor.ending import Raised
 from geventjob.executor.job import Job
+from geventjob.job.shapes import LARGEST, LARGEST_TOGETHER, announced, example, misfits, words
 from geventjob.plugins import ActionSpec, PluginSet, find_actions
 from geventjob.plugins.parameters import InvalidPayload
 from geventjob.plugins.retries import RetryPolicy
-from geventjob.plugins.shapes import LARGEST, LARGEST_TOGETHER, announced, example, misfits, words
 
 HEAD = """
 from __future__ import annotations

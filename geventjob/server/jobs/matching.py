@@ -47,6 +47,8 @@ class Done:
     refused: int = 0
     more: bool = False
     """Whether the time was over before all matches were met."""
+    last: str = ""
+    """The last match that was met. A filter with `id>'LAST'` goes on from there."""
 
     def add(self, jobs: Sequence[Document], results: Sequence[Any]) -> None:
         """Add the results for these jobs. Raises errors that concern all jobs, as StoreAway."""
@@ -57,6 +59,7 @@ class Done:
                 raise result
             else:
                 self.ids.append(job["id"])
+        self.last = jobs[-1]["id"]
 
 
 class MatchingJobs:
@@ -93,10 +96,10 @@ class MatchingJobs:
 
     def _all(self, filter: Filter, caller: Caller, work: Work, page: int, select: Sequence[str] = ()) -> Done:
         """Do the work to all matches, a page after the other. Raises StoreError, CoordinationError."""
-        done, last, until = Done(), "", boottime() + TIME
+        done, until = Done(), boottime() + TIME
         while True:
             query = Query(
-                And((filter, Compare(("id",), ">", last))) if last else filter,
+                And((filter, Compare(("id",), ">", done.last))) if done.last else filter,
                 viewers=caller.viewers,
                 last=page,
                 orderby=[("id", False)],
@@ -106,7 +109,6 @@ class MatchingJobs:
             if not jobs:
                 return done
             done.add(jobs, work(jobs))
-            last = jobs[-1]["id"]
             if boottime() > until:
                 done.more = True
                 return done

@@ -20,8 +20,8 @@ from geventjob.batch import Batcher
 from geventjob.cimi.document import Document
 from geventjob.clock import boottime, cimi_time, moment_of, now
 from geventjob.coordination.base import Coordination, CoordinationError, Leadership
+from geventjob.job.bounds import LOWEST_PRIORITY
 from geventjob.job.states import FINAL
-from geventjob.job.types import LOWEST_PRIORITY
 from geventjob.server.filter import And, Compare, Filter
 from geventjob.server.gate import children
 from geventjob.server.gate.after import waits

@@ -19,8 +19,8 @@ from geventjob.backoff import Trouble
 from geventjob.cimi.document import Document
 from geventjob.clock import now
 from geventjob.coordination.base import Coordination
+from geventjob.job.bounds import LOWEST_PRIORITY
 from geventjob.job.states import FINAL
-from geventjob.job.types import LOWEST_PRIORITY
 from geventjob.server.filter import And, Compare, Filter, Or
 from geventjob.server.leaders.leading import LeaderTask, at_intervals
 from geventjob.server.leaders.pages import PAGE, pages

@@ -12,9 +12,10 @@ from typing import Any
 from geventjob.cimi.document import RESOURCE_URI, Document
 from geventjob.clock import cimi_time, moment_of
 from geventjob.job.attributes import AT_ADD, AT_EDIT, ENTRY, KEPT, MOMENTS, SET_BY_SERVER
+from geventjob.job.bounds import LOWEST_PRIORITY
 from geventjob.job.moments import moment
 from geventjob.job.states import FINAL
-from geventjob.job.types import LOWEST_PRIORITY, MESSAGE_BYTES
+from geventjob.job.types import MESSAGE_BYTES
 from geventjob.server.life import interruptions
 
 LAST_ENTRY = "_lastEntry"

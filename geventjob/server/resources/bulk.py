@@ -134,7 +134,8 @@ class BulkResource:
 def _answer(req: falcon.Request, resp: falcon.Response, state: str, filter: str, done: Done) -> None:
     """Set the response to an operation on all jobs that match a filter."""
     set_deed(req, Deed(state, "job", len(done.ids), done.ids, filter))
-    set_json(resp, {state: len(done.ids), "refused": done.refused, "more": done.more})
+    more = {"more": True, "last": done.last} if done.more else {"more": False}
+    set_json(resp, {state: len(done.ids), "refused": done.refused, **more})
 
 
 def _each(
