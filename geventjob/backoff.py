@@ -31,13 +31,15 @@ def retry(attempt: Callable[[], T], errors: Errors, pause: Callable[[Any, float]
     `pause(error, delay)` returns the seconds to wait in place of `delay`, after it has logged what is worth a line; it
     may raise to end the tries.
     """
-    for delay in delays():
+    pauses: Iterator[float] | None = None
+    while True:
         try:
             return attempt()
         except errors as error:
+            pauses = pauses or delays()
+            delay = next(pauses)
             seconds = pause(error, delay) if pause else delay
         time.sleep(seconds)
-    raise AssertionError("delays do not end")
 
 
 class Trouble:

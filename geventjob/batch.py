@@ -1,9 +1,9 @@
-"""Natural batching: items are collected while a batch is in flight, and sent as the next batch when it returns."""
+"""Natural batching: items are collected while batches are in flight, and sent as the next batch when one returns."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar, cast
 
 import gevent
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 class Batcher(Generic[Item, Result]):
-    """Sends the items of many callers in batches, one batch at a time; each caller gets the result of its own item.
+    """Sends the items of many callers in batches; each caller gets the result of its own item.
 
     There are no timers: a single item is not delayed, and under load a round trip serves many items. The item of a
     caller that is killed while it waits is sent nevertheless.
@@ -27,18 +27,28 @@ class Batcher(Generic[Item, Result]):
         count: int = 1000,
         size: Callable[[Item], int] | None = None,
         limit: int = 1 << 20,
+        flights: int = 1,
+        worth: int = 1,
+        order: Callable[[Item], Hashable] | None = None,
     ) -> None:
         """Set the sender: `send` returns a result or an exception for each item of its argument.
 
         An exception that `send` raises is raised in every caller of the batch. A batch ends at `count` items, or where
-        the sum of `size(item)` would exceed `limit`; a larger item is sent alone.
+        the sum of `size(item)` would exceed `limit`; a larger item is sent alone. `flights`: most batches in flight at
+        once; with more than one, a later item may arrive before an earlier one. `worth`: items that must wait for a
+        batch to leave beside another. `order(item)`: a key; items with one key arrive in their order.
         """
         self._send = send
         self._count = count
         self._size = size
         self._limit = limit
         self._waiting: deque[tuple[Item, AsyncResult[Result]]] = deque()
-        self._sending = False
+        self._flights = flights
+        self._worth = worth
+        self._order = order
+        self._in_flight: Counter[Hashable] = Counter()
+        """Items in flight, by their keys."""
+        self._senders = 0
 
     def __call__(self, item: Item) -> Result:
         """Send an item, together with others that wait; return its result or raise its error."""
@@ -48,37 +58,48 @@ class Batcher(Generic[Item, Result]):
         """Hand in an item without waiting for its result."""
         answer: AsyncResult[Result] = AsyncResult()
         self._waiting.append((item, answer))
-        if not self._sending:
-            self._sending = True
+        if not self._senders or (self._senders < self._flights and self._is_worth()):
+            self._senders += 1
             # By the hub: a greenlet spawned here would be a child of the caller's action, and end with the action.
             gevent.get_hub().loop.run_callback(gevent.spawn, self._run)
         return answer
 
+    def _is_worth(self) -> bool:
+        return len(self._waiting) >= self._worth
+
     def _run(self) -> None:
         try:
-            while self._waiting:
-                self._send_one(self._next())
+            while (self._senders == 1 or self._is_worth()) and (batch := self._next()):
+                self._send_one(batch)
         finally:
-            self._sending = False
+            self._senders -= 1
 
     def _next(self) -> list[tuple[Item, AsyncResult[Result]]]:
-        batch = [self._waiting.popleft()]
-        room = self._limit - (self._size(batch[0][0]) if self._size else 0)
+        """Take the next batch from the items that wait; those behind an item in flight go on waiting."""
+        batch: list[tuple[Item, AsyncResult[Result]]] = []
+        behind: list[tuple[Item, AsyncResult[Result]]] = []
+        room = self._limit
         while self._waiting and len(batch) < self._count:
-            if self._size:
-                room -= self._size(self._waiting[0][0])
-                if room < 0:
-                    break
-            batch.append(self._waiting.popleft())
+            item, _ = handed = self._waiting.popleft()
+            room -= self._size(item) if self._size else 0
+            if room < 0 and batch:
+                self._waiting.appendleft(handed)
+                break
+            is_behind = self._order is not None and self._in_flight[self._order(item)] > 0
+            (behind if is_behind else batch).append(handed)
+        self._waiting.extendleft(reversed(behind))
         return batch
 
     def _send_one(self, batch: list[tuple[Item, AsyncResult[Result]]]) -> None:
+        keys = [self._order(item) for item, _ in batch] if self._order else []
+        self._in_flight.update(keys)
         try:
             results = self._send([item for item, _ in batch])
             if len(results) != len(batch):
                 raise RuntimeError(f"{len(results)} results for a batch of {len(batch)}")
         except BaseException as error:  # gevent.Timeout and GreenletExit too: no caller may wait for ever
             results = [error] * len(batch)
+        self._in_flight -= Counter(keys)
         for (_, answer), result in zip(batch, results, strict=True):
             if isinstance(result, BaseException):
                 answer.set_exception(result)

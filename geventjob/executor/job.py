@@ -53,17 +53,20 @@ class Job(dict[str, Any]):
     Once the job is lost to this executor, each call that would reach the server raises JobLost and sends nothing.
     """
 
+    _write: Callable[[Document], Document]
+    _revoked: bool
+    client: Client
+    """The executor's client, for all other resources of the server."""
+    said: bool
+    """Whether this run has set a message of its own."""
+    end: str | None
+    """The final state that the action has asked for by `set_state`."""
+
     def __init__(self, document: Document, write: Callable[[Document], Document], client: Client) -> None:
         """Wrap a document. `write` edits the job as its owner, and raises JobLost once the lease is over."""
         super().__init__(document)
-        self._write = write
-        self._revoked = False
-        self.client = client
-        """The executor's client, for all other resources of the server."""
-        self.said = False
-        """Whether this run has set a message of its own."""
-        self.end: str | None = None
-        """The final state that the action has asked for by `set_state`."""
+        # At once: `__setattr__` looks at each name.
+        vars(self).update(_write=write, _revoked=False, client=client, said=False, end=None)
 
     # --- the document
 

@@ -103,3 +103,36 @@ def test_a_short_answer_is_an_error_and_nobody_waits_for_ever() -> None:
     batcher: Batcher[int, int] = Batcher(lambda batch: batch[:-1])
     with pytest.raises(RuntimeError, match="0 results for a batch of 1"):
         batcher(1)
+
+
+def test_a_batch_leaves_beside_another_once_it_is_worth_it() -> None:
+    sender = Sender()
+    batcher = Batcher(sender, flights=2, worth=3)
+    sender.go.clear()
+    answers = [batcher.submit(0)]
+    gevent.idle()
+    answers += [batcher.submit(item) for item in (1, 2)]
+    gevent.idle()
+    assert sender.batches == [[0]]
+    answers += [batcher.submit(item) for item in (3, 4)]
+    gevent.idle()
+    assert sender.batches == [[0], [1, 2, 3, 4]]
+    answers += [batcher.submit(item) for item in range(5, 9)]
+    gevent.idle()
+    assert len(sender.batches) == 2
+    sender.go.set()
+    assert [answer.get() for answer in answers] == [10 * item for item in range(9)]
+
+
+def test_items_of_one_key_keep_their_order_though_two_batches_are_in_flight() -> None:
+    sender = Sender()
+    batcher: Batcher[int, int] = Batcher(sender, flights=2, order=lambda item: item % 10)
+    sender.go.clear()
+    answers = [batcher.submit(1)]
+    gevent.idle()
+    answers += [batcher.submit(item) for item in (11, 2, 21, 3)]
+    gevent.idle()
+    assert sender.batches == [[1], [2, 3]]
+    sender.go.set()
+    assert [answer.get() for answer in answers] == [10, 110, 20, 210, 30]
+    assert sender.batches == [[1], [2, 3], [11, 21]]
