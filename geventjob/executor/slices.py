@@ -31,8 +31,9 @@ CHECK = 0x8000  # libev's EV_CHECK
 RETRY = 0.001
 LOOK = 0.001
 """Seconds between two looks, from the handler of SIGALRM, whether something else is ready."""
-SWITCH = 0.0005
-"""Seconds after which a slice hands the GIL to a native thread that waits for it, as the threads of SQLite do."""
+SWITCH = 0.0001
+"""Seconds after which a slice hands the GIL to a native thread that waits for it, as the threads of SQLite do: each of
+the ten statements of a put and a take waits so long."""
 
 
 @dataclass(frozen=True)

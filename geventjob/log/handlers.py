@@ -67,13 +67,13 @@ class LineHandler(logging.Handler):
         except Exception as error:
             return encode(f"{format_time(record.created)} a line of {record.name} cannot be made: {error!r}")
 
-    def _write_safely(self, data: bytes) -> None:
-        """Write data, or count a lost line."""
+    def _write_safely(self, data: bytes, lines: int = 1) -> None:
+        """Write data, or count its lines as lost."""
         self.acquire()
         try:
             self._write(data)
         except OSError as error:
-            self.lost += 1
+            self.lost += lines
             self.why = error.strerror
         finally:
             self.release()
@@ -181,7 +181,7 @@ class FileHandler(LineHandler):
 
     def handle_all(self, records: Sequence[logging.LogRecord]) -> None:
         """Write records as one append, unfiltered."""
-        self._write_safely(b"".join(map(self._made, records)))
+        self._write_safely(b"".join(map(self._made, records)), len(records))
 
     def _numbered(self, n: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{n}") if n else self.path
@@ -202,6 +202,17 @@ class StderrHandler(LineHandler):
     def ready(self, size: int) -> None:
         """Set the deadline of the line: at once while lines are being lost."""
         self._until = time.monotonic() + (0 if self.lost else self.patience)
+
+    def handle_all(self, records: Sequence[logging.LogRecord]) -> None:
+        """Write records unfiltered, as many at once as a pipe takes whole."""
+        lines: list[bytes] = []
+        for line in map(self._made, records):
+            if lines and sum(map(len, lines)) + len(line) > select.PIPE_BUF:
+                self._write_safely(b"".join(lines), len(lines))
+                lines = []
+            lines.append(line)
+        if lines:
+            self._write_safely(b"".join(lines), len(lines))
 
     def put(self, data: bytes) -> int:
         """Write up to PIPE_BUF bytes before the deadline. Raises BlockingIOError."""

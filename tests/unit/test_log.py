@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geventjob.log import SELDOM, TREE, FileHandler, LineFormatter, RateLimit, running_action
-from geventjob.log.handlers import LARGEST_FILE
+from geventjob.log.handlers import LARGEST_FILE, StderrHandler
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [A-Z]+ +\d+ \S+ \[(-|\S+ \S+)\] .*")
 PATCHED = "import geventjob.patch, gevent, logging, os, sys, threading, time\nfrom pathlib import Path\n"
@@ -227,6 +227,23 @@ def test_a_full_disk_costs_lines_only_and_is_told_when_it_is_over(tmp_path: Path
     assert second.endswith("] kept")
     assert third.endswith("] kept too")
     handler.close()
+
+
+def test_each_line_that_was_to_be_written_with_others_counts_as_lost(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.symlink_to("/dev/full")
+    handler = FileHandler(path)
+    handler.handle_all([record("lost"), record("lost too")])
+    assert handler.lost == 2
+    handler.close()
+
+
+def test_stderr_gets_many_lines_with_few_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler, writes = StderrHandler(), list[bytes]()
+    monkeypatch.setattr(handler, "put", lambda data: writes.append(data) or len(data))
+    handler.handle_all([record("x" * 1000) for _ in range(5)] + [record("y" * 5000), record("last")])
+    assert [write.count(b"\n") for write in writes] == [3, 2, 1, 1]
+    assert all(write.endswith(b"\n") for write in writes)
 
 
 def test_a_line_that_was_written_in_part_does_not_swallow_the_next(tmp_path: Path) -> None:

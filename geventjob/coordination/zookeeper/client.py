@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from select import POLLIN, POLLOUT
 from typing import Any
 
 import gevent
 from gevent import socket, ssl
 from gevent.event import AsyncResult
+from gevent.monkey import get_original
 from kazoo.client import KazooClient
 from kazoo.exceptions import AuthFailedError, ConnectionLoss, KazooException
 from kazoo.handlers.gevent import SequentialGeventHandler
@@ -20,6 +23,7 @@ from kazoo.retry import KazooRetry
 from geventjob.clock import boottime
 
 _log = logging.getLogger(f"{__name__}.kazoo")
+_native_poll: Any = get_original("select", "poll")
 _log.setLevel(logging.ERROR)  # kazoo logs every attempt to connect; the ensemble logs once that ZooKeeper is away
 
 NO_SESSIONS = "it serves no sessions now: no majority, read-only, or set back to an older copy"
@@ -136,11 +140,28 @@ class ZooKeeperClient(KazooClient):  # type: ignore[misc]  # kazoo has no types
 
 
 class _Handler(SequentialGeventHandler):  # type: ignore[misc]
-    """Connects in place of kazoo, which waits a session timeout and leaks the socket of a failed TLS handshake."""
+    """Connects in place of kazoo, which waits a session timeout and leaks the socket of a failed TLS handshake.
+
+    Asks for ready sockets more cheaply.
+    """
 
     def __init__(self, access: Access) -> None:
         super().__init__()
         self.access = access
+
+    def select(self, readers: Sequence[Any], writers: Sequence[Any], others: Sequence[Any], timeout: float) -> Any:
+        """Return the sockets that are ready, as `select.select`. Ask the kernel about a single socket first.
+
+        kazoo asks so before each write and each part of an answer, and nearly always the socket is ready: the event
+        loop takes 37 us of CPU and a turn to say so, the kernel 2 us. Between two answers kazoo asks about two sockets,
+        and the loop turns.
+        """
+        if len(readers) + len(writers) == 1:
+            poll = _native_poll()
+            poll.register((*readers, *writers)[0], POLLIN if readers else POLLOUT)
+            if poll.poll(0):
+                return readers, writers, []
+        return super().select(readers, writers, others, timeout)
 
     def create_connection(self, address: tuple[str, int], hostname: str, **_: Any) -> Any:
         connection = socket.create_connection(address, self.access.patience)
