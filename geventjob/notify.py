@@ -13,6 +13,9 @@ from collections.abc import MutableMapping
 PRIVATE = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "DAEMON_ARGS")
 """Variables that concern the service alone. DAEMON_ARGS may hold a password."""
 
+STEP = 300.0
+"""Seconds that one step of a long start may take, and its wait for a busy disk."""
+
 
 class Notifier:
     """The service manager of this process. Without systemd the methods send nothing."""
@@ -28,6 +31,11 @@ class Notifier:
     def ready(self) -> None:
         """Tell that the service works now."""
         self._send("READY=1")
+
+    def starting(self, status: str = "") -> None:
+        """Tell that the start goes on, with what it does: it may take STEP seconds more from now."""
+        shown = f"\nSTATUS={' '.join(status.split())}" if status else ""
+        self._send(f"EXTEND_TIMEOUT_USEC={int(STEP * 1e6)}{shown}")
 
     def alive(self) -> None:
         """Give a sign of life."""

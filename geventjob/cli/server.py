@@ -71,7 +71,7 @@ class ServerProcess:
         self._settings = settings
         self._notifier = notifier
         self._options = LiveOptions("server", settings)
-        self._store = WatchedStore(open_store(settings))
+        self._store = WatchedStore(open_store(settings, notifier.starting))
         self._feed = Feed()
         self._audit = Audit(self._store, settings.audit_days)
         self._rights = Rights(settings.rights)

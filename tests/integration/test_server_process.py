@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import socket
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.support.fleet import Process, until
+from tests.support.fleet import Process, fleet, until
 from tests.support.job_server import Caller, JobServer, good, mode, problem
 
 Make = Callable[..., JobServer]
@@ -157,3 +159,22 @@ def test_the_base_uri_is_the_configured_one(own_server: Make) -> None:
         assert cookie.secure
         cookie.secure = False  # this client speaks plain HTTP, as a proxy with TLS does to the server
     assert admin.post("job", {"action": "nothing"}, headers=own).status_code == 201
+
+
+def test_an_upgrade_of_the_store_asks_systemd_for_more_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with fleet(tmp_path) as made, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        server = made.server()
+        id = made.client().add("job", {"action": "copy", "tags": ["x"]})
+        server.stop()
+        with contextlib.closing(sqlite3.connect(made.data_dir / "store.db")) as store, store:
+            store.execute("UPDATE job SET access = ''")  # as rows of older versions: without the id of a list
+            store.execute("DELETE FROM totals WHERE kind = 'job'")
+            store.execute("PRAGMA user_version = 6")
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+        monkeypatch.setenv("NOTIFY_SOCKET", manager.getsockname())
+        made.server()
+        told = list(iter(lambda: manager.recv(4096), b"READY=1"))
+        assert b"EXTEND_TIMEOUT_USEC=300000000\nSTATUS=upgrade of the store: job 0 of 1, 0 s" in told
+        found = made.client().search("job", filter="tags='x'")["jobs"]
+        assert [job["id"] for job in found] == [id]

@@ -37,6 +37,16 @@ def test_ready_and_stopping_reach_the_manager(manager: socket.socket) -> None:
     ]
 
 
+def test_a_long_start_gets_more_time_with_each_step(manager: socket.socket) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": manager.getsockname()})
+    notifier.starting()
+    notifier.starting("upgrade of the store: job\n5000 of 10000")
+    assert [told(manager) for _ in range(2)] == [
+        "EXTEND_TIMEOUT_USEC=300000000",
+        "EXTEND_TIMEOUT_USEC=300000000\nSTATUS=upgrade of the store: job 5000 of 10000",
+    ]
+
+
 def test_an_abstract_socket_is_reached() -> None:
     name = f"geventjob-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:

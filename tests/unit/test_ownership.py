@@ -84,7 +84,7 @@ def test_a_data_folder_that_others_may_write_to_is_refused_by_all_who_use_it(tmp
     with pytest.raises(CoordinationError, match=f"--data-dir: {tmp_path}: everybody may write to it"):
         coordination.start()
     with pytest.raises(StoreError, match=f"--data-dir: {tmp_path}: everybody may write to it"):
-        open_store(Namespace(data_dir=str(tmp_path), es_hosts_list=[]))
+        open_store(Namespace(data_dir=str(tmp_path), es_hosts_list=[]), print)
     assert list(tmp_path.iterdir()) == []
 
 

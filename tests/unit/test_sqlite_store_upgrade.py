@@ -101,8 +101,9 @@ def test_a_file_of_version_6_gets_indexes_of_terms_and_totals(
     tmp_path: Path, stopped: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upgrade, "BATCH", 2)
-    path = tmp_path / "store.db"
-    store = SqliteStore(path)
+    monkeypatch.setattr(upgrade, "TOLD", 0.0)
+    path, told = tmp_path / "store.db", list[str]()
+    store = SqliteStore(path, progress=told.append)
     store.start()
     acl = {"owner": {"type": "USER", "principal": "ann"}}
     jobs = [{"id": f"job/{n}", "acl": acl, "tags": [f"t{n}"], "priority": n, "action": "copy"} for n in range(5)]
@@ -121,7 +122,12 @@ def test_a_file_of_version_6_gets_indexes_of_terms_and_totals(
             failing.setattr(upgrade.RowUpgrade, "after", interrupted)
             with pytest.raises(StoreError, match="interrupted"):
                 store.start()
+    del told[:]
     store.start()
+    steps = [words.partition(", ")[0].removeprefix("upgrade of the store: ") for words in told]
+    left = [f"job {row} of 5" for row in range(0, 5, 2)]
+    assert steps[: len(left)] == left
+    assert "INDEX job_priority ON [job] (priority" in "".join(steps)
     ann = frozenset({"USER ann"})
     for text, viewers, count in (
         ("tags='t3'", None, 1), ("action='copy'", ann, 5), ("acl/owner/principal='ann'", None, 5),

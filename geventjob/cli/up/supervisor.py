@@ -50,6 +50,7 @@ class Supervisor:
             server.start()
             while not self._stopping and not Client(self._folder.url, timeout=(1, 5)).healthy():
                 self._keep([server])
+                self._notifier.starting()  # the server may upgrade a large store
                 self._wait(0.1)
             if not self._stopping:
                 self._use_key()

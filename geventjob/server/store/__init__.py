@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Callable
 
 from geventjob.ownership import Unsafe, private_folder
 from geventjob.server.store.base import Store, StoreError
 
 
-def open_store(settings: Namespace) -> Store:
+def open_store(settings: Namespace, progress: Callable[[str], None]) -> Store:
     """Return the store that these settings name, not started.
+
+    `progress` is called with words during a start that takes long, as after a change of the tables.
 
     With `es_hosts_list` the store is an Elasticsearch cluster, else a file in `data_dir`. The folder `data_dir` is made
     in either case. Raises StoreError, OSError.
@@ -21,7 +24,7 @@ def open_store(settings: Namespace) -> Store:
     if not settings.es_hosts_list:
         from geventjob.server.store.sqlite import SqliteStore
 
-        return SqliteStore(folder / "store.db")
+        return SqliteStore(folder / "store.db", progress=progress)
     from geventjob.server.store.elasticsearch import ElasticsearchStore
 
     return ElasticsearchStore(

@@ -13,7 +13,7 @@ from geventjob.server.store.base import KINDS, StoreAway, StoreError, StoreRefus
 from geventjob.server.store.sqlite import terms, totals
 from geventjob.server.store.sqlite.access import NONE
 from geventjob.server.store.sqlite.rows import NAMES
-from geventjob.server.store.sqlite.upgrade import upgrade
+from geventjob.server.store.sqlite.upgrade import Progress, upgrade
 
 VERSION = 7
 """Version of the tables, in `user_version`: 2 has added the credentials, 3 `held/until`, `expires` and `reports`, 4 the
@@ -92,17 +92,18 @@ class Lock:
         os.close(self._fd)
 
 
-def opened(path: Path, readers: int) -> list[sqlite3.Connection]:
+def opened(path: Path, readers: int, progress: Progress) -> list[sqlite3.Connection]:
     """Open the file, or create it; return one connection that writes and `readers` connections that read.
 
-    Only the owner of the file may read it, since the file holds keys and password hashes. Raises StoreError.
+    Only the owner of the file may read it, since the file holds keys and password hashes. `progress` hears of each step
+    of an upgrade. Raises StoreError.
     """
     connections: list[sqlite3.Connection] = []
     try:
         os.close(open_private(path))
         connections.append(_connected(path, "rw"))
         _set(connections[0], "synchronous = NORMAL", "wal_autocheckpoint = 2000")
-        _prepare(connections[0], path)
+        _prepare(connections[0], path, progress)
         connections += [_connected(path, "ro") for _ in range(readers)]
         for connection in connections:
             _set(connection, "temp_store = MEMORY", "cache_size = -16384")
@@ -125,17 +126,17 @@ def _set(connection: sqlite3.Connection, *settings: str) -> None:
         connection.execute(f"PRAGMA {setting}")
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, progress: Progress) -> None:
     """Create the tables of a new file, add missing tables to an older file, and refuse a file of another program."""
     version, application = _number(connection, "user_version"), _number(connection, "application_id")
     if (version, application) == (0, 0) and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-        _make(connection, path)
+        _make(connection, path, progress)
     elif application != APPLICATION:
         raise StoreError(f"{path} belongs to another program: name another file")
     elif version > VERSION:
         raise StoreError(f"{path} has version {version}, this program knows {VERSION}: use the newer geventjob")
     elif version < VERSION or _missing(connection):
-        _make_tables(connection)
+        _make_tables(connection, progress)
 
 
 def failure(error: sqlite3.Error) -> StoreError:
@@ -149,14 +150,14 @@ def _number(connection: sqlite3.Connection, pragma: str) -> int:
     return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
 
 
-def _make(connection: sqlite3.Connection, path: Path) -> None:
+def _make(connection: sqlite3.Connection, path: Path, progress: Progress) -> None:
     connection.execute("PRAGMA page_size = 8192")
     if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
         raise StoreError(f"{path}: the file system has no shared memory, which SQLite's WAL needs: use a local disk")
-    _make_tables(connection)
+    _make_tables(connection, progress)
 
 
-def _make_tables(connection: sqlite3.Connection) -> None:
+def _make_tables(connection: sqlite3.Connection, progress: Progress) -> None:
     """Create what is missing of all kinds.
 
     The version is written first, after which older programs refuse the file; then older rows are upgraded in many
@@ -176,10 +177,11 @@ def _make_tables(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
-    for kind in made.intersection(KINDS):
-        upgrade(connection, kind)
+    for kind in (kind for kind in KINDS if kind in made):
+        upgrade(connection, kind, progress)
     connection.execute("BEGIN IMMEDIATE")
     for index in _missing(connection):
+        progress(index)
         connection.execute(f"CREATE {index}")
     connection.execute("COMMIT")
 

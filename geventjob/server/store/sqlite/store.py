@@ -18,6 +18,7 @@ from geventjob.server.store.base import KINDS, Insert, Page, Query, Store, Store
 from geventjob.server.store.sqlite.file import Lock, failure, opened
 from geventjob.server.store.sqlite.rows import PARTS, document
 from geventjob.server.store.sqlite.search import TableSearch
+from geventjob.server.store.sqlite.upgrade import Progress
 from geventjob.server.store.sqlite.writing import DeleteRows, Item, Result, TransactionWriter
 
 TRANSACTION = 1000
@@ -41,9 +42,15 @@ class SqliteStore(Store):
     durable, while the next transaction runs (docs/decisions/0040-commits-and-the-disk.md).
     """
 
-    def __init__(self, path: str | Path, *, patience: float = 5.0) -> None:
-        """Set the time limit of a search, `patience`, in seconds, including the wait for other searches."""
+    def __init__(
+        self, path: str | Path, *, patience: float = 5.0, progress: Callable[[str], None] = lambda words: None
+    ) -> None:
+        """Set the time limit of a search, `patience`, in seconds, including the wait for other searches.
+
+        `progress` is called with words during a start that takes long.
+        """
         self._path = Path(path)
+        self._progress = progress
         self._patience = patience
         self._write: Batcher[Sequence[Item], list[Result]] = Batcher(self._written, size=len, limit=TRANSACTION)
         self._sync: Batcher[None, None] = Batcher(self._synced)
@@ -53,7 +60,7 @@ class SqliteStore(Store):
         """Open the file, or create it, readable by the owner only. Raises StoreError."""
         self._lock = Lock(self._path)
         try:
-            self._writing, self._reading, *self._searching = opened(self._path, 1 + SEARCHERS)
+            self._writing, self._reading, *self._searching = opened(self._path, 1 + SEARCHERS, Progress(self._progress))
         except BaseException:
             self._lock.release()
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
+from collections.abc import Callable
 from typing import Any
 
 from geventjob.server.store.sqlite.access import AccessLists
@@ -20,16 +21,31 @@ TOLD = 5.0
 log = logging.getLogger(__name__)
 
 
-def upgrade(connection: sqlite3.Connection, kind: str) -> None:
+class Progress:
+    """Words about an upgrade, for the log and for the service manager."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._begun = self._told = time.monotonic()
+
+    def __call__(self, what: str, *, first: bool = False) -> None:
+        """Tell what is done now, unless words were told less than TOLD seconds ago; the `first` words always."""
+        moment = time.monotonic()
+        if first or moment - self._told > TOLD:
+            self._told = moment
+            words = f"upgrade of the store: {what}, {moment - self._begun:.0f} s"
+            log.info("%s", words)
+            self._tell(words)
+
+
+def upgrade(connection: sqlite3.Connection, kind: str, progress: Progress) -> None:
     """Upgrade the rows whose column `access` still holds the readers, which begin with a line break or are empty."""
     rows = RowUpgrade(connection, kind)
     (last,) = connection.execute(f"SELECT max(row) FROM [{kind}]").fetchone()
-    begun, row, told = time.monotonic(), 0, time.monotonic()
+    row = 0
     while row < (last or 0):
+        progress(f"{kind} {row} of {last}", first=row == 0)
         row = rows.after(row)
-        if time.monotonic() - told > TOLD:
-            told = time.monotonic()
-            log.info("upgrade of the store: %s %d of %d, %.0f s", kind, row, last, told - begun)
 
 
 class RowUpgrade:
