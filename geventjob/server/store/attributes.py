@@ -13,7 +13,7 @@ The attributes NOT_SEARCHED and attributes whose names begin with an underscore 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -68,14 +68,14 @@ def terms(document: Mapping[str, Any]) -> set[str]:
     return own_terms(document) | acl_terms(document)
 
 
-def own_terms(document: Mapping[str, Any]) -> set[str]:
-    """Return the terms of a document, but for those of its acl."""
+def own_terms(document: Mapping[str, Any], prose: Iterable[str] = PROSE) -> set[str]:
+    """Return the terms of a document, but for those of its acl. `prose`: the attributes whose words are terms."""
     found: set[str] = set()
-    for name in document.keys() - WITHOUT_TERMS:
-        if not name.startswith("_"):
-            _gather(escaped(name), document[name], found)
-    for prose in _prose(document):
-        found.update([f"fulltext={word}" for word in words(prose)])
+    for name, value in document.items():
+        if name not in WITHOUT_TERMS and value is not None and name[:1] != "_":
+            _gather(escaped(name), value, found)
+    for words_of in _texts(document, prose):
+        found.update(word_terms(words_of))
     return found
 
 
@@ -121,6 +121,11 @@ def words(prose: str) -> list[str]:
     return _WORD.findall(prose.casefold())
 
 
+def word_terms(prose: str) -> list[str]:
+    """Return the terms of the words of a text."""
+    return [f"fulltext={word}" for word in words(prose)]
+
+
 _RESERVED = re.compile("[%/=\0]")
 _WORD = re.compile(r"\w+")
 _LABELS = frozenset(map(label, SINGLE))
@@ -143,21 +148,29 @@ def _access(acl: bytes) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _gather(label: str, value: Any, found: set[str]) -> None:
-    if label in _LABELS or value is None:
-        return
+    """Add the terms of a value that is not null, and whose label is none of a single attribute."""
     if isinstance(value, dict):
         for name, part in value.items():
-            _gather(f"{label}/{escaped(name)}", part, found)
+            inner = f"{label}/{escaped(name)}"
+            if part is not None and inner not in _LABELS:
+                _gather(inner, part, found)
     elif isinstance(value, list):
         for part in value:
-            _gather(label, part, found)
+            if part is not None:
+                _gather(label, part, found)
     else:
         found.add(f"{label}={text(value)}")
 
 
-def _prose(document: Mapping[str, Any]) -> list[str]:
+def _texts(document: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Return the texts of these attributes, in lists and objects too."""
     values: list[Any] = []
-    for name in PROSE:
+    for name in names:
         value = document.get(name)
-        values += value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+        if isinstance(value, dict):
+            values += value.values()
+        elif isinstance(value, list):
+            values += value
+        elif value is not None:
+            values.append(value)
     return [value for value in values if isinstance(value, str)]

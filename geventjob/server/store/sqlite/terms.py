@@ -14,11 +14,22 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
 from geventjob.cimi.document import Document
-from geventjob.server.store.attributes import PROSE, SINGLE, WITHOUT_TERMS, own_terms, searched, term
+from geventjob.server.store.attributes import (
+    PROSE,
+    SHORT,
+    SINGLE,
+    WITHOUT_TERMS,
+    own_terms,
+    searched,
+    term,
+    word_terms,
+)
 
 INDEXED = ("job",)
 """The kinds with an index of terms."""
@@ -42,36 +53,58 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[str]).decode
 
 
-def changed_column(column_before: str, before: Document, after: Document) -> str:
+class TermsOf(NamedTuple):
+    """What the column `terms` of a document follows from, kept from changes in place."""
+
+    rest: bytes
+    """The JSON of the attributes with terms, but for the message."""
+    message: str | None
+
+    @classmethod
+    def document(cls, document: Document) -> TermsOf:
+        """Return what the terms of a document follow from."""
+        rest = {name: value for name, value in document.items() if name not in _NO_WORDS}
+        return cls(_encode(rest), _message(document))
+
+
+def changed_column(column_before: str, before: TermsOf, after: Document) -> str:
     """Return the column `terms` of a changed document; computed only as far as the change concerns it."""
-    different = {name for name in (before.keys() | after.keys()) - _NO_WORDS if before.get(name) != after.get(name)}
-    if not different:
+    now = TermsOf.document(after)
+    if now.rest != before.rest:
+        return column(after)
+    if now.message == before.message:
         return column_before
-    if different == {MESSAGE}:
-        terms = _decode(column_before)
-        return _with_message(terms[: terms.index(HALVES)] if HALVES in terms else terms, after)
-    return column(after)
+    terms = _decode(column_before)
+    return _joined(terms[: terms.index(HALVES)] if HALVES in terms else terms, now.message)
 
 
 def column(document: Document) -> str:
     """Return the value of the column `terms`."""
-    return _with_message(list(_half({name: document[name] for name in document.keys() - {MESSAGE}})), document)
+    rest = own_terms(document, _PROSE)
+    if isinstance(name := document.get("name"), str):
+        rest.add(term(("name",), name)[:LONGEST])
+    return _joined(list(rest), _message(document))
 
 
-def _with_message(rest: list[str], document: Document) -> str:
+def _message(document: Document) -> str | None:
     message = document.get(MESSAGE)
+    return message if isinstance(message, str) else None
+
+
+def _joined(rest: list[str], message: str | None) -> str:
     if message is not None:
-        rest = [*rest, HALVES, *_half({MESSAGE: message}).difference(rest)]
+        terms = _of_message(message) if len(message) <= SHORT else _of_message.__wrapped__(message)
+        rest = [*rest, HALVES, *terms.difference(rest)]
     return _encode(rest).decode()
 
 
-def _half(document: Document) -> set[str]:
-    terms = own_terms(document)
-    terms.update([term((name,), value)[:LONGEST] for name in TEXTS if isinstance(value := document.get(name), str)])
-    return terms
+@lru_cache(1024)
+def _of_message(message: str) -> frozenset[str]:
+    return frozenset([term((MESSAGE,), message)[:LONGEST], *word_terms(message)])
 
 
-_NO_WORDS = WITHOUT_TERMS - {*PROSE, *TEXTS}
+_PROSE = tuple(name for name in PROSE if name != MESSAGE)
+_NO_WORDS = (WITHOUT_TERMS - {*PROSE, *TEXTS}) | {MESSAGE}
 
 
 def word(term: str) -> str:

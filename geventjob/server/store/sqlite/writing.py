@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, TypeVar, Union, cast
+from typing import Any, NamedTuple, TypeVar, Union, cast
 
 import msgspec
 
@@ -17,7 +17,7 @@ from geventjob.server.store.sqlite.access import AccessLists
 from geventjob.server.store.sqlite.file import failure
 from geventjob.server.store.sqlite.rows import NAMES, PARTS, document, values
 from geventjob.server.store.sqlite.search import TableSearch
-from geventjob.server.store.sqlite.terms import TermWriter, changed_column, column
+from geventjob.server.store.sqlite.terms import TermsOf, TermWriter, changed_column, column
 from geventjob.server.store.sqlite.totals import Group, TotalsWriter, group
 
 
@@ -29,9 +29,28 @@ class DeleteRows:
     rows: Sequence[int]
 
 
+class Before(NamedTuple):
+    """A row before changes, which may modify the parts of the document in place."""
+
+    row_number: int
+    columns: list[Any]
+    document: Document
+    acl: bytes
+    """The JSON of the acl."""
+    terms: TermsOf
+
+    @classmethod
+    def row(cls, row: int, columns: list[Any]) -> Before:
+        """Return a row with what changes could modify."""
+        state = document(*columns[-len(PARTS) :])
+        return cls(row, columns, state, _encode(state.get("acl")), TermsOf.document(state))
+
+
 Item = Union[Insert, Update, DeleteRows]
 Result = Union[Document, "list[Document]", Exception, None]
 Found = TypeVar("Found")
+
+_encode = msgspec.json.Encoder().encode
 
 
 class TransactionWriter:
@@ -125,37 +144,29 @@ class TransactionWriter:
         if not found:
             return [NoSuchDocument(id) for _ in changes]
         row, *old = found
-        before = document(*old[-len(PARTS) :])
-        results, changed = _changed(id, before, changes)
+        before = Before.row(row, old)
+        results, changed = _changed(id, before.document, changes)
         try:
-            self._write(kind, row, old, before, changed)
+            self._write(kind, before, changed)
         except UnicodeEncodeError as error:
             return [result if isinstance(result, Exception) else error for result in results]
         return results
 
-    def _write(self, kind: str, row: int, old: Sequence[Any], before: Document, changed: Document | None) -> None:
+    def _write(self, kind: str, before: Before, changed: Document | None) -> None:
+        row, old = before.row_number, before.columns
         if changed is None:
             self._connection.execute(f"DELETE FROM [{kind}] WHERE row = ?", (row,))
-            self._forget(kind, row, old, before)
+            self._forget(kind, row, old, before.document)
             return
-        access, terms = self._searched_of(old, changed)
-        new = values(changed, access, terms)
+        access = old[_ACCESS] if _encode(changed.get("acl")) == before.acl else self._access.id_of(changed)
+        new = values(changed, access, changed_column(old[_TERMS], before.terms, changed))
         if list(new[-len(PARTS) :]) != old[-len(PARTS) :]:
             different = {name: is_ for name, was, is_ in zip(NAMES, old, new, strict=True) if was != is_}
             self._connection.execute(_updating(kind, tuple(different)), (*different.values(), row))
-            self._totals.add(_group(kind, old), before.get("duration"), -1)
+            self._totals.add(_group(kind, old), before.document.get("duration"), -1)
             self._totals.add(_group(kind, new), changed.get("duration"))
             if "terms" in different:
                 self._terms.change(kind, row, old[_TERMS])
-
-    def _searched_of(self, old: Sequence[Any], changed: Document) -> tuple[str, str]:
-        """Return the columns `access` and `terms` of a changed document, computed only if they may differ.
-
-        The comparison is with the stored JSON: a change may have modified what the old document holds.
-        """
-        stored = document(old[_DOCUMENT], None, None)
-        access = old[_ACCESS] if stored.get("acl") == changed.get("acl") else self._access.id_of(changed)
-        return access, changed_column(old[_TERMS], stored, changed)
 
     def _forget(self, kind: str, row: int, old: Sequence[Any], state: Document) -> None:
         """Take a deleted row out of the totals and the index of terms."""
