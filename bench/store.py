@@ -8,7 +8,6 @@ import resource
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -18,6 +17,7 @@ import gevent
 
 import geventjob.patch  # noqa: F401  (first of all)
 from geventjob.clock import cimi_time, now
+from geventjob.near_uuid import near_uuid
 from geventjob.server.filter import parse
 from geventjob.server.store.base import Insert, Query, Update
 from geventjob.server.store.elasticsearch import ElasticsearchStore
@@ -54,7 +54,7 @@ SEARCHES: list[tuple[str, dict[str, Any]]] = [
 def job(n: Any) -> Any:
     moment = cimi_time(now())
     return {
-        "id": f"job/{uuid.uuid4()}",
+        "id": f"job/{near_uuid()}",
         "resourceURI": "http://sixsq.com/slipstream/1/Job",
         "created": moment,
         "updated": moment,
@@ -72,7 +72,7 @@ def job(n: Any) -> Any:
         "targetResource": {"href": f"cloud/{n % 1000}"},
         "affectedResources": [{"href": f"cloud/{n % 1000}"}],
         "properties": {"zookeeper-path": f"/job/entries/entry-999-{n:010d}"},
-        "idempotencyKey": str(uuid.uuid4()),
+        "idempotencyKey": near_uuid(),
         "payload": {"n": n, "region": "eu-west"},
         **({"parentJob": f"job/{n // 10}"} if n % 10 == 0 else {}),
     }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
+
+from geventjob.near_uuid import near_uuid
 
 Document = dict[str, Any]
 """A resource as JSON carries it: attribute names with their values."""
@@ -29,4 +30,4 @@ ALL_ACTIONS = "*"
 
 def new_key() -> str:
     """Return a new idempotency key."""
-    return os.urandom(16).hex()
+    return near_uuid()

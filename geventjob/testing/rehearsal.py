@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, Union, cast
@@ -30,6 +29,7 @@ from geventjob.executor.unknown import UnknownActions
 from geventjob.executor.watch import Watch
 from geventjob.executor.writes import Writes
 from geventjob.job.states import FINAL
+from geventjob.near_uuid import near_uuid
 from geventjob.plugins import Actions, ActionSpec, find_actions
 from geventjob.plugins.find import action_spec
 from geventjob.server.document import public
@@ -85,7 +85,7 @@ class Rehearsal:
         if "checkpoint" in attributes:
             own["checkpoint"] = checked_report("checkpoint", attributes.pop("checkpoint"))
         body = validate_add({"action": self.spec.name, "payload": dict(payload or {}), **attributes})
-        job = added(body, id=f"job/{uuid.uuid4()}", now=self.clock.now(), acl={}) | own
+        job = added(body, id=f"job/{near_uuid()}", now=self.clock.now(), acl={}) | own
         self._server = StubServer(job, self.clock, max_retries, on_edit)
         self._context = ExecutorContext(client or cast(Any, NoServer()), settings or SimpleNamespace(name=EXECUTOR))
         self._limits = JobLimits(threads=1, action_timeout=action_timeout)

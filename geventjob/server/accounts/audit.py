@@ -6,10 +6,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from uuid import uuid4
 
 from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time, now
+from geventjob.near_uuid import near_uuid
 from geventjob.server.accounts.acl import acl
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.document import new_document
@@ -53,7 +53,7 @@ class Audit:
 
     def keep(self, deed: Deed, caller: Caller, client: str) -> None:
         """Store that the caller, at this address, has done this. A store that refuses leaves an error in the log."""
-        document = new_document(f"event/{uuid4()}", "Event", acl("ROLE", "ADMIN", [("ROLE", "VIEWER", "VIEW")]))
+        document = new_document(f"event/{near_uuid()}", "Event", acl("ROLE", "ADMIN", [("ROLE", "VIEWER", "VIEW")]))
         document |= {
             "timestamp": document["created"],
             "type": "action",

@@ -18,11 +18,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Union
-from uuid import uuid4
 
 from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time, now
 from geventjob.coordination.base import Coordination, CoordinationError
+from geventjob.near_uuid import near_uuid
 from geventjob.server.accounts.acl import VIEW
 from geventjob.server.filter import Compare
 from geventjob.server.gate.entries import entries_of, remove
@@ -277,7 +277,7 @@ def _is_earlier(new: NewJob, job: Document) -> bool:
 
 def _renewed(new: NewJob) -> NewJob:
     """Return the same job with another id: the former one has been removed for ever."""
-    return replace(new, job={**new.job, "id": f"job/{uuid4()}"})
+    return replace(new, job={**new.job, "id": f"job/{near_uuid()}"})
 
 
 def _refusal(new: NewJob, keeper: Document) -> Problem:

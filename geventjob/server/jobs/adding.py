@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from itertools import chain, count
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 from gevent.event import Event
@@ -15,6 +14,7 @@ from geventjob.batch import Batcher
 from geventjob.cimi.document import Document
 from geventjob.clock import boottime, now
 from geventjob.coordination.base import Coordination, CoordinationError
+from geventjob.near_uuid import near_uuid
 from geventjob.server.accounts.acl import MODIFY
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.gate.after import predecessors
@@ -206,7 +206,7 @@ class JobAdder:
 def _new(body: Mapping[str, Any], caller: Caller, rules: Rules, turn: int) -> NewJob:
     """Return the new job for a validated body, with an idempotency key that no other submitter shares."""
     moment = now()
-    job = added(body, id=f"job/{uuid4()}", now=moment, acl=body.get("acl") or caller.acl())
+    job = added(body, id=f"job/{near_uuid()}", now=moment, acl=body.get("acl") or caller.acl())
     if options := job.pop(OPTIONS, None):
         job[BATCH] = opened(options)
     if wait := wait_of(job, rules, moment):
