@@ -1,4 +1,4 @@
-"""Random ids whose neighbours in time are neighbours in an index (docs/decisions/0046-ids-near-each-other.md)."""
+"""Random ids whose neighbours in time are neighbours in an index (docs/decisions/0049-ids-near-each-other.md)."""
 
 from __future__ import annotations
 
