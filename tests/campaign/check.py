@@ -103,6 +103,8 @@ def _expected(evidence: Evidence, id: str) -> set[str]:
     expected = {"SUCCESS"}
     if line["kind"] == "failing":
         expected = {"FAILED"} if line["fail"] > line["retries"] else {"SUCCESS"}
+    elif line["kind"] == "expiring" and "expired" in str(evidence.jobs[id].get("statusMessage")):
+        expected = {"STOPPED"}
     elif line["kind"] == "after" and line["after"]["whenFailed"] != "run":
         before = [evidence.jobs.get(each, {}).get("state") for each in line["after"]["jobs"]]
         ends = {"fail": "FAILED", "stop": "STOPPED"}

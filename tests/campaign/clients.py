@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from geventjob import Client
-from geventjob.cimi.errors import CimiError, Conflict, Refused, ServerAway
+from geventjob.cimi.errors import CimiError, Conflict, NotFound, Refused, ServerAway
 from tests.campaign.record import Recorder
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class Adder:
         self._stops: list[tuple[float, str]] = []
         self._kinds: dict[Callable[[], None], int] = {
             self._plain: 6, self._apart: 3, self._failing: 4, self._limited: 4, self._unique: 3, self._held: 3,
-            self._chain: 2, self._batch: 1, self._stopped: 2,
+            self._chain: 2, self._batch: 1, self._stopped: 2, self._expiring: 2, self._replacing: 2, self._pause: 1,
         }  # fmt: skip
         self._first = dice.sample(list(self._kinds), len(self._kinds))
 
@@ -149,6 +149,23 @@ class Adder:
     def _stopped(self) -> None:
         id = self._added("stopped", payload=self._payload(seconds=6))
         heapq.heappush(self._stops, (time.monotonic() + self.dice.uniform(0, 4), id))
+
+    def _expiring(self) -> None:
+        self._added("expiring", payload=self._payload(), expires=f"+{self.dice.randrange(1, 4)}s")
+
+    def _replacing(self) -> None:
+        """Add a job that takes the place of one with its key which has not begun: both answers name one job."""
+        payload = self._payload(key=self.dice.choice(KEYS))
+        unique = {"by": UNIQUE, "while": "queued", "replace": True}
+        self._added("replacing", action="apart", payload=payload, unique=unique, notBefore="+2s")
+
+    def _pause(self) -> None:
+        """Pause an action for some seconds; once in a while end the pause before."""
+        action = self.dice.choice(("limited", "apart"))
+        self._answered(lambda: self.client.pause(action, until="+3s"))
+        if self.dice.random() < 0.5:
+            with contextlib.suppress(NotFound):
+                self._answered(lambda: self.client.resume(action))
 
     # --- requests
 

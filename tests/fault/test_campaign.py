@@ -15,7 +15,7 @@ SHAPE = Shape(executors=2)
 
 def test_all_holds_while_faults_strike(tmp_path: Path) -> None:
     faults = plan(SEED, SECONDS, SHAPE)
-    campaign = Campaign(tmp_path, SHAPE, SEED, pause=3.0)
+    campaign = Campaign(tmp_path, SHAPE, SEED, pause=6.0)
     try:
         evidence = campaign.run(faults)
     finally:

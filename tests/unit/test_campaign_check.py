@@ -180,6 +180,8 @@ def test_final_states_that_are_explained(record: Record) -> None:
     record.run("job/ended", 1, 2, outcome="stopped")
     record.jobs["job/ended"] |= {"state": "STOPPED"}
     record.line("stop", 1.9, job="job/ended")
+    record.add("job/expired", "expiring")
+    record.jobs["job/expired"] |= {"state": "STOPPED", "statusMessage": "expired"}
     record.add("job/given-up")
     record.jobs["job/given-up"] |= {"state": "FAILED", "interruptions": 5}
     record.add("job/failed", "failing", fail=3, retries=0)
