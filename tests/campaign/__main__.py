@@ -38,11 +38,11 @@ def main() -> int:
     for kind, reason in campaign.faults.skipped.items():
         print(f"no faults of the kind {kind}: {reason}")
     print(table(found))
-    if any(found.values()):
+    if any(found.values()) or options.keep:
         print(f"seed {seed}: the record and all logs are in {folder}")
-        return 1
-    shutil.rmtree(folder)
-    return 0
+    else:
+        shutil.rmtree(folder)
+    return int(any(found.values()))
 
 
 def summary(evidence: Evidence) -> str:
@@ -74,6 +74,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="seed of the schedule; without it a new one")
     parser.add_argument("--seconds", type=float, default=60, help="length of the schedule (default 60)")
     parser.add_argument("--store", choices=("sqlite", "elasticsearch"), default="sqlite", help="default sqlite")
+    parser.add_argument("--keep", action="store_true", help="keep the record and the logs, also when all holds")
     return parser.parse_args()
 
 

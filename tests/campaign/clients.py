@@ -160,12 +160,11 @@ class Adder:
         self._added("replacing", action="apart", payload=payload, unique=unique, notBefore="+2s")
 
     def _pause(self) -> None:
-        """Pause an action for some seconds; once in a while end the pause before."""
-        action = self.dice.choice(("limited", "apart"))
-        self._answered(lambda: self.client.pause(action, until="+3s"))
+        """Pause the action `limited` for some seconds; once in a while end the pause before."""
+        self._answered(lambda: self.client.pause("limited", until="+3s"))
         if self.dice.random() < 0.5:
             with contextlib.suppress(NotFound):
-                self._answered(lambda: self.client.resume(action))
+                self._answered(lambda: self.client.resume("limited"))
 
     # --- requests
 

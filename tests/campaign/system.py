@@ -14,6 +14,7 @@ from typing import Any
 from kazoo.client import KazooClient
 
 from geventjob import Client
+from geventjob.cimi.errors import ServerAway
 from tests.campaign.clock import WallClock, library
 from tests.campaign.network import Network
 from tests.campaign.record import Recorder
@@ -99,8 +100,14 @@ class System:
             part.start()
         for name in self.ports:
             until(lambda name=name: Client(self.url(name)).healthy() or self._ended(), 60)
-        until(lambda: self._ended() or len(self.client().nodes()) >= len(self.parts), 60)
+        until(lambda: self._ended() or self._announced() >= len(self.parts), 60)
         assert not self._ended(), self._ended()
+
+    def _announced(self) -> int:
+        """Return how many processes the servers know; 0 while they do not answer."""
+        with contextlib.suppress(ServerAway):
+            return len(self.client().nodes())
+        return 0
 
     def _ended(self) -> list[str]:
         """Return the logs of processes that have ended."""
