@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from geventjob import Client
-from geventjob.cimi.errors import CimiError, Conflict, NotFound, Refused, ServerAway
+from geventjob.cimi.errors import CimiError, Conflict, NotFound, Refused
 from tests.campaign.record import Recorder
 
 T = TypeVar("T")
@@ -143,7 +143,7 @@ class Adder:
                     batch.add("recorded", payload)
             return batch.id, count
 
-        id, count = self._answered(whole)
+        id, count = self._answered(whole, open=True)
         self._recorder.note("added", job=id, kind="batch", total=count)
 
     def _stopped(self) -> None:
@@ -182,16 +182,20 @@ class Adder:
         self._recorder.note("added", job=id, kind=kind, **(said or {}))
         return id
 
-    def _answered(self, call: Callable[[], T]) -> T:
-        """Return the answer to a request that may be repeated. Raises Stopped when the campaign is over before."""
+    def _answered(self, call: Callable[[], T], *, open: bool = False) -> T:
+        """Return the answer to a request that may be repeated. Raises Stopped when the campaign is over before.
+
+        `open`: the request must be answered, since a batch that is not closed never ends.
+        """
         while True:
             try:
                 return call()
-            except (ServerAway, CimiError) as error:
+            except CimiError as error:
                 if isinstance(error, Refused):
                     raise
-                if self._over.wait(0.2):
+                if self._over.wait(0.2) and not open:
                     raise Stopped from error
+                time.sleep(0.2)
 
 
 def job_of_key(record: Path, key: str) -> dict[str, Any]:
