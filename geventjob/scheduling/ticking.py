@@ -40,6 +40,8 @@ class Ticking:
         self._client = client
         self._coordination = coordination
         self._fired: int | None = None
+        self._instead: int | None = None
+        self._set_back = False
         self._firing: Firing | None = None
         self._renewal: tuple[Plan, Distributor] | None = None
         self._renewed = Event()
@@ -88,21 +90,28 @@ class Ticking:
         """Load the tick that the last leader fired. Raises CoordinationAway."""
         self._note = self._coordination.load_note(self._name) or {}
         stored = self._note.get("tick")
-        self._reckon(stored if isinstance(stored, int) else None)
-
-    def _reckon(self, stored: int | None) -> None:
-        """Set the last tick that fired, from a stored one."""
         now = unix_milliseconds()
-        if stored is not None and stored > now:
-            log.warning("%s: the last fired tick %d is later than now, and is ignored", self._name, stored)
-        self._fired = reckoned(self._plan.schedule, stored, now)
+        self._fired = stored if isinstance(stored, int) else reckoned(self._plan.schedule, None, now)
+        self._set_back = False
 
     def _due(self) -> int | None:
         """Return the tick to fire now, if there is one."""
         now = unix_milliseconds()
-        if self._fired is not None and self._fired > now:
-            self._reckon(self._fired)
-        return next(iter(self._plan.due(self._fired, now)), None)
+        return next(iter(self._plan.due(self._last_fired(now), now)), None)
+
+    def _last_fired(self, now: int) -> int | None:
+        """Return the tick that fired last.
+
+        While this tick is later than now, as a clock was set, return the tick from which to go on. The later one counts
+        again when the clock is right before a tick has fired.
+        """
+        if self._fired is None or self._fired <= now:
+            self._set_back = False
+            return self._fired
+        if not self._set_back:
+            log.warning("%s: the last fired tick %d is later than now, and is ignored", self._name, self._fired)
+            self._set_back, self._instead = True, reckoned(self._plan.schedule, self._fired, now)
+        return self._instead
 
     def _until_next(self) -> float:
         """Return the seconds until a tick fires, LONGEST_SLEEP at most."""
@@ -130,7 +139,7 @@ class Ticking:
             firing = self._begun(tick, tick)
             added = firing.add(self._client, lambda: leadership.held)
         self._save(leadership, {"tick": tick, "fired": {**told(firing), "tick": date_of(tick)}})
-        self._fired = tick
+        self._fired, self._set_back = tick, False
         log.info("%s fired its tick %d: %d jobs", self._name, tick, added)
 
     def _fire_on_request(self, leadership: Leadership) -> None:

@@ -44,9 +44,12 @@ class Server:
         self.statuses: dict[str, int] = {}
         self.on_add: Callable[[], None] = lambda: None
         self.pages = 0
+        self.tried = False
+        """Whether a request came while the server was away."""
 
     def __call__(self, asked: Asked) -> Reply:
         if self.away:
+            self.tried = True
             return Reply(503, {"status": 503, "message": "away"})
         if asked.path == "/api/job/bulk-add":
             self.pages += 1
@@ -250,6 +253,24 @@ def test_a_stored_tick_in_the_future_is_logged_and_passed_over(
     eventually(lambda: noted(coordination) == tick())
     assert server.keys == [key("d", tick(), JOB)]
     assert "later than now" in caplog.text
+
+
+def test_no_tick_is_left_out_by_a_clock_that_was_wrong_for_a_while(
+    client: Client, server: Server, member: Any, running: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A leader begins with its clock set back, while the server is away; all ticks since the last one are due later."""
+    coordination = member("a")
+    now = [80_000]
+    monkeypatch.setattr("geventjob.scheduling.ticking.unix_milliseconds", lambda: now[0])
+    coordination.save_note("d", {"tick": 100_000})
+    server.away = True
+    ticking = Ticking(Plan("d", Every(1000), catchup=100), Made(JOB), client, coordination)
+    running(coordination, ticking)
+    eventually(lambda: server.tried)
+    now[0] = 103_500
+    server.away = False
+    eventually(lambda: noted(coordination) == 103_000)
+    assert server.keys == [key("d", each, JOB) for each in (101_000, 102_000, 103_000)]
 
 
 @pytest.mark.parametrize("note", [{"tick": "yesterday"}, {"other": 1}])
