@@ -1,16 +1,17 @@
-"""`geventjob check`: the options in an environment file of a systemd unit. No server is asked."""
+"""`geventjob check`: everything that a command needs, or the options in an environment file of a systemd unit."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from geventjob import config
 from geventjob.cli.context import Commands
 from geventjob.cli.errors import UsageError
 from geventjob.config import environment
 from geventjob.exit_code import ExitCode
+from geventjob.isolated import become
 from geventjob.masking import mask_arguments
 
 if TYPE_CHECKING:
@@ -23,16 +24,44 @@ LARGEST = 1 << 20
 """Bytes of an environment file that are read at most."""
 
 
+CHECKED = ("server", "executor", "distributor", "up")
+"""Commands whose parts `geventjob check COMMAND` looks at."""
+
+
+def is_checkup(words: list[str]) -> bool:
+    """Return whether the words behind `check` ask for a look at a command's parts, and no help or file."""
+    return not any(word in ("-h", "--help") or word.partition("=")[0] == "--defaults" for word in words)
+
+
+def checkup(before: list[str], words: list[str]) -> NoReturn:
+    """Become the process that looks at the parts of a command; without its name, of `geventjob` itself."""
+    given = [*before, *words]
+    arguments = [word for word in given if word != "--json"]
+    command = "client"
+    if words and not words[0].startswith("-"):
+        command = words[0]
+        arguments.remove(command)
+    if command not in (*CHECKED, "client"):
+        told = f"{config.nearest(command, CHECKED)}; expected one of {' '.join(CHECKED)}"
+        config.refuse("client", f"check: unknown command {command!r}{told}")
+    become("geventjob.cli.checkup", {"command": command, "arguments": arguments, "json": "--json" in given})
+
+
 def declare(commands: Commands) -> None:
     """Declare the command and its arguments."""
     parser = commands.add_local("check", check)
     parser.add_argument(
-        "--defaults", required=True, metavar="FILE", help="the file, as /etc/default/slipstream-job-executor"
-    )
+        "part", nargs="?", choices=CHECKED, metavar="|".join(CHECKED),
+        help="the command whose parts are looked at, followed by its options (default: geventjob itself)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--defaults", required=True, metavar="FILE",
+        help="show instead the options that systemd reads from an environment file, as /etc/default/geventjob-executor",
+    )  # fmt: skip
     parser.add_argument(
         "--command",
         choices=COMMANDS.values(),
-        help="the command that gets the options (default: by the end of the file's name)",
+        help="with --defaults: the command that gets the options (default: by the end of the file's name)",
     )
 
 

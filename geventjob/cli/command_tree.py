@@ -51,7 +51,7 @@ COMMANDS = {
     "key": {"key": "make an API key, list your keys, delete a key"},
     "sessions": {"sessions": "list your sessions, end some"},
     "cron": {"cron": "show when a crontab line fires, in UTC and in local time"},
-    "check": {"check": "show the options that systemd reads from an environment file"},
+    "check": {"check": "look whether everything is there that a command needs, and say what is wrong"},
     "here": {"run": "run an action once, here, without server and queue"},
     "completion": {"completion": "print the script that lets bash, zsh or fish complete the commands"},
     "new_action": {"new-action": "write an action and its test, to begin with"},

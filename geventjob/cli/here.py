@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +10,7 @@ from geventjob import config
 from geventjob.cli.context import Commands
 from geventjob.cli.job_options import payload
 from geventjob.config import kinds
-from geventjob.isolated import isolated
+from geventjob.isolated import become
 
 if TYPE_CHECKING:
     from geventjob.cli.screen import Screen
@@ -48,11 +46,4 @@ def run(screen: Screen, args: argparse.Namespace) -> int:
         "unsafe": args.allow_unsafe_plugins,
         "json": screen.json,
     }
-    # Not by stdin, which an action may read (a debugger), nor as an argument, which others see and which is limited.
-    fd = os.memfd_create("request", 0)
-    os.write(fd, json.dumps(request).encode())
-    os.lseek(fd, 0, os.SEEK_SET)
-    os.set_inheritable(fd, True)
-    screen.out.flush()
-    command = isolated("geventjob.cli.run_here", str(fd))
-    os.execv(command[0], command)  # noqa: S606  (our own interpreter)
+    become("geventjob.cli.run_here", request)

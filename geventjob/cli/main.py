@@ -41,6 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         from geventjob.cli import up
 
         return up.main(arguments[:at] + arguments[at + 1 :])
+    if at is not None and arguments[at] == "check":
+        from geventjob.cli import check
+
+        if check.is_checkup(arguments[at + 1 :]):
+            check.checkup(arguments[:at], arguments[at + 1 :])
     try:
         code = run(arguments or ["--help"])
         sys.stdout.flush()

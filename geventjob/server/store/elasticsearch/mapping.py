@@ -69,7 +69,7 @@ def prepare(wire: Wire, prefix: str) -> None:
     Raises StoreError for a cluster or an index that this program cannot use, StoreAway.
     """
     preparing = _Preparing(wire, prefix)
-    preparing.check_cluster()
+    check_cluster(wire, boottime() + STARTING)
     preparing.make_and_upgrade()
     preparing.await_indexes()
 
@@ -83,26 +83,29 @@ class _Cluster(msgspec.Struct):
     version: _ClusterVersion
 
 
+def check_cluster(wire: Wire, until: float) -> str:
+    """Return the version of the cluster. Raises StoreAway, and StoreError for a cluster that cannot be used."""
+    answer = wire.ask("GET", "/", until=until)
+    if answer.status in (401, 403):
+        raise refusal(answer)
+    try:
+        told = msgspec.json.decode(answer.data, type=_Cluster).version
+        number, product = told.number, told.distribution
+        version = tuple(map(int, number.split(".")[:2]))
+    except (msgspec.DecodeError, ValueError):
+        raise StoreError("the server that answered is not Elasticsearch") from None
+    if product != "elasticsearch":
+        raise StoreError(f"the server is {product} {number}: Elasticsearch 7.17 or newer is required")
+    if version < OLDEST:
+        raise StoreError(f"Elasticsearch {number} is too old: 7.17 or newer is required")
+    return number
+
+
 class _Preparing:
     def __init__(self, wire: Wire, prefix: str) -> None:
         self._wire = wire
         self._names = {kind: index(prefix, kind) for kind in (*KINDS, KEYS)}
         self._until = boottime() + STARTING
-
-    def check_cluster(self) -> None:
-        answer = self._wire.ask("GET", "/", until=self._until)
-        if answer.status in (401, 403):
-            raise refusal(answer)
-        try:
-            told = msgspec.json.decode(answer.data, type=_Cluster).version
-            number, product = told.number, told.distribution
-            version = tuple(map(int, number.split(".")[:2]))
-        except (msgspec.DecodeError, ValueError):
-            raise StoreError("the server that answered is not Elasticsearch") from None
-        if product != "elasticsearch":
-            raise StoreError(f"the server is {product} {number}: Elasticsearch 7.17 or newer is required")
-        if version < OLDEST:
-            raise StoreError(f"Elasticsearch {number} is too old: 7.17 or newer is required")
 
     def make_and_upgrade(self) -> None:
         versions = self._versions()
