@@ -1,4 +1,9 @@
-"""`python -m bench.live`: what streams of live events and metrics cost the server, as ratios within one run."""
+"""`python -m bench.live`: the cost of streams of live events for the server, as ratios within one run.
+
+With `--pages`, ten pages of a real browser are open in place of ten streams that are only read: they look anew by
+themselves, and paint. Only the CPU of the server counts, since the browser takes what is left of the machine. With
+`--logs`, the log lines of jobs (`--log-jobs all` against `none`) are measured in place of streams.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +50,24 @@ def read(url: str, cookie: str, count: Any) -> None:
 
 
 @contextlib.contextmanager
+def pages(made: Fleet, opened: bool) -> Iterator[Callable[[], int]]:
+    """Have pages open that show the jobs. Yield a function that returns 0."""
+    if not opened:
+        yield lambda: 0
+        return
+    from tests.support.screen import Screen, chromium
+
+    with chromium() as browser:
+        context = browser.new_context()
+        Screen(context.new_page(), made.url).log_in()
+        shown = [context.new_page() for _ in range(STREAMS)]
+        for page in shown:
+            page.goto(f"{made.url}/ui#/jobs")
+            page.get_by_role("heading", name="Jobs").wait_for()
+        yield lambda: 0
+
+
+@contextlib.contextmanager
 def streams(made: Fleet, opened: bool) -> Iterator[Callable[[], int]]:
     """Have streams open, read by another process. Yield a function that returns the bytes they have sent."""
     if not opened:
@@ -84,7 +107,8 @@ def full(made: Fleet) -> int:
     return JOBS
 
 
-def rows() -> list[list[str]]:
+def rows(opening: Callable[[Fleet, bool], contextlib.AbstractContextManager[Callable[[], int]]]) -> list[list[str]]:
+    """Measure both loads, without and with what `opening` opens, in turns."""
     with engine() as made:
         server = made.server()
         made.executor("bench", "--threads", "100")
@@ -93,7 +117,7 @@ def rows() -> list[list[str]]:
         sent = 0
         for _ in range(ROUNDS):
             for opened in (False, True):
-                with streams(made, opened) as told:
+                with opening(made, opened) as told:
                     for load in (paced, full):
                         before = cpu(server.pid)
                         jobs = load(made)
@@ -103,14 +127,43 @@ def rows() -> list[list[str]]:
     for name in ("paced", "full"):
         without, with_ = (statistics.median(used[name, opened]) for opened in (False, True))
         found.append([name, f"{without:.2f} s", f"{with_:.2f} s", f"{with_ / without - 1:.0%}"])
-    return [*found, ["bytes sent", "", f"{sent / 1e6:.0f} MB", ""]]
+    return [*found, ["bytes sent", "", f"{sent / 1e6:.0f} MB", ""]] if sent else found
+
+
+def logs() -> list[list[str]]:
+    """Measure the CPU of server and executor with and without the log lines of jobs, in turns."""
+    used: dict[tuple[str, str], list[float]] = {}
+    for _ in range(ROUNDS):
+        for jobs in ("none", "all"):
+            with engine() as made:
+                processes = {"server": made.server("--log-jobs", jobs)}
+                processes["executor"] = made.executor("bench", "--threads", "100", "--log-jobs", jobs)
+                before = {name: cpu(process.pid) for name, process in processes.items()}
+                number = full(made)
+                for name, process in processes.items():
+                    used.setdefault((name, jobs), []).append(1000 * (cpu(process.pid) - before[name]) / number)
+    found = []
+    for name in ("server", "executor"):
+        without, with_ = (statistics.median(used[name, jobs]) for jobs in ("none", "all"))
+        found.append([name, f"{without:.3f} s", f"{with_:.3f} s", f"{with_ / without - 1:.1%}"])
+    return found
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    title = f"CPU of the server for 1,000 jobs (SQLite), {CHANGES:,} changes/s and full rate"
-    columns = ("load", "no stream", f"{STREAMS} streams", "cost")
-    table(Console(width=120), title, columns, [lambda row=row: row for row in rows()])
+    parser = argparse.ArgumentParser(description=__doc__)
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--pages", action="store_true", help=f"{STREAMS} pages of a real browser")
+    kind.add_argument("--logs", action="store_true", help="the log lines of jobs")
+    args = parser.parse_args()
+    if args.logs:
+        title, columns = f"CPU for 1,000 jobs (SQLite), {JOBS:,} at once", ("process", "log none", "log all", "cost")
+        found = logs()
+    else:
+        title = f"CPU of the server for 1,000 jobs (SQLite), {CHANGES:,} changes/s and full rate"
+        what = "pages" if args.pages else "streams"
+        columns = ("load", f"no {what}", f"{STREAMS} {what}", "cost")
+        found = rows(pages if args.pages else streams)
+    table(Console(width=120), title, columns, [lambda row=row: row for row in found])
 
 
 if __name__ == "__main__":

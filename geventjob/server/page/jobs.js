@@ -239,8 +239,11 @@ export async function doEach(verb, ids, tell) {
 export async function doAll(verb, filter, number, tell) {
   const idempotencyKey = verb.bulk === "bulk-rerun" ? newKey() : undefined;
   let done = 0;
+  let last = "";
   for (let goesOn = true; goesOn; ) {
-    const answer = await post(`job/${verb.bulk}`, { filter, idempotencyKey });
+    const rest = last ? `(${filter}) and id>'${last}'` : filter;
+    const answer = await post(`job/${verb.bulk}`, { filter: rest, idempotencyKey });
+    last = answer.last ?? "";
     const some = answer.stopped ?? answer.released ?? answer.reran ?? answer.deleted ?? 0;
     done += some;
     goesOn = tell(`${count(done)} of ${count(number)}`) && (verb.bulk === "bulk-delete" ? some > 0 : answer.more);
