@@ -73,6 +73,7 @@ def _after_fork() -> None:
 def _leave_others_behind() -> None:
     """Keep the greenlet that forked, and no other greenlet, watcher or callback."""
     forking, hub = getcurrent(), get_hub_if_exists()
+    gc.unfreeze()  # the list of objects lacks frozen ones: greenlets and watchers from the start of the process
     objects = gc.get_objects()
     _others.extend(thing for thing in objects if isinstance(thing, greenlet))
     if hub is None:  # a native thread, which has no greenlets

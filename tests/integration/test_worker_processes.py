@@ -144,13 +144,17 @@ def test_files_are_loaded_anew_after_a_hangup(engine: Fleet, executor: Process) 
     assert run(engine, "loaded")["output"]["begun"] > first["begun"]
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
-def test_processes_and_their_programs_end_with_the_executor(engine: Fleet, tmp_path: Path, end: signal.Signals) -> None:
+def test_processes_and_their_programs_end_with_the_executor(engine: Fleet, executor: Process, tmp_path: Path) -> None:
+    assert_ended(engine, executor, signal.SIGKILL, tmp_path / "file")
+
+
+def test_processes_and_their_programs_end_when_the_executor_is_frozen(engine: Fleet, tmp_path: Path) -> None:
     """An executor that is frozen loses its jobs, and so does its process."""
-    for process in engine.processes[1:]:
-        process.kill()
-    dying = engine.executor(f"dying-{end}", "--session-timeout=2")
-    file = tmp_path / "file"
+    assert_ended(engine, engine.executor("frozen", "--session-timeout=2"), signal.SIGSTOP, tmp_path / "file")
+
+
+def assert_ended(engine: Fleet, dying: Process, end: signal.Signals, file: Path) -> None:
+    """Start a program in a job, end the executor in this way, and wait for the end of process and program."""
     id = engine.client().submit("starts_programs", {"file": str(file)})
     jobs = written(file).split()
     assert all(map(alive, jobs))

@@ -68,11 +68,10 @@ class ForkServer:
             with suppress(BlockingIOError):
                 os.read(self._woken, 512)
             self._reap()
-            while not self._ends and self._obey_one():
-                pass
-            if boottime() > self._until:  # the executor is frozen: its jobs run elsewhere by now
+            # Only behind all orders, which may hold a sign of life that came while this process had no time.
+            if not self._obey_one() and boottime() > self._until:
                 self._until = float("inf")
-                self._kill_all()
+                self._kill_all()  # the executor is frozen: its jobs run elsewhere by now
         while self._children():
             self._kill_all()
             self._reap(block=True)
@@ -83,7 +82,7 @@ class ForkServer:
     # --- orders
 
     def _obey_one(self) -> bool:
-        """Obey one order, if there is one."""
+        """Obey one order; return whether there was one. Note the end of the executor."""
         try:
             data, descriptors, _, _ = socket.recv_fds(self._control, LARGEST, 2, socket.MSG_DONTWAIT)
         except BlockingIOError:

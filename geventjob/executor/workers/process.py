@@ -33,7 +33,9 @@ AT_ONCE = 50
 DUMPED = 1 << 16
 """Bytes of a stack."""
 PATIENCE = 0.5
-"""Seconds for a stack, and for the news of a death."""
+"""Seconds for a stack."""
+DEATH = 5.0
+"""Seconds for the news of a death."""
 WORKER = "geventjob/executor/workers/worker.py"
 """The file whose functions call the action."""
 FRAME = re.compile(r'^  File "(.*)", line (\d+) in (.*)$', re.MULTILINE)
@@ -102,9 +104,14 @@ class WorkerProcess:
     # --- messages
 
     def send(self, message: ToWorker) -> None:
-        """Send a message. An exception that is thrown meanwhile may leave half of a message: kill the process then."""
-        with suppress(OSError):  # of a worker that is gone, as the next `receive` tells
+        """Send a message. An exception that is thrown meanwhile may leave half of a message, and ends the process."""
+        try:
             self._socket.sendall(framed(message))
+        except OSError:  # of a worker that is gone, as the next `receive` tells
+            pass
+        except BaseException:
+            self.kill()
+            raise
 
     def receive(self, seconds: float | None = None) -> FromWorker:
         """Return the next message. Raises Gone, BadMessage, and TimeoutError after so many seconds."""

@@ -31,11 +31,15 @@ from geventjob.executor.workers.messages import (
     Value,
 )
 from geventjob.executor.workers.pool import Workers
-from geventjob.executor.workers.process import PATIENCE, Gone, WorkerProcess, cause, used
+from geventjob.executor.workers.process import DEATH, Gone, WorkerProcess, cause, used
 from geventjob.plugins import ActionSpec
 
 GRACE = 8.0
 """Seconds that an action has to end after the first exception; then its process is killed. Less than ABANDON."""
+CLOSED = 1.0
+"""Seconds for the death of a process whose socket is closed; then it is killed."""
+EACH = 0.25
+"""Seconds between two looks at a process that is about to die."""
 LOAD = 30.0
 """Seconds that a new process may take to load the file of its action, if the time limit of the job is shorter."""
 
@@ -55,7 +59,8 @@ class ApartRun:
         self._ended = 0.0  # when the first exception came, monotonic
         self._edit: EditCall | None = None  # that waits for its reply
         self._error: Error | None = None  # whose text is still to come
-        self._deadline: float | None = None  # of this text
+        self._fault: Gone | BadMessage | None = None  # of a process that is dead, or not fit to live
+        self._deadline = 0.0  # of this text, or of a death by itself; monotonic
         self._clean = False
         self._began = False
 
@@ -80,21 +85,24 @@ class ApartRun:
                 worker.close()
 
     def _outcome(self, worker: WorkerProcess) -> Any:
-        while True:
+        while self._fault is None or not self._dead(worker):
             try:
-                message = self._next(worker)
-                if isinstance(message, (Value, Error)):
-                    return self._end_of(message)
+                message = self._next(worker) if self._fault is None else worker.dead.wait(EACH)
             except (Timeout, JobStopped, JobLost) as end:
                 if end is not self._running.thrown:
                     raise
                 self._pass_on(worker, end)
             except (Gone, BadMessage) as fault:
-                self._died(worker, fault)
+                self._fault = fault
+                self._deadline = monotonic() + CLOSED
+            else:
+                if isinstance(message, (Value, Error)):
+                    return self._end_of(message)
+        return self._end_by_death(worker, self._fault)
 
     def _next(self, worker: WorkerProcess) -> FromWorker | None:
         """Handle the next message; return it if it is an end of the code."""
-        seconds = None if self._deadline is None else max(0.001, self._deadline - monotonic())
+        seconds = None if self._error is None else max(0.001, self._deadline - monotonic())
         try:
             message = worker.receive(seconds)
         except TimeoutError:
@@ -167,18 +175,20 @@ class ApartRun:
                 return
         worker.signal(next(number for kind, number in NUMBERS.items() if isinstance(end, kind)))
 
-    def _died(self, worker: WorkerProcess, fault: Exception) -> None:
-        """Raise the end of an action whose process has died, or is not fit to live."""
-        if isinstance(fault, BadMessage):
+    def _dead(self, worker: WorkerProcess) -> bool:
+        """Return whether the process that is not fit to live is dead, or its death is not told in time."""
+        now = monotonic()
+        if isinstance(self._fault, BadMessage) or now > self._deadline:
             worker.kill()
-        if not worker.dead.wait(PATIENCE):
-            worker.kill()
-            worker.dead.wait(PATIENCE)
+        return worker.death is not None or now > self._deadline + DEATH
+
+    def _end_by_death(self, worker: WorkerProcess, fault: Exception) -> Any:
+        """Raise the end of an action whose process has died."""
         if self._ended and self._running.thrown is not None:
             self._running.used = f"its process was killed; {used(worker.death)}"
             raise self._running.thrown
         if self._error is not None:
-            self._end_of(self._error)
+            return self._end_of(self._error)
         why = f"sent {fault}" if isinstance(fault, BadMessage) else cause(worker.death)
         text = f"its process {why}; {used(worker.death)}"
         raise EndedApart(
