@@ -77,7 +77,7 @@ ifdef PEERS
 	@$(PY) -m bench.peers --json build/peers.json
 else
 	@$(PY) -m bench.performance --json build/performance.json $(if $(AGAINST),--against $(AGAINST))
-	@for module in engine gate 'gate --zookeeper' flow 'flow --zookeeper' 'engine --zookeeper --depths 1000,20000,100000' 'engine --elasticsearch' zookeeper predecessor store schedules coroutines; do \
+	@for module in engine gate 'gate --zookeeper' flow 'flow --zookeeper' 'engine --zookeeper --depths 1000,20000,100000' 'engine --elasticsearch' zookeeper predecessor store schedules coroutines isolation; do \
 	    echo "bench.$$module" && $(PY) -m bench.$$module || exit; done
 endif
 

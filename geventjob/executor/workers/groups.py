@@ -11,6 +11,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+OWN = "executor"
+"""The group of all processes but workers."""
 CONTROLLERS = "+memory +pids"
 TASKS = 4096
 """Most processes and threads of a worker."""
@@ -20,37 +22,52 @@ class Groups:
     """The groups of workers below a group that is delegated to this process."""
 
     def __init__(self, top: Path) -> None:
-        """Move all processes of the group into a group below, and let the kernel count for its children. Raises
-        OSError."""
         self._top = top
         self._left: set[Path] = set()
-        own = top / "executor"
-        own.mkdir(exist_ok=True)
-        while pids := (top / "cgroup.procs").read_text().split():
-            for pid in pids:
-                with suppress(ProcessLookupError):
-                    (own / "cgroup.procs").write_text(pid)
-        (top / "cgroup.subtree_control").write_text(CONTROLLERS)
 
     @staticmethod
     def delegated() -> Groups | None:
-        """Return the groups of this process; None where none are delegated, or none can be used."""
+        """Return the groups of this process, ready for use; None where none are delegated, or none can be used."""
         try:
-            top = _own_group()
-            return Groups(top) if top and _may_use(top) else None
+            top = own_group()
+            if top is not None and top.name == OWN:  # an executor that was started again, as by `geventjob up`
+                top = top.parent
+            if top is None or not may_use(top):
+                return None
+            found = Groups(top)
+            found.prepare(CONTROLLERS)
+        except OSError:
+            return None
+        return found
+
+    def prepare(self, controllers: str) -> None:
+        """Move all processes of the group into a group below, and let the kernel count for its children.
+
+        Raises OSError.
+        """
+        own = self._top / OWN
+        own.mkdir(exist_ok=True)
+        while pids := (self._top / "cgroup.procs").read_text().split():
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    (own / "cgroup.procs").write_text(pid)
+        (self._top / "cgroup.subtree_control").write_text(controllers)
+
+    def make(self, worker: int, memory: int | None) -> Path | None:
+        """Make the group of a worker, and return its folder; None for a group that cannot bound the worker."""
+        try:
+            return self._made(self._folder(worker), memory)
         except OSError:
             return None
 
-    def make(self, worker: int, memory: int | None) -> Path:
-        """Make the group of a worker, and return its folder. Raises OSError."""
-        folder = self._folder(worker)
+    def _made(self, folder: Path, memory: int | None) -> Path:
         folder.mkdir(exist_ok=True)
         (folder / "pids.max").write_text(str(TASKS))
-        (folder / "memory.oom.group").write_text("1")
         if memory is not None:
             (folder / "memory.max").write_text(str(memory))
-            with suppress(OSError):  # a kernel without swap
-                (folder / "memory.swap.max").write_text("0")
+            for name, value in (("memory.swap.max", "0"), ("memory.oom.group", "1")):  # not in each kernel
+                with suppress(OSError):
+                    (folder / name).write_text(value)
         return folder
 
     def end(self, worker: int, memory: int, cpu: float) -> tuple[int, float, bool]:
@@ -70,13 +87,13 @@ class Groups:
         with suppress(OSError, KeyError):
             over = int(_values(folder / "memory.events")["oom_kill"]) > 0
         self._left.add(folder)
-        self._remove()
+        self.remove()
         return memory, cpu, over
 
     def _folder(self, worker: int) -> Path:
-        return self._top / f"worker-{worker}"
+        return self._top / f"worker-{os.getpid()}-{worker}"
 
-    def _remove(self) -> None:
+    def remove(self) -> None:
         """Remove the groups in which no process is left."""
         for folder in list(self._left):
             try:
@@ -87,7 +104,7 @@ class Groups:
             self._left.discard(folder)
 
 
-def _own_group() -> Path | None:
+def own_group() -> Path | None:
     """Return the folder of this process's group; None without cgroup v2."""
     own = next((line[3:] for line in _lines("/proc/self/cgroup") if line.startswith("0::")), "/")
     mounts = (line.split(" ") for line in _lines("/proc/self/mountinfo"))
@@ -95,7 +112,7 @@ def _own_group() -> Path | None:
     return Path(place) / own.lstrip("/") if place and own != "/" else None
 
 
-def _may_use(top: Path) -> bool:
+def may_use(top: Path) -> bool:
     """Return whether a group was delegated to this process, with the control of memory."""
     if "memory" not in (top / "cgroup.controllers").read_text().split():
         return False

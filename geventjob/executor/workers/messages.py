@@ -144,10 +144,11 @@ class AskClient(Struct, tag="client"):
 class LoggedLine(Struct, tag="line"):
     """A log line."""
 
-    level: int
+    level: Annotated[int, Meta(ge=0, le=100)]
     name: Short
     text: Long
-    created: float
+    created: Annotated[float, Meta(ge=0, le=4e9)]
+    """Unix seconds."""
 
 
 class Ended(Struct):

@@ -105,6 +105,7 @@ class WorkerProcess:
 
     def send(self, message: ToWorker) -> None:
         """Send a message. An exception that is thrown meanwhile may leave half of a message, and ends the process."""
+        self._socket.settimeout(None)
         try:
             self._socket.sendall(framed(message))
         except OSError:  # of a worker that is gone, as the next `receive` tells
