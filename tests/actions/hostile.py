@@ -161,17 +161,17 @@ def exaggerates(job: Any) -> Any:
 
 @hostile
 def says_too_much(job: Any) -> Any:
-    job.set_status_message("x" * 50_000_000)
+    job.set_status_message("x" * job.payload["size"])
 
 
 @hostile
 def returns_too_much(job: Any) -> Any:
-    return ["x" * 50_000_000]
+    return ["x" * job.payload["size"]]
 
 
 @hostile
 def writes_too_much(job: Any) -> Any:
-    job.edit(properties={"text": "x" * 50_000_000})
+    job.edit(properties={"text": "x" * job.payload["size"]})
 
 
 @hostile
@@ -214,7 +214,7 @@ def cannot_be_told(job: Any) -> Any:
 
 class Lengthy(Exception):
     def __str__(self) -> str:
-        return "x" * 50_000_000
+        return "x" * 5_000_000
 
 
 @hostile

@@ -54,7 +54,7 @@ def judged(made: Fleet, action: str) -> tuple[dict[str, Any], list[dict[str, Any
     """Run an action beside the innocents; return its job, theirs, and the number of executors that it took."""
     client, alive = made.client(), list[Process]()
     end = made.folder / f"end-{action}"
-    payload = {"file": str(end), "megabytes": 100}
+    payload = {"file": str(end), "megabytes": 100, "size": 50_000_000}
     hostile = client.submit(action, payload, timeout=600 if "talks" in action else 5)
     beside = [id for id in client.bulk_add([{"action": "well_behaved_greenlet"}] * INNOCENTS) if isinstance(id, str)]
 
@@ -62,7 +62,7 @@ def judged(made: Fleet, action: str) -> tuple[dict[str, Any], list[dict[str, Any
         kept_alive(made, alive)
         return final(client, [hostile])
 
-    until(over, 300, every=0.2)
+    until(over, 900, every=0.2)
     jobs = ended(client, [hostile, *beside])
     end.touch()
     assert alive[-1].stop(60) == 0

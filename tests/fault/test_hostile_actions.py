@@ -41,14 +41,14 @@ ENDS: dict[str, tuple[str | None, str | None]] = {
     "talks": (SUCCESS, SUCCESS),
     "exaggerates": ("ValueError: progress is a number from 0 to 100, not 1000000000.0",) * 2,
     "says_too_much": ("x{32000}", "x{32000}"),
-    "returns_too_much": ("ValueError: output: expected at most 64 KB of JSON, not 50,000,004 bytes",) * 2,
-    "writes_too_much": ("Invalid: .*", "ValueError: expected at most 1,048,576 bytes in a call, not 50,.*"),
+    "returns_too_much": ("ValueError: output: expected at most 64 KB of JSON, not 5,000,004 bytes",) * 2,
+    "writes_too_much": ("Invalid: .*", "ValueError: expected at most 1,048,576 bytes in a call, not 5,.*"),
     "returns_an_object": ("TypeError: the action returned object, expected an int, a dict, a list or None",) * 2,
     "leaves_threads": (SUCCESS, SUCCESS),
     "patches_sleep": (NOT_RUN, SUCCESS),
     "sets_an_alarm": (r"ValueError: alarm\(\) in an action: .*", DIED.format("was killed by SIGALRM")),
     "cannot_be_told": (r"Unspeakable: \(its text cannot be had\)",) * 2,
-    "fails_at_length": ("Lengthy: x{1000,}",) * 2,
+    "fails_at_length": (r"Lengthy: (x{1000,}|\(its text cannot be had\))",) * 2,
 }
 """Action → the whole message of its job in a greenlet and in a process. NOT_RUN: it ends its executor, or harms jobs
 beside."""
@@ -65,12 +65,12 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 @pytest.fixture(scope="module")
 def executor(engine: Fleet) -> Process:
-    return engine.executor("one", "--max-body=1m")
+    return engine.executor("one", "--max-body=1m", "--session-timeout=60")
 
 
 def test_each_ends_as_documented_and_harms_no_other(engine: Fleet, executor: Process, tmp_path: Path) -> None:
     client = engine.client()
-    payload = {"file": str(tmp_path / "end"), "megabytes": 1}
+    payload = {"file": str(tmp_path / "end"), "megabytes": 1, "size": 5_000_000}
     asked = {
         client.submit(f"{name}_{way}", payload, timeout=2 if "timed out" in str(messages) else 600): (name, way)
         for name, messages in ENDS.items()
