@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Sequence
-from typing import Generic, TypeVar, cast
+from typing import ClassVar, Generic, TypeVar, cast
 
 import gevent
 from gevent.event import AsyncResult
@@ -20,10 +20,14 @@ class Batcher(Generic[Item, Result]):
     caller that is killed while it waits is sent nevertheless.
     """
 
+    measure: ClassVar[Callable[[str, int], None] | None] = None
+    """Called with name and number of items of each batch that is sent, but of batchers without a name."""
+
     def __init__(
         self,
         send: Callable[[list[Item]], Sequence[Result | BaseException]],
         *,
+        name: str = "",
         count: int = 1000,
         size: Callable[[Item], int] | None = None,
         limit: int = 1 << 20,
@@ -37,8 +41,10 @@ class Batcher(Generic[Item, Result]):
         the sum of `size(item)` would exceed `limit`; a larger item is sent alone. `flights`: most batches in flight at
         once; with more than one, a later item may arrive before an earlier one. `worth`: items that must wait for a
         batch to leave beside another. `order(item)`: a key; items with one key arrive in their order.
+        `name`: in the metrics of batches.
         """
         self._send = send
+        self._name = name
         self._count = count
         self._size = size
         self._limit = limit
@@ -91,6 +97,8 @@ class Batcher(Generic[Item, Result]):
         return batch
 
     def _send_one(self, batch: list[tuple[Item, AsyncResult[Result]]]) -> None:
+        if Batcher.measure and self._name:
+            Batcher.measure(self._name, len(batch))
         keys = [self._order(item) for item, _ in batch] if self._order else []
         self._in_flight.update(keys)
         try:

@@ -22,6 +22,8 @@ SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 MOST_VALUES = 100
 """Different values of a label that names come in, as the action of a job; all others are OTHER."""
 OTHER = "other"
+ITEMS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+"""Bounds of the histogram of batches."""
 LOOK = 1.0
 """Seconds between two looks at the lag of the hub."""
 
@@ -71,6 +73,30 @@ class HubLag:
             lag = max(0.0, boottime() - due)
             self._lag.set(lag)
             self._lags.observe(lag)
+
+
+class QueueMetrics:
+    """The time that calls of coordination take (coordination/measured.py)."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._seconds = Histogram("geventjob_queue_seconds", "Seconds of a call to the queue", ["call"],
+                                  registry=registry, buckets=SHORT)  # fmt: skip
+
+    def __call__(self, call: str, seconds: float) -> None:
+        """Count a call."""
+        self._seconds.labels(call).observe(seconds)
+
+
+class BatchMetrics:
+    """The sizes of batches (batch.py)."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._items = Histogram("geventjob_batch_items", "Items sent together", ["batch"], registry=registry,
+                                buckets=ITEMS)  # fmt: skip
+
+    def __call__(self, batch: str, items: int) -> None:
+        """Count a batch."""
+        self._items.labels(batch).observe(items)
 
 
 def is_authorized(header: str | None, token: str) -> bool:

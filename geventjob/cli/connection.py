@@ -1,11 +1,15 @@
-"""The client that the options of a command describe."""
+"""The client and the coordination that the options of a command describe."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from geventjob.cimi.client import Client
 from geventjob.config import Settings
+from geventjob.coordination import open_coordination
+from geventjob.coordination.base import Coordination
 
 
 def log_in(client: Client, settings: Settings) -> None:
@@ -19,6 +23,16 @@ def connect(settings: Settings, **options: Any) -> Client:
     Raises ValueError for an invalid address.
     """
     return Client(**arguments(settings), **options)
+
+
+def opening(settings: Settings) -> Callable[[str], Coordination]:
+    """Return a function that opens coordination under a name; its calls are measured with `--metrics-port`."""
+    open_ = partial(open_coordination, settings)
+    if settings.metrics_port is None:
+        return open_
+    from geventjob.cli.metrics import measured  # the library is loaded for its option alone
+
+    return measured(open_)
 
 
 def arguments(settings: Settings) -> dict[str, Any]:

@@ -10,10 +10,9 @@ import gevent
 from geventjob import config, debug, fork, log, multiprocess
 from geventjob.cli import signals
 from geventjob.cimi.client import Client
-from geventjob.cli.connection import connect, log_in
+from geventjob.cli.connection import connect, log_in, opening
 from geventjob.cli.renewal import LiveOptions
 from geventjob.cli.traces import start_traces
-from geventjob.coordination import open_coordination
 from geventjob.coordination.base import CoordinationError
 from geventjob.coordination.naming import Numbered
 from geventjob.notify import Notifier
@@ -83,11 +82,12 @@ def assemble(
 ) -> Numbered[DistributorEngine]:
     """Make the parts of the process from its options. Raises PluginError, CoordinationError."""
     share(settings.distributors_dir)
+    opened = opening(settings)
 
     def engine(name: str) -> DistributorEngine:
         settings.name = name
         specs = chosen(found, settings.names, settings.all)
-        return DistributorEngine(open_coordination(settings, name), client, specs, settings, found.failures, notifier)
+        return DistributorEngine(opened(name), client, specs, settings, found.failures, notifier)
 
     return Numbered(settings.name, engine)
 

@@ -12,11 +12,10 @@ import gevent
 
 from geventjob import config, debug, fork, log, multiprocess
 from geventjob.cli import signals
-from geventjob.cli.connection import arguments, connect, log_in
+from geventjob.cli.connection import arguments, connect, log_in, opening
 from geventjob.cli.renewal import LiveOptions
 from geventjob.cli.traces import start_traces
 from geventjob.cimi.client import Client
-from geventjob.coordination import open_coordination
 from geventjob.coordination.base import CoordinationError
 from geventjob.coordination.naming import Numbered
 from geventjob.executor.context import ExecutorContext
@@ -134,7 +133,7 @@ def assemble(settings: config.Settings, client: Client, notifier: Notifier) -> N
         state=state,
     )
     dumps.describe = watch.describe
-    hooks = observed(settings)
+    hooks, opened = observed(settings), opening(settings)
     limits = limits_of(settings)
     workers = Workers(
         vars(settings), lambda: arguments(settings), limits, settings.session_timeout, lost=die_with_fork_server
@@ -143,7 +142,7 @@ def assemble(settings: config.Settings, client: Client, notifier: Notifier) -> N
 
     def engine(name: str) -> ExecutorEngine:
         settings.name = name
-        coordination, context = open_coordination(settings, name), ExecutorContext(client, settings)
+        coordination, context = opened(name), ExecutorContext(client, settings)
         return ExecutorEngine(coordination, context, actions, limits, watch, notifier, hooks, workers)
 
     return Numbered(settings.name, engine)

@@ -6,11 +6,26 @@ import logging
 from collections.abc import Callable
 
 from geventjob import supervise
+from geventjob.batch import Batcher
 from geventjob.config import Settings
-from geventjob.metrics import REGISTRY, Collector, HubLag
+from geventjob.coordination.base import Coordination
+from geventjob.coordination.measured import measure
+from geventjob.metrics import REGISTRY, BatchMetrics, Collector, HubLag, QueueMetrics
 from geventjob.metrics_port import MetricsPort
 
 log = logging.getLogger(__name__)
+
+
+def measured(open_: Callable[[str], Coordination]) -> Callable[[str], Coordination]:
+    """Return `open_`, a function that opens coordination under a name, with calls and batches that are measured."""
+    queue, Batcher.measure = QueueMetrics(REGISTRY), BatchMetrics(REGISTRY)
+
+    def opened(name: str) -> Coordination:
+        coordination = open_(name)
+        measure(coordination, queue)
+        return coordination
+
+    return opened
 
 
 def serve_metrics(settings: Settings, figures: Collector, why_not_ready: Callable[[], str | None]) -> None:

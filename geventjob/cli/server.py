@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from gevent.ssl import SSLContext
 import geventjob
 from geventjob import config, debug, log as logs, supervise
 from geventjob.cli import signals
+from geventjob.cli.metrics import measured
 from geventjob.cli.renewal import LiveOptions
 from geventjob.cli.traces import start_traces
 from geventjob.exit_code import ExitCode
@@ -126,7 +128,7 @@ class ServerProcess:
         """Join the fleet and serve the documents of a store until the stop."""
         passwords, sessions = Passwords(), Sessions(store)
         first_user.ensure(store, passwords, self._settings.admin_pass, Path(self._settings.data_dir))
-        coordination = open_coordination(self._settings, self._settings.name)
+        coordination = measured(partial(open_coordination, self._settings))(self._settings.name)
         if not join(coordination, self._stop):
             return
         try:

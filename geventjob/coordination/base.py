@@ -294,6 +294,11 @@ class Coordination(ABC):
         Raises ValueError for a limit below 1.
         """
 
+    @property
+    def collisions(self) -> int:
+        """The takes of this process that another process was ahead of. Always 0 over SQLite, where takes queue."""
+        return 0
+
     @abstractmethod
     def interrupt(self) -> None:
         """Make a `take` that waits return now, or the next one if none waits. May be called from the hub."""

@@ -27,8 +27,8 @@ class HeldClaims:
     """Consumes and releases claims, each tried again until the end of the claim is certain or the claim is lost."""
 
     def __init__(self, coordination: Coordination) -> None:
-        self._consume = Batcher(_each(coordination.consume), count=TRANSACTION)
-        self._release = Batcher(_each(coordination.release), count=TRANSACTION)
+        self._consume = Batcher(_each(coordination.consume), name="consume", count=TRANSACTION)
+        self._release = Batcher(_each(coordination.release), name="release", count=TRANSACTION)
         self._interrupt = coordination.interrupt
         self._left_alone = LeftAlone()
         self._passed_on: dict[str, float] = {}

@@ -20,6 +20,7 @@ from geventjob.executor.claims import HeldClaims
 from geventjob.executor.context import ExecutorContext
 from geventjob.executor.hooks import Hooks
 from geventjob.executor.kept_log import KeptLogs
+from geventjob.executor.lag import announce_lag
 from geventjob.executor.limits import JobLimits
 from geventjob.executor.memory import watch_memory
 from geventjob.executor.record import Recorder
@@ -110,6 +111,14 @@ class ExecutorEngine:
             "reaches_server": float(self._writes.up.is_set()),
         }
 
+    def counts(self) -> dict[str, int]:
+        """Return what this executor has done so far, by the names of its metrics."""
+        return {
+            "takes": self._taker.taken,
+            "take_collisions": self._coordination.collisions,
+            "slices": self._watch.slices,
+        }
+
     def why_not_ready(self) -> str | None:
         """Return why this executor takes no jobs; None: it does, as far as slots are free."""
         session = self._coordination.session
@@ -160,6 +169,7 @@ class ExecutorEngine:
             ("the poll for stops", self._stop_poll.run),
             ("the logs of jobs", self._kept_logs.run),
             ("the look at the memory", lambda: watch_memory(self._limits, self._end)),
+            ("the look at the lag", lambda: announce_lag(self._watch.held, self._announcement.tell)),
         ):
             supervise.spawn(name, part, self._failed)
         log.info(

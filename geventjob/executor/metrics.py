@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from geventjob.clock import boottime
 from geventjob.executor.decision import OUTCOMES, Decision
@@ -45,6 +45,11 @@ HELP = {
     "lease_seconds": "Seconds that are left of the lease",
     "reaches_server": "Whether the job server answers",
 }
+COUNTS = {
+    "takes": "Claims taken from the queue",
+    "take_collisions": "Takes that another executor was ahead of",
+    "slices": "Time slices given to actions that compute",
+}
 
 
 class ExecutorFigures:
@@ -58,6 +63,8 @@ class ExecutorFigures:
         """Return the present figures."""
         for name, value in self._engine().figures().items():
             yield GaugeMetricFamily(f"geventjob_executor_{name}", HELP[name], value)
+        for name, count in self._engine().counts().items():
+            yield CounterMetricFamily(f"geventjob_{name}", COUNTS[name], count)
 
     def why_not_ready(self) -> str | None:
         """Return why this executor takes no jobs; None: it does, as far as slots are free."""

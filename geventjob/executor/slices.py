@@ -72,6 +72,8 @@ class Slices:
         """The time when the hub last ran, monotonic seconds."""
         self._cpu = thread_time()  # of the main thread at that time
         self._interrupting = False
+        self.given = 0
+        """Slices that greenlets that compute have had after their first."""
         self._hub = gevent.get_hub()
         loop = self._hub.loop
         self._beats = loop.timer(0.0, pace.beat)
@@ -188,6 +190,7 @@ class Slices:
         if not self._parked:
             return
         waiter, waits = self._parked.popleft()
+        self.given += 1
         if not self._parked:
             self._idle.stop()
             self._fair.stop()

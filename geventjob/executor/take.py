@@ -32,6 +32,8 @@ class Taker:
         self._takes = Event()
         self._takes.set()
         self._stopped = Event()
+        self.taken = 0
+        """Claims that were taken so far."""
 
     def run(self) -> None:
         """Take claims until `stop` is called."""
@@ -65,6 +67,7 @@ class Taker:
         return not self._stopped.is_set()
 
     def _begin(self, claim: Claim) -> None:
+        self.taken += 1
         if self._stopped.is_set() or not self._takes.is_set():
             self._claims.release(claim)
             return

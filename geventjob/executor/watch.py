@@ -249,6 +249,11 @@ class Watch:
         """End the actions of these claims by JobLost."""
         self.register.lose(claims)
 
+    @property
+    def slices(self) -> int:
+        """The slices that code that computes has had so far, after its first ones."""
+        return self._slices.given
+
     def held(self, since: float) -> float:
         """Return the longest time for which the hub did not run since then (boottime), in seconds; 0 if it was short.
 

@@ -110,7 +110,12 @@ class Writes:
         self._actions = actions
         self._on_away = on_away
         self._batch: Batcher[Write | None, Document] = Batcher(
-            self._send, count=BATCH, flights=FLIGHTS, worth=WORTH, order=lambda write: write and write.claim
+            self._send,
+            name="edits",
+            count=BATCH,
+            flights=FLIGHTS,
+            worth=WORTH,
+            order=lambda write: write and write.claim,
         )
         self.up = Event()
         self._away_logged = False

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from geventjob.clock import boottime
 from geventjob.coordination.base import Session
 
 
@@ -24,6 +25,9 @@ class DistributorFigures:
         for name, leads in self._leads().items():
             metric.add_metric([name], float(leads))
         yield metric
+        session = self._session()
+        left = 0.0 if session is None else max(0.0, session.lease - boottime())
+        yield GaugeMetricFamily("geventjob_distributor_lease_seconds", "Seconds that are left of the lease", left)
 
     def why_not_ready(self) -> str | None:
         """Return why this process cannot lead; None: it can."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -353,6 +354,13 @@ def test_the_fleet_shows_what_runs_where(page: Page, running: dict[str, Any]) ->
     expect(line).to_contain_text("a talk")
     head = page.get_by_role("region", name="Table of the head of the queue").locator("tbody tr")
     expect(head.filter(has_text="worker")).to_contain_text(short(running))
+
+
+def test_the_fleet_shows_the_lag_of_an_executor(page: Page, client: Client) -> None:
+    page.get_by_role("link", name="Fleet").click()
+    client.submit("hog", {"seconds": 0.6})
+    line = page.get_by_role("region", name="Executors", exact=True).locator("tbody tr").filter(has_text="worker")
+    expect(line).to_contain_text(re.compile(r"(0\.5|1|2\.5|5|10) s or more"), timeout=30_000)
 
 
 def short(job: dict[str, Any]) -> str:

@@ -5,14 +5,24 @@ from __future__ import annotations
 import contextlib
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
 
 import pytest
 import requests
 from prometheus_client import CollectorRegistry
 
 from geventjob import metrics
+from geventjob.batch import Batcher
+from geventjob.clock import boottime
+from geventjob.coordination.base import Session
+from geventjob.coordination.measured import CALLS, measure
+from geventjob.coordination.sqlite import SqliteCoordination
+from geventjob.executor.engine import ExecutorEngine
+from geventjob.executor.metrics import COUNTS, HELP, ExecutorFigures
 from geventjob.metrics import OTHER, BoundedLabel
 from geventjob.metrics_port import MetricsPort
+from geventjob.scheduling.metrics import DistributorFigures
 from geventjob.server.store.watched import Written
 from geventjob.server.watch.metrics import JobMetrics
 
@@ -60,9 +70,63 @@ def test_actions_beyond_the_bound_share_a_label(monkeypatch: pytest.MonkeyPatch)
     assert [label(name) for name in ("a", "b", "c", "a", "d")] == ["a", "b", OTHER, "a", OTHER]
 
 
+class Working:
+    """An engine with figures and counts."""
+
+    def figures(self) -> dict[str, float]:
+        return dict.fromkeys(HELP, 1.0)
+
+    def counts(self) -> dict[str, int]:
+        return dict.fromkeys(COUNTS, 7)
+
+
+def test_what_an_executor_has_done_is_counted(registry: CollectorRegistry) -> None:
+    registry.register(ExecutorFigures(lambda: cast(ExecutorEngine, Working())))
+    for name in ("takes", "take_collisions", "slices"):
+        assert registry.get_sample_value(f"geventjob_{name}_total") == 7
+
+
+def test_a_lease_is_what_is_left(registry: CollectorRegistry) -> None:
+    session = Session("s", 10.0, boottime() + 1000)
+    registry.register(DistributorFigures(dict, lambda: session))
+    name = "geventjob_distributor_lease_seconds"
+    assert 0 < (registry.get_sample_value(name) or 0) <= 1000
+    session.end()
+    assert registry.get_sample_value(name) == 0
+
+
+def test_the_batches_with_a_name_are_measured(registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Batcher, "measure", metrics.BatchMetrics(registry))
+    named: Batcher[int, int] = Batcher(list, name="adds")
+    nameless: Batcher[int, int] = Batcher(list)
+    for answer in [*map(named.submit, range(3)), *map(nameless.submit, range(3))]:
+        answer.get()
+    assert registry.get_sample_value("geventjob_batch_items_sum", {"batch": "adds"}) == 3
+    assert registry.get_sample_value("geventjob_batch_items_sum", {"batch": ""}) is None
+
+
+def test_calls_of_the_queue_are_measured(registry: CollectorRegistry, tmp_path: Path) -> None:
+    queue = SqliteCoordination(str(tmp_path / "coordination.db"), "one", 10)
+    measure(queue, metrics.QueueMetrics(registry))
+    queue.start()
+    try:
+        queue.put([("job/1", 5)])
+        queue.consume(queue.take(1, timeout=5))
+        with pytest.raises(ValueError, match="priority"):
+            queue.put([("job/1", 5_000)])
+    finally:
+        queue.close()
+    counts = {call: registry.get_sample_value("geventjob_queue_seconds_count", {"call": call}) for call in CALLS}
+    assert {call: count for call, count in counts.items() if count} == {"put": 1, "consume": 1}
+
+
 def test_promtool_finds_no_fault(registry: CollectorRegistry) -> None:
     JobMetrics(registry).note([Written(None, NEW), Written(NEW, RUNNING), Written(RUNNING, FAILED)])
     metrics.HubLag(registry)
+    metrics.QueueMetrics(registry)("put", 0.1)
+    metrics.BatchMetrics(registry)("adds", 3)
+    registry.register(DistributorFigures(lambda: {"nightly": True}, lambda: Session("s", 10.0)))
+    registry.register(ExecutorFigures(lambda: cast(ExecutorEngine, Working())))
     done = subprocess.run(["promtool", "check", "metrics"], input=metrics.text(registry), capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 

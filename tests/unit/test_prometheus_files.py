@@ -10,20 +10,23 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from geventjob.executor.metrics import HELP, RunMetrics
-from geventjob.metrics import HubLag
+from geventjob.executor.metrics import COUNTS, HELP, RunMetrics
+from geventjob.metrics import BatchMetrics, HubLag, QueueMetrics
 from geventjob.server.http.measured import Measured
-from geventjob.server.watch.metrics import JobMetrics
+from geventjob.server.watch.metrics import JobMetrics, StoreMetrics
 
 FOLDER = Path(__file__).parents[2] / "conf" / "prometheus"
 FLEET = {"queue_entries", "queue_taken", "queue_oldest_seconds", "executors", "executor_slots", "leader"}
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "monitor.md"
 
 
 def known() -> set[str]:
     registry = CollectorRegistry()
-    for made in (JobMetrics, RunMetrics, HubLag, Measured):
+    for made in (JobMetrics, RunMetrics, HubLag, Measured, StoreMetrics, QueueMetrics, BatchMetrics):
         made(registry)
-    names = {f"geventjob_{name}" for name in (*FLEET, *(f"executor_{name}" for name in HELP))}
+    leases = ("server_lease_seconds", "distributor_lease_seconds", "distributor_leads")
+    counts = (f"{name}_total" for name in COUNTS)
+    names = {f"geventjob_{name}" for name in (*FLEET, *leases, *counts, *(f"executor_{name}" for name in HELP))}
     for metric in registry.collect():
         names |= {metric.name, f"{metric.name}_total", f"{metric.name}_bucket"}
     return names
@@ -54,3 +57,9 @@ def test_the_dashboard_is_whole() -> None:
     board = json.loads((FOLDER / "geventjob.dashboard.json").read_text())
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
     assert all(target["expr"] for panel in board["panels"] for target in panel["targets"])
+
+
+def test_the_page_names_each_metric() -> None:
+    text = PAGE.read_text()
+    names = {name.removesuffix("_total") for name in known() if not name.endswith("_bucket")}
+    assert [name for name in sorted(names) if f"`{name}`" not in text and f"`{name}_total`" not in text] == []

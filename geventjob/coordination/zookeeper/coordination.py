@@ -163,6 +163,10 @@ class ZooKeeperCoordination(Coordination):
     def take(self, limit: int, exclude: Collection[str] = (), timeout: float | None = None) -> list[Claim]:
         return self._taker.take(limit, exclude, timeout)
 
+    @property
+    def collisions(self) -> int:
+        return self._rounds.collisions
+
     def interrupt(self) -> None:
         self._taker.interrupt()
 

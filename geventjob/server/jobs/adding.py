@@ -57,7 +57,9 @@ class JobAdder:
         self._rights = rights
         self._promoter = promoter
         self.unique = UniqueJobs(store, coordination, promoter.rules, self._entries, promoter.stored)
-        self._commit: Batcher[list[NewJob], list[str | Exception]] = Batcher(self._commit_all, size=len, limit=SLICE)
+        self._commit: Batcher[list[NewJob], list[str | Exception]] = Batcher(
+            self._commit_all, name="adds", size=len, limit=SLICE
+        )
         self._commit_unique: Batcher[list[NewJob], list[str | Exception]] = Batcher(
             self._commit_all_unique, size=len, limit=SLICE
         )

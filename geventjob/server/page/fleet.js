@@ -40,18 +40,24 @@ export const fleetScreen = {
 
 function drawExecutors(data, page) {
   const executors = data.nodes.filter((node) => node.role === "executor");
-  const columns = [{ title: "Executor", class: "name" }, { title: "Slots in use", class: "number" }, { title: "Runs", class: "wide" }, { title: "Up", class: "when" }, { title: "Version" }, { title: "Host", class: "name" }, { title: "", class: "deeds" }];
+  const columns = [{ title: "Executor", class: "name" }, { title: "Slots in use", class: "number" }, { title: "Runs", class: "wide" }, { title: "Up", class: "when" }, { title: "Lag", class: "number" }, { title: "Version" }, { title: "Host", class: "name" }, { title: "", class: "deeds" }];
   const rows = executors.map((node) => ({
     key: node.name,
     cells: [
       [h("strong", null, node.name), drawQuiet(node.quiet), node.away ? h("div", { class: "trouble" }, node.away) : null],
       [`${count(node.running ?? 0)} of ${count(node.slots ?? 0)} `, h("meter", { min: 0, max: node.slots || 1, value: node.running ?? 0, "aria-label": "Slots in use" })],
       drawRunning(data.running.filter((job) => job.executor === node.name)),
-      ago(node.since), node.version, `${node.host} (${node.pid})`,
+      ago(node.since), drawLag(node.lag), node.version, `${node.host} (${node.pid})`,
       isAdmin() ? drawExecutorDeeds(node, page) : null,
     ],
   }));
   return panel("Executors", table("executors", columns, rows, "No executor is alive: jobs wait until one starts."));
+}
+
+// Draw how late the event loop was lately: from 0.1 s on the executor announces the step that the lag has reached.
+function drawLag(lag) {
+  const words = lag ? `${lag} s or more` : "under 0.1 s";
+  return h("span", { class: lag >= 1 ? "trouble" : "muted", title: "the longest time for which the event loop did not run, of the last 10 seconds" }, words);
 }
 
 function drawQuiet(quiet) {

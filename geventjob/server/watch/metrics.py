@@ -98,15 +98,17 @@ class FleetMetrics:
         self._found: list[Metric] = []
 
     def collect(self) -> Iterable[Metric]:
-        """Return the present figures; none while coordination is away."""
-        since = boottime()
+        """Return the present figures; only the lease while coordination is away."""
+        session, since = self._coordination.session, boottime()
+        left = 0.0 if session is None else max(0.0, session.lease - since)
+        yield GaugeMetricFamily("geventjob_server_lease_seconds", "Seconds that are left of the lease", left)
         if since >= self._until:
             try:
                 self._found = self._look()
             except CoordinationError:
-                return []
+                return
             self._until = boottime() + max(LEAST, SHARE * (boottime() - since))
-        return self._found
+        yield from self._found
 
     def _look(self) -> list[Metric]:
         stats, executors = self._coordination.stats(1), self._coordination.members("executors").values()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,3 +28,11 @@ def talk(job: Any, until: str, say: str = "hello") -> dict[str, str]:
 def fail(job: Any, text: str) -> None:
     """Fail with a text."""
     raise ValueError(text)
+
+
+@action("hog", preempt=False)
+def hog(job: Any, seconds: float) -> None:
+    """Hold up the event loop of the executor."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass

@@ -31,10 +31,6 @@ class Member(ZooKeeperCoordination):
         """The id of the session."""
         return self._ensemble.now().client.identity
 
-    @property
-    def collisions(self) -> int:
-        return self._rounds.collisions
-
 
 class Site:
     """A root of its own in an ensemble, and its clients."""

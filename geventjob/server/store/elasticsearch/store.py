@@ -92,7 +92,9 @@ class ElasticsearchStore(Store):
         self._fresh = Freshness(self._wire, prefix, patience)
         self._searchers = BoundedSemaphore(SEARCHERS)
         self._read: Batcher[_Handed[Read], list[StoredDocument | None]] = Batcher(self._found, size=_size, limit=BATCH)
-        self._write: Batcher[_Handed[Item], list[Result]] = Batcher(self._written, size=_size, limit=BATCH)
+        self._write: Batcher[_Handed[Item], list[Result]] = Batcher(
+            self._written, name="store", size=_size, limit=BATCH
+        )
 
     @property
     def is_shared(self) -> bool:

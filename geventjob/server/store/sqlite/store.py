@@ -52,7 +52,9 @@ class SqliteStore(Store):
         self._path = Path(path)
         self._progress = progress
         self._patience = patience
-        self._write: Batcher[Sequence[Item], list[Result]] = Batcher(self._written, size=len, limit=TRANSACTION)
+        self._write: Batcher[Sequence[Item], list[Result]] = Batcher(
+            self._written, name="store", size=len, limit=TRANSACTION
+        )
         self._sync: Batcher[None, None] = Batcher(self._synced)
         self._read: Batcher[Sequence[Wanted], list[Document | None]] = Batcher(self._found, size=len, limit=TRANSACTION)
 
