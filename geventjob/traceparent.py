@@ -12,7 +12,7 @@ from contextvars import ContextVar
 HEADER = "traceparent"
 """The header of a request, and the attribute of a job."""
 INCOMING: ContextVar[str | None] = ContextVar("traceparent of the request", default=None)
-"""The traceparent of the request that the server answers in this greenlet."""
+"""The traceparent of the request that a server answers in this greenlet, or of the job that a worker runs."""
 _FORM = re.compile(r"(?!ff)([0-9a-f]{2})-((?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2})(-.*)?")
 
 

@@ -30,6 +30,11 @@ def outer(job, password: str):
     if job.attempt == 1:
         raise OSError(f"no log-in with {password}")
     job.client.submit("leaf")
+    job.client.submit("apart")
+
+@action("apart", isolation="process")
+def apart(job):
+    job.client.submit("of_a_process")
 
 @action("leaf")
 async def leaf(job):
@@ -71,6 +76,7 @@ def test_traces_of_a_caller_and_of_a_distributor(collector: Collector, tmp_path:
             id = client.submit("outer", {"password": SECRET})
         client.wait(id, timeout=30)
         until(lambda: client.search("job", filter="action='leaf' and state='SUCCESS'")["count"])
+        until(lambda: client.search("job", filter="action='of_a_process'")["count"])
         until(lambda: collector.named("fire ticks") and collector.named("add of_a_tick"))
         assert (executor.stop(), server.stop()) == (0, 0)  # the last spans are exported at the end
 
@@ -113,6 +119,8 @@ def children_go_on(collector: Collector) -> None:
     assert run_leaf.parent == leaf.id
     (in_coroutine,) = collector.named("in a coroutine")
     assert in_coroutine.parent == run_leaf.id
+    (run_apart,), (of_a_process,) = collector.named("run apart"), collector.named("add of_a_process")
+    assert of_a_process.parent == run_apart.id
 
 
 def runs(collector: Collector) -> list[Exported]:

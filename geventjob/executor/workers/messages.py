@@ -97,6 +97,8 @@ class Start(Struct, tag="start"):
     job: dict[str, Any]
     seconds: float | None
     """Its time limit."""
+    trace: str | None = None
+    """The traceparent of the run, for the requests of its client."""
 
 
 class Reply(Struct, tag="reply"):

@@ -9,6 +9,7 @@ from typing import Any
 
 from gevent import Timeout
 
+from geventjob import traceparent
 from geventjob.debug import traceback_of
 from geventjob.ends import JobLost, JobStopped, ProcessDied
 from geventjob.executor.ending import EndedApart, ForeignValue, Raised, RaisedApart
@@ -73,7 +74,7 @@ class ApartRun:
             self._limit(self._running, max(seconds, LOAD))
         self._running.process = worker
         try:
-            worker.send(Start(dict(self._job), seconds))
+            worker.send(Start(dict(self._job), seconds, traceparent.current()))
             return self._outcome(worker)
         finally:
             self._running.process = None

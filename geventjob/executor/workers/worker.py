@@ -33,6 +33,7 @@ from geventjob.plugins import ActionSpec
 from geventjob.plugins.dropins import finder
 from geventjob.plugins.find import actions_in
 from geventjob.plugins.spawned import share
+from geventjob.traceparent import INCOMING
 
 
 def work(channel: int, dump: int) -> NoReturn:
@@ -71,6 +72,7 @@ class Worker:
     def run(self, start: Start) -> None:
         """Run a job, and tell how its code has ended."""
         setproctitle(f"geventjob-executor: {self._setup.action} {start.job['id']}")
+        INCOMING.set(start.trace)
         traces: Traces | None = None
         job = Job(start.job, self._calls.edit, LazyClient(self._log_in))  # type: ignore[arg-type]
         self._calls.begin(job)
