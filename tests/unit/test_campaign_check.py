@@ -272,9 +272,9 @@ def test_ticks_of_a_schedule(record: Record) -> None:
     record.jobs["job/again"] = record.jobs["job/schedule/scheduled@1103000"]
     only(rows(record), "ticks doubled or missed", "the tick schedule/scheduled@1103000 made 2 jobs")
     del record.jobs["job/again"]
-    record.fire(1115)
-    only(rows(record), "ticks doubled or missed", "no job for 9 s, and nothing was away")
+    record.fire(1118)
+    only(rows(record), "ticks doubled or missed", "no job for 12 s, and nothing was away")
     record.line("over", 109.0, kind="freeze", target="executor-0", begun=107.0)
-    only(rows(record), "ticks doubled or missed", "no job for 9 s, and nothing was away")
+    only(rows(record), "ticks doubled or missed", "no job for 12 s, and nothing was away")
     record.line("over", 109.0, kind="freeze", target="zookeeper-0", begun=107.0)
     assert rows(record) == {}
