@@ -75,6 +75,7 @@ def job(n: Any) -> Any:
         "idempotencyKey": near_uuid(),
         "payload": {"n": n, "region": "eu-west"},
         **({"parentJob": f"job/{n // 10}"} if n % 10 == 0 else {}),
+        **({"statusMessage": f"done in {n % 50} s"} if n % len(STATES) > 2 else {}),
     }
 
 

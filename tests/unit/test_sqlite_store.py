@@ -422,3 +422,18 @@ def test_no_search_of_the_benchmark_scans(filled: SqliteStore, text: str, more: 
             assert scans == [], words
         if table == "job":
             assert all("INDEX job_" in step for step in scans), words  # along an order, until the page is full
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "count"),
+    [
+        ("statusMessage^='done in 1'", True, 180),  # 1, 10 to 19
+        ("statusMessage='done in 1 s'", True, 10),
+        ("fulltext=='entry'", True, 1001),
+        ("properties/zookeeper-path^='/job/'", False, 1001),  # a row may have several terms of a prefix
+    ],
+)
+def test_common_texts_are_counted_in_the_vocabulary(filled: SqliteStore, text: str, words: bool, count: int) -> None:
+    query = Query(parse(text), last=0)
+    assert filled.search("job", query).count == count
+    assert any("FROM job_words" in statement for statement in plans(filled, query)) == words

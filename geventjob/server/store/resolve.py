@@ -122,7 +122,8 @@ def _fulltext(operator: Operator, value: Value) -> Condition:
     wanted = sorted(words(value))
     if not wanted:
         raise FilterError(f"fulltext: no word in {value[:40]!r}")
-    return And(tuple(Is(FULLTEXT, word) for word in wanted))
+    each = tuple(Is(FULLTEXT, word) for word in wanted)
+    return each[0] if len(each) == 1 else And(each)
 
 
 def _period(path: Path, value: Any, now: datetime) -> tuple[str, str]:

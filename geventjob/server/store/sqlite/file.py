@@ -107,6 +107,8 @@ def opened(path: Path, readers: int, progress: Progress) -> list[sqlite3.Connect
         connections += [_connected(path, "ro") for _ in range(readers)]
         for connection in connections:
             _set(connection, "temp_store = MEMORY", "cache_size = -16384")
+            for kind in terms.INDEXED:  # the words of the index of terms, each with the number of its rows
+                connection.execute(f"CREATE VIRTUAL TABLE temp.{kind}_words USING fts5vocab(main, {kind}_terms, row)")
     except (OSError, sqlite3.Error, StoreError) as error:
         for connection in connections:
             connection.close()

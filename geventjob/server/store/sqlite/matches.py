@@ -14,7 +14,7 @@ from geventjob.server.filter.tree import fold
 from geventjob.server.store.attributes import Path
 from geventjob.server.store.resolve import Begins, Condition, Exists, Is, Not, Within
 from geventjob.server.store.sqlite import totals
-from geventjob.server.store.sqlite.sql import ACL, Sql, exact, matching
+from geventjob.server.store.sqlite.sql import ACL, Sql, documents_with, exact
 from geventjob.server.store.sqlite.terms import indexed
 
 FEW = 5_000
@@ -106,9 +106,8 @@ class Matches:
 
     def _in_index(self, leaf: Is | Begins) -> int:
         """Return how many rows the index of terms finds; stale rows are counted by their present terms."""
-        table, stale = f"{self.kind}_terms", f"{self.kind}_stale"
-        count = f"SELECT count(*) FROM {table} WHERE {table} MATCH ?"
-        (found,) = self._connection.execute(count, (matching(leaf),)).fetchone()
+        stale = f"{self.kind}_stale"
+        (found,) = self._connection.execute(*documents_with(self.kind, leaf)).fetchone()
         known, now = Sql(self.kind), Sql(self.kind)
         (outdated,) = self._connection.execute(
             f"SELECT count(*) FROM {stale} AS d WHERE {known.some_term(leaf)}", known.parameters

@@ -207,6 +207,19 @@ def matching(leaf: Is | Begins) -> str:
     return f'"{word(whole)}"{" *" if isinstance(leaf, Begins) and len(whole) <= LONGEST else ""}'
 
 
+def documents_with(kind: str, leaf: Is | Begins) -> tuple[str, tuple[str, ...]]:
+    """Return the statement that counts the rows of a leaf in the index of terms, with its parameters.
+
+    The vocabulary of FTS5 counts five times quicker than a match, 0.1 us a row, but by terms: a row with several terms
+    of a prefix would count several times. So prefixes are counted in the vocabulary for single attributes only.
+    """
+    if isinstance(leaf, Begins) and leaf.path not in SINGLE:
+        return f"SELECT count(*) FROM {kind}_terms WHERE {kind}_terms MATCH ?", (matching(leaf),)
+    first = word(term(leaf.path, leaf.prefix if isinstance(leaf, Begins) else str(leaf.value)))
+    last = f"{first}g" if isinstance(leaf, Begins) else first  # `g` follows all hexadecimal digits
+    return f"SELECT ifnull(sum(doc), 0) FROM {kind}_words WHERE term >= ? AND term <= ?", (first, last)
+
+
 def exact(leaf: Is | Begins) -> bool:
     """Return whether the index of terms has the whole term, so that it finds no other rows."""
     if isinstance(leaf, Begins):
