@@ -9,11 +9,12 @@ from typing import Any
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from geventjob.cimi.errors import CimiError, Conflict, ForeignAnswer, Invalid, LoginRefused, Refused, ServerAway
 from geventjob.clock import boottime
 from geventjob.coordination.base import Claim, Session
-from geventjob.executor.writes import BATCH, ClaimLost, OutOfPatience, Writes
+from geventjob.executor.writes import BATCH, WORTH, ClaimLost, OutOfPatience, Writes
 from geventjob.server.resources.bulk import MANY_EDITS
 
 
@@ -122,6 +123,26 @@ def test_a_batch_has_as_many_edits_as_the_server_takes_without_a_permit(server: 
     gevent.joinall(callers, raise_error=True)
     assert sum(map(len, server.requests)) == 250
     assert max(map(len, server.requests)) == BATCH
+
+
+def test_an_outcome_waits_for_an_earlier_write_of_its_claim_and_no_other_does(server: Server, writes: Writes) -> None:
+    first, edit, go = claim(), server.bulk_edit, Event()
+
+    def bulk_edit(edits: list[dict[str, Any]], **more: Any) -> list[dict[str, Any] | Exception]:
+        if edits[0]["set"] == {"progress": 3}:
+            go.wait()
+        return edit(edits, **more)
+
+    server.bulk_edit = bulk_edit  # type: ignore[method-assign]
+    early = gevent.spawn(writes.write, first, {"progress": 3})
+    gevent.idle()
+    outcome = gevent.spawn(writes.write, first, {"state": "SUCCESS"})
+    others = [gevent.spawn(writes.write, claim(f"job/{n}"), {"progress": 4}) for n in range(2, 2 + WORTH)]
+    gevent.joinall(others, timeout=10, raise_error=True)
+    assert [[edit["id"] for edit in edits] for edits in server.requests] == [[f"job/{n}" for n in range(2, 2 + WORTH)]]
+    go.set()
+    gevent.joinall([early, outcome], timeout=10, raise_error=True)
+    assert [edits[0]["set"] for edits in server.requests[1:]] == [{"progress": 3}, {"state": "SUCCESS"}]
 
 
 def test_a_refusal_concerns_its_job_alone(server: Server, writes: Writes) -> None:
