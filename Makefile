@@ -5,7 +5,7 @@ PY := .venv/bin/python
 BUILDER ?= $(notdir $(firstword $(shell command -v podman docker buildah)))
 CACHES := .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help run test check lint covered coverage test-unit test-coordination test-store test-servers test-processes test-browser test-packages test-containers test-release campaign outages bench findings audit reference screenshots docs dist deb rpm image lock clean
+.PHONY: help run test check lint covered coverage test-unit test-coordination test-store test-servers test-processes test-browser test-packages test-containers hostile test-release campaign outages bench findings audit reference screenshots docs dist deb rpm image lock clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -61,6 +61,9 @@ test-packages: .venv/made  ## The packages, on a machine with a real systemd (wh
 test-containers: .venv/made  ## The image and compose.yaml, with buildah and runc (as root; else nothing)
 	@tools/prepare containers
 	@$(PY) -m pytest tests/containers
+
+hostile: .venv/made  ## Send many wrong, odd and huge requests to a server (EXAMPLES: of each kind; the tests send one)
+	@HOSTILE_EXAMPLES=$(or $(EXAMPLES),100) $(PY) -m pytest tests/integration/test_hostile_input.py
 
 test-release: .venv/made  ## The wheel and the source distribution in new environments, also by pipx (needs a package index)
 	@$(PY) -m pytest tests/release

@@ -42,6 +42,7 @@ from geventjob.server.resources.health import HealthResource
 from geventjob.server.resources.job import JobResource
 from geventjob.server.resources.limit import LimitResource
 from geventjob.server.resources.metrics import MetricsResource
+from geventjob.server.resources.openapi import OpenApiResource, Route, routes
 from geventjob.server.resources.page import PageResource, lead_to_page
 from geventjob.server.resources.pause import PauseResource
 from geventjob.server.resources.rates import AttentionResource, FailureResource, RateResource
@@ -64,6 +65,16 @@ if TYPE_CHECKING:
 
 class App(falcon.App[Any, Any]):
     """A falcon application that knows the trace of a request, and releases its permits before its response is sent."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.routes: list[Route] = []
+        """All routes, for the description of the API."""
+
+    def add_route(self, uri_template: str, resource: object, *, suffix: str | None = None, **options: Any) -> None:
+        """Route a path to a resource, as falcon does."""
+        self.routes += routes(uri_template, resource, suffix)
+        super().add_route(uri_template, resource, suffix=suffix, **options)
 
     def __call__(self, env: dict[str, Any], start_response: Any) -> Any:
         INCOMING.set(parsed(env.get("HTTP_TRACEPARENT")))  # also None: a connection has one greenlet
@@ -166,6 +177,7 @@ def application(
     app.add_route("/api/job/batch", BatchResource(jobs, sessions))
     for operation in ("add", "edit", "delete", "stop", "release", "rerun"):
         app.add_route(f"/api/job/bulk-{operation}", bulk, suffix=operation)
+    app.add_route("/api/openapi.json", OpenApiResource(app.routes, version, sessions))
     app.add_sink(lead_to_page, r"/\Z")
     for path, file in page_files().items():
         app.add_route(path, PageResource(file))

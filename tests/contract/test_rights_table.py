@@ -205,6 +205,7 @@ REQUESTS: dict[str, Request] = {
     ),
     "`POST /api/queue/reconcile`": lambda c, t, name: c.post("queue/reconcile", {"dryRun": True}),
     "`GET /metrics` through a proxy": lambda c, t, name: c.get("/metrics", headers={"X-Forwarded-For": "10.0.0.1"}),
+    "`GET /api/openapi.json`": lambda c, t, name: c.get("openapi.json"),
     "`GET /api/cloud-entry-point`, `GET /healthz`": lambda c, t, name: _same(
         c.get("cloud-entry-point"), c.get("/healthz")
     ),
@@ -285,9 +286,10 @@ class Attributes:
         self._jobs: list[dict[str, Any]] = []
         job = {"action": "noop", "acl": {**ACL, "rules": [{"principal": "USER", "type": "ROLE", "right": "VIEW"}]}}
         over = self.admin.post("job", job).json()["resource-id"]
+        other = self.admin.post("job", job).json()["resource-id"]
         good(self.admin.post(f"{over}/stop"))
-        self.first = {**FIRST, "acl": ACL, "after": {"jobs": [over], "whenFailed": "run"}}
-        self.other = {**OTHER, "after": {"jobs": [over], "whenFailed": "stop"}}
+        self.first = {**FIRST, "acl": ACL, "parentJob": over, "after": {"jobs": [over], "whenFailed": "run"}}
+        self.other = {**OTHER, "parentJob": other, "after": {"jobs": [over], "whenFailed": "stop"}}
 
     def job(self) -> dict[str, Any]:
         """Return another job with all of FIRST."""

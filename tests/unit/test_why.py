@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -80,9 +81,10 @@ def test_many_actions_are_not_all_named() -> None:
     assert explained(job(), facts, NOW).endswith("a19 and 30 more.")
 
 
-def test_only_callers_who_see_the_fleet_are_given_the_executors() -> None:
+def test_only_callers_who_see_everything_are_given_counts_and_executors() -> None:
     facts = Facts(ahead=2, holder=None, executors={"one": ONE, "two": {"actions": [], "away": "x"}}, running={"one": 3})
-    assert details(job(), facts, whole=False) == {"ahead": 2}
+    assert details(job(), facts, whole=False) == {}
+    assert explained(job(), replace(facts, others=False), NOW).endswith("moment; the jobs before it come first.")
     assert details(job(), facts, whole=True)["executors"] == [
         {"name": "one", "hasAction": True, "running": 3, "slots": 10},
         {"name": "two", "hasAction": False, "running": 0, "slots": None, "away": "x"},

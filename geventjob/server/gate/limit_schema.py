@@ -37,7 +37,7 @@ ATTRIBUTES_OF_A_LIMIT: Mapping[str, ValueType] = {
     "each": ValueType(Annotated[float, Meta(gt=0, le=86_400)], "seconds above 0, at most a day", (60, 0.5)),
 }
 
-_Body = msgspec.defstruct(
+LimitBody = msgspec.defstruct(
     "LimitBody",
     [(name, Any, None) for name in _SERVERS]
     + [(name, Union[type.checked, UnsetType], UNSET) for name, type in ATTRIBUTES_OF_A_LIMIT.items()],
@@ -48,8 +48,8 @@ _EXPECTED = {name: type.words for name, type in ATTRIBUTES_OF_A_LIMIT.items()}
 
 def validate_limit(name: str, body: Any) -> Document:
     """Return the attributes of the limit with this name that the client sets. Raises SchemaError."""
-    check_shape(body, _Body, "limit", _EXPECTED)
-    check_shape({"name": name}, _Body, "limit", _EXPECTED)
+    check_shape(body, LimitBody, "limit", _EXPECTED)
+    check_shape({"name": name}, LimitBody, "limit", _EXPECTED)
     limit = {name: value for name, value in body.items() if name not in _SERVERS}
     if limit.get("name", name) != name:
         raise SchemaError("name", f"expected {name}, as in the address")

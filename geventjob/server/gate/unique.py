@@ -283,5 +283,6 @@ def _renewed(new: NewJob) -> NewJob:
 def _refusal(new: NewJob, keeper: Document) -> Problem:
     """Return the 409 of an add that has met the job that keeps its key."""
     seen = keeper if new.caller.may(VIEW, keeper) else None
-    message = f"another job has the same unique values: {keeper['id']} is {keeper['state']}"
+    state = f" is {keeper['state']}" if seen else ""
+    message = f"another job has the same unique values: {keeper['id']}{state}"
     return Problem(409, message, resource_id=keeper["id"], reason="unique", job=seen)

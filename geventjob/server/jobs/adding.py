@@ -15,7 +15,7 @@ from geventjob.cimi.document import Document
 from geventjob.clock import boottime, now
 from geventjob.coordination.base import Coordination, CoordinationError
 from geventjob.near_uuid import near_uuid
-from geventjob.server.accounts.acl import MODIFY
+from geventjob.server.accounts.acl import MODIFY, VIEW
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.gate.after import predecessors
 from geventjob.server.gate.children import BATCH, OPTIONS, is_open, opened
@@ -115,17 +115,23 @@ class JobAdder:
         return {key: job for key, job in zip(keys, found, strict=True) if job is not None and not is_pending(job)}
 
     def _refused_by_batches(self, new_jobs: Sequence[NewJob]) -> dict[str, str | Exception]:
-        """Return the refusals of new jobs whose parent is the callback of a closed or of another user's batch."""
+        """Return the refusals of new jobs whose parent is the callback of a closed or of another user's batch.
+
+        A parent that the caller may not see is refused like one that does not exist.
+        """
         parents = list(dict.fromkeys(new.job["parentJob"] for new in new_jobs if "parentJob" in new.job))
         if not parents:
             return {}
         self.settle(parents)
         found = self._store.get(parents)
-        callbacks = {parent: job for parent, job in zip(parents, found, strict=True) if job and BATCH in job}
+        known = dict(zip(parents, found, strict=True))
+        callbacks = {parent: job for parent, job in known.items() if job and BATCH in job}
         refused: dict[str, str | Exception] = {}
         for new in new_jobs:
-            callback = callbacks.get(new.job.get("parentJob", ""))
-            if callback is not None and not new.caller.may(MODIFY, callback):
+            parent = new.job.get("parentJob", "")
+            callback = callbacks.get(parent)
+            is_hidden = bool(parent) and not new.caller.sees_all and not _is_visible(known[parent], new.caller)
+            if is_hidden or (callback is not None and not new.caller.may(MODIFY, callback)):
                 refused[new.job["id"]] = forbidden()
             elif callback is not None and not is_open(callback):
                 message = f"the batch of {callback['id']} is closed"
@@ -235,7 +241,12 @@ def _answer_again(first: Document, new: NewJob) -> str | Exception:
     """Return the answer to another add with the key of an existing job: the same id for the same body."""
     if first.get("_body") == new.job["_body"]:
         return str(first["id"])
-    return Problem(409, f"another job has this idempotencyKey: {first['id']}", resource_id=first["id"], job=first)
+    seen = first if _is_visible(first, new.caller) else None
+    return Problem(409, f"another job has this idempotencyKey: {first['id']}", resource_id=first["id"], job=seen)
+
+
+def _is_visible(job: Document | None, caller: Caller) -> bool:
+    return job is not None and caller.may(VIEW, job)
 
 
 def _answers(

@@ -48,7 +48,7 @@ ATTRIBUTES_OF_A_SCHEDULE: Mapping[str, ValueType] = {
     **MADE,
 }
 
-_Body = msgspec.defstruct(
+ScheduleBody = msgspec.defstruct(
     "ScheduleBody",
     [(name, Any, None) for name in _SERVERS]
     + [(name, Union[type.checked, UnsetType], UNSET) for name, type in ATTRIBUTES_OF_A_SCHEDULE.items()],
@@ -66,7 +66,7 @@ def validate_schedule(body: Any) -> Document:
 
 def validate_schedule_edit(body: Any) -> Document:
     """Return the attributes that an edit sets, without those of the server. Raises SchemaError."""
-    check_shape(body, _Body, "schedule", _EXPECTED)
+    check_shape(body, ScheduleBody, "schedule", _EXPECTED)
     return {name: value for name, value in body.items() if name not in _SERVERS}
 
 

@@ -323,7 +323,8 @@ class Jobs:
         """Return a sentence about the state of the job, and the facts behind it. Raises Problem 403, 404, StoreAway."""
         job = self.get(id, caller)
         facts = Facts() if job["state"] in FINAL else gathered(self._coordination, job)
-        facts = replace(facts, turn=turn_of(self._store, self._promoter.rules(), job))
+        turn = turn_of(self._store, self._promoter.rules(), job) if caller.sees_all else None
+        facts = replace(facts, others=caller.sees_all, turn=turn)
         found = {"id": id, "state": job["state"], "why": explained(job, facts, now())}
         return {**found, **details(job, facts, whole=caller.sees_all)}
 

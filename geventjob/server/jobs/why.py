@@ -38,6 +38,8 @@ class Facts:
     """Name of an executor → entries that the executor holds."""
     promoter: str | None = None
     """The server that puts held jobs into the queue."""
+    others: bool = True
+    """Whether the sentence may count other jobs: for callers who see them all."""
     turn: str | None = None
     """For a job that waits for its turn under a limit: the limit, and how many wait before the job, in words."""
 
@@ -83,7 +85,7 @@ def explained(job: Document, facts: Facts, now: datetime) -> str:
 
 def details(job: Document, facts: Facts, *, whole: bool) -> Document:
     """Return the facts as a JSON object. `whole`: with the executors, for callers who see the fleet."""
-    known = {"ahead": facts.ahead, "holder": facts.holder, "trouble": facts.trouble}
+    known = {"ahead": facts.ahead if whole else None, "holder": facts.holder, "trouble": facts.trouble}
     found: Document = {name: value for name, value in known.items() if value is not None}
     if "held" in job:
         found["held"] = job["held"]
@@ -131,7 +133,7 @@ def _queued(job: Document, facts: Facts) -> str:
         apart = f": it was interrupted {interruptions} times, and suspects run few at once" if interruptions > 1 else ""
         return f"The executor {facts.holder} has taken the job and has not begun it{apart}."
     if not facts.executors:
-        return f"No executor is connected; {_before(facts.ahead)}."
+        return f"No executor is connected; {_before(facts)}."
     able = facts.able(job["action"])
     if not able:
         known = sorted({action for info in facts.executors.values() for action in info.get("actions", ())})
@@ -146,8 +148,13 @@ def _queued(job: Document, facts: Facts) -> str:
         return f"No executor with the action reaches the server: {', '.join(away[:NAMED])}."
     slots, taken = _slots(able, facts)
     if taken >= slots:
-        return f"All {slots} slots of the executors with the action are taken; {_before(facts.ahead)}."
-    return f"An executor takes the job in a moment; {_before(facts.ahead)}."
+        busy = (
+            f"All {slots} slots of the executors with the action are taken"
+            if facts.others
+            else "The executors are busy"
+        )
+        return f"{busy}; {_before(facts)}."
+    return f"An executor takes the job in a moment; {_before(facts)}."
 
 
 def _running(job: Document, facts: Facts, now: datetime) -> str:
@@ -164,7 +171,10 @@ def _running(job: Document, facts: Facts, now: datetime) -> str:
     return f"The job {verb} on {name}, attempt {job.get('attempts', 1)}, since {job.get('started')}{silence}."
 
 
-def _before(ahead: int) -> str:
+def _before(facts: Facts) -> str:
+    ahead = facts.ahead
+    if not facts.others:
+        return "the jobs before it come first"
     if ahead == 0:
         return "the job is the first in the queue"
     return f"{ahead} {'job is' if ahead == 1 else 'jobs are'} before it in the queue"

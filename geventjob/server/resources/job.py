@@ -26,6 +26,8 @@ from geventjob.server.resources.search_parameters import parameters, search_quer
 log = logging.getLogger(__name__)
 
 _ACL = acl("ROLE", "ADMIN", [("ROLE", "USER", "VIEW")])
+ACTIONS = ("close", "release", "rerun", "stack", "stop")
+"""Operations of a job, by their names in the path."""
 
 
 class JobResource:

@@ -28,7 +28,7 @@ from geventjob.server.resources.search_parameters import parameters, search_quer
 from geventjob.server.store.base import Store
 
 _ACL = acl("ROLE", "ADMIN")
-_OPERATIONS = ("pause", "resume", "fire")
+ACTIONS = ("pause", "resume", "fire")
 """The operations on a schedule besides edit and delete."""
 
 
@@ -87,7 +87,7 @@ class ScheduleResource:
     def on_post_action(self, req: falcon.Request, resp: falcon.Response, name: str, action: str) -> None:
         """Pause, resume or fire a schedule."""
         caller = self._sessions.admin_of(req)
-        if action not in _OPERATIONS:
+        if action not in ACTIONS:
             message = f'undefined action (post, ["schedule" "{action}"]) for {req.path}'
             raise Problem(404, message, resource_id=req.path)
         set_json(resp, getattr(self, f"_{action}")(f"schedule/{name}", read_body(req) or b"{}", caller))
@@ -136,4 +136,4 @@ def _shown(schedule: Document) -> Document:
 def _operations(schedule: Document, caller: Caller) -> list[dict[str, str]]:
     id = schedule["id"]
     own = [operation(rel, id) for rel in ("edit", "delete")]
-    return [*own, *(operation(rel, f"{id}/{rel}") for rel in _OPERATIONS)] if caller.is_admin else []
+    return [*own, *(operation(rel, f"{id}/{rel}") for rel in ACTIONS)] if caller.is_admin else []
