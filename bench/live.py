@@ -58,12 +58,14 @@ def pages(made: Fleet, opened: bool) -> Iterator[Callable[[], int]]:
     from tests.support.screen import Screen, chromium
 
     with chromium() as browser:
-        context = browser.new_context()
-        Screen(context.new_page(), made.url).log_in()
-        shown = [context.new_page() for _ in range(STREAMS)]
-        for page in shown:
+        first = browser.new_context()
+        Screen(first.new_page(), made.url).log_in()
+        session = first.storage_state()
+        for _ in range(STREAMS):  # one each: the pages of one browser have six connections in all
+            page = browser.new_context(storage_state=session).new_page()
             page.goto(f"{made.url}/ui#/jobs")
             page.get_by_role("heading", name="Jobs").wait_for()
+        first.close()
         yield lambda: 0
 
 
