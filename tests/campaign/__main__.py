@@ -6,6 +6,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -20,6 +21,7 @@ from tests.campaign.schedule import Shape, plan
 
 def main() -> int:
     options = _options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # all processes end, as with Ctrl-C
     seed = random.randrange(1_000_000) if options.seed is None else options.seed
     both = options.store == "elasticsearch"
     shape = Shape(servers=2 if both else 1, elasticsearch=both)

@@ -26,6 +26,8 @@ from tests.support.zookeeper import Ensemble
 ROOM = Path(__file__).parent
 ROOT = "/campaign"
 THREADS = 20
+START = 180.0
+"""Seconds within which all processes must have started, on a busy machine too."""
 DISK = "48m"
 """Size of the disk of the server over SQLite, where root may mount one."""
 
@@ -99,8 +101,8 @@ class System:
         for part in self.parts.values():
             part.start()
         for name in self.ports:
-            until(lambda name=name: Client(self.url(name)).healthy() or self._ended(), 60)
-        until(lambda: self._ended() or self._announced() >= len(self.parts), 60)
+            until(lambda name=name: Client(self.url(name)).healthy() or self._ended(), START)
+        until(lambda: self._ended() or self._announced() >= len(self.parts), START)
         assert not self._ended(), self._ended()
 
     def _announced(self) -> int:
