@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import ClassVar, Generic, TypeVar, cast
 
 import gevent
-from gevent.event import AsyncResult
+from gevent.event import AsyncResult, Event
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -55,6 +55,8 @@ class Batcher(Generic[Item, Result]):
         self._in_flight: Counter[Hashable] = Counter()
         """Items in flight, by their keys."""
         self._senders = 0
+        self._idle = Event()
+        self._idle.set()
 
     def __call__(self, item: Item) -> Result:
         """Send an item, together with others that wait; return its result or raise its error."""
@@ -66,9 +68,14 @@ class Batcher(Generic[Item, Result]):
         self._waiting.append((item, answer))
         if not self._senders or (self._senders < self._flights and self._is_worth()):
             self._senders += 1
+            self._idle.clear()
             # By the hub: a greenlet spawned here would be a child of the caller's action, and end with the action.
             gevent.get_hub().loop.run_callback(gevent.spawn, self._run)
         return answer
+
+    def finish(self) -> None:
+        """Wait until all items are answered."""
+        self._idle.wait()
 
     def _is_worth(self) -> bool:
         return len(self._waiting) >= self._worth
@@ -79,6 +86,8 @@ class Batcher(Generic[Item, Result]):
                 self._send_one(batch)
         finally:
             self._senders -= 1
+            if not self._senders:
+                self._idle.set()
 
     def _next(self) -> list[tuple[Item, AsyncResult[Result]]]:
         """Take the next batch from the items that wait; those behind an item in flight go on waiting."""

@@ -136,3 +136,35 @@ def test_items_of_one_key_keep_their_order_though_two_batches_are_in_flight() ->
     sender.go.set()
     assert [answer.get() for answer in answers] == [10, 110, 20, 210, 30]
     assert sender.batches == [[1], [2, 3], [11, 21]]
+
+
+def test_with_more_flights_a_batch_leaves_beside_the_one_in_flight() -> None:
+    sender = Sender()
+    batcher = Batcher(sender, flights=2)
+    sender.go.clear()
+    greenlets = []
+    for item in range(4):
+        greenlets.append(gevent.spawn(batcher, item))
+        gevent.idle()
+    assert sender.batches == [[0], [1]]
+    sender.go.set()
+    assert [greenlet.get() for greenlet in greenlets] == [0, 10, 20, 30]
+    assert sender.batches == [[0], [1], [2, 3]]
+
+
+@pytest.mark.parametrize("flights", [1, 2])
+def test_it_has_finished_when_all_items_are_answered(flights: int) -> None:
+    sender = Sender()
+    batcher = Batcher(sender, flights=flights)
+    batcher.finish()
+    sender.go.clear()
+    answers = []
+    for item in range(3):
+        answers.append(batcher.submit(item))
+        gevent.idle()
+    finished = gevent.spawn(batcher.finish)
+    gevent.idle()
+    assert not finished.ready()
+    sender.go.set()
+    finished.get()
+    assert all(answer.ready() for answer in answers)

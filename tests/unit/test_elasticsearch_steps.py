@@ -140,3 +140,25 @@ def check(actor: Actor, index: Index) -> None:
         assert actor.result.document["id"] != actor.id
     elif isinstance(actor.result, StoreRefused):
         assert actor.id not in index.owners
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 1), min_size=1, max_size=6), st.data())
+def test_no_update_is_lost_whatever_servers_remember(servers: list[int], data: st.DataObject) -> None:
+    index, steps = Index(), [Steps(), Steps()]
+    insert = Actor("job/a", steps[0].insert("job", Insert({"id": "job/a", "count": 0})))
+    insert.goes_on(index.do(insert.ask))
+    assert insert.over
+
+    def update(server: int) -> Actor:
+        return Actor("job/a", steps[server].update("job", "job/a", [lambda job: {**job, "count": job["count"] + 1}]))
+
+    waiting, running = list(servers), list[Actor]()
+    while waiting or running:
+        if waiting and (not running or data.draw(st.booleans())):
+            running.append(update(waiting.pop()))
+        actor = data.draw(st.sampled_from(running))
+        actor.goes_on(index.do(actor.ask))
+        running = [one for one in running if not one.over]
+    found = index.do(Read("job", "job/a"))
+    assert msgspec.json.decode(found.source.document)["count"] == len(servers)

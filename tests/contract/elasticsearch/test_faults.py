@@ -13,7 +13,7 @@ import pytest
 from geventjob.server.filter import parse
 from geventjob.server.store.base import Insert, NoSuchDocument, Query, SearchTooLong, StoreAway, StoreRefused, Update
 from geventjob.server.store.elasticsearch import ElasticsearchStore
-from geventjob.server.store.elasticsearch.store import SEARCHERS
+from geventjob.server.store.elasticsearch.store import FLIGHTS, SEARCHERS
 from tests.contract.store.documents import inserted, job
 from tests.support import elasticsearch
 from tests.support.elastic_stores import shared_prefix
@@ -116,7 +116,7 @@ CALLS: dict[str, tuple[bytes, Callable[[ElasticsearchStore], Any]]] = {
     "get": (b"/_mget", lambda store: store.get(["job/1"])),
     "find": (b"/_mget", lambda store: store.find("job", ["k"])),
     "insert": (b"/_bulk", lambda store: store.write([Insert(job(2), "k2")])),
-    "update": (b"/_mget", lambda store: store.write([Update("job/1", more)])),
+    "update": (b"/_mget", lambda store: store.write([Update("job/1", lambda document: document)])),
     "update written": (b"/_bulk", lambda store: store.write([Update("job/1", more)])),
     "search": (b"/_search", lambda store: found(store)),
     "search made fresh": (b"/_refresh", lambda store: found(store)),
@@ -153,15 +153,19 @@ def test_writes_that_wait_behind_one_without_an_answer_are_certainly_not_written
     proxy: HttpProxy, behind: Make, direct: ElasticsearchStore
 ) -> None:
     store = behind(commit=1.0)
-    hold = proxy.hold_request(b"/_bulk")
-    first = gevent.spawn(store.write, [Insert(job(1))])
-    hold.reached.wait()
+    holds, flying = [], []
+    for number in range(FLIGHTS):
+        holds.append(proxy.hold_request(b"/_bulk"))
+        flying.append(gevent.spawn(store.write, [Insert(job(f"flies-{number}"))]))
+        holds[-1].reached.wait()
     with within(3.0):
         [refused] = store.write([Insert(job(2))])
     assert isinstance(refused, StoreRefused)
-    with pytest.raises(StoreAway):
-        first.get()
-    hold.drop()
+    for each in flying:
+        with pytest.raises(StoreAway):
+            each.get()
+    for hold in holds:
+        hold.drop()
     assert direct.get(["job/2"]) == [None]
     inserted(store, job(3))
 
@@ -199,6 +203,7 @@ def test_a_busy_cluster_is_asked_again(proxy: HttpProxy, behind: Make) -> None:
     proxy.reply(b"/_bulk", status=429, body=BUSY, times=2)
     inserted(store, job(1, progress=0))
     proxy.reply(b"/_mget", status=503, body={"error": {"type": "x"}}, times=1)
+    assert store.get(["job/1"]) == [job(1, progress=0)]
     assert store.write([Update("job/1", more)]) == [job(1, progress=1)]
     proxy.reply(b"/_search", status=429, body=BUSY, times=1)
     assert found(store) == [job(1, progress=1)]

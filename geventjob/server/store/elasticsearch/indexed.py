@@ -57,14 +57,14 @@ def key_entry(id: str, key: str) -> bytes:
     return encode({"id": id, "unique": key})
 
 
-def source(document: Document, raw: bytes, key: KeyClaim | None, born: str, mark: str) -> bytes:
-    """Return the source of a document; `raw` is the JSON of the document."""
+def source(document: Document, kept: IndexedSource) -> bytes:
+    """Return the source of a document: the fields for searches, and `kept`."""
     singles, others = _singles(document), _others(document)
     found = {
-        "document": msgspec.Raw(raw),
-        "key": key,
-        "born": born,
-        "mark": mark,
+        "document": kept.document,
+        "key": kept.key,
+        "born": kept.born,
+        "mark": kept.mark,
         **singles,
         "values": {known(label): values for label, values in others.items()},
         "paths": _paths(frozenset([*singles, *others])),

@@ -1,7 +1,8 @@
 """The steps of each write: generators that yield requests to the cluster and receive the answers.
 
 Optimistic concurrency: a write names the version that it replaces, or requires that no document exists. On a conflict
-the document is read again, and the change is applied to the new state. Each write leaves a unique mark in the document:
+the document is read again, and the change is applied to the new state. What this server has written a moment ago is not
+read before the next write (recent.py). Each write leaves a unique mark in the document:
 after a lost answer, the mark shows that the write was done.
 
 A unique key is a document in the index of keys, whose id is derived from the key, and which names the document that
@@ -19,12 +20,23 @@ from hashlib import blake2b
 from itertools import count
 from typing import Any, TypeVar, Union
 
+import msgspec
+
 from geventjob.cimi.document import Document
 from geventjob.clock import cimi_time, now
 from geventjob.server.store.base import Change, DuplicateKey, Insert, NoSuchDocument, StoreRefused
-from geventjob.server.store.elasticsearch.bulk import Put, Read, Remove, Write
-from geventjob.server.store.elasticsearch.indexed import KeyClaim, decode, encode, key_entry, source, tombstone
+from geventjob.server.store.elasticsearch.bulk import Put, Read, Remove, StoredDocument, Write
+from geventjob.server.store.elasticsearch.indexed import (
+    IndexedSource,
+    KeyClaim,
+    decode,
+    encode,
+    key_entry,
+    source,
+    tombstone,
+)
 from geventjob.server.store.elasticsearch.mapping import KEYS
+from geventjob.server.store.elasticsearch.recent import RecentDocuments
 from geventjob.server.store.elasticsearch.searching import Hit
 
 CLAIMS = 5
@@ -40,20 +52,25 @@ class Steps:
     """The steps of each kind of item. An error that leaves the steps means that nothing was written."""
 
     def __init__(self) -> None:
+        self._recent = RecentDocuments()
         self._marks = map(f"{secrets.token_hex(6)}-{{:x}}".format, count())
 
     def update(self, kind: str, id: str, changes: Sequence[Change]) -> Asking[list[Result]]:
         """Apply changes to a document in one write, and return their results."""
         mark: str | None = None
         outcomes: list[Result] = []
+        recent = self._recent.take(id)
         while True:
-            found = yield Read(kind, id)
+            found = recent or (yield Read(kind, id))
             if mark is not None and (found.source.mark if found else "") == mark:
                 return outcomes  # an earlier write was done, and its answer lost
             if found is None or found.source.dead:
                 return [NoSuchDocument(id) for _ in changes]
             before = bytes(found.source.document)
             after, document, outcomes = _changed(before, id, changes)
+            was_recent, recent = recent is not None, None
+            if after == before and was_recent:
+                continue  # only a write proves that another server has not written since
             if after == before:
                 return outcomes
             mark = next(self._marks) if after else ""
@@ -61,13 +78,15 @@ class Steps:
                 if after is None:
                     done = yield Remove(kind, id, found.version)
                 else:
-                    was = found.source
-                    done = yield Put(kind, id, source(document, after, was.key, was.born, mark), found.version)
+                    was = IndexedSource(msgspec.Raw(after), found.source.key, found.source.born, mark)
+                    done = yield Put(kind, id, source(document, was), found.version)
             except (StoreRefused, ValueError) as error:
                 return [outcome if isinstance(outcome, Exception) else error for outcome in outcomes]
             if done is not None:
                 if after is None:
                     yield from _free(found.source.key)
+                else:
+                    self._recent.keep(id, StoredDocument(was, done))
                 return outcomes
 
     def delete(self, kind: str, hit: Hit) -> Asking[Result]:
@@ -83,12 +102,14 @@ class Steps:
         claim = None
         if item.key is not None:
             claim = yield from self._claim(kind, item.key, id)
+        new = IndexedSource(msgspec.Raw(raw), claim, mark, mark)
         try:
-            done = yield Put(kind, id, source(item.document, raw, claim, mark, mark))
+            done = yield Put(kind, id, source(item.document, new))
         except (StoreRefused, ValueError):
             yield from _free(claim)
             raise
         if done is not None:
+            self._recent.keep(id, StoredDocument(new, done))
             return item.document
         found = yield Read(kind, id)
         if found is not None and found.source.born == mark:

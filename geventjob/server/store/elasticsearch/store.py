@@ -37,6 +37,8 @@ from geventjob.server.store.elasticsearch.writing import BulkWriter, DeleteHit, 
 
 BATCH = 1_000
 """Most items that are written, or documents that are read, in one batch."""
+FLIGHTS = 2
+"""Most batches of writes in flight: this server prepares one while Elasticsearch and its disk work on the other."""
 LASTING = timedelta(days=1)
 """Age at which tombstones are deleted: longer than any request to a cluster can be under way."""
 SEARCHERS = CALLS - 4
@@ -58,7 +60,8 @@ class _Handed(Generic[Asked]):
 class ElasticsearchStore(Store):
     """Documents in the indexes `<prefix>-<kind>` of a cluster, which any number of servers share.
 
-    Reads by id or key are batched, one batch at a time for all callers, and so are writes; searches run in parallel.
+    Reads by id or key are batched, one batch at a time for all callers, and so are writes, FLIGHTS batches at a time;
+    searches run in parallel.
     Every call ends in time, whatever the cluster does: a read or write within `commit` seconds, a search within
     `patience` seconds and the time of a refresh.
     """
@@ -93,7 +96,7 @@ class ElasticsearchStore(Store):
         self._searchers = BoundedSemaphore(SEARCHERS)
         self._read: Batcher[_Handed[Read], list[StoredDocument | None]] = Batcher(self._found, size=_size, limit=BATCH)
         self._write: Batcher[_Handed[Item], list[Result]] = Batcher(
-            self._written, name="store", size=_size, limit=BATCH
+            self._written, name="store", size=_size, limit=BATCH, flights=FLIGHTS
         )
 
     @property
@@ -118,7 +121,7 @@ class ElasticsearchStore(Store):
 
     def close(self) -> None:
         """Finish the writes in progress, and close the connections."""
-        self._write(_Handed([], boottime() + self._commit))
+        self._write.finish()
         self._wire.close()
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
