@@ -32,15 +32,24 @@ def fetch(job):
 
 
 def jobs_of(
-    action: str, count: int, slots: int, payload: dict[str, object] | None = None, executors: int = 1, zk: str = ""
+    action: str,
+    count: int,
+    slots: int,
+    payload: dict[str, object] | None = None,
+    executors: int = 1,
+    zk: str = "",
+    store: tuple[str, ...] = (),
 ) -> Figures:
-    """Run jobs that stand in the queue; return rate, seconds, CPU of each side for 1,000 jobs, and the largest RSS."""
+    """Run jobs that stand in the queue; return rate, seconds, CPU of each side for 1,000 jobs, and the largest RSS.
+
+    `store`: options of the server.
+    """
     from bench.engine import cpu, engine, finished, span
     from tests.support.fleet import until
 
     with engine(zk) as made:
         (made.actions_dir / "fetch.py").write_text(FETCH)
-        server = made.server()
+        server = made.server(*store)
         made.client().bulk_add([{"action": action, "payload": payload or {}}] * count)
         before = cpu(server.pid)
         running = [made.start_executor(f"bench-{n}", "--threads", str(slots)) for n in range(executors)]
@@ -89,6 +98,41 @@ def _latency(computing: int, zk: str = "") -> Figures:
 
     _, p50, p95, p99 = latency(computing, zk)
     return {name: float(text.split()[0]) for name, text in (("p50 ms", p50), ("p95 ms", p95), ("p99 ms", p99))}
+
+
+def w5(zk: str = "") -> Figures:
+    from bench.depth import fed
+
+    (short, soon), (deep, late) = fed(1_000, zk), fed(100_000, zk)
+    return {
+        "jobs/s at 1,000": short,
+        "jobs/s at 100,000": deep,
+        "of the rate at 1,000": deep / short,
+        "first take at 1,000, ms": soon,
+        "first take at 100,000, ms": late,
+        "of the take at 1,000": late / soon,
+    }
+
+
+def w5_zookeeper() -> Figures:
+    from tests.support.zookeeper import Ensemble, running
+
+    with running(Ensemble(tick=2000, fsync=True)) as ensemble:
+        return w5(ensemble.hosts)
+
+
+def elasticsearch() -> Figures:
+    from tests.support.elasticsearch import Cluster, running
+
+    with running(Cluster()) as cluster:
+        store = ("--es-hosts-list", cluster.hosts[0], "--es-index-prefix", "bench")
+        there, here = jobs_of("noop", 10_000, 200, store=store), jobs_of("noop", 10_000, 200)
+    return {
+        "jobs/s": there["jobs/s"],
+        "of the rate over SQLite": there["jobs/s"] / here["jobs/s"],
+        "server CPU s/1,000": there["server CPU s/1,000"],
+        "over SQLite": here["server CPU s/1,000"],
+    }
 
 
 def w6(zk: str = "") -> Figures:
@@ -146,8 +190,11 @@ ROWS: dict[str, tuple[Callable[[], Figures], str]] = {
     "W4": (w4, "enqueue to start, idle executor, SQLite"),
     "W4-zookeeper": (w4_zookeeper, "enqueue to start, idle executor, ZooKeeper of one node with fsync"),
     "W4-computing": (w4_computing, "enqueue to start, beside ten actions that compute"),
+    "W5": (w5, "the queue kept at 100,000 jobs beside 1,000, SQLite"),
+    "W5-zookeeper": (w5_zookeeper, "the queue kept at 100,000 jobs beside 1,000, ZooKeeper"),
     "W6": (w6, "10,000 no-op jobs, 1, 2, 4 and 8 executors, SQLite"),
     "W6-zookeeper": (w6_zookeeper, "10,000 no-op jobs, 1, 2, 4 and 8 executors, ZooKeeper"),
+    "Elasticsearch": (elasticsearch, "10,000 no-op jobs, jobs in Elasticsearch (one node) beside SQLite"),
     "W10": (w10, "10,000 requests.get of a server that answers after 100 ms, 500 at once"),
 }
 

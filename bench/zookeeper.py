@@ -1,27 +1,37 @@
 """The queue over ZooKeeper: takes per second by depth and number of processes, and the wait of an entry.
 
 A server of its own is started (Debian's `zookeeper`), writes to disk as in production, and shares the machine.
-`python -m bench.zookeeper [--short]`. Figures of one run: read them as ±30 %.
+`python -m bench.zookeeper [--short]`. Figures of one run: read them as ±30 %. `python -m bench.zookeeper --costs FILE`
+measures what a request costs instead, for `bench.simulate`.
 """
 
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import gevent
+import psutil
 from rich.console import Console
 from rich.table import Table
 
 import geventjob.patch  # noqa: F401  (first of all)
 from geventjob.coordination.zookeeper import ZooKeeperCoordination
+from geventjob.coordination.zookeeper.candidates import Candidates
+from geventjob.coordination.zookeeper.membership import READ
+from geventjob.coordination.zookeeper.nodes import TAKEN, TAKERS, entry_path
+from geventjob.coordination.zookeeper.transactions import COUNT
 from tests.support.zookeeper import Ensemble, running
 
 SLOTS = 100
 MOST = 50_000
 """Entries that are taken of a deeper queue."""
+DEPTH = 10_000
+"""Entries in the queue while the costs of requests are measured."""
 
 
 def fill(hosts: str, root: str, count: int) -> None:
@@ -115,6 +125,57 @@ def latency(hosts: str, takers: int, samples: int, pause: float) -> list[str]:
     ]
 
 
+def costs(ensemble: Ensemble) -> dict[str, float]:
+    """Return what requests cost, in seconds, for the model of `bench.simulate`: round trips, and CPU of the server."""
+    root = f"/{uuid4().hex}"
+    fill(ensemble.hosts, root, DEPTH)
+    member = ZooKeeperCoordination(ensemble.hosts, "bench", root=root)
+    member.start()
+    membership = member._ensemble.now()
+    nodes = membership.nodes
+
+    def each(count: int, request: Callable[[], Any], waits: bool = False) -> tuple[float, float]:
+        """Return seconds and CPU of the server for one of `count` requests; `waits`: one after the other."""
+        began, used = time.monotonic(), server_cpu(ensemble)
+        if waits:
+            for _ in range(count):
+                membership.ask(request())
+        else:
+            membership.ask_all([request() for _ in range(count)])
+        return (time.monotonic() - began) / count, (server_cpu(ensemble) - used) / count
+
+    paths = [entry_path(name) for name in membership.ask(nodes.entries())[:READ]]
+    same = [nodes.write(path, b"x") for path in paths[:COUNT]]
+    listing = nodes.entries()
+    each(5_000, lambda: nodes.exists(TAKEN), waits=True)  # until the server has compiled its code
+    read, _ = each(300, lambda: nodes.exists(TAKEN), waits=True)
+    written, _ = each(200, lambda: nodes.write(TAKERS, b""), waits=True)
+    _, request = each(2_000, lambda: nodes.exists(TAKEN))
+    _, changes = each(20, lambda: nodes.transaction(same))
+    _, reads = each(20, lambda: nodes.read(paths))
+    _, names = each(10, lambda: listing)
+    here, held = time.process_time(), frozenset(paths)
+    for _ in range(20):
+        candidates = Candidates("bench", 0.005, age_share=8)
+        listed = membership.ask(nodes.entries())
+        candidates.choose([name for name in listed if name not in held], ["bench", "other"], False, SLOTS, 0.01)
+    here = (time.process_time() - here) / 20
+    member.close()
+    return {
+        "trip": read,
+        "sync": written - read,
+        "request": request,
+        "change": (changes - request) / len(same),
+        "read": (reads - request) / len(paths),
+        "name": (names - request) / DEPTH,
+        "name_here": here / DEPTH,
+    }
+
+
+def server_cpu(ensemble: Ensemble) -> float:
+    return sum(sum(psutil.Process(server.pid).cpu_times()[:2]) for server in ensemble.servers)
+
+
 def main(short: bool) -> None:
     with running(Ensemble(tick=2000, fsync=True)) as ensemble:
         rates = Table("entries", "processes", "take + consume", "CPU of all an entry", "collided takes")
@@ -129,5 +190,8 @@ def main(short: bool) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["work"]:
         work(sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]))
+    elif sys.argv[1:2] == ["--costs"]:
+        with running(Ensemble(tick=2000, fsync=True)) as ensemble:
+            Path(sys.argv[2]).write_text(json.dumps(costs(ensemble), indent=1) + "\n")
     else:
         main("--short" in sys.argv)

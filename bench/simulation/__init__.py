@@ -1,0 +1,1 @@
+"""A fleet in virtual time: the real take loop and promoter over a model of ZooKeeper."""
