@@ -80,9 +80,14 @@ ifdef PEERS
 	@$(PY) -m bench.peers --json build/peers.json
 else
 	@$(PY) -m bench.performance --json build/performance.json $(if $(AGAINST),--against $(AGAINST))
-	@for module in engine gate 'gate --zookeeper' flow 'flow --zookeeper' 'engine --zookeeper --depths 1000,20000,100000' 'engine --elasticsearch' zookeeper predecessor store schedules coroutines isolation; do \
+	@for module in engine gate 'gate --zookeeper' flow 'flow --zookeeper' 'engine --zookeeper --depths 1000,20000,100000' 'engine --elasticsearch' zookeeper predecessor store schedules coroutines isolation \
+	    'zookeeper --costs build/costs.json' 'simulate --costs build/costs.json --executors 10 --slots 200 --entries 20000 --seconds 2 --json build/simulation.json'; do \
 	    echo "bench.$$module" && $(PY) -m bench.$$module || exit; done
 endif
+
+bench-steady: .venv/made  ## An hour of steady load at half of the rate (MINUTES), with build/steady.json
+	@mkdir -p build
+	@$(PY) -m bench.steady --minutes $(or $(MINUTES),60) --json build/steady.json
 
 findings:  ## Run the scripts that show surprises in other software (needs a network)
 	@for script in findings/*.sh; do echo "$$script" && bash $$script || exit; done

@@ -135,16 +135,21 @@ def elasticsearch() -> Figures:
     }
 
 
+FLEETS = (1, 2, 4, 8)
+
+
 def w6(zk: str = "") -> Figures:
-    counts = (1, 2, 4, 8)
-    return {f"{n} executors, jobs/s": jobs_of("noop", 10_000, 200, executors=n, zk=zk)["jobs/s"] for n in counts}
+    return {f"{n} executors, jobs/s": jobs_of("noop", 10_000, 200, executors=n, zk=zk)["jobs/s"] for n in FLEETS}
 
 
 def w6_zookeeper() -> Figures:
     from tests.support.zookeeper import Ensemble, running
 
     with running(Ensemble(tick=2000, fsync=True)) as ensemble:
-        return w6(ensemble.hosts)
+        collisions = [sys.executable, "-m", "bench.zookeeper", "collisions", ensemble.hosts, *map(str, FLEETS)]
+        done = subprocess.run(collisions, stdout=subprocess.PIPE, text=True, check=True)
+        found = zip(FLEETS, json.loads(done.stdout), strict=True)
+        return {**w6(ensemble.hosts), **{f"{n} takers, collisions, %": value for n, value in found}}
 
 
 def w10(count: int = 10_000, slots: int = 500) -> Figures:

@@ -190,6 +190,8 @@ def main(short: bool) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["work"]:
         work(sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]))
+    elif sys.argv[1:2] == ["collisions"]:
+        print(json.dumps([float(rate(sys.argv[2], DEPTH, int(number))[-1].split()[0]) for number in sys.argv[3:]]))
     elif sys.argv[1:2] == ["--costs"]:
         with running(Ensemble(tick=2000, fsync=True)) as ensemble:
             Path(sys.argv[2]).write_text(json.dumps(costs(ensemble), indent=1) + "\n")
