@@ -142,9 +142,9 @@ def everything_was_away(tmp_path: Path, node: elasticsearch.Node) -> None:
         made.server(*storing)
         client = begin(made, notes)
         adder = Adder(made.url, notes)
-        queue = Part(keeper.kill, keeper.start)
+        queue = Part(keeper.kill, lambda: (keeper.start(), keeper.await_ready()))
         server = Part(lambda: made.processes.pop(0).kill(), lambda: made.processes.insert(0, started(made, storing)))
-        store = Part(node.kill, node.start)
+        store = Part(node.kill, lambda: (node.start(), node.await_ready()))
         try:
             for parts in ([queue], [server], [store], [store, queue, server]):
                 go_through(parts, adder, client, made.processes[server in parts :])
