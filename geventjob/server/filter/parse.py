@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any, cast
 
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedInput, UnexpectedToken, v_args
@@ -49,7 +50,7 @@ def parse(text: str) -> Filter:
     if sum(1 for match in _OPERATOR.finditer(text) if match[1]) > COMPARISONS:
         raise FilterError(f"the filter has more than {COMPARISONS} comparisons")
     try:
-        return flat(cast(Filter, _parser.parse(text)))
+        return flat(cast(Filter, _parser().parse(text)))
     except UnexpectedInput as error:
         raise FilterError(_explained(error, text)) from None
 
@@ -128,4 +129,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= 20 else text[:20] + "…"
 
 
-_parser = Lark.open("grammar.lark", rel_to=__file__, parser="lalr", transformer=_Tree())
+@cache
+def _parser() -> Lark:
+    """Return the parser. Its tables take some 50 ms: the first filter pays for them, not each start of a server."""
+    return Lark.open("grammar.lark", rel_to=__file__, parser="lalr", transformer=_Tree())

@@ -7,7 +7,7 @@ import os
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import count, cycle
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from uuid import uuid4
 import gevent
 from gevent.monkey import get_original
 
-from geventjob.coordination.base import Coordination
+from geventjob.coordination.base import Coordination, CoordinationAway
 from geventjob.coordination.sqlite import SqliteCoordination
 from geventjob.coordination.sqlite.bell import ALL, ring
 from geventjob.coordination.zookeeper import ZooKeeperCoordination
@@ -172,11 +172,15 @@ class ZooKeeperFleet(Fleet):
             self._ways[member].speak()
 
     def expire(self, member: Coordination) -> None:
-        """Open the session again elsewhere and close it. The server closes the connection of the member."""
+        """Open the session again elsewhere and close it. The server closes the connection of the member.
+
+        A short session may have ended by itself on a busy machine.
+        """
         assert isinstance(member, ZooKeeperCoordination)
-        client = member._ensemble.now().client
-        RawSession(self._ensemble.port, client.identity, client._session_passwd).close()
-        self._ways[member].cut()
+        with suppress(CoordinationAway):
+            client = member._ensemble.now().client
+            RawSession(self._ensemble.port, client.identity, client._session_passwd).close()
+            self._ways[member].cut()
 
 
 IMPLEMENTATIONS = {"sqlite": SqliteFleet, "zookeeper": ZooKeeperFleet}
