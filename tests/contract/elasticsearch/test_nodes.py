@@ -151,6 +151,9 @@ def test_a_node_that_is_frozen_keeps_nobody_waiting(node: elasticsearch.Node, st
 def test_one_of_three_nodes_is_killed() -> None:
     """The killed node is the master and has all primary shards; the others take over within seconds."""
     with elasticsearch.running(elasticsearch.Cluster(3)) as cluster:
+        patient = ElasticsearchStore(cluster.hosts, commit=60)
+        patient.start()  # makes the indexes, which takes a busy machine longer than COMMIT
+        patient.close()
         store = ElasticsearchStore(cluster.hosts, commit=COMMIT, patience=COMMIT)
         store.start()
         load = Load(store)

@@ -138,7 +138,7 @@ class Documents:
         waiting, pause = list(range(len(lines))), PAUSE
         while waiting:
             done = self._once([lines[i] for i in waiting], until)
-            last = boottime() + pause > until
+            last = boottime() + 2 * pause > until  # a repeat has as long for its answer as the pause before
             written.update((i, _meaning(one)) for i, one in zip(waiting, done, strict=True) if last or not one.busy)
             waiting = [i for i in waiting if i not in written]
             if waiting:
