@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 
 from geventjob.cimi.document import Document
 from geventjob.cimi.errors import CimiError, NotFound
 from geventjob.cli.context import CommandContext, Commands
 from geventjob.cli.errors import UsageError, explain
-from geventjob.config import nearest
 from geventjob.exit_code import ExitCode
 
 LOOK = 0.1
@@ -39,7 +37,7 @@ def ordered(context: CommandContext) -> int:
         raise UsageError(f"executors {args.order}: name executors, or give --all")
     before = live(context)
     names = sorted(before) if args.all else list(dict.fromkeys(args.names))
-    codes = [told(context, name, before) for name in names]
+    codes = [told(context, name) for name in names]
     waited = {name: before.get(name, {}) for name, code in zip(names, codes, strict=True) if not code}
     codes.append(awaited(context, waited))
     return next((code for code in codes if code), ExitCode.SUCCESS)
@@ -51,12 +49,12 @@ def live(context: CommandContext) -> dict[str, Document]:
     return {str(node["name"]): node for node in nodes if node.get("role") == "executor"}
 
 
-def told(context: CommandContext, name: str, known: Iterable[str]) -> ExitCode:
+def told(context: CommandContext, name: str) -> ExitCode:
     """Send the order to one executor, and print a line for a failure. Return the exit code."""
     try:
         context.ask(context.client.order_executor, name, context.args.order, context.args.why)
     except NotFound as error:
-        context.screen.note(error.message + nearest(name, known))
+        context.screen.note(error.message)
         return ExitCode.USAGE
     except CimiError as error:
         code, words = explain(error, context.patience)

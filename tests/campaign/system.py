@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kazoo.client import KazooClient
+from kazoo.exceptions import NoNodeError
 
 from geventjob import Client
 from geventjob.cimi.errors import ServerAway
@@ -231,5 +232,8 @@ def _mount(folder: Path) -> bool:
 
 
 def _leaves(zookeeper: KazooClient, path: str) -> list[str]:
-    below = zookeeper.get_children(path) if zookeeper.exists(path) else []
+    try:
+        below = zookeeper.get_children(path)
+    except NoNodeError:  # it was deleted a moment ago
+        return []
     return [leaf for name in below for leaf in _leaves(zookeeper, f"{path}/{name}") or [f"{path}/{name}"]]

@@ -101,7 +101,7 @@ def test_a_swallowed_time_out_is_repeated_and_then_the_action_is_abandoned(engin
 
 
 def test_a_coroutine_that_holds_the_loop_is_named_in_the_log(engine: Fleet, executor: Process) -> None:
-    holding = add(engine, "holds_the_loop", seconds=2)
+    holding = add(engine, "holds_the_loop", seconds=6)
     running(engine, holding)
     beside = run(engine, "greenlet", seconds=0.01)
     assert engine.client().get(holding)["state"] == "RUNNING", "greenlets go on"

@@ -316,7 +316,7 @@ def test_a_part_that_fails_ends_the_process(made: Fleet) -> None:
     [
         (
             ["nobody"],
-            "no distributor 'nobody': there are broken, careful, dummy_test_action, jobs_cleanup, schedules, ticker",
+            "no distributor 'nobody'; there are broken, careful, dummy_test_action, jobs_cleanup, schedules, ticker",
         ),
         ([], "name the distributors to run"),
         (["ticker", "--all"], "name the distributors to run"),

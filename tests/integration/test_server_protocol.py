@@ -26,6 +26,7 @@ def test_the_entry_point_names_the_collections_to_everybody(server: JobServer) -
         "credentialTemplates": "credential-template",
         "events": "event",
         "jobs": "job",
+        "limits": "limit",
         "pauses": "pause",
         "schedules": "schedule",
         "sessions": "session",

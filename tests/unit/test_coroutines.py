@@ -43,7 +43,7 @@ def test_a_traceback_shows_the_line_of_the_coroutine() -> None:
 
 def test_a_coroutine_that_swallows_its_end_is_cancelled_again_and_abandoned() -> None:
     found = found_by["coroutines.swallows"]
-    assert found["abandoned"] == ["TimedOut(seconds=0.2)"]
+    assert found["abandoned"] == ["TimedOut(seconds=0.2, note='')"]
     assert found["cancels"] == 3, "at once, and each second until it is abandoned after 2.5 s"
     assert found["beside"] == ["Returned None"]
     [line] = found["log"]
@@ -66,7 +66,7 @@ def test_a_coroutine_that_holds_the_loop_is_named_and_holds_up_coroutines_only()
 
 def test_a_loop_that_is_held_for_good_gets_a_successor() -> None:
     found = found_by["coroutines.hopeless"]
-    assert found["abandoned"] == ["[TimedOut(seconds=0.3)]"] * 2
+    assert found["abandoned"] == ["[TimedOut(seconds=0.3, note='')]"] * 2
     assert found["after"] == ["Returned 7"]
 
 
