@@ -15,7 +15,7 @@ run: .venv/made  ## Bring the engine up, run a demo of a hundred jobs, and stay 
 
 test: .venv/made  ## Run all checks and tests, side by side
 	@tools/prepare tests
-	@$(MAKE) --no-print-directory --keep-going --jobs=5 --output-sync=target \
+	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target \
 	    test-processes test-packages test-unit test-servers test-store test-coordination test-browser lint
 
 check: lint covered  ## Lint, formatting, types, spelling and English; then the branch coverage that was measured last
@@ -47,7 +47,7 @@ test-servers: .venv/made  ## Servers over both stores and both coordinations: th
 	@$(PY) -m tests tests/contract/test_*.py
 
 test-processes: .venv/made  ## Integration and fault tests, over real processes
-	@$(PY) -m pytest -n 4 --dist loadfile tests/integration tests/fault
+	@$(PY) -m pytest -n 2 --dist loadfile tests/integration tests/fault
 
 outages: .venv/made  ## The tests of outages with five minutes for each of the four outages
 	@tools/prepare tests
