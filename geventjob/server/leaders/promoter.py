@@ -38,9 +38,9 @@ from geventjob.server.leaders.batches import Batches
 from geventjob.server.leaders.leading import LeaderTask
 from geventjob.server.leaders.limiter import Limiter
 from geventjob.server.leaders.pause_rounds import PauseRounds
-from geventjob.server.leaders.successors import Successors
+from geventjob.server.leaders.successors import Successors, written
 from geventjob.server.life.changes import PLACE, TURN, entry_of, place_of
-from geventjob.server.store.base import NoSuchDocument, Query, Store, StoreError, Update
+from geventjob.server.store.base import Query, Store, StoreError, Update
 
 log = logging.getLogger(__name__)
 
@@ -383,12 +383,7 @@ class Promoter:
     ) -> list[Document | None]:
         """Change jobs, and return them; None for a job that was deleted. Raises StoreError."""
         updates = [Update(job["id"], change, durable) for job, change in zip(jobs, changes, strict=True)]
-        written: list[Document | None] = []
-        for result in self._store.write(updates):
-            if isinstance(result, Exception) and not isinstance(result, NoSuchDocument):
-                raise result
-            written.append(result if isinstance(result, dict) else None)
-        return written
+        return written(self._store, updates)
 
 
 def _merged(notices: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -67,7 +67,7 @@ class Successors:
             return []
         marks = [(job["held"]["on"], partial(after.awaited, waiter=job["id"])) for job in jobs]
         # A power loss that undoes a mark costs delay only: the reconciler looks.
-        marked = self._written([Update(on, mark, durable=False) for on, mark in marks])
+        marked = written(self._store, [Update(on, mark, durable=False) for on, mark in marks])
         return [job for job, on in zip(jobs, marked, strict=True) if on is None or on["state"] in FINAL]
 
     # --- the end of a predecessor
@@ -108,7 +108,7 @@ class Successors:
                 Update(job["id"], partial(step, seen=job[AFTER], to=to), durable=to.failed is not None)
                 for job, to in zip(jobs, self._places(jobs), strict=True)
             ]
-            results = [job for job in self._written(steps) if job is not None]
+            results = [job for job in written(self._store, steps) if job is not None]
             moved += [job for job in results if not after.waits(job)]
             jobs = self.watch([job for job in results if after.waits(job)])
         return moved
@@ -136,14 +136,15 @@ class Successors:
         for first in range(0, len(named), PAGE):
             yield from (job for job in self._store.get(named[first : first + PAGE]) if job is not None)
 
-    def _written(self, updates: Sequence[Update]) -> list[Document | None]:
-        """Change jobs, and return them; None for a job that was deleted."""
-        written: list[Document | None] = []
-        for result in self._store.write(updates):
-            if isinstance(result, Exception) and not isinstance(result, NoSuchDocument):
-                raise result
-            written.append(result if isinstance(result, dict) else None)
-        return written
+
+def written(store: Store, updates: Sequence[Update]) -> list[Document | None]:
+    """Change jobs, and return them; None for a job that was deleted. Raises StoreError."""
+    found: list[Document | None] = []
+    for result in store.write(updates):
+        if isinstance(result, Exception) and not isinstance(result, NoSuchDocument):
+            raise result
+        found.append(result if isinstance(result, dict) else None)
+    return found
 
 
 def _begun(job: Document, states: after.States) -> Problem | None:
