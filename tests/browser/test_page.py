@@ -641,12 +641,14 @@ def test_a_flood_of_changes_is_painted_four_times_a_second(page: Page, client: C
     page.goto(page.url.partition("#")[0] + f"#/jobs?tag={mark}&sort=name")
     expect(rows(page)).to_have_count(50)
     page.evaluate(COUNT_PAINTS)
-    for number in range(10):
+    for number in range(200):
         client.bulk_edit([{"id": id, "set": {"name": f"round {number}"}} for id in ids])
+        if page.evaluate("paints.length") > 5:
+            break
     client.bulk_edit([{"id": id, "set": {"name": "round over"}} for id in ids])
     expect(rows(page).get_by_text("round over")).to_have_count(50)
     paints = page.evaluate("paints")
-    assert len(paints) > 4
+    assert len(paints) > 5
     assert len(paints) <= 2 + 4 * (paints[-1] - paints[0]) / 1000
 
 

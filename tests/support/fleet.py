@@ -31,14 +31,18 @@ def free_port() -> int:
         return port
 
 
-def until(condition: Callable[[], Found | Literal[False] | None], seconds: float = 30.0, every: float = 0.05) -> Found:
-    """Return the first truthy answer of `condition`; fail with the last answer when there was none in time."""
+def until(condition: Callable[[], Found | Literal[False] | None], seconds: float = 60.0, every: float = 0.05) -> Found:
+    """Return the first truthy answer of `condition`; fail with the last answer when there was none in time.
+
+    A server that is out of reach meanwhile has given no answer yet.
+    """
     deadline = time.monotonic() + seconds
+    seen: object = None
     while True:
-        found = condition()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not within {seconds} s; last seen: {found!r}"
+        with contextlib.suppress(ServerAway):
+            if seen := condition():
+                return seen
+        assert time.monotonic() < deadline, f"not within {seconds} s; last seen: {seen!r}"
         time.sleep(every)
 
 
@@ -167,9 +171,7 @@ class Fleet:
         def there() -> bool:
             ended = [process.log for process in self.processes if process.failed]
             assert not ended, ended[0]
-            with contextlib.suppress(ServerAway):  # which may have lost its queue just now
-                return {node["name"] for node in client.nodes()}.issuperset(names)
-            return False
+            return {node["name"] for node in client.nodes()}.issuperset(names)
 
         until(there)
 

@@ -11,7 +11,7 @@ import gevent
 Found = TypeVar("Found")
 
 
-def eventually(condition: Callable[[], Found], within: float = 10.0) -> Found:
+def eventually(condition: Callable[[], Found], within: float = 30.0) -> Found:
     """Return the first truthy answer of `condition`; fail with the last answer after `within` seconds."""
     end = time.monotonic() + within
     while True:

@@ -213,7 +213,7 @@ def test_a_file_locked_for_longer_than_a_session_ends_it_and_a_new_one_works(joi
     member.put([("job/a", 1)])
     claims = member.take(1)
     with locked(path):
-        eventually(lambda: lost, within=2)
+        eventually(lambda: lost, within=5)
         with pytest.raises(CoordinationAway, match=f"no answer within 1 s; its lock is held by process {os.getpid()}"):
             member.put([("job/b", 1)])
     eventually(lambda: member.session is not None and not member.session.over)
@@ -648,7 +648,7 @@ def test_an_inbox_without_its_executor_for_a_day_is_deleted(join: Join, path: st
     for executor in ("gone", "lately", member.name):
         member.send(executor, {"to": executor})
     execute(path, "UPDATE message SET sent = sent - 90000 WHERE executor <> 'lately'")
-    eventually(lambda: len(execute(path, "SELECT 1 FROM message")) < 3, within=2)
+    eventually(lambda: len(execute(path, "SELECT 1 FROM message")) < 3, within=5)
     assert {name for (name,) in execute(path, "SELECT executor FROM message")} == {"lately", member.name}
 
 

@@ -32,7 +32,7 @@ def test_one_leads_and_the_next_does_when_it_resigns(member: Coordination, other
     assert not waiting.ready()
     first.resign()
     assert not first.held
-    second = waiting.get(timeout=1)
+    second = waiting.get(timeout=5)
     assert second.held
     first.resign()  # does nothing
     assert second.held
@@ -52,7 +52,7 @@ def test_those_who_stand_lead_in_the_order_in_which_they_came(fleet: Fleet) -> N
     members = [fleet.member() for _ in range(4)]
     waiting = [standing(one) for one in members]
     for one, greenlet in zip(members, waiting, strict=True):
-        leadership = greenlet.get(timeout=1)
+        leadership = greenlet.get(timeout=5)
         assert members[0].leaders(["e"]) == {"e": one.name}
         leadership.resign()
 
@@ -63,7 +63,7 @@ def test_one_process_can_stand_more_than_once(member: Coordination) -> None:
     assert member.lead("e", timeout=0.1) is None
     waiting = standing(member)
     first.resign()
-    assert waiting.get(timeout=1).held
+    assert waiting.get(timeout=5).held
 
 
 def test_who_gives_up_waiting_is_passed_over(fleet: Fleet, member: Coordination, other: Coordination) -> None:
@@ -72,7 +72,7 @@ def test_who_gives_up_waiting_is_passed_over(fleet: Fleet, member: Coordination,
     killed.kill()
     assert first is not None
     first.resign()
-    assert patient.get(timeout=1).held
+    assert patient.get(timeout=5).held
 
 
 def test_who_is_killed_in_the_moment_of_being_elected_leaves_no_one_leading(
@@ -99,7 +99,7 @@ def test_leadership_goes_with_its_member(fleet: Fleet, other: Coordination) -> N
     leaving.close()
     assert leadership is not None
     assert not leadership.held
-    assert waiting.get(timeout=1).held
+    assert waiting.get(timeout=5).held
 
 
 def test_leadership_is_lost_with_the_session_and_can_be_won_again(fleet: Fleet, other: Coordination) -> None:
@@ -114,7 +114,7 @@ def test_leadership_is_lost_with_the_session_and_can_be_won_again(fleet: Fleet, 
     assert won.held
     again = standing(member)
     won.resign()
-    assert again.get(timeout=2).held
+    assert again.get(timeout=5).held
 
 
 def test_who_waits_stands_again_in_the_next_session(fleet: Fleet, other: Coordination) -> None:

@@ -89,7 +89,7 @@ def test_a_take_that_waits_gets_what_comes_back(member: Coordination, other: Coo
     other.remove(places)
     take = waiting(lambda: member.take(5))
     other.put([("job/a", 1)], places)
-    assert jobs(take.get(timeout=1)) == ["job/a"]
+    assert jobs(take.get(timeout=5)) == ["job/a"]
 
 
 def test_a_leader_puts_and_removes(member: Coordination) -> None:

@@ -103,7 +103,7 @@ def test_a_name_that_becomes_free_is_had(fleet: Fleet, member: Coordination) -> 
     gevent.sleep(0.2)
     assert member.members("executors") == {"same": {"slots": 1}}
     leaving.close()
-    announcing.get(timeout=2)
+    announcing.get(timeout=5)
     assert member.members("executors") == {"same": {"slots": 2}}
 
 

@@ -62,7 +62,7 @@ def test_a_session_whose_lease_ended_is_never_used_again(site: Site, way: ZooKee
     eventually(lambda: remote.lost == [claims])
     for one in asking:
         with pytest.raises(CoordinationAway):
-            one.get(timeout=1)
+            one.get(timeout=5)
     with pytest.raises(CoordinationAway):
         remote.put([("job/c", 1)])
     remote.consume(claims)

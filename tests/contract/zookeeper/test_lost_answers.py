@@ -131,7 +131,7 @@ def test_what_is_removed_by_hand_is_lost_soon_though_the_connection_stands(membe
     member.put([("job/a", 1), ("job/b", 1)])
     a, b = member.take(2)
     kazoo.delete(a.entry.replace("entries", "taken"))
-    eventually(lambda: member.lost == [[a]], within=2)
+    eventually(lambda: member.lost == [[a]], within=5)
     assert (a.revoked, b.lost) == (True, False)
 
 
@@ -166,7 +166,7 @@ def test_an_end_goes_on_though_its_caller_is_killed(remote: Member, way: ZooKeep
         ending = gevent.spawn(end, [claim])
         gevent.sleep(0.05)
         ending.kill()
-    eventually(lambda: (member.stats().entries, member.stats().taken) == (1, 0), within=2)
+    eventually(lambda: (member.stats().entries, member.stats().taken) == (1, 0), within=5)
 
 
 def test_an_entry_that_is_gone_already_is_consumed_all_the_same(member: Member, kazoo: KazooClient) -> None:

@@ -133,4 +133,4 @@ def test_a_fleet_over_the_model_sends_what_a_real_fleet_sends(site: Site, monkey
         spent.append(kinds)
     real, modelled = spent
     for kind in ("Transaction", "MultiRead"):
-        assert 0.5 < modelled[kind] / real[kind] < 2, (kind, spent)
+        assert 1 / 3 < modelled[kind] / real[kind] < 3, (kind, spent)  # as the three meet, batches are whole or split

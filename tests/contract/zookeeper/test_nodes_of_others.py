@@ -19,7 +19,7 @@ from tests.support.zookeeper import RawSession
 def test_an_announcement_that_was_removed_by_hand_comes_back(member: Member, kazoo: KazooClient) -> None:
     member.announce("executors", {"slots": 1})
     kazoo.delete(f"/executors/{member.name}")
-    eventually(lambda: member.members("executors") == {member.name: {"slots": 1}}, within=3)
+    eventually(lambda: member.members("executors") == {member.name: {"slots": 1}}, within=5)
     assert kazoo.get(f"/executors/{member.name}")[1].ephemeralOwner == member.identity
 
 
@@ -33,7 +33,7 @@ def test_a_name_that_another_has_taken_meanwhile_is_told_and_waited_for(
     with caplog.at_level(logging.ERROR):
         eventually(lambda: "same cannot be announced among the executors" in caplog.text, within=5)
     kazoo.delete("/executors/same")
-    eventually(lambda: member.members("executors") == {"same": {"slots": 1}}, within=3)
+    eventually(lambda: member.members("executors") == {"same": {"slots": 1}}, within=5)
     assert caplog.text.count("cannot be announced") == 1
 
 
@@ -68,7 +68,7 @@ def test_a_leader_whose_node_was_removed_by_hand_leads_no_more(site: Site, membe
     assert leadership is not None
     (node,) = kazoo.get_children("/election/e")
     kazoo.delete(f"/election/e/{node}")
-    eventually(lambda: not leadership.held, within=2)
+    eventually(lambda: not leadership.held, within=5)
     assert site.member().lead("e", timeout=2) is not None
 
 
@@ -80,7 +80,7 @@ def test_a_candidate_whose_node_was_removed_by_hand_stands_again(member: Member,
         if not first.endswith(node):
             kazoo.delete(f"/election/e/{node}")
     kazoo.delete(first)
-    assert standing.get(timeout=3).held
+    assert standing.get(timeout=5).held
     assert member.leaders(["e"]) == {"e": member.name}
 
 

@@ -114,7 +114,7 @@ def test_we_do_not_take_what_a_locking_queue_holds_until_it_lets_go(member: Memb
     take = gevent.spawn(member.take, 5)
     gevent.sleep(0.2)
     assert queue.release()
-    assert jobs(take.get(timeout=2)) == ["job/a"]
+    assert jobs(take.get(timeout=5)) == ["job/a"]
 
 
 def test_a_locking_queue_does_not_get_what_we_hold_until_we_let_go(member: Member, queue: LockingQueue) -> None:
@@ -123,7 +123,7 @@ def test_a_locking_queue_does_not_get_what_we_hold_until_we_let_go(member: Membe
     assert queue.get(timeout=0.3) is None
     getting = gevent.spawn(queue.get, timeout=5)
     member.release(claims)
-    assert getting.get(timeout=2) == b"job/a"
+    assert getting.get(timeout=5) == b"job/a"
 
 
 def test_what_a_locking_queue_holds_cannot_be_removed(member: Member, queue: LockingQueue) -> None:
@@ -167,7 +167,7 @@ def test_both_work_one_queue_and_each_entry_is_done_once(site: Site, member: Mem
             one.consume(claims)
 
     def theirs(queue: LockingQueue) -> None:
-        while (job := queue.get(timeout=1)) is not None:
+        while (job := queue.get(timeout=5)) is not None:
             done.append(job.decode())
             gevent.sleep(0.005)
             assert queue.consume()
@@ -209,7 +209,7 @@ def test_we_wait_for_a_leader_of_kazoo(member: Member, kazoo: KazooClient) -> No
     waiting = gevent.spawn(member.lead, "e")
     eventually(lambda: election.contenders() == ["theirs", member.name])
     resigns.set()
-    assert waiting.get(timeout=2).held
+    assert waiting.get(timeout=5).held
     leading.join()
 
 

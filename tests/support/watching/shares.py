@@ -141,6 +141,10 @@ def states_of_the_thread() -> Any:
     counts: Counter[str] = Counter()
     end = monotonic() + 1.5
 
+    def on(name: str) -> bool:
+        """Return whether the actions of this name go on: until the end, and until each has run a few times."""
+        return counts[name] < 5 or monotonic() < end
+
     class Slow:
         def __repr__(self) -> str:
             spin(0.004)
@@ -149,7 +153,7 @@ def states_of_the_thread() -> Any:
     shared: list[Any] = [Slow(), 1]
 
     def prints() -> None:
-        while monotonic() < end:
+        while on("repr"):
             spin(0.002)
             counts["repr"] += 1
             if repr(shared) != "[slow, 1]":
@@ -162,7 +166,7 @@ def states_of_the_thread() -> Any:
         def slow(_: object) -> None:
             spin(0.004)
 
-        while monotonic() < end:
+        while on("gc"):
             spin(0.002)
             thing = Thing()
             thing.me = thing  # type: ignore[attr-defined]
@@ -177,7 +181,7 @@ def states_of_the_thread() -> Any:
         kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_int))
         compare = kind(lambda a, b: (spin(0.0005), a[0] - b[0])[1])
         sort = ctypes.CDLL(None).qsort
-        while monotonic() < end:
+        while on("qsort"):
             numbers = (ctypes.c_int * 40)(*range(40, 0, -1))
             sort(numbers, 40, ctypes.sizeof(ctypes.c_int), compare)
             counts["qsort"] += 1
@@ -186,13 +190,13 @@ def states_of_the_thread() -> Any:
     def asks_sqlite() -> None:
         connection = sqlite3.connect(":memory:")
         connection.create_function("slow", 1, lambda n: (spin(0.001), n + 1)[1])
-        while monotonic() < end:
+        while on("sqlite"):
             rows = connection.execute("SELECT slow(column1) FROM (VALUES (1), (2), (3))").fetchall()
             counts["sqlite"] += 1
             wrong["sqlite"] += rows != [(2,), (3,), (4,)]
 
     def caches() -> None:
-        while monotonic() < end:
+        while on("cache"):
             cached = functools.lru_cache(lambda n: (spin(0.001), n)[1])
             counts["cache"] += 1
             wrong["cache"] += [cached(n) for n in (1, 2, 1, 2)] != [1, 2, 1, 2]
