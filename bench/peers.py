@@ -30,7 +30,8 @@ from rich.table import Table
 
 from bench import peer
 from bench.performance import Figures, bare_pool, jobs_of, peak, slow_server, spread, w3, w4
-from tests.support.fleet import free_port, until
+from tests.support.fleet import until
+from tests.support.ports import free_port
 
 BIN = Path(sys.executable).parent
 OURS = "geventjob"

@@ -164,7 +164,8 @@ def slow_server() -> Iterator[str]:
     """Yield the address of a server that answers after 100 ms."""
     import requests
 
-    from tests.support.fleet import free_port, until
+    from tests.support.fleet import until
+    from tests.support.ports import free_port
 
     port = free_port()
     process = subprocess.Popen([sys.executable, HERE / "slow_server.py", str(port)])

@@ -21,7 +21,8 @@ from tests.campaign.network import Network
 from tests.campaign.record import Recorder
 from tests.campaign.schedule import NODES, Shape
 from tests.support import elasticsearch
-from tests.support.fleet import PASSWORD, Process, free_port, until
+from tests.support.fleet import PASSWORD, Process, until
+from tests.support.ports import free_port
 from tests.support.zookeeper import Ensemble
 
 ROOM = Path(__file__).parent

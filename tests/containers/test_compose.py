@@ -19,8 +19,9 @@ import yaml
 from tests.support import elasticsearch
 from tests.support.containers import TOP, Container, Image, missing
 from tests.support.elastic_stores import new_prefix, remove_indexes
-from tests.support.fleet import free_port, until
+from tests.support.fleet import until
 from tests.support.machine import debian
+from tests.support.ports import free_port
 from tests.support.zookeeper import shared
 
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((TOP / "compose.yaml").read_text())["services"]

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.fleet import PASSWORD, Fleet, fleet, free_port
+from tests.support.fleet import PASSWORD, Fleet, fleet
+from tests.support.ports import free_port
 from tests.support.zookeeper import shared
 
 ACTION = 'from geventjob import action\n\n@action("good")\ndef good(job):\n    pass\n'

@@ -22,7 +22,8 @@ from geventjob import Client
 from geventjob.clock import cimi_time, now
 from tests.support.answering import Asked, Reply, answering
 from tests.support.command_line import Cli
-from tests.support.fleet import PASSWORD, Fleet, ended, fleet, free_port, until
+from tests.support.fleet import PASSWORD, Fleet, ended, fleet, until
+from tests.support.ports import free_port
 
 ACTIONS = Path(__file__).parent.parent / "actions" / "mixed.py"
 STEPS = """

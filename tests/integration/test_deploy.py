@@ -27,7 +27,8 @@ from kazoo.exceptions import NoAuthError
 from geventjob.config.options import OPTIONS
 from tests.support import elasticsearch
 from tests.support.fleet import until
-from tests.support.zookeeper import JARS, JAVA, MAIN, Certificates, free_ports
+from tests.support.ports import free_port
+from tests.support.zookeeper import JARS, JAVA, MAIN, Certificates
 
 PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
 BLOCK = re.compile(r"```sh\n# on ([^\n]+)\n(.*?)```", re.DOTALL)
@@ -66,7 +67,7 @@ class Machine:
         self.folder = folder
         self.output = folder / "terminal"
         self.groups: list[int] = []
-        self.server, self.client, self.peer, self.election, self.http, self.transport = free_ports(6)
+        self.server, self.client, self.peer, self.election, self.http, self.transport = [free_port() for _ in range(6)]
         for part in ("bin", "root", "etc/apt/sources.list.d", "etc/systemd/system"):
             (folder / part).mkdir(parents=True)
         systemctl = folder / "bin/systemctl"

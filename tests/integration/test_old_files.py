@@ -16,7 +16,8 @@ import pytest
 from geventjob import Client
 from tests.support.elasticsearch import ask
 from tests.support.elasticsearch import shared as elasticsearch
-from tests.support.fleet import Fleet, fleet, free_port, until
+from tests.support.fleet import Fleet, fleet, until
+from tests.support.ports import free_port
 from tests.support.slipstream_fleet import SlipStreamFleet, job_ended, slipstream_fleet
 from tests.support.zookeeper import shared
 

@@ -9,7 +9,8 @@ from typing import Any
 import requests
 import yaml
 
-from tests.support.fleet import PASSWORD, Fleet, free_port, until
+from tests.support.fleet import PASSWORD, Fleet, until
+from tests.support.ports import free_port
 
 TOKEN = "a token of tests"
 

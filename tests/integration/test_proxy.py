@@ -9,8 +9,9 @@ import pytest
 
 from geventjob import Client
 from geventjob.cimi.errors import ServerAway
-from tests.support.fleet import PASSWORD, Way, ended, fleet, free_port, until
+from tests.support.fleet import PASSWORD, Way, ended, fleet, until
 from tests.support.nginx import nginx, running
+from tests.support.ports import free_port
 from tests.support.slipstream_fleet import job_ended, slipstream_fleet
 from tests.support.zookeeper import Certificates, shared
 

@@ -21,7 +21,8 @@ from geventjob import Client, JobFailed
 from geventjob.cimi.errors import Invalid, NotFound, ServerAway
 from tests.support.answering import Reply, answering
 from tests.support.examples import ROOT, files
-from tests.support.fleet import Fleet, fleet, free_port
+from tests.support.fleet import Fleet, fleet
+from tests.support.ports import free_port
 
 PAGE = ROOT / "docs" / "how-to" / "submit-from-python.md"
 CHAINS = ROOT / "docs" / "how-to" / "chains.md"

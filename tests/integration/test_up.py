@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from geventjob.isolated import isolated
-from tests.support.fleet import free_port, until
+from tests.support.fleet import until
+from tests.support.ports import free_port
 
 COMMAND = [sys.executable, "-m", "geventjob.cli.main"]
 DYING = ["setpriv", "--pdeathsig", "KILL"]

@@ -10,8 +10,9 @@ from pathlib import Path
 from geventjob import Client
 from tests.support import elasticsearch
 from tests.support.elastic_stores import new_prefix, remove_indexes
-from tests.support.fleet import free_port, until
+from tests.support.fleet import until
 from tests.support.machine import Machine
+from tests.support.ports import free_port
 
 ACTIONS = '''
 import subprocess, time

@@ -24,8 +24,9 @@ from tests.packages.installed import (
     copied,
     installed,
 )
-from tests.support.fleet import ended, free_port, until
+from tests.support.fleet import ended, until
 from tests.support.machine import machine
+from tests.support.ports import free_port
 from tests.unit.test_environment import FILE, READ
 
 SHOW = """

@@ -139,10 +139,3 @@ def answering(reply: Callable[[Asked], Reply]) -> Iterator[Answering]:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def free_port() -> int:
-    """Return a port on which no process listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.cache import cached
-from tests.support.zookeeper import free_ports
+from tests.support.ports import free_port
 
 VERSION = "7.17.29"
 GROUP = "org.elasticsearch"
@@ -251,7 +251,7 @@ class Cluster:
             tempfile.mkdtemp(prefix="elasticsearch-", dir=memory if os.access(memory, os.W_OK) else None)
         )
         os.chmod(self.folder, 0o755)
-        ports = free_ports(2 * count)
+        ports = [free_port() for _ in range(2 * count)]
         names = [f"node-{number}" for number in range(1, count + 1)]
         shared: dict[str, object] = {"discovery.type": "single-node"}
         if count > 1:

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,16 +18,10 @@ from uuid import uuid4
 from geventjob import Client
 from geventjob.cimi.errors import ServerAway
 from geventjob.job.states import FINAL
+from tests.support.ports import free_port
 
 Found = TypeVar("Found")
 PASSWORD = "for-tests-only"
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def until(condition: Callable[[], Found | Literal[False] | None], seconds: float = 60.0, every: float = 0.05) -> Found:

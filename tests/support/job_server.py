@@ -9,7 +9,8 @@ from typing import Any
 
 import requests
 
-from tests.support.fleet import Process, free_port, until
+from tests.support.fleet import Process, until
+from tests.support.ports import free_port
 
 
 class Caller:

@@ -8,8 +8,9 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.support.fleet import free_port, until
+from tests.support.fleet import until
 from tests.support.job_server import Caller
+from tests.support.ports import free_port
 
 CONFIGURATION = """
 daemon off;

@@ -7,7 +7,8 @@ from uuid import uuid4
 
 from geventjob import Client
 from tests.support import elasticsearch, zookeeper
-from tests.support.fleet import Fleet, Process, free_port, until
+from tests.support.fleet import Fleet, Process, until
+from tests.support.ports import free_port
 
 
 class Pair(Fleet):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import random
 import shutil
 import signal
 import socket
@@ -23,6 +22,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from tests.support.ports import free_port
 
 JARS = Path("/usr/share/java")
 JAVA = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
@@ -198,7 +199,7 @@ class Ensemble:
         """
         self.folder = Path(tempfile.mkdtemp(prefix="zookeeper-"))
         self.certificates = certificates
-        ports = free_ports(3 * count)
+        ports = [free_port() for _ in range(3 * count)]
         shared = CONFIGURATION.format(tick=tick, sync=sync, fsync="yes" if fsync else "no")
         shared += ENFORCING if digest else ""
         shared += "".join(f"{name}={value}\n" for name, value in more.items())
@@ -311,18 +312,6 @@ def shared() -> Ensemble:
     return ensemble
 
 
-def free_ports(count: int) -> list[int]:
-    """Return free ports below the range of outgoing connections."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as trial, contextlib.suppress(OSError):
-            trial.bind(("127.0.0.1", port))
-            if port not in found:
-                found.append(port)
-    return found
-
-
 def _with_numbers(snapshot: bytearray, used: dict[str, int]) -> bytearray:
     """Return a snapshot with other counters of children: the sixth number of a node's stat, behind its data and its
     ACL."""
@@ -358,7 +347,7 @@ class RawSession:
             self.timeout, self.identity = struct.unpack_from("!iq", answer, 4)
             self.password = answer[20:36]
             if self.timeout <= 0:
-                raise ConnectionError("the session has expired")
+                raise ConnectionAbortedError("the session has expired")
         except BaseException:
             self._socket.close()
             raise

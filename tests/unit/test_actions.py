@@ -18,7 +18,8 @@ import pytest
 
 from geventjob import Client, Job
 from geventjob.plugins import find_actions
-from tests.support.answering import Asked, Reply, answering, free_port
+from tests.support.answering import Asked, Reply, answering
+from tests.support.ports import free_port
 
 ACTIONS = find_actions()
 SECRET = "s3cr3t-value"

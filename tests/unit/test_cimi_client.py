@@ -29,7 +29,8 @@ from geventjob.cimi.errors import (
     Refused,
     ServerAway,
 )
-from tests.support.answering import Answering, Asked, Reply, answering, free_port
+from tests.support.answering import Answering, Asked, Reply, answering
+from tests.support.ports import free_port
 
 JOB = {"id": "job/1", "state": "QUEUED", "action": "a"}
 

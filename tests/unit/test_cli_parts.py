@@ -23,7 +23,7 @@ from geventjob.clock import cimi_time, moment_of, now
 from geventjob.config import Settings, kinds
 from geventjob.exit_code import ExitCode
 from geventjob.job.copies import like
-from tests.support.fleet import free_port
+from tests.support.ports import free_port
 
 
 @pytest.mark.parametrize(

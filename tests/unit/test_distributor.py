@@ -25,7 +25,8 @@ from geventjob.scheduling.engine import DistributorEngine, chosen
 from geventjob.scheduling.firing import PAGE, gathered, key, without_pending
 from geventjob.scheduling.leader import Leader
 from geventjob.scheduling.ticking import Ticking
-from tests.support.answering import Answering, Asked, Reply, answering, free_port
+from tests.support.answering import Answering, Asked, Reply, answering
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 JOB = {"action": "act", "targetResource": {"href": "dummy"}}

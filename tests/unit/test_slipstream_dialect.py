@@ -13,7 +13,8 @@ import pytest
 from geventjob.cimi.client import Client
 from geventjob.cimi.dialects import slipstream
 from geventjob.cimi.errors import CimiError, Conflict, Forbidden, ForeignAnswer, Invalid, NotFound, Refused, ServerAway
-from tests.support.answering import Answering, Asked, Reply, answering, free_port
+from tests.support.answering import Answering, Asked, Reply, answering
+from tests.support.ports import free_port
 
 ENTRY = {"resourceURI": "http://schemas.dmtf.org/cimi/2/CloudEntryPoint", "jobs": {"href": "job"}}
 BROKEN = Reply(500, {"status": 500, "message": "unexpected error occurred: mapping"})

@@ -10,7 +10,8 @@ from geventjob.cimi.client import Client
 from geventjob.cimi.errors import LoginRefused, ServerAway
 from geventjob.cimi.ss_api import SlipStreamError, SsApi, snake
 from geventjob.ends import JobLost
-from tests.support.answering import Answering, Asked, Reply, answering, free_port
+from tests.support.answering import Answering, Asked, Reply, answering
+from tests.support.ports import free_port
 
 JOB = {
     "id": "job/1",

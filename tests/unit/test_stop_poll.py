@@ -16,7 +16,8 @@ from geventjob.executor import stop_poll
 from geventjob.executor.running import Running
 from geventjob.executor.stop_poll import INTERVAL, StopPoll
 from geventjob.executor.watch import Watch
-from tests.support.answering import Answering, Asked, Reply, answering, free_port
+from tests.support.answering import Answering, Asked, Reply, answering
+from tests.support.ports import free_port
 
 ENTRY_POINT = {"resourceURI": "http://schemas.dmtf.org/cimi/2/CloudEntryPoint", "jobs": {"href": "job"}}
 

@@ -8,6 +8,7 @@ import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from itertools import count, cycle
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from geventjob.coordination.sqlite import SqliteCoordination
 from geventjob.coordination.sqlite.bell import ALL, ring
 from geventjob.coordination.zookeeper import ZooKeeperCoordination
 from tests.contract.coordination.process import Process
+from tests.support.waiting import eventually
 from tests.support.zookeeper import Ensemble, RawSession, shared
 from tests.support.zookeeper_proxy import ZooKeeperProxy
 
@@ -179,8 +181,16 @@ class ZooKeeperFleet(Fleet):
         assert isinstance(member, ZooKeeperCoordination)
         with suppress(CoordinationAway):
             client = member._ensemble.now().client
-            RawSession(self._ensemble.port, client.identity, client._session_passwd).close()
+            eventually(partial(self._close, client.identity, client._session_passwd))
             self._ways[member].cut()
+
+    def _close(self, identity: int, password: bytes) -> bool:
+        """Close a session. Return False if the server dropped us, as it may while it moves a session."""
+        try:
+            RawSession(self._ensemble.port, identity, password).close()
+        except ConnectionError as error:
+            return isinstance(error, ConnectionAbortedError)
+        return True
 
 
 IMPLEMENTATIONS = {"sqlite": SqliteFleet, "zookeeper": ZooKeeperFleet}
