@@ -13,6 +13,7 @@ import gevent
 import pytest
 
 from geventjob.server.http import tls
+from geventjob.server.http.environ import AUTHENTICATED
 from geventjob.server.http.limits import HttpLimits
 from geventjob.server.http.server import HttpServer
 from geventjob.server.http.tls import CertificateError
@@ -30,13 +31,25 @@ def scheme(environ: Any, start_response: Any) -> list[bytes]:
     return [environ["wsgi.url_scheme"].encode()]
 
 
+def hanging_up(environ: Any, start_response: Any) -> list[bytes]:
+    """Answer on a connection that the server has begun to end, as it does when it stops or is crowded."""
+    environ[AUTHENTICATED].__self__.hang_up()
+    return scheme(environ, start_response)
+
+
+def endless(environ: Any, start_response: Any) -> Iterator[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    while True:
+        yield b"x" * 65536
+
+
 @pytest.fixture
 def serve(certificates: Certificates) -> Iterator[Callable[..., HttpServer]]:
     servers: list[HttpServer] = []
 
-    def start(**limits: float) -> HttpServer:
+    def start(application: Any = scheme, **limits: float) -> HttpServer:
         context = tls.load(str(certificates.server), str(certificates.key(certificates.server)))
-        servers.append(HttpServer(("127.0.0.1", 0), scheme, HttpLimits(**limits), context))  # type: ignore[arg-type]
+        servers.append(HttpServer(("127.0.0.1", 0), application, HttpLimits(**limits), context))  # type: ignore[arg-type]
         servers[-1].start()
         return servers[-1]
 
@@ -165,6 +178,28 @@ def test_a_server_that_drains_ends_idle_connections_without_a_word(
     server.finish(1)
     assert ended(connection.sock)
     connection.close()
+
+
+def test_a_connection_that_is_about_to_end_sends_nothing_without_tls(
+    serve: Callable[..., HttpServer], certificates: Certificates
+) -> None:
+    connection = https(serve(hanging_up), certificates.ca)
+    assert got(connection) == "https"
+    connection.close()
+
+
+def test_a_client_that_breaks_off_a_response_is_no_error_of_the_server(
+    serve: Callable[..., HttpServer], certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    server = serve(endless)
+    connection = https(server, certificates.ca)
+    connection.request("GET", "/")
+    with connection.getresponse() as response:
+        assert response.read(1) == b"x"
+        connection.close()
+    until(lambda: len(server.connections) == 0, every=0.01)
+    assert not caplog.records
 
 
 def test_each_wrong_file_is_told_in_words(certificates: Certificates, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import socket
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from geventjob.server.http import tls
 from geventjob.server.http.body_stream import BodyStream
 from geventjob.server.http.early_response import SECURITY_HEADERS, headers_and_body, status_of, whole_response
 from geventjob.server.http.environ import AUTHENTICATED, CLIENT_GONE, STREAMING
-from geventjob.server.http.request_head import origin_form, parse_headers
+from geventjob.server.http.request_head import origin_form, parse_headers, require_first_line
 from geventjob.server.problem import RETRY_AFTER, Problem
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ STREAM_BUFFER = 128 * 1024
 
 class SlowClient(OSError):
     """The head of a request did not arrive in time."""
+
+
+class ClientGone(OSError):
+    """The client does not take the response: it has closed the connection, does not read, or failed in TLS."""
 
 
 class ConnectionHandler(pywsgi.WSGIHandler):
@@ -137,6 +142,7 @@ class ConnectionHandler(pywsgi.WSGIHandler):
     def read_request(self, raw_requestline: str) -> Any:
         """Parse the head of a request. Raises Problem 400, 431, SlowClient."""
         try:
+            require_first_line(raw_requestline)
             is_read = super().read_request(raw_requestline)
         finally:
             self._end_head_timeout()
@@ -154,6 +160,8 @@ class ConnectionHandler(pywsgi.WSGIHandler):
         if self.request_version not in ("HTTP/1.0", "HTTP/1.1"):
             raise Problem(400, f"expected HTTP/1.1, not {str(self.request_version)[:20]!r}")
         headers = parse_headers(rfile, self.server.limits.head_size)
+        if self.request_version == "HTTP/1.0" and headers.get("transfer-encoding") is not None:
+            raise Problem(400, "HTTP/1.0 has no Transfer-Encoding")
         hosts = len(headers.all("host"))
         if hosts > 1 or (not hosts and self.request_version == "HTTP/1.1"):
             raise Problem(400, f"expected one Host header, not {hosts}")
@@ -227,6 +235,15 @@ class ConnectionHandler(pywsgi.WSGIHandler):
             base._write(data)
         else:
             base._sendall(head + data)
+
+    def _sendall(self, data: bytes) -> None:
+        """Send bytes. Raises ClientGone, after which pywsgi ends the connection without a word."""
+        base: Any = super()
+        try:
+            base._sendall(data)
+        except OSError as error:
+            log.debug("response to %s: %s", self.client_address, error, extra=SELDOM)
+            raise ClientGone(errno.EPIPE, str(error)) from None
 
     def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
         """Add the headers of every response, and `Connection: close` where the connection is to end."""

@@ -1,7 +1,8 @@
-"""Request head: target and headers, parsed strictly. Ambiguous framing is refused (request smuggling).
+"""Request head: first line, target and headers, parsed strictly. Ambiguous framing is refused (request smuggling).
 
 The email parser that pywsgi uses stops at the first line that is not a header: a Content-Length after this line would
-be ignored, and the body would become the next request.
+be ignored, and the body would become the next request. pywsgi also takes any white space for the blanks of the first
+line, and a bare LF for the end of a line, where a proxy may see neither.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from geventjob.server.problem import Problem
 
 MAX_HEADERS = 100
 """Most headers of a request."""
-_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*?)[ \t]*\r?\n")
+_NAME = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_FIRST_LINE = re.compile(rf"{_NAME} [^\x00-\x20\x7f]+ HTTP/[0-9]\.[0-9]\r\n")
+_LINE = re.compile(rf"({_NAME}):[ \t]*([^\x00\r\n]*?)[ \t]*\r\n".encode())
 
 
 class Headers:
@@ -51,6 +54,12 @@ class Headers:
         return (f"{name}: {value}\r\n" for name, value in self._pairs)
 
 
+def require_first_line(line: str) -> None:
+    """Raise Problem 400 unless the first line of a request has its three parts, one blank between, and CRLF."""
+    if _FIRST_LINE.fullmatch(line) is None:
+        raise Problem(400, "not an HTTP request: the first line is not METHOD TARGET HTTP/1.1")
+
+
 def parse_headers(rfile: IO[bytes], limit: int) -> Headers:
     """Read the headers and the empty line after them. Raises Problem 400, 431 (more than `limit` bytes)."""
     pairs: list[tuple[str, str]] = []
@@ -60,7 +69,7 @@ def parse_headers(rfile: IO[bytes], limit: int) -> Headers:
         left -= len(line)
         if left < 0 or len(pairs) > MAX_HEADERS:
             raise Problem(431, f"the headers are larger than {limit} bytes, or more than {MAX_HEADERS}")
-        if line in (b"\r\n", b"\n"):
+        if line == b"\r\n":
             return _framed(Headers(pairs))
         match = _LINE.fullmatch(line)
         if match is None:
