@@ -15,9 +15,10 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.fleet import free_port, until
+from tests.support.fleet import until
 from tests.support.job_server import JobServer
 from tests.support.nginx import running
+from tests.support.ports import free_port
 
 NGINX = """
     upstream jobs {{ server 127.0.0.1:{server_port}; keepalive 1; }}
