@@ -3,10 +3,12 @@
 const INTERVAL = 5_000;
 const QUIET_INTERVAL = 15_000;
 const SOON = 1_000;
+const MANY = 3;
 const SHARE = 20;
 
 // Looks again and again, each time after the last look: soon after an event, else at intervals, and never for more than a
-// 20th of the time. Nothing happens while the page is hidden.
+// 20th of the time. While many events call for a look, looks become rarer, down to INTERVAL: ten pages that looked each
+// second took a third of a busy server. Nothing happens while the page is hidden.
 export class Live {
   // `page.look()` returns the ms until the next attempt after a failure, else 0. `page.hear(name, value)` takes an event
   // and returns whether to look anew. `page.interval()` returns the ms between looks, where a screen needs its own.
@@ -15,6 +17,8 @@ export class Live {
     this.cost = 0;
     this.looks = 0;
     this.isStale = false;
+    this.changes = 0;
+    this.soon = SOON;
     this.due = Infinity;
     document.addEventListener("visibilitychange", () => (document.hidden ? this.stop() : this.start()));
   }
@@ -43,6 +47,8 @@ export class Live {
     this.due = Infinity;
     this.looks += 1;
     this.isStale = false;
+    this.soon = this.changes > MANY ? Math.min(2 * this.soon, INTERVAL) : SOON;
+    this.changes = 0;
     const began = performance.now();
     const failed = await this.page.look();
     this.cost = performance.now() - began;
@@ -51,13 +57,14 @@ export class Live {
     if (!failed && this.page.isLoggedIn()) this.listen();
     const isListening = this.source?.readyState === EventSource.OPEN;
     const interval = this.page.interval() ?? (isListening ? QUIET_INTERVAL : INTERVAL);
-    this.lookAfter(failed || this.rest(this.isStale ? SOON : interval));
+    this.lookAfter(failed || this.rest(this.isStale ? this.soon : interval));
   }
 
   // Look anew soon: something has changed. A look in progress may have missed the change.
   changed() {
+    this.changes += 1;
     if (this.looks) this.isStale = true;
-    else this.lookAfter(this.rest(SOON));
+    else this.lookAfter(this.rest(this.soon));
   }
 
   rest(least) {
