@@ -3,12 +3,12 @@
 const INTERVAL = 5_000;
 const QUIET_INTERVAL = 15_000;
 const SOON = 1_000;
-const MANY = 3;
+const MANY = 2; // events a second
 const SHARE = 20;
 
 // Looks again and again, each time after the last look: soon after an event, else at intervals, and never for more than a
-// 20th of the time. While many events call for a look, looks become rarer, down to INTERVAL: ten pages that looked each
-// second took a third of a busy server. Nothing happens while the page is hidden.
+// 20th of the time. While many events call for a look, looks are INTERVAL apart: ten pages that looked each second took a
+// third of a busy server. Nothing happens while the page is hidden.
 export class Live {
   // `page.look()` returns the ms until the next attempt after a failure, else 0. `page.hear(name, value)` takes an event
   // and returns whether to look anew. `page.interval()` returns the ms between looks, where a screen needs its own.
@@ -17,6 +17,7 @@ export class Live {
     this.cost = 0;
     this.looks = 0;
     this.isStale = false;
+    this.began = 0;
     this.changes = 0;
     this.soon = SOON;
     this.due = Infinity;
@@ -47,9 +48,10 @@ export class Live {
     this.due = Infinity;
     this.looks += 1;
     this.isStale = false;
-    this.soon = this.changes > MANY ? Math.min(2 * this.soon, INTERVAL) : SOON;
-    this.changes = 0;
     const began = performance.now();
+    this.soon = this.changes > (MANY * (began - this.began)) / 1000 ? INTERVAL : SOON;
+    this.began = began;
+    this.changes = 0;
     const failed = await this.page.look();
     this.cost = performance.now() - began;
     this.looks -= 1;

@@ -107,7 +107,7 @@ def test_leadership_is_lost_with_the_session_and_can_be_won_again(fleet: Fleet, 
     lost = member.lead("e")
     waiting = standing(other)
     fleet.expire(member)
-    won = waiting.get(timeout=fleet.short)
+    won = waiting.get(timeout=30)
     assert lost is not None
     eventually(lambda: not lost.held)
     lost.resign()
@@ -126,7 +126,7 @@ def test_who_waits_stands_again_in_the_next_session(fleet: Fleet, other: Coordin
     eventually(lambda: member.session is not session)
     assert leader is not None
     leader.resign()
-    assert waiting.get(timeout=fleet.short).held
+    assert waiting.get(timeout=30).held
     assert other.leaders(["e"]) == {"e": member.name}
 
 
@@ -144,7 +144,7 @@ def test_a_frozen_leader_is_followed_and_never_leads_again(fleet: Fleet, member:
     process.call("lead", "e")
     waiting = standing(member)
     fleet.freeze(process)
-    leadership = waiting.get(timeout=fleet.short + 2)
+    leadership = waiting.get(timeout=30)
     since = boottime()
     process.go_on()
     eventually(lambda: process.call("sessions") == 2)
@@ -172,7 +172,7 @@ def test_there_are_never_two_leaders(fleet: Fleet) -> None:
             assert leadership is not None
             if turn == 2:
                 with fleet.cut_off(one):
-                    note(leadership, seconds=fleet.short + 2)
+                    note(leadership, seconds=30)
                     cuts += 1
             else:
                 note(leadership, seconds=0.02)

@@ -109,11 +109,13 @@ def test_members_that_take_at_once_share_the_queue_without_an_entry_twice(fleet:
     taken: list[str] = []
 
     def work(one: Coordination) -> None:
-        while claims := one.take(7, timeout=0.5):
+        while len(taken) < 200:
+            claims = one.take(7, timeout=0.5)
             taken.extend(jobs(claims))
             one.consume(claims)
 
-    gevent.joinall([gevent.spawn(work, fleet.member()) for _ in range(4)], raise_error=True)
+    working = [gevent.spawn(work, fleet.member()) for _ in range(4)]
+    assert len(gevent.joinall(working, timeout=60, raise_error=True)) == 4
     assert sorted(taken) == sorted(f"job/{i}" for i in range(200))
     assert member.stats().entries == 0
 
