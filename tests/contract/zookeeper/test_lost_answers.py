@@ -297,7 +297,7 @@ def test_a_message_whose_deletion_was_lost_is_not_handled_again(
 
 def test_all_goes_on_after_many_cuts(remote: Member, way: ZooKeeperProxy, member: Member) -> None:
     """The connection breaks again and again while both members put, take and consume entries."""
-    total, done = 400, []
+    total, done = 400, list[str]()
 
     def put() -> None:
         for n in range(0, total, 4):
