@@ -135,20 +135,24 @@ def rows(opening: Callable[[Fleet, bool], contextlib.AbstractContextManager[Call
 def logs() -> list[list[str]]:
     """Measure the CPU of server and executor with and without the log lines of jobs, in turns."""
     used: dict[tuple[str, str], list[float]] = {}
+    rates: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
         for jobs in ("none", "all"):
             with engine() as made:
                 processes = {"server": made.server("--log-jobs", jobs)}
                 processes["executor"] = made.executor("bench", "--threads", "100", "--log-jobs", jobs)
                 before = {name: cpu(process.pid) for name, process in processes.items()}
+                began = time.monotonic()
                 number = full(made)
+                rates.setdefault(jobs, []).append(number / (time.monotonic() - began))
                 for name, process in processes.items():
                     used.setdefault((name, jobs), []).append(1000 * (cpu(process.pid) - before[name]) / number)
     found = []
     for name in ("server", "executor"):
         without, with_ = (statistics.median(used[name, jobs]) for jobs in ("none", "all"))
         found.append([name, f"{without:.3f} s", f"{with_:.3f} s", f"{with_ / without - 1:.1%}"])
-    return found
+    without, with_ = (statistics.median(rates[jobs]) for jobs in ("none", "all"))
+    return [*found, ["rate", f"{without:,.0f} jobs/s", f"{with_:,.0f} jobs/s", f"{without / with_ - 1:.1%}"]]
 
 
 def main() -> None:
@@ -158,7 +162,10 @@ def main() -> None:
     kind.add_argument("--logs", action="store_true", help="the log lines of jobs")
     args = parser.parse_args()
     if args.logs:
-        title, columns = f"CPU for 1,000 jobs (SQLite), {JOBS:,} at once", ("process", "log none", "log all", "cost")
+        title, columns = (
+            f"CPU for 1,000 jobs, and their rate (SQLite), {JOBS:,} at once",
+            ("process", "log none", "log all", "cost"),
+        )
         found = logs()
     else:
         title = f"CPU of the server for 1,000 jobs (SQLite), {CHANGES:,} changes/s and full rate"

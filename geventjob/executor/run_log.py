@@ -38,24 +38,23 @@ def ended(work: Work, decision: Decision) -> None:
 
 def _failed(work: Work, event: str, text: str, failure: Fail, level: int, **fields: Any) -> None:
     fields.update(code=failure.code, error=failure.kind or None, message=failure.message)
-    _ended(work, event, text, failure.trace and f"\n{failure.trace}", level=level, **fields)
+    known = {name: value for name, value in fields.items() if value is not None}
+    _ended(work, event, text, failure.trace and f"\n{failure.trace}", level=level, **known)
 
 
 def _ended(work: Work, event: str, text: str, trace: str = "", level: int = logging.INFO, **fields: Any) -> None:
     """Log an end, with the seconds of the run and the number of the attempt."""
     assert work.job
-    attempt, running = work.job.attempt, work.running
-    seconds = round(boottime() - running.started, 3) if running else None
-    message = fields.pop("message", None)
-    values = {name: value for name, value in {**fields, "seconds": seconds}.items() if value is not None}
-    told = ", ".join(
-        part for part in (f"code {fields['code']}" if fields.get("code") is not None else "",
-                          f"{seconds:.3f} s" if seconds is not None else "", f"attempt {attempt}") if part
-    )  # fmt: skip
-    turn(
-        event, "%s %s (%s)%s%s", work.claim.job, text, told, f": {message}" if message else "", trace,
-        level=level, run=_run(work), attempt=attempt, **values,
-    )  # fmt: skip
+    fields["attempt"] = work.job.attempt
+    told = f"attempt {work.job.attempt}"
+    if work.running:
+        fields["seconds"] = round(boottime() - work.running.started, 3)
+        told = f"{fields['seconds']:.3f} s, {told}"
+    if "code" in fields:
+        told = f"code {fields['code']}, {told}"
+    if message := fields.pop("message", ""):
+        message = f": {message}"
+    turn(event, "%s %s (%s)%s%s", work.claim.job, text, told, message, trace, level=level, run=_run(work), **fields)
 
 
 def _run(work: Work) -> str:

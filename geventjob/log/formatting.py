@@ -31,7 +31,8 @@ class LineFormatter(logging.Formatter):
     def text(self, record: logging.LogRecord) -> str:
         """Return the text of a record, cut to LONGEST_LINE; a wrong log call gives a text that says so."""
         try:
-            text = super().format(record)
+            has_trace = record.exc_info or record.exc_text or record.stack_info
+            text = super().format(record) if has_trace else record.getMessage()
         except Exception as error:  # a wrong log call must not fail the action that makes it
             text = f"cannot format the message {record.msg!r:.200}: {type(error).__name__}: {error}"
         if len(text) > LONGEST_LINE:

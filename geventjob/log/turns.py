@@ -7,7 +7,6 @@ are written together, DELAY seconds late: a log call and a write for each would 
 from __future__ import annotations
 
 import logging
-import os
 import time
 from typing import Any
 
@@ -20,8 +19,27 @@ LEVELS = {"all": logging.INFO, "failed": logging.WARNING, "none": logging.CRITIC
 """The lowest level that is logged, by the value of `--log-jobs`."""
 DELAY = 0.05
 """Seconds. A process that is killed loses the lines of this time."""
-_COMMON = vars(logging.makeLogRecord({"name": TURNS.name})) | {"process": None, "processName": None}
-_pending: list[logging.LogRecord] = []
+_pending: list[Turn] = []
+
+
+class Turn(logging.LogRecord):
+    """The record of a turn, made cheaply: `LogRecord.__init__` is the largest part of a log call."""
+
+    name = TURNS.name
+    exc_info = exc_text = stack_info = None
+
+    def __init__(self, text: str, args: tuple[object, ...], level: int, run: str, fields: dict[str, Any]) -> None:
+        self.created = time.time()
+        self.msg = text
+        self.args = args
+        self.levelno = level
+        self.levelname = logging.getLevelName(level)
+        self.run = run
+        self.fields = fields
+
+    def complete(self) -> logging.LogRecord:
+        """Return a record with all that the handlers of other libraries read."""
+        return logging.makeLogRecord({**vars(self), "name": self.name, "msecs": self.created % 1 * 1000})
 
 
 def set_turns(wanted: str) -> None:
@@ -36,23 +54,9 @@ def turn(event: str, text: str, *args: object, level: int = logging.INFO, run: s
     """
     if not TURNS.isEnabledFor(level):
         return
-    created = time.time()
-    record = logging.LogRecord.__new__(logging.LogRecord)  # its __init__ is the largest part of a log call
-    vars(record).update(_COMMON)
-    vars(record).update(
-        msg=text,
-        args=args,
-        levelno=level,
-        levelname=logging.getLevelName(level),
-        created=created,
-        msecs=created % 1 * 1000,
-        process=os.getpid(),
-        run=run,
-        fields={"event": event, **fields},
-    )
     if not _pending:
         gevent.spawn_later(DELAY, write_turns)
-    _pending.append(record)
+    _pending.append(Turn(text, args, level, run, {"event": event, **fields}))
 
 
 def write_turns() -> None:
@@ -65,5 +69,5 @@ def write_turns() -> None:
                 handler.handle_all(records)
             else:
                 for record in records:
-                    handler.handle(record)
+                    handler.handle(record.complete())
         logger = logger.parent if logger.propagate else None

@@ -214,14 +214,10 @@ def _cut_off(evidence: Evidence, executor: str, at: float) -> Iterator[Run]:
     for id, runs in evidence.runs.items():
         run = runs[0]
         there = f"{run.executor}-".startswith(f"{executor}-")  # a name in use gets a number
-        paused = evidence.added.get(id, {}).get("kind") == "limited"  # perhaps, and for longer where clocks were set
+        # A limit may hold the job, for longer where clocks were set; another may expire before it is taken over.
+        kept = evidence.added.get(id, {}).get("kind") in ("limited", "expiring")
         ours = (
-            there
-            and not paused
-            and run.attempt == 1
-            and run.begin < at
-            and not run.outcome
-            and id not in evidence.stops
+            there and not kept and run.attempt == 1 and run.begin < at and not run.outcome and id not in evidence.stops
         )
         if ours and at - run.last_sign(evidence.session) < evidence.session / 2:
             yield run
