@@ -39,6 +39,14 @@ def environ(job):
     with open(job.payload["file"], "w") as file:
         subprocess.run(["env"], stdout=file, check=True)
 
+@action("bounded", isolation="process", memory="128M")
+def bounded(job):
+    """Return the control group, or fill the memory."""
+    kept = []
+    while job.payload["fill"]:
+        kept.append(bytearray(1 << 23))
+    return {"group": Path("/proc/self/cgroup").read_text().rpartition("0::")[2].strip()}
+
 @action("holds", timeout=600)
 def holds(job):
     """Keep the interpreter in C code, where nothing can interrupt it."""

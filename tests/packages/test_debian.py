@@ -78,6 +78,28 @@ def test_the_units_are_hardened_and_have_no_misspelt_line(site: Installed) -> No
         assert float(exposure.partition(f"{unit}: ")[2].split()[0]) <= 1.5
 
 
+def test_an_action_with_a_process_has_a_control_group_with_its_memory(site: Installed) -> None:
+    """Where the kernel controls memory by cgroup v2; where it has lent memory to cgroup v1, the process has a limit."""
+    machine, client = site.machine, site.client()
+    assert machine.property(EXECUTOR, "DelegateControllers").split() == ["memory", "pids"]
+    before = site.processes()
+    [stays, fills] = map(
+        str, client.bulk_add([{"action": "bounded", "payload": {"fill": fill}} for fill in (False, True)])
+    )
+    jobs = ended(client, [stays, fills])
+    assert (jobs[stays]["state"], jobs[fills]["state"]) == ("SUCCESS", "FAILED")
+    unit = machine.property(EXECUTOR, "ControlGroup")
+    controllers = machine.run("cat", f"/sys/fs/cgroup{unit}/cgroup.controllers", check=False)
+    if "memory" in controllers.split():
+        killed = r"ProcessDied: its process was killed: its memory was not enough; it used 12[78] MB of memory .*"
+        assert re.fullmatch(killed, jobs[fills]["statusMessage"])
+        assert re.fullmatch(rf"{unit}/worker-\d+-\d+", jobs[stays]["output"]["group"])
+    else:
+        assert jobs[fills]["statusMessage"] == "MemoryError"
+    site.works()
+    assert site.processes() == before, "the executor goes on"
+
+
 def test_the_page_of_licences_names_all_that_is_inside(site: Installed) -> None:
     code = "from importlib.metadata import distributions as d; print(*{x.metadata['Name'] for x in d()})"
     names = site.machine.run("/opt/slipstream/job/bin/python", "-c", code).lower().split()
