@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from geventjob.job.types import LOG_BYTES
+from geventjob.log.handlers import KEPT, LARGEST_FILE
 from tests.support.fleet import Fleet, Process, ended, fleet, until
 
 ACTIONS = Path(__file__).parents[1] / "actions" / "hostile.py"
@@ -68,6 +70,21 @@ def executor(engine: Fleet) -> Process:
     return engine.executor("one", "--max-body=1m", "--session-timeout=60")
 
 
+@pytest.fixture(scope="module")
+def talking(engine: Fleet) -> Iterator[Process]:
+    """Yield an executor with log files, beside no other executor."""
+    executor = engine.executor("two", "--log-dir", str(engine.folder / "logs"), "--session-timeout=60")
+    client = engine.client()
+    ended(client, [client.submit("well_behaved_process")])
+    yield executor
+    assert executor.stop() == 0
+
+
+def most_memory(process: Process) -> int:
+    """Return the most bytes of memory that a process has had at once."""
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())[0]) << 10
+
+
 def test_each_ends_as_documented_and_harms_no_other(engine: Fleet, executor: Process, tmp_path: Path) -> None:
     client = engine.client()
     payload = {"file": str(tmp_path / "end"), "megabytes": 1, "size": 5_000_000}
@@ -116,3 +133,23 @@ def test_the_executor_still_works_and_ends_well(engine: Fleet, executor: Process
     assert {job["state"] for job in ended(client, ids).values()} == {"SUCCESS"}
     assert executor.stop() == 0
     assert "Traceback (most recent call last)" not in executor.log.replace("\n    Traceback", "")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_100_mb_of_log_lines_harm_nobody(talking: Process, engine: Fleet, way: str) -> None:
+    """The executor keeps the last lines for the job, as much as six files on disk, and no more in memory."""
+    client = engine.client()
+    before = most_memory(talking)
+    id = client.submit(f"talks_{way}", {"megabytes": 100}, timeout=600)
+    beside = [client.submit(f"well_behaved_{each}") for each in WAYS for _ in range(5)]
+    jobs = ended(client, [id, *beside], 300)
+    assert {(job["state"], job["attempts"]) for job in jobs.values()} == {("SUCCESS", 1)}
+    assert most_memory(talking) - before < 20 << 20
+    [attempt] = client.log(id)["attempts"]
+    kept = attempt["text"]
+    assert 60_000 < len(kept) <= LOG_BYTES
+    assert kept.endswith(f" {'x' * 1000}\n")
+    files = {path.name: path.stat().st_size for path in (engine.folder / "logs").iterdir()}
+    assert set(files) == {"executor.log", *(f"executor.log.{number}" for number in range(1, KEPT + 1))}
+    assert max(files.values()) <= LARGEST_FILE + 4096
+    assert talking.running
