@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import gevent
@@ -12,6 +12,8 @@ from prometheus_client.core import Metric
 
 from geventjob.clock import boottime
 
+Observe = Callable[[str, float], None]
+"""Counts a value of one label in a histogram."""
 REGISTRY = CollectorRegistry()
 """The metrics of this process."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -75,28 +77,20 @@ class HubLag:
             self._lags.observe(lag)
 
 
-class QueueMetrics:
-    """The time that calls of coordination take (coordination/measured.py)."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._seconds = Histogram("geventjob_queue_seconds", "Seconds of a call to the queue", ["call"],
-                                  registry=registry, buckets=SHORT)  # fmt: skip
-
-    def __call__(self, call: str, seconds: float) -> None:
-        """Count a call."""
-        self._seconds.labels(call).observe(seconds)
+def observe(registry: CollectorRegistry, name: str, about: str, label: str, bounds: Sequence[float]) -> Observe:
+    """Register a histogram with one label. Return the function that counts a value."""
+    histogram = Histogram(name, about, [label], registry=registry, buckets=bounds)
+    return lambda which, value: histogram.labels(which).observe(value)
 
 
-class BatchMetrics:
-    """The sizes of batches (batch.py)."""
+def observe_queue(registry: CollectorRegistry) -> Observe:
+    """Register the time that calls of coordination take (coordination/measured.py)."""
+    return observe(registry, "geventjob_queue_seconds", "Seconds of a call to the queue", "call", SHORT)
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._items = Histogram("geventjob_batch_items", "Items sent together", ["batch"], registry=registry,
-                                buckets=ITEMS)  # fmt: skip
 
-    def __call__(self, batch: str, items: int) -> None:
-        """Count a batch."""
-        self._items.labels(batch).observe(items)
+def observe_batches(registry: CollectorRegistry) -> Observe:
+    """Register the sizes of batches (batch.py)."""
+    return observe(registry, "geventjob_batch_items", "Items sent together", "batch", ITEMS)
 
 
 def is_authorized(header: str | None, token: str) -> bool:

@@ -10,7 +10,7 @@ from geventjob.batch import Batcher
 from geventjob.config import Settings
 from geventjob.coordination.base import Coordination
 from geventjob.coordination.measured import measure
-from geventjob.metrics import REGISTRY, BatchMetrics, Collector, HubLag, QueueMetrics
+from geventjob.metrics import REGISTRY, Collector, HubLag, observe_batches, observe_queue
 from geventjob.metrics_port import MetricsPort
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 def measured(open_: Callable[[str], Coordination]) -> Callable[[str], Coordination]:
     """Return `open_`, a function that opens coordination under a name, with calls and batches that are measured."""
-    queue, Batcher.measure = QueueMetrics(REGISTRY), BatchMetrics(REGISTRY)
+    queue, Batcher.measure = observe_queue(REGISTRY), observe_batches(REGISTRY)
 
     def opened(name: str) -> Coordination:
         coordination = open_(name)

@@ -55,7 +55,7 @@ from geventjob.server.store.watched import WatchedStore
 from geventjob.server.watch.failure_groups import FailureGroups
 from geventjob.server.watch.feed import Feed
 from geventjob.server.watch.looking import look_around
-from geventjob.server.watch.metrics import FleetMetrics, JobMetrics, StoreMetrics
+from geventjob.server.watch.metrics import FleetMetrics, JobMetrics, observe_store
 from geventjob.server.watch.rates import Rates
 from geventjob.traceparent import INCOMING, parsed
 
@@ -129,7 +129,7 @@ def application(
     audit = audit or Audit(store)
     metrics = metrics or CollectorRegistry()
     store.watch(JobMetrics(metrics).note)
-    store.measure = StoreMetrics(metrics)
+    store.measure = observe_store(metrics)
     metrics.register(FleetMetrics(coordination))
     app = App(middleware=[Measured(metrics), Authentication(sessions, base_uri), Audited(audit)])
     app.add_error_handler(Exception, _any_error)

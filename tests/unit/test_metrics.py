@@ -96,7 +96,7 @@ def test_a_lease_is_what_is_left(registry: CollectorRegistry) -> None:
 
 
 def test_the_batches_with_a_name_are_measured(registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Batcher, "measure", metrics.BatchMetrics(registry))
+    monkeypatch.setattr(Batcher, "measure", metrics.observe_batches(registry))
     named: Batcher[int, int] = Batcher(list, name="adds")
     nameless: Batcher[int, int] = Batcher(list)
     for answer in [*map(named.submit, range(3)), *map(nameless.submit, range(3))]:
@@ -107,7 +107,7 @@ def test_the_batches_with_a_name_are_measured(registry: CollectorRegistry, monke
 
 def test_calls_of_the_queue_are_measured(registry: CollectorRegistry, tmp_path: Path) -> None:
     queue = SqliteCoordination(str(tmp_path / "coordination.db"), "one", 10)
-    measure(queue, metrics.QueueMetrics(registry))
+    measure(queue, metrics.observe_queue(registry))
     queue.start()
     try:
         queue.put([("job/1", 5)])
@@ -123,8 +123,8 @@ def test_calls_of_the_queue_are_measured(registry: CollectorRegistry, tmp_path: 
 def test_promtool_finds_no_fault(registry: CollectorRegistry) -> None:
     JobMetrics(registry).note([Written(None, NEW), Written(NEW, RUNNING), Written(RUNNING, FAILED)])
     metrics.HubLag(registry)
-    metrics.QueueMetrics(registry)("put", 0.1)
-    metrics.BatchMetrics(registry)("adds", 3)
+    metrics.observe_queue(registry)("put", 0.1)
+    metrics.observe_batches(registry)("adds", 3)
     registry.register(DistributorFigures(lambda: {"nightly": True}, lambda: Session("s", 10.0)))
     registry.register(ExecutorFigures(lambda: cast(ExecutorEngine, Working())))
     done = subprocess.run(["promtool", "check", "metrics"], input=metrics.text(registry), capture_output=True)

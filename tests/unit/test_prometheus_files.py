@@ -11,9 +11,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from geventjob.executor.metrics import COUNTS, HELP, RunMetrics
-from geventjob.metrics import BatchMetrics, HubLag, QueueMetrics
+from geventjob.metrics import HubLag, observe_batches, observe_queue
 from geventjob.server.http.measured import Measured
-from geventjob.server.watch.metrics import JobMetrics, StoreMetrics
+from geventjob.server.watch.metrics import JobMetrics, observe_store
 
 FOLDER = Path(__file__).parents[2] / "conf" / "prometheus"
 FLEET = {"queue_entries", "queue_taken", "queue_oldest_seconds", "executors", "executor_slots", "leader"}
@@ -22,7 +22,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "monitor.md"
 
 def known() -> set[str]:
     registry = CollectorRegistry()
-    for made in (JobMetrics, RunMetrics, HubLag, Measured, StoreMetrics, QueueMetrics, BatchMetrics):
+    for made in (JobMetrics, RunMetrics, HubLag, Measured, observe_store, observe_queue, observe_batches):
         made(registry)
     leases = ("server_lease_seconds", "distributor_lease_seconds", "distributor_leads")
     counts = (f"{name}_total" for name in COUNTS)

@@ -11,7 +11,7 @@ from geventjob.cimi.document import Document
 from geventjob.clock import boottime, moment_of
 from geventjob.coordination.base import Coordination, CoordinationError
 from geventjob.job.states import FINAL
-from geventjob.metrics import SECONDS, SHORT, BoundedLabel
+from geventjob.metrics import SECONDS, SHORT, BoundedLabel, Observe, observe
 from geventjob.server.store.watched import Written
 from geventjob.server.watch.fleet import ELECTIONS
 
@@ -77,16 +77,9 @@ class JobMetrics:
             self._promoted.inc()
 
 
-class StoreMetrics:
-    """The time that calls to the store take, the wait for their turn included."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._seconds = Histogram("geventjob_store_seconds", "Seconds of a call to the store", ["call"],
-                                  registry=registry, buckets=SHORT)  # fmt: skip
-
-    def __call__(self, name: str, seconds: float) -> None:
-        """Count a call."""
-        self._seconds.labels(name).observe(seconds)
+def observe_store(registry: CollectorRegistry) -> Observe:
+    """Register the time that calls to the store take, the wait for their turn included."""
+    return observe(registry, "geventjob_store_seconds", "Seconds of a call to the store", "call", SHORT)
 
 
 class FleetMetrics:
