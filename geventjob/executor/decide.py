@@ -15,10 +15,14 @@ from geventjob.executor.ending import Ending, ForeignValue, Raised, RaisedApart,
 from geventjob.executor.job import Job, cut
 from geventjob.executor.unknown import UnknownActions, describe
 from geventjob.executor.work import Work
+from geventjob.masking import mask_logins, mask_values
 from geventjob.plugins import Actions
 from geventjob.plugins.retries import NO_RETRIES, RetryPolicy
 
 log = logging.getLogger(__name__)
+
+LONGEST_TEXT = 1 << 17
+"""Characters of the text of an exception, and of its traceback; no log or message shows as many."""
 
 
 class Decider:
@@ -92,12 +96,15 @@ def after_code(ending: Ending, job: Job, policy: RetryPolicy) -> Decision | None
 
 
 def _after_exception(raised: Raised, job: Job, policy: RetryPolicy) -> Fail | TryAgain:
-    """Decide about an exception of the code, by the rule of the action about the exception."""
+    """Decide about an exception of the code, by the rule of the action about the exception.
+
+    The texts go to logs and errors, so they lose the secrets of the payload that they repeat.
+    """
+    text, trace = (mask_logins(mask_values(shown[:LONGEST_TEXT], job.payload)) for shown in (raised.text, raised.trace))
     if isinstance(raised, RaisedApart):
-        failure = Fail(cut(raised.text), trace=raised.trace, kind=raised.kind)
-        return _again(failure, raised.pause, raised.limit, job)
+        return _again(Fail(cut(text), trace=trace, kind=raised.kind), raised.pause, raised.limit, job)
     error = raised.error
-    failure = Fail(cut(raised.text), trace=raised.trace, kind=type(error).__name__)
+    failure = Fail(cut(text), trace=trace, kind=type(error).__name__)
     return _again(failure, policy.pause(error, job.get("retried", 0)), policy.limit(error), job)
 
 

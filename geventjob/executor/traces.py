@@ -9,7 +9,6 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 
 from geventjob.executor.decision import OUTCOMES, Decision, Fail, LetGo, TryAgain
 from geventjob.executor.work import Work
-from geventjob.masking import mask_logins, mask_values
 from geventjob.traceparent import HEADER
 from geventjob.traces import parent_of
 
@@ -49,23 +48,18 @@ class RunTraces:
         span.set_attribute("geventjob.outcome", OUTCOMES[type(decision)])
         failure = decision.failure if isinstance(decision, TryAgain) else decision
         if isinstance(failure, Fail):
-            _note_failure(span, failure, work)
+            _note_failure(span, failure)
         elif isinstance(failure, LetGo):
             span.set_status(StatusCode.ERROR, "the claim was lost")
         span.end()
 
 
-def _note_failure(span: Span, failure: Fail, work: Work) -> None:
-    """Note a failure, without the secrets of the payload that its texts may repeat."""
-    payload = work.job.payload if work.job else {}
-
-    def masked(text: str) -> str:
-        return mask_logins(mask_values(text, payload))
-
-    message = masked(failure.message or "")[:MESSAGE_LENGTH]
+def _note_failure(span: Span, failure: Fail) -> None:
+    """Note a failure; its texts are without secrets (`decide`)."""
+    message = (failure.message or "")[:MESSAGE_LENGTH]
     if failure.kind:
         span.set_attribute("error.type", failure.kind)
     if failure.trace:
         exception = {"exception.type": failure.kind, "exception.message": message}
-        span.add_event("exception", {**exception, "exception.stacktrace": masked(failure.trace)[-TRACE_LENGTH:]})
+        span.add_event("exception", {**exception, "exception.stacktrace": failure.trace[-TRACE_LENGTH:]})
     span.set_status(StatusCode.ERROR, message)

@@ -136,6 +136,14 @@ def test_an_exception_of_the_action_is_kept_for_the_log() -> None:
     assert decision.trace.endswith("ValueError: no")
 
 
+def test_the_texts_of_an_exception_are_without_the_secrets_of_the_payload() -> None:
+    job = job_of(payload={"token": "hunter2"})
+    decision = after_code(raised(OSError("hunter2 at https://me:it@here")), job, NO_RETRIES)
+    assert isinstance(decision, Fail)
+    assert decision.message == "OSError: *** at https://***@here"
+    assert decision.trace.endswith("OSError: *** at https://***@here")
+
+
 # --- retries
 
 STEADY = Backoff(first=7, jitter=0)
