@@ -100,13 +100,13 @@ def test_a_job_that_kills_executors_is_given_up(engine: Fleet, notes: Notes) -> 
     engine.server(*SESSION)
     [poison] = add(engine.client(), notes, 1, "kills_its_executor")
     [once] = add(engine.client(), notes, 1, "tells_of_interruption")
-    neighbours = add(engine.client(), notes, 200, "noted", 0.2)
+    neighbours = add(engine.client(), notes, 10, "noted", 0.2)
     alive: list[Process] = []
 
     def over() -> bool:
         if not alive or not alive[-1].running:
             alive.append(engine.start_executor(f"life-{len(alive)}", *SESSION))
-        return bool(engine.client().search("job", filter="state!='QUEUED' and state!='RUNNING'", last=0)["count"] == 202)
+        return bool(engine.client().search("job", filter="state!='QUEUED' and state!='RUNNING'", last=0)["count"] == 12)
 
     until(over, 60)
     jobs = ended(engine.client(), [poison, once, *neighbours])
