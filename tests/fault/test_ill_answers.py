@@ -85,3 +85,33 @@ def test_ten_thousand_refusals_leave_nothing_behind(engine: Fleet, way: HttpProx
 def descriptors() -> int:
     """Return how many descriptors this process has open, with both ends of the proxy."""
     return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_cookie_that_ends_and_a_password_that_is_changed_lose_nothing(engine: Fleet, notes: Notes) -> None:
+    """A new cookie is fetched without a word; under a wrong password outcomes wait, which is told once."""
+    engine.server(*SESSION)
+    admin = engine.client()
+    admin.add("user", {"username": "worker", "password": PASSWORD, "roles": "USER EXECUTOR"})
+    engine.login[engine.login.index("super")] = "worker"
+    executor = engine.executor("first", "--threads", "20", *SESSION)
+    notes.close("first")
+    ids = add(admin, notes, 10, "gated")
+    until(lambda: notes.count("begin") == 10)
+    lines = len(executor.log.splitlines())
+
+    for session in until(lambda: admin.sessions("worker")):
+        admin.delete(session["id"])
+    ended(admin, more := add(admin, notes, 5, "noted"))
+    assert executor.log.splitlines()[lines:] == []
+
+    admin.edit("user/worker", {"password": "another password"})
+    notes.open("first")
+    until(lambda: "invalid credentials for 'worker'" in executor.log)
+    until(lambda: notes.count("end") == 15)
+    assert {admin.get(id)["state"] for id in ids} == {"RUNNING"}
+    admin.edit("user/worker", {"password": PASSWORD})
+    jobs = ended(admin, [*ids, *more])
+    assert {(job["state"], job["attempts"]) for job in jobs.values()} == {("SUCCESS", 1)}
+    assert executor.log.count("invalid credentials") == 1
+    assert len(executor.log.splitlines()) - lines <= LINES
+    assert executor.stop() == 0
