@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import elasticsearch
 from tests.support.fleet import PASSWORD, Fleet, fleet
 from tests.support.ports import free_port
 from tests.support.zookeeper import shared
@@ -90,6 +91,12 @@ def test_the_log_in_is_wrong(made: Fleet, tmp_path: Path) -> None:
     assert "no distributor 'jobs_clean': did you mean jobs_cleanup?" in check(
         made, "distributor", "jobs_clean", *login, code=1
     )
+
+
+def test_a_server_whose_elasticsearch_is_there(made: Fleet) -> None:
+    node = elasticsearch.shared()
+    said = check(made, "server", "--port", str(free_port()), "--es-hosts-list", node, code=0)
+    assert f"ok     Elasticsearch {node}: version {elasticsearch.VERSION}, cluster " in said
 
 
 def test_a_server_whose_elasticsearch_is_away(made: Fleet) -> None:
