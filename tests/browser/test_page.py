@@ -662,3 +662,24 @@ def test_changes_are_seen_without_a_look(page: Page, client: Client, mark: str) 
     page.route("**/api/job", lambda route: route.abort())
     client.edit(id, {"name": "by an event"})
     expect(rows(page)).to_contain_text("by an event")
+
+
+def test_eight_windows_of_a_browser_share_a_stream(
+    windows: Callable[..., Screen], client: Client, mark: str, token: str
+) -> None:
+    """A browser has six connections to a server: eight streams would leave none for anything else."""
+    first = windows()
+    first.enter()
+    pages = [first.page, *(first.page.context.new_page() for _ in range(7))]
+    for page in pages:
+        page.goto(f"{first.url}/ui#/jobs?tag={mark}")
+        expect(page.get_by_text("No job matches.")).to_be_visible()
+    waiting(client, mark, 1)
+    for page in pages:
+        expect(rows(page)).to_have_count(1)
+    pages[0].close()  # which has the stream
+    pages[-1].route("**/api/job", lambda route: route.abort())
+    [job] = client.search("job", filter=f"tags='{mark}'")["jobs"]
+    client.edit(job["id"], {"name": "by the next stream"})
+    for page in pages[1:]:
+        expect(rows(page)).to_contain_text("by the next stream")

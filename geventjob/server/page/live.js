@@ -1,5 +1,7 @@
 // When to look anew: the server's events say what has changed; without them the page looks at intervals.
 
+import { Stream } from "./stream.js";
+
 const INTERVAL = 5_000;
 const QUIET_INTERVAL = 15_000;
 const SOON = 1_000;
@@ -14,6 +16,7 @@ export class Live {
   // and returns whether to look anew. `page.interval()` returns the ms between looks, where a screen needs its own.
   constructor(page) {
     this.page = page;
+    this.stream = new Stream((name, value) => this.hear(name, value));
     this.cost = 0;
     this.looks = 0;
     this.isStale = false;
@@ -29,8 +32,7 @@ export class Live {
   }
 
   stop() {
-    this.source?.close();
-    this.source = null;
+    this.stream.close();
     clearTimeout(this.timer);
     this.due = Infinity;
   }
@@ -56,9 +58,8 @@ export class Live {
     this.cost = performance.now() - began;
     this.looks -= 1;
     if (document.hidden) return;
-    if (!failed && this.page.isLoggedIn()) this.listen();
-    const isListening = this.source?.readyState === EventSource.OPEN;
-    const interval = this.page.interval() ?? (isListening ? QUIET_INTERVAL : INTERVAL);
+    if (!failed && this.page.isLoggedIn()) this.stream.open();
+    const interval = this.page.interval() ?? (this.stream.isOpen ? QUIET_INTERVAL : INTERVAL);
     this.lookAfter(failed || this.rest(this.isStale ? this.soon : interval));
   }
 
@@ -73,16 +74,8 @@ export class Live {
     return Math.max(least, this.cost * SHARE);
   }
 
-  // Open the stream of events. The browser opens it again by itself, unless the server refuses.
-  listen() {
-    if (this.source && this.source.readyState !== EventSource.CLOSED) return;
-    this.source = new EventSource(new URL("api/events", location.href));
-    this.source.onerror = () => this.changed();
-    this.source.addEventListener("end", () => this.lookAfter(0));
-    for (const name of ["reset", "jobs", "nodes", "queue"]) {
-      this.source.addEventListener(name, (event) => {
-        if (this.page.hear(name, JSON.parse(event.data))) this.changed();
-      });
-    }
+  hear(name, value) {
+    if (name === "end") this.lookAfter(0);
+    else if (this.page.hear(name, value)) this.changed();
   }
 }
