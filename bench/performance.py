@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -165,9 +166,10 @@ def slow_server() -> Iterator[str]:
     import requests
 
     from tests.support.fleet import until
-    from tests.support.ports import free_port
 
-    port = free_port()
+    with socket.socket() as probe:  # another checkout need not have free_port
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     process = subprocess.Popen([sys.executable, HERE / "slow_server.py", str(port)])
 
     def answers() -> bool:
