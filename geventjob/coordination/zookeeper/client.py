@@ -219,11 +219,15 @@ class _Connection(ConnectionHandler):  # type: ignore[misc]
         A server with too many connections closes even a connection on which nothing was sent.
         """
         reason = NO_SESSIONS
-        with contextlib.suppress(OSError), self.handler.create_connection((hostip, port), host) as connection:
-            connection.settimeout(HANG_UP)
-            with contextlib.suppress(ConnectionError):
+        try:
+            with self.handler.create_connection((hostip, port), host) as connection:
+                connection.settimeout(HANG_UP)
                 connection.recv(1)
             reason = TOO_MANY  # skipped by a time-out
+        except (BrokenPipeError, ConnectionResetError):  # closed before it was even set up
+            reason = TOO_MANY
+        except OSError:
+            pass
         if not self.client.connected:
             self.client.failures[f"{host}:{port}"] = reason
 
