@@ -26,7 +26,9 @@ def test_actions_that_end_their_executor_are_given_up_and_none_beside(tmp_path: 
         made.server(*SESSION)
         client, alive = made.client(), list[Process]()
         killers = [client.submit(name) for name in KILLERS]
-        beside = [id for id in client.bulk_add([{"action": "well_behaved_greenlet"}] * INNOCENTS) if isinstance(id, str)]
+        beside = [
+            id for id in client.bulk_add([{"action": "well_behaved_greenlet"}] * INNOCENTS) if isinstance(id, str)
+        ]
 
         def over() -> bool:
             kept_alive(made, alive)
