@@ -364,7 +364,8 @@ def made_or_met(result: str | Problem) -> str | None:
 def release_all(server: Server) -> None:
     """Have all adds completed that dead servers have left."""
     for job in server.all_jobs():
-        server.jobs.release(job["id"], ADMIN)
+        if job["state"] not in FINAL:
+            server.jobs.release(job["id"], ADMIN)
     server.promoter.run()
     assert not any(is_pending(job) for job in server.all_jobs())
 
@@ -424,8 +425,11 @@ def test_many_clients_of_two_servers_make_one_job_at_a_time(both: Both) -> None:
     gevent.joinall(greenlets, raise_error=True)
     assert len(made) == len(set(made)) == ended[0] >= 10
     assert servers[0].claims() == 0
-    ran = {job["id"] for job in servers[0].all_jobs() if job["state"] == "SUCCESS"}
-    assert ran == set(made), "a job whose client was told to try again never ran"
+    left = [job for job in servers[0].all_jobs() if job["id"] not in made]
+    assert all(is_pending(job) for job in left), "only an add whose client was told to try again may be left"
+    release_all(servers[0])
+    assert len(servers[0].live()) == min(1, len(left)), "one of them keeps the key, and the others are removed"
+    assert len(servers[0].all_jobs()) == len(made) + len(servers[0].live())
 
 
 # --- over HTTP
