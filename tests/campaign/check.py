@@ -93,6 +93,12 @@ def _given_up(job: dict[str, object]) -> bool:
     return job["state"] == "FAILED" and isinstance(interruptions, int) and interruptions >= MAX_INTERRUPTIONS
 
 
+def _has_expired(evidence: Evidence, id: str) -> bool:
+    """Return whether a job that may expire did so before a run could end."""
+    kind, message = evidence.added.get(id, {}).get("kind"), evidence.jobs.get(id, {}).get("statusMessage")
+    return kind == "expiring" and "expired" in str(message)
+
+
 def _waits(line: dict[str, object]) -> bool:
     return line["kind"] in ("after", "batch")
 
@@ -103,7 +109,7 @@ def _expected(evidence: Evidence, id: str) -> set[str]:
     expected = {"SUCCESS"}
     if line["kind"] == "failing":
         expected = {"FAILED"} if line["fail"] > line["retries"] else {"SUCCESS"}
-    elif line["kind"] == "expiring" and "expired" in str(evidence.jobs[id].get("statusMessage")):
+    elif _has_expired(evidence, id):
         expected = {"STOPPED"}
     elif line["kind"] == "after" and line["after"]["whenFailed"] != "run":
         before = [evidence.jobs.get(each, {}).get("state") for each in line["after"]["jobs"]]
@@ -214,10 +220,15 @@ def _cut_off(evidence: Evidence, executor: str, at: float) -> Iterator[Run]:
     for id, runs in evidence.runs.items():
         run = runs[0]
         there = f"{run.executor}-".startswith(f"{executor}-")  # a name in use gets a number
-        # A limit may hold the job, for longer where clocks were set; another may expire before it is taken over.
-        kept = evidence.added.get(id, {}).get("kind") in ("limited", "expiring")
+        paused = evidence.added.get(id, {}).get("kind") == "limited"  # perhaps, and for longer where clocks were set
         ours = (
-            there and not kept and run.attempt == 1 and run.begin < at and not run.outcome and id not in evidence.stops
+            there
+            and not paused
+            and not _has_expired(evidence, id)
+            and run.attempt == 1
+            and run.begin < at
+            and not run.outcome
+            and id not in evidence.stops
         )
         if ours and at - run.last_sign(evidence.session) < evidence.session / 2:
             yield run

@@ -253,6 +253,17 @@ def test_a_takeover_that_is_late(record: Record, later: float | None) -> None:
     only(rows(record), "takeovers later than allowed", "6.30 s" if later else "never ran again")
 
 
+@pytest.mark.parametrize(("message", "late"), [("expired", False), (None, True)])
+def test_a_job_that_expires_may_do_so_before_its_takeover(record: Record, message: str | None, late: bool) -> None:
+    record.lines[:] = [
+        line for line in record.lines if not (line.get("job") == "job/moved" and line.get("attempt") == 2)
+    ]
+    [added] = [line for line in record.lines if line["what"] == "added" and line["job"] == "job/moved"]
+    added["kind"] = "expiring"
+    record.jobs["job/moved"] |= {"state": "STOPPED", "statusMessage": message}
+    assert ("takeovers later than allowed" in rows(record)) is late
+
+
 def test_takeovers_beside_another_fault_are_not_measured(record: Record) -> None:
     evidence = record.evidence()
     evidence.outages.append(Outage("freeze", "zookeeper-0", 3.0, 6.5))
