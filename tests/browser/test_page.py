@@ -664,9 +664,7 @@ def test_changes_are_seen_without_a_look(page: Page, client: Client, mark: str) 
     expect(rows(page)).to_contain_text("by an event")
 
 
-def test_eight_windows_of_a_browser_share_a_stream(
-    windows: Callable[..., Screen], client: Client, mark: str, token: str
-) -> None:
+def test_eight_windows_of_a_browser_share_a_stream(windows: Callable[..., Screen], client: Client, mark: str) -> None:
     """A browser has six connections to a server: eight streams would leave none for anything else."""
     first = windows()
     first.enter()

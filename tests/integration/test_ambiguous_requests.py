@@ -16,7 +16,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.fleet import until
-from tests.support.job_server import JobServer
+from tests.support.job_server import JobServer, all_of
 from tests.support.nginx import running
 from tests.support.ports import free_port
 
@@ -35,7 +35,7 @@ NGINX = """
     }}
 """
 SECOND = b"GET /second HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-"""What stands where one program may see a body, and the other the next request."""
+"""Stands where one program may see a body, and the other the next request."""
 
 
 def head(*lines: bytes, version: bytes = b"1.1", end: bytes = b"\r\n") -> bytes:
@@ -116,13 +116,7 @@ def answers(port: int, request: bytes) -> bytes:
     """Send bytes, and return all bytes until the other side closes the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
         sock.sendall(request)
-        found = b""
-        try:
-            while part := sock.recv(65536):
-                found += part
-        except ConnectionResetError:
-            pass
-        return found
+        return all_of(sock)
 
 
 def count(server: JobServer) -> float:

@@ -18,7 +18,7 @@ import pytest
 from geventjob.cimi.document import COOKIE
 from geventjob.server.http.limits import HttpLimits, raise_open_file_limit
 from tests.support.fleet import until
-from tests.support.job_server import Caller, JobServer, good
+from tests.support.job_server import Caller, JobServer, all_of, good
 
 CROWD = 1_000
 LATEST = 20.0
@@ -41,15 +41,6 @@ def admin(server: JobServer) -> Caller:
 
 def connected(server: JobServer) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), timeout=60)
-
-
-def all_of(sock: socket.socket) -> bytes:
-    """Return all bytes until the server closes the connection."""
-    found = b""
-    with contextlib.suppress(ConnectionError):
-        while part := sock.recv(65536):
-            found += part
-    return found
 
 
 def descriptors(server: JobServer) -> int:

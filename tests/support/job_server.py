@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import stat
 from pathlib import Path
 from typing import Any
@@ -137,3 +139,12 @@ def problem(answer: requests.Response, status: int, *words: str) -> Any:
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(os.stat(path).st_mode)
+
+
+def all_of(sock: socket.socket) -> bytes:
+    """Return all bytes until the other side closes or resets the connection."""
+    found = b""
+    with contextlib.suppress(ConnectionResetError):
+        while part := sock.recv(65536):
+            found += part
+    return found
