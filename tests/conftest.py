@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Without it, an assertion in tests/support fails without the values that it compared.
+pytest.register_assert_rewrite("tests.support")
+
 # How fast examples are made says how busy the machine is.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")

@@ -82,7 +82,8 @@ KINDS = [
         job={"timeout": 0.3},
         expected={"statusMessage": "timed out after 0.3 s"},
     ),
-    kind("stopped while queued", 50, "succeeds", {}, "STOPPED", stop_when="QUEUED"),
+    # Waits: the stop wins also over an executor that was faster than the client, and has the job already.
+    kind("stopped while queued", 50, "waits", {"seconds": 600}, "STOPPED", stop_when="QUEUED"),
     kind("stopped while waiting", 40, "waits", {"seconds": 600}, "STOPPED", stop_when="RUNNING"),
     kind("stopped while computing", 5, "computes", {"seconds": 600}, "STOPPED", stop_when="RUNNING"),
     kind(
