@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from typing import ClassVar, Generic, TypeVar, cast
 
@@ -52,7 +52,7 @@ class Batcher(Generic[Item, Result]):
         self._flights = flights
         self._worth = worth
         self._order = order
-        self._in_flight: Counter[Hashable] = Counter()
+        self._in_flight: dict[Hashable, int] = {}
         """Items in flight, by their keys."""
         self._senders = 0
         self._idle = Event()
@@ -100,7 +100,7 @@ class Batcher(Generic[Item, Result]):
             if room < 0 and batch:
                 self._waiting.appendleft(handed)
                 break
-            is_behind = self._order is not None and self._in_flight[self._order(item)] > 0
+            is_behind = self._order is not None and self._order(item) in self._in_flight
             (behind if is_behind else batch).append(handed)
         self._waiting.extendleft(reversed(behind))
         return batch
@@ -108,15 +108,19 @@ class Batcher(Generic[Item, Result]):
     def _send_one(self, batch: list[tuple[Item, AsyncResult[Result]]]) -> None:
         if Batcher.measure and self._name:
             Batcher.measure(self._name, len(batch))
-        keys = [self._order(item) for item, _ in batch] if self._order else []
-        self._in_flight.update(keys)
+        keys = [self._order(item) for item, _ in batch] if self._order else ()
+        for key in keys:
+            self._in_flight[key] = self._in_flight.get(key, 0) + 1
         try:
             results = self._send([item for item, _ in batch])
             if len(results) != len(batch):
                 raise RuntimeError(f"{len(results)} results for a batch of {len(batch)}")
         except BaseException as error:  # gevent.Timeout and GreenletExit too: no caller may wait for ever
             results = [error] * len(batch)
-        self._in_flight -= Counter(keys)
+        for key in keys:
+            self._in_flight[key] -= 1
+            if not self._in_flight[key]:
+                del self._in_flight[key]
         for (_, answer), result in zip(batch, results, strict=True):
             if isinstance(result, BaseException):
                 answer.set_exception(result)

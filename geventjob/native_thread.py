@@ -42,12 +42,12 @@ class NativeThread:
         self._calls.put((waiter, function, arguments))
         return cast(Result, waiter.get())
 
-    def close(self, last: Callable[[], object]) -> None:
-        """Call `last` in the thread behind all other calls, wait for this for a second, and end the thread.
+    def close(self, last: Callable[[], object], patience: float | None = 1.0) -> None:
+        """Call `last` in the thread behind all other calls, wait for this, and end the thread.
 
-        A thread that is stuck is left behind.
+        A thread that is stuck for `patience` seconds is left behind; None waits for ever.
         """
-        is_stuck = gevent.with_timeout(1, self.call, last, timeout_value=self) is self
+        is_stuck = gevent.with_timeout(patience, self.call, last, timeout_value=self) is self
         if not is_stuck:
             self._watcher.stop()
             self._watcher.close()

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from geventjob.near_uuid import near_uuid
 from tests.support.job_server import Caller, JobServer, good, problem
 
 STOP = "http://schemas.dmtf.org/cimi/2/action/stop"
@@ -318,9 +319,13 @@ def test_a_search_sees_what_was_just_written(admin: Caller, action: str) -> None
 
 # --- idempotency
 
+keys = pytest.mark.parametrize("new_key", [uuid4, near_uuid], ids=["any key", "a key that was just made"])
+"""A key that was just made is not looked up (docs/decisions/0052-fresh-keys-are-not-looked-up.md)."""
 
-def test_the_same_add_again_answers_as_the_first(admin: Caller) -> None:
-    job = {"action": "a", "payload": {"x": [1, 2]}, "idempotencyKey": str(uuid4())}
+
+@keys
+def test_the_same_add_again_answers_as_the_first(admin: Caller, new_key: Callable[[], object]) -> None:
+    job = {"action": "a", "payload": {"x": [1, 2]}, "idempotencyKey": str(new_key())}
     first = admin.post("job", job)
     again = admin.post("job", dict(reversed(job.items())) | {"id": "job/x"})
     assert again.status_code == first.status_code == 201
@@ -330,8 +335,9 @@ def test_the_same_add_again_answers_as_the_first(admin: Caller) -> None:
     assert body["resource-id"] == first.json()["resource-id"]
 
 
-def test_a_key_is_free_again_once_its_job_is_gone(admin: Caller) -> None:
-    key = str(uuid4())
+@keys
+def test_a_key_is_free_again_once_its_job_is_gone(admin: Caller, new_key: Callable[[], object]) -> None:
+    key = str(new_key())
     first = admin.add(idempotencyKey=key)
     good(admin.put(first, {"state": "FAILED"}))
     assert admin.add(idempotencyKey=key) == first
@@ -339,8 +345,11 @@ def test_a_key_is_free_again_once_its_job_is_gone(admin: Caller) -> None:
     assert admin.add(idempotencyKey=key) != first
 
 
-def test_many_adds_at_once_with_one_key_make_one_job(server: JobServer, admin: Caller) -> None:
-    job = {"action": str(uuid4()), "idempotencyKey": str(uuid4()), "priority": 0}
+@keys
+def test_many_adds_at_once_with_one_key_make_one_job(
+    server: JobServer, admin: Caller, new_key: Callable[[], object]
+) -> None:
+    job = {"action": str(new_key()), "idempotencyKey": str(new_key()), "priority": 0}
     callers = [server.login() for _ in range(8)]
 
     def add(number: int) -> str:
@@ -418,8 +427,9 @@ def test_administrators_are_in_every_acl(admin: Caller) -> None:
 # --- bulk
 
 
-def test_bulk_add(admin: Caller, action: str) -> None:
-    key = str(uuid4())
+@keys
+def test_bulk_add(admin: Caller, action: str, new_key: Callable[[], object]) -> None:
+    key = str(new_key())
     jobs: list[Any] = [
         {"action": action, "idempotencyKey": key},
         {"action": action, "nosuch": 1},

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from geventjob.near_uuid import DIGITS, SLOT, near_uuid
+from geventjob.near_uuid import DIGITS, SLOT, is_fresh, near_uuid
 
 START = 1_764_000_000
 
@@ -28,3 +28,18 @@ def test_ids_of_one_slot_begin_alike_and_slots_follow_each_other(monkeypatch: py
     slots = [int(digits, 16) for digits in ids]
     assert [slot - slots[0] for slot in slots] == [0, 0, 1, 2]
     assert made_at(monkeypatch, SLOT * 16**DIGITS).hex[:DIGITS] == ids[0], "they begin anew after half a day"
+
+
+@pytest.mark.parametrize(
+    ("age", "fresh"), [(-2.5, False), (-0.5, True), (0, True), (1, True), (2.5, False), (1000, False)]
+)
+@pytest.mark.parametrize("start", [0, SLOT * (16**DIGITS - START // SLOT % 16**DIGITS)], ids=["now", "at the turn"])
+def test_an_id_is_fresh_for_two_slots(monkeypatch: pytest.MonkeyPatch, start: int, age: float, fresh: bool) -> None:
+    made = made_at(monkeypatch, start + SLOT / 2)
+    monkeypatch.setattr(time, "time_ns", lambda: int((START + start + SLOT / 2 + SLOT * age) * 1e9))
+    assert is_fresh(str(made)) is fresh
+
+
+@pytest.mark.parametrize("text", ["", "monday", "k", "-", "é"])
+def test_other_texts_are_not_fresh(text: str) -> None:
+    assert not is_fresh(text)

@@ -14,7 +14,7 @@ from geventjob.batch import Batcher
 from geventjob.cimi.document import Document
 from geventjob.clock import boottime, now
 from geventjob.coordination.base import Coordination, CoordinationError
-from geventjob.near_uuid import near_uuid
+from geventjob.near_uuid import is_fresh, near_uuid
 from geventjob.server.accounts.acl import MODIFY, VIEW
 from geventjob.server.accounts.caller import Caller
 from geventjob.server.gate.after import predecessors
@@ -109,8 +109,11 @@ class JobAdder:
         return last - first > REFUSING and boottime() - last < RECENT
 
     def _find_existing(self, new_jobs: Sequence[NewJob]) -> dict[str | None, Document]:
-        """Return the existing jobs with idempotency keys of new jobs, by key."""
-        keys = [new.key for new in new_jobs if new.key is not None]
+        """Return the existing jobs with idempotency keys of new jobs, by key.
+
+        A key that was just made is not looked up (docs/decisions/0052-fresh-keys-are-not-looked-up.md).
+        """
+        keys = [new.key for new in new_jobs if new.key is not None and not (_stands_alone(new) and _is_fresh(new.key))]
         found = self._store.find("job", keys) if keys else []
         return {key: job for key, job in zip(keys, found, strict=True) if job is not None and not is_pending(job)}
 
@@ -229,6 +232,15 @@ def _new(body: Mapping[str, Any], caller: Caller, rules: Rules, turn: int) -> Ne
         if user is not None:
             key = f"{user}{SEPARATOR}{key}"
     return NewJob(job, caller, key)
+
+
+def _stands_alone(new: NewJob) -> bool:
+    """Return whether a repeated add has no effect until the insert finds its key."""
+    return new.job.keys().isdisjoint((CLAIM, "after", "parentJob", BATCH))
+
+
+def _is_fresh(key: str) -> bool:
+    return is_fresh(key.rpartition(SEPARATOR)[2])
 
 
 def _digest(body: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from gevent.threadpool import ThreadPool
 from geventjob.batch import Batcher
 from geventjob.cimi.document import Document
 from geventjob.clock import now
+from geventjob.native_thread import NativeThread
 from geventjob.server.store.base import KINDS, Insert, Page, Query, Store, StoreAway, Update
 from geventjob.server.store.sqlite.file import Lock, failure, opened
 from geventjob.server.store.sqlite.rows import PARTS, document
@@ -68,7 +69,7 @@ class SqliteStore(Store):
             raise
         self._log = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
         self._transact = TransactionWriter(self._writing)
-        self._writer, self._syncer, self._reader = ThreadPool(1), ThreadPool(1), ThreadPool(1)
+        self._writer, self._syncer, self._reader = NativeThread(), NativeThread(), NativeThread()
         self._searcher = ThreadPool(SEARCHERS)
 
     def close(self) -> None:
@@ -76,12 +77,13 @@ class SqliteStore(Store):
         self._write([])
         for connection in self._searching:
             connection.interrupt()
-        for pool in (self._searcher, self._reader, self._writer, self._syncer):
-            pool.join()
-            pool.kill()
-        os.close(self._log)
-        for connection in (*self._searching, self._reading, self._writing):
+        self._searcher.join()
+        self._searcher.kill()
+        for connection in self._searching:
             connection.close()
+        self._reader.close(self._reading.close, patience=None)
+        self._syncer.close(lambda: os.close(self._log), patience=None)
+        self._writer.close(self._writing.close, patience=None)
         self._lock.release()
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
@@ -122,48 +124,37 @@ class SqliteStore(Store):
         return deleted
 
     def _written(self, lists: list[Sequence[Item]]) -> list[list[Result]]:
-        return _in_thread(self._writer, self._transact, lists)
+        return self._writer.call(self._transact, lists)
 
     def _synced(self, waiting: list[None]) -> list[None]:
         """Wait until all commits until now are on the disk, for the callers whose writes must be durable."""
         try:
-            _in_thread(self._syncer, os.fdatasync, self._log)
+            self._syncer.call(os.fdatasync, self._log)
         except OSError as error:
             raise StoreAway(f"{self._path}-wal: {error.strerror}") from error
         return waiting
 
     def _found(self, lists: list[Sequence[Wanted]]) -> list[list[Document | None]]:
-        return _in_thread(self._reader, lambda: [[_read(self._reading, wanted) for wanted in one] for one in lists])
+        return self._reader.call(lambda: [[_read(self._reading, wanted) for wanted in one] for one in lists])
 
     def _searched(self, search: Callable[[sqlite3.Connection, float], Answer]) -> Answer:
         deadline = time.monotonic() + self._patience
-        answer: Answer = _in_thread(self._searcher, self._search_with_free, search, deadline)
-        return answer
+        answer, error = self._searcher.apply(self._search_with_free, (search, deadline))
+        if error is not None:
+            raise error
+        return cast(Answer, answer)
 
-    def _search_with_free(self, search: Callable[[sqlite3.Connection, float], Answer], deadline: float) -> Answer:
+    def _search_with_free(
+        self, search: Callable[[sqlite3.Connection, float], Answer], deadline: float
+    ) -> tuple[Answer | None, Exception | None]:
+        """Return the answer of a search, or its error: gevent prints a traceback of an error that leaves a thread."""
         connection = self._searching.pop()
         try:
-            return search(connection, deadline)
-        finally:
-            self._searching.append(connection)
-
-
-def _in_thread(pool: ThreadPool, call: Callable[..., Answer], *arguments: object) -> Answer:
-    """Call in a thread of the pool, and return the result or raise the error.
-
-    The thread returns its error: gevent would print a traceback of an error that leaves a thread.
-    """
-
-    def outcome() -> tuple[Answer | None, Exception | None]:
-        try:
-            return call(*arguments), None
+            return search(connection, deadline), None
         except Exception as error:
             return None, error
-
-    answer, error = pool.apply(outcome)
-    if error is not None:
-        raise error
-    return cast(Answer, answer)
+        finally:
+            self._searching.append(connection)
 
 
 def _read(connection: sqlite3.Connection, wanted: Wanted) -> Document | None:
