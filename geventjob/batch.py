@@ -34,13 +34,15 @@ class Batcher(Generic[Item, Result]):
         flights: int = 1,
         worth: int = 1,
         order: Callable[[Item], Hashable] | None = None,
+        first: Callable[[Item], bool] | None = None,
     ) -> None:
         """Set the sender: `send` returns a result or an exception for each item of its argument.
 
         An exception that `send` raises is raised in every caller of the batch. A batch ends at `count` items, or where
         the sum of `size(item)` would exceed `limit`; a larger item is sent alone. `flights`: most batches in flight at
         once; with more than one, a later item may arrive before an earlier one. `worth`: items that must wait for a
-        batch to leave beside another. `order(item)`: a key; items with one key arrive in their order.
+        batch to leave beside another. `order(item)`: a key; items with one key arrive in their order. `first(item)`:
+        whether the item goes before others that wait; it must be the first of its key.
         `name`: in the metrics of batches.
         """
         self._send = send
@@ -49,6 +51,9 @@ class Batcher(Generic[Item, Result]):
         self._size = size
         self._limit = limit
         self._waiting: deque[tuple[Item, AsyncResult[Result]]] = deque()
+        self._first = first
+        self._ahead: deque[tuple[Item, AsyncResult[Result]]] = deque()
+        """Items that go before those in `_waiting`."""
         self._flights = flights
         self._worth = worth
         self._order = order
@@ -65,7 +70,7 @@ class Batcher(Generic[Item, Result]):
     def submit(self, item: Item) -> AsyncResult[Result]:
         """Hand in an item without waiting for its result."""
         answer: AsyncResult[Result] = AsyncResult()
-        self._waiting.append((item, answer))
+        (self._ahead if self._first and self._first(item) else self._waiting).append((item, answer))
         if not self._senders or (self._senders < self._flights and self._is_worth()):
             self._senders += 1
             self._idle.clear()
@@ -78,7 +83,7 @@ class Batcher(Generic[Item, Result]):
         self._idle.wait()
 
     def _is_worth(self) -> bool:
-        return len(self._waiting) >= self._worth
+        return len(self._ahead) + len(self._waiting) >= self._worth
 
     def _run(self) -> None:
         try:
@@ -94,11 +99,11 @@ class Batcher(Generic[Item, Result]):
         batch: list[tuple[Item, AsyncResult[Result]]] = []
         behind: list[tuple[Item, AsyncResult[Result]]] = []
         room = self._limit
-        while self._waiting and len(batch) < self._count:
-            item, _ = handed = self._waiting.popleft()
+        while (source := self._ahead or self._waiting) and len(batch) < self._count:
+            item, _ = handed = source.popleft()
             room -= self._size(item) if self._size else 0
             if room < 0 and batch:
-                self._waiting.appendleft(handed)
+                source.appendleft(handed)
                 break
             is_behind = self._order is not None and self._order(item) in self._in_flight
             (behind if is_behind else batch).append(handed)

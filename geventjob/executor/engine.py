@@ -105,7 +105,7 @@ class ExecutorEngine:
         session = self._coordination.session
         return {
             "slots": self._limits.threads,
-            "running": len(self._runner.works),
+            "running": self._limits.threads - self._slots.counter,
             "abandoned": len(self._watch.abandoned),
             "lease_seconds": max(0.0, session.lease - boottime()) if session is not None else 0.0,
             "reaches_server": float(self._writes.up.is_set()),

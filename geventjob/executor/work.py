@@ -26,6 +26,8 @@ class Work:
     """Whether the server may have the job RUNNING in the name of this claim."""
     slot: bool = True
     """Whether the claim occupies a slot of the pool. A claim that waits occupies none."""
+    ends: bool = False
+    """Whether its slot was freed before its outcome was written."""
     waiting: bool = False
     """Whether the claim waits for a condition before its action may begin."""
     stop: bool = False

@@ -62,6 +62,11 @@ class Write:
     """False once the caller has gone: the write is not sent any more."""
 
     @property
+    def starts(self) -> bool:
+        """Return whether the write begins a job. Such writes go first: a slot waits for each, for an outcome none."""
+        return self.set.get("state") == "RUNNING"
+
+    @property
     def held(self) -> bool:
         """Return whether the write may be sent now."""
         return self.late or not self.claim.lost
@@ -116,6 +121,7 @@ class Writes:
             flights=FLIGHTS,
             worth=WORTH,
             order=lambda write: write and write.claim,
+            first=lambda write: write is not None and write.starts,
         )
         self.up = Event()
         self._away_logged = False

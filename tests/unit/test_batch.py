@@ -7,6 +7,7 @@ import pytest
 from gevent.event import Event
 
 from geventjob.batch import Batcher
+from tests.support.waiting import eventually
 
 
 class Sender:
@@ -168,3 +169,15 @@ def test_it_has_finished_when_all_items_are_answered(flights: int) -> None:
     sender.go.set()
     finished.get()
     assert all(answer.ready() for answer in answers)
+
+
+def test_some_items_go_before_others_in_their_order() -> None:
+    sender = Sender()
+    sender.go.clear()
+    batch: Batcher[int, int] = Batcher(sender, count=3, first=lambda item: item > 10)
+    answers = [batch.submit(1)]
+    eventually(lambda: sender.batches == [[1]])
+    answers += [batch.submit(item) for item in (2, 11, 3, 12, 4)]
+    sender.go.set()
+    gevent.wait(answers, timeout=3)
+    assert sender.batches == [[1], [11, 12, 2], [3, 4]]

@@ -167,6 +167,28 @@ def test_a_job_is_stopped_while_it_runs(executor: Executor) -> None:
     assert executor.ends == [(id, Stop())]
 
 
+def test_an_outcome_on_its_way_keeps_no_slot_but_many_do(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, finish, ending = Event(), executor.runner._finisher.finish, []
+
+    def held(work: Work, decision: Decision) -> None:
+        ending.append(work.claim.job)
+        go.wait()
+        finish(work, decision)
+
+    monkeypatch.setattr(executor.runner._finisher, "finish", held)
+    ids = [executor.add(), executor.add()]
+    runs = [executor.begin()]
+    eventually(lambda: ending == ids[:1])
+    assert executor.slots.counter == SLOTS, "of three slots, one outcome needs none"
+    runs.append(executor.begin())
+    eventually(lambda: ending == ids)
+    assert executor.slots.counter == SLOTS - 1
+    go.set()
+    gevent.joinall(runs, timeout=10, raise_error=True)
+    assert {executor.client.get(id)["state"] for id in ids} == {"SUCCESS"}
+    assert executor.closed()
+
+
 def test_a_job_that_is_stopped_before_its_action_begins_does_not_run(executor: Executor) -> None:
     ran: list[Job] = []
     executor.code = ran.append
