@@ -47,7 +47,7 @@ test-servers: .venv/made  ## Servers over both stores and both coordinations: th
 	@$(PY) -m tests tests/contract/test_*.py
 
 test-processes: .venv/made  ## Integration and fault tests, over real processes
-	@$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations 20 tests/fault tests/integration
+	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 20 tests/fault tests/integration
 
 outages: .venv/made  ## The tests of outages with five minutes for each of the four outages
 	@tools/prepare tests

@@ -39,7 +39,8 @@ log = logging.getLogger(__name__)
 
 ENDS = 4
 """One outcome for so many slots may be on its way without a slot. With as many outcomes as slots, an executor of 1,000
-slots keeps them as busy and takes 8 MiB more (docs/performance.md)."""
+slots keeps them as busy and takes 8 MiB more (docs/performance.md). An executor of fewer slots has no claim beyond
+them, which an idle executor could take."""
 
 
 class Runner:
@@ -67,7 +68,7 @@ class Runner:
         self._claims = claims
         self._watch = watch
         self._slots = slots
-        self._ends = Semaphore(1 + slots.counter // ENDS)
+        self._ends = Semaphore(slots.counter // ENDS)
         self._hooks = hooks
         self._workers = workers
         self._quarantine = Quarantine(slots, limits.suspects)
@@ -212,7 +213,7 @@ class Runner:
     def _end(self, work: Work, ending: Ending) -> None:
         """Decide about the run, tell the hooks, and carry the decision out.
 
-        The slot is free for another job meanwhile, unless many outcomes are on their way.
+        The slot is free for another job meanwhile, unless the executor has few slots or many outcomes on their way.
         """
         assert work.job
         work.job.revoke()

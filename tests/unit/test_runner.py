@@ -41,7 +41,7 @@ from geventjob.plugins import Actions, ActionSpec
 from tests.support.callers import PASSWORD, local_server
 from tests.support.waiting import eventually
 
-SLOTS = 3
+SLOTS = 4
 NUMBERS = count(1)
 
 
@@ -179,7 +179,7 @@ def test_an_outcome_on_its_way_keeps_no_slot_but_many_do(executor: Executor, mon
     ids = [executor.add(), executor.add()]
     runs = [executor.begin()]
     eventually(lambda: ending == ids[:1])
-    assert executor.slots.counter == SLOTS, "of three slots, one outcome needs none"
+    assert executor.slots.counter == SLOTS, "of four slots, one outcome needs none"
     runs.append(executor.begin())
     eventually(lambda: ending == ids)
     assert executor.slots.counter == SLOTS - 1
