@@ -23,7 +23,7 @@ from geventjob.server.life.conflicts import Refusal
 from geventjob.server.life.wait import Hold, hold
 from geventjob.server.store.base import StoreAway, Update
 from tests.contract.test_reconcile import Both, both  # noqa: F401  (a fixture)
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, kill
 
 ADMIN = Caller("super", frozenset({"super", "ADMIN", "USER", "ANON"}))
 
@@ -301,7 +301,7 @@ def test_a_job_is_due_within_a_moment_of_its_time(site: Site) -> None:
         site.jobs.release(held, ADMIN)
         eventually(lambda: len(site.queue()) == 2, within=5)
     finally:
-        keeper.kill()
+        kill(keeper)
 
 
 def test_another_server_wakes_the_promoter(site: Site) -> None:
@@ -314,7 +314,7 @@ def test_another_server_wakes_the_promoter(site: Site) -> None:
         jobs.add([{"action": "noop", "notBefore": cimi_time(now() + timedelta(seconds=0.3))}], ADMIN)
         eventually(lambda: site.queue(), within=LONGEST / 3)
     finally:
-        leader.kill()
+        kill(leader)
 
 
 def test_a_held_job_keeps_the_entry_of_its_last_run_for_a_late_claim(site: Site) -> None:

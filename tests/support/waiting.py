@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import warnings
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import gevent
 
@@ -20,3 +22,11 @@ def eventually(condition: Callable[[], Found], within: float = 30.0) -> Found:
             return found
         assert time.monotonic() < end, f"not within {within:g} s: {found!r}"
         gevent.sleep(0.01)
+
+
+def kill(greenlet: gevent.Greenlet[..., Any]) -> None:
+    """Kill a greenlet that may be in a request: urllib3 leaves a socket that just connects to the garbage collector."""
+    greenlet.kill()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
