@@ -16,7 +16,7 @@ run: .venv/made  ## Bring the engine up, run a demo of a hundred jobs, and stay 
 test: .venv/made  ## Run all checks and tests, side by side
 	@tools/prepare tests
 	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target \
-	    test-processes test-packages test-unit test-servers test-store test-coordination test-browser lint
+	    test-processes test-coordination test-servers test-unit test-store test-packages test-browser lint
 
 check: lint covered  ## Lint, formatting, types, spelling and English; then the branch coverage that was measured last
 
