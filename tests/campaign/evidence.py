@@ -9,6 +9,8 @@ from typing import Any
 from tests.campaign.record import Line
 
 Document = dict[str, Any]
+STORE_START = 30.0
+"""Seconds in which a killed Elasticsearch is ready again after its process was started."""
 DONE = ("end", "failed", "stopped")
 """Lines of a run that has ended by itself; `lost` is the line of a run that was ended since another may follow."""
 
@@ -88,6 +90,7 @@ def gathered(lines: Iterable[Line], session: float) -> Evidence:
     """Return the evidence that the lines of a record hold; the server's part is still empty."""
     evidence = Evidence(session)
     runs: dict[tuple[str, int], Run] = {}
+    exits: list[Line] = []
     for line in lines:
         what = line["what"]
         if "attempt" in line:
@@ -102,12 +105,26 @@ def gathered(lines: Iterable[Line], session: float) -> Evidence:
         elif what == "stall":
             evidence.stalls.append((line["at"], line["seconds"]))
         elif what == "exited":
-            evidence.processes.append(f"{line['process']} ended by itself with {line['code']}: {line['log']}")
+            exits.append(line)
+    evidence.processes += [
+        f"{line['process']} ended by itself with {line['code']}: {line['log']}"
+        for line in exits
+        if not _found_no_store(line, evidence.outages)
+    ]
     for run in runs.values():
         evidence.runs.setdefault(run.job, []).append(run)
     for each in evidence.runs.values():
         each.sort(key=lambda run: run.attempt)
     return evidence
+
+
+def _found_no_store(exited: Line, outages: list[Outage]) -> bool:
+    """Return whether a server ended since Elasticsearch was away at its start: its service starts it again."""
+    away = any(
+        each.target == "elasticsearch" and each.begin <= exited["at"] <= each.over + STORE_START for each in outages
+    )
+    last = exited["log"].rstrip().rpartition("\n")[2]
+    return away and exited["code"] == 1 and " CRITICAL " in last and "Elasticsearch at " in last
 
 
 def _of_run(evidence: Evidence, runs: dict[tuple[str, int], Run], line: Line) -> None:

@@ -241,6 +241,22 @@ def test_what_is_left_over_and_what_hung(record: Record) -> None:
     only(rows(record), "processes that hung or crashed", "server-0 ended by itself with 1")
 
 
+@pytest.mark.parametrize(
+    ("at", "log", "found"),
+    [
+        (11.0, "CRITICAL 7 geventjob.server [-] Elasticsearch at host:1: refused\n", False),
+        (41.0, "CRITICAL 7 geventjob.server [-] Elasticsearch at host:1: refused\n", False),
+        (9.0, "CRITICAL 7 geventjob.server [-] Elasticsearch at host:1: refused\n", True),
+        (43.0, "CRITICAL 7 geventjob.server [-] Elasticsearch at host:1: refused\n", True),
+        (11.0, "CRITICAL 7 geventjob.server [-] Elasticsearch at host:1: refused\nTraceback", True),
+    ],
+)
+def test_a_server_that_starts_while_its_store_is_away(record: Record, at: float, log: str, found: bool) -> None:
+    record.line("over", 12.0, kind="kill", target="elasticsearch", begun=10.0)
+    record.line("exited", at, process="server-0", code=1, log=f"… {log}")
+    assert ("processes that hung or crashed" in rows(record)) is found
+
+
 @pytest.mark.parametrize("later", [3.3, None])
 def test_a_takeover_that_is_late(record: Record, later: float | None) -> None:
     second = [line for line in record.lines if line.get("job") == "job/moved" and line.get("attempt") == 2]
