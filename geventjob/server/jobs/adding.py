@@ -113,7 +113,7 @@ class JobAdder:
 
         A key that was just made is not looked up (docs/decisions/0052-fresh-keys-are-not-looked-up.md).
         """
-        keys = [new.key for new in new_jobs if new.key is not None and not (_stands_alone(new) and _is_fresh(new.key))]
+        keys = [new.key for new in new_jobs if new.key is not None and _is_looked_up(new, new.key)]
         found = self._store.find("job", keys) if keys else []
         return {key: job for key, job in zip(keys, found, strict=True) if job is not None and not is_pending(job)}
 
@@ -234,13 +234,10 @@ def _new(body: Mapping[str, Any], caller: Caller, rules: Rules, turn: int) -> Ne
     return NewJob(job, caller, key)
 
 
-def _stands_alone(new: NewJob) -> bool:
-    """Return whether a repeated add has no effect until the insert finds its key."""
-    return new.job.keys().isdisjoint((CLAIM, "after", "parentJob", BATCH))
-
-
-def _is_fresh(key: str) -> bool:
-    return is_fresh(key.rpartition(SEPARATOR)[2])
+def _is_looked_up(new: NewJob, key: str) -> bool:
+    """Return whether a key is old, or a repeated add would have effects before the insert finds the key."""
+    has_effects = not new.job.keys().isdisjoint((CLAIM, "after", "parentJob", BATCH))
+    return has_effects or not is_fresh(key.rpartition(SEPARATOR)[2])
 
 
 def _digest(body: Mapping[str, Any]) -> str:
